@@ -1,0 +1,158 @@
+"""Command line -> one call -> exit code. Importing it loads neither torch, mlflow nor optuna."""
+
+import json
+import logging
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from sweeper import __version__
+from sweeper.errors import ExitCode, SweeperError
+
+app = typer.Typer(
+    name="sweeper",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="A sweep harness for torch: one study file, Optuna inside, MLflow outside.\n\n"
+    "Example: sweeper run studies/mnist.yaml",
+)
+
+#: Where studies, caches and the default MLflow store lie, below the working directory.
+ROOT = Path("mlruns")
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (YAML).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"sweeper {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _app(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Say which it is."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(metavar="STUDY", help="The file to write.")] = Path(
+        "study.yaml"
+    ),
+) -> None:
+    """Write a study file to start from; it runs as it is, without a download.
+
+    Example: sweeper init studies/mine.yaml
+    """
+    from sweeper.template import write_template
+
+    write_template(path)
+    print(f"wrote {path}; edit it, then: sweeper check {path} && sweeper run {path}")
+
+
+@app.command()
+def check(
+    path: Annotated[
+        Path | None, typer.Argument(metavar="STUDY", help="The study file (YAML).")
+    ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of study files instead.")
+    ] = False,
+) -> None:
+    """Validate a study file, build its models, run one batch through each.
+
+    Example: sweeper check studies/mnist.yaml
+    """
+    if schema:
+        from sweeper.spec.schema import study_schema
+
+        print(json.dumps(study_schema(), indent=2))
+        return
+    if path is None:
+        raise typer.BadParameter("name a study file, or ask for --schema", param_hint="STUDY")
+    from sweeper.spec import load_study
+
+    spec = load_study(path)
+    from sweeper.rehearsal import rehearse
+
+    for line in rehearse(spec, ROOT, _note):
+        print(line, flush=True)
+
+
+@app.command()
+def run(path: StudyFile, as_json: AsJson = False) -> None:
+    """Work on a study until its goal is reached. Start it again at any time: it goes on.
+
+    Example: sweeper run studies/mnist.yaml
+    """
+    from sweeper.spec import load_study
+
+    spec = load_study(path)
+    from sweeper.agent import run_study
+
+    result = run_study(spec, root=ROOT, as_json=as_json)
+    raise typer.Exit(result.exit_code or ExitCode.GOAL_REACHED)
+
+
+@app.command()
+def status(path: StudyFile, as_json: AsJson = False) -> None:
+    """One look at a study: trials by state, the best, the sampler and why, failures by cause.
+
+    Example: sweeper status studies/mnist.yaml
+    """
+    from sweeper.spec import load_study
+
+    spec = load_study(path)
+    from sweeper.status import load_result, render_status
+
+    result = load_result(spec, ROOT)
+    print(json.dumps(result.to_json()) if as_json else render_status(result))
+
+
+@app.command()
+def ui(
+    path: StudyFile,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
+) -> None:
+    """Start MLflow's UI on this study's store, on 127.0.0.1, and print its address.
+
+    Example: sweeper ui studies/mnist.yaml --port 5001
+    """
+    from sweeper.spec import load_study
+
+    spec = load_study(path)
+    from sweeper.ui import serve_ui
+
+    serve_ui(spec, ROOT, port)
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> NoReturn:
+    """Run a command and exit with one of the codes of :class:`~sweeper.errors.ExitCode`."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    try:
+        app()
+    except SweeperError as exc:
+        _note(str(exc))
+        sys.exit(exc.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except Exception:  # noqa: BLE001
+        _note(traceback.format_exc())
+        _note("This is a bug in sweeper; please report it with the lines above.")
+        sys.exit(ExitCode.BUG)
+    sys.exit(ExitCode.GOAL_REACHED)

@@ -1,0 +1,136 @@
+"""What one trial runs with: every setting of training that a study file may fix or search.
+
+An annotation carries a setting's bounds and its meaning. ``spec`` validates constants and the
+ends of ranges against it and makes the JSON Schema from it, so each setting is declared once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+Scalar = bool | int | float | str | None
+Activation = Literal["relu", "tanh", "sigmoid", "gelu", "silu", "elu", "leaky_relu"]
+Precision = Literal["fp32", "bf16"]
+
+#: What the built-in training reports each epoch, in the order in which tables show it.
+METRICS = ("train_loss", "val_loss", "val_accuracy", "learning_rate", "epoch_seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """The keys of ``data``. ``params`` holds every key that is not one of the named ones."""
+
+    name: Annotated[str, Field(description="Data set, or package.module:function")]
+    root: Annotated[str | None, Field(description="Folder of the files")] = None
+    fallback: Annotated[
+        Literal["digits"] | None, Field(description="Data set used when `name` is not to be had")
+    ] = None
+    validation: Annotated[
+        float, Field(gt=0, lt=1, description="Share of the train split held out for validation")
+    ] = 0.1
+    batch_size: Annotated[int, Field(ge=1, description="Samples in an optimiser update")] = 64
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The architecture and the arguments of its builder."""
+
+    architecture: Annotated[
+        str, Field(description="mlp, cnn, a torchvision model, or package.module:function")
+    ]
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The keys of ``train``, as the built-in training function takes them."""
+
+    epochs: Annotated[int, Field(ge=1, description="Passes over the training data")] = 10
+    optimizer: Annotated[
+        Literal["sgd", "adam", "adamw", "rmsprop"], Field(description="torch.optim optimiser")
+    ] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0, description="Peak learning rate")] = 1e-3
+    momentum: Annotated[float, Field(ge=0, lt=1, description="Momentum of sgd and rmsprop")] = 0.9
+    nesterov: Annotated[bool, Field(description="Nesterov momentum, sgd only")] = False
+    l1: Annotated[float, Field(ge=0, description="Weight of the L1 penalty on weights")] = 0.0
+    l2: Annotated[float, Field(ge=0, description="Weight decay on weights")] = 0.0
+    schedule: Annotated[
+        Literal["constant", "cosine", "step"], Field(description="Learning rate over time")
+    ] = "constant"
+    warmup_epochs: Annotated[float, Field(ge=0, description="Linear ramp before it")] = 0.0
+    step_epochs: Annotated[int, Field(ge=1, description="Epochs between drops of step")] = 10
+    step_gamma: Annotated[
+        float, Field(gt=0, le=1, description="Factor of the learning rate at each drop of step")
+    ] = 0.1
+    clip_grad_norm: Annotated[
+        float | None, Field(gt=0, description="Largest L2 norm of the gradient")
+    ] = None
+    patience: Annotated[
+        int | None, Field(ge=1, description="Epochs without a better objective before the end")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionConfig:
+    """A training routine of the user's own; ``params`` holds every other key of ``train``."""
+
+    function: Annotated[
+        str, Field(description="package.module:function called as run(params, trial)")
+    ]
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """All that decides the numbers of one trial, after sampling.
+
+    Attributes:
+        params: Every value of the study file's ``data``, ``model`` and ``train`` by its dotted
+            path, sampled ones included (``model.architecture.mlp.depth``).
+        data: None only with a training function that brings its own.
+        model: As ``data``.
+        seed: Of weights, shuffling and dropout, in [0, 2**63).
+    """
+
+    params: Mapping[str, Scalar]
+    data: DataConfig | None
+    model: ModelConfig | None
+    train: TrainConfig | FunctionConfig
+    seed: int
+
+
+#: Arguments of the built-in architectures. Bounds only: the builders own the defaults.
+_HIDDEN = {
+    "activation": Annotated[Activation, Field(description="Nonlinearity after each hidden layer")],
+    "dropout": Annotated[float, Field(ge=0, lt=1, description="Share of units dropped")],
+    "batch_norm": Annotated[bool, Field(description="Batch normalisation in each hidden layer")],
+}
+ARCHITECTURE_PARAMS: Mapping[str, Mapping[str, Any]] = {
+    "mlp": {
+        "depth": Annotated[int, Field(ge=0, description="Hidden layers")],
+        "width": Annotated[int, Field(ge=1, description="Units of a hidden layer")],
+        **_HIDDEN,
+    },
+    "cnn": {
+        "depth": Annotated[
+            int, Field(ge=1, description="Convolution blocks, each halves H and W")
+        ],
+        "channels": Annotated[int, Field(ge=1, description="Channels of the first block")],
+        "kernel_size": Annotated[int, Field(ge=1, description="Side of the square kernel, odd")],
+        **_HIDDEN,
+    },
+}
+
+#: Arguments of the built-in data sets (all other keys of ``data`` are :class:`DataConfig`'s own).
+DATA_PARAMS: Mapping[str, Mapping[str, Any]] = {
+    "mnist": {},
+    "fashion_mnist": {},
+    "kmnist": {},
+    "cifar10": {},
+    "digits": {
+        "size": Annotated[int, Field(ge=8, description="Side of the images after up-sampling")]
+    },
+}

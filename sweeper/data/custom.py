@@ -1,0 +1,137 @@
+"""A user's own data set: ``load(**params) -> (train, test)``, called and checked."""
+
+import logging
+from collections.abc import Mapping, Sized
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
+
+from sweeper.data.channels import ChannelSums
+from sweeper.data.fingerprint import content_digest
+from sweeper.data.rows import DatasetRows, TensorRows
+from sweeper.errors import DataError
+from sweeper.reference import load_reference
+
+log = logging.getLogger("sweeper")
+
+_WANTED = (
+    "wanted is (train, test), each a pair of tensors (inputs, targets) or a torch Dataset; "
+    "test may be None"
+)
+
+
+def load_custom(reference: str, params: Mapping[str, Any]) -> TensorRows | DatasetRows:
+    """Call ``package.module:function`` and take the train split; the test split stays untouched.
+
+    Raises:
+        SpecError: If the function cannot be imported.
+        DataError: If it raises, or returns something of another form.
+    """
+    function = load_reference(reference)
+    try:
+        loaded = function(**params)
+    except Exception as exc:
+        raise DataError(f"{reference} raised {type(exc).__name__}: {exc}") from exc
+    if not isinstance(loaded, tuple) or len(loaded) != 2:
+        raise DataError(f"{reference} returned {_describe(loaded)}; {_WANTED}")
+    try:
+        return _rows(loaded[0])
+    except DataError as exc:
+        raise DataError(f"{reference}: train: {exc}") from exc
+
+
+def _rows(train: object) -> TensorRows | DatasetRows:
+    if isinstance(train, TensorDataset):
+        train = train.tensors
+    if isinstance(train, Dataset):
+        return _dataset_rows(train)
+    if isinstance(train, tuple) and len(train) == 2:
+        inputs, targets = train
+        if isinstance(inputs, Tensor) and isinstance(targets, Tensor):
+            return _tensor_rows(inputs, targets)
+    raise DataError(f"got {_describe(train)}; {_WANTED}")
+
+
+def _tensor_rows(inputs: Tensor, targets: Tensor) -> TensorRows:
+    if inputs.ndim == 0 or len(inputs) != targets.numel():
+        raise DataError(
+            f"inputs {tuple(inputs.shape)} and targets {tuple(targets.shape)} have different "
+            "numbers of rows; wanted are [N, ...] and [N]"
+        )
+    targets = _check_targets(targets)
+    inputs = inputs.detach().cpu().contiguous()
+    if inputs.dtype == torch.float64:
+        inputs = inputs.float()
+    sums = ChannelSums.of(inputs) if inputs.dtype == torch.uint8 else None
+    return TensorRows(inputs, targets, content_digest(inputs, targets), sums)
+
+
+def _dataset_rows(dataset: "Dataset[Any]") -> DatasetRows:
+    if not isinstance(dataset, Sized):
+        raise DataError(
+            f"{type(dataset).__name__} has no length; wanted is a Dataset with __len__ and "
+            "__getitem__, as rows are split and shuffled by their index"
+        )
+    if len(dataset) == 0:
+        raise DataError(f"{type(dataset).__name__} is empty; wanted is at least one row per class")
+    sample = _check_item(dataset[0])
+    targets = _check_targets(_dataset_targets(dataset))
+    if len(targets) != len(dataset):
+        raise DataError(
+            f"{type(dataset).__name__} has {len(dataset)} rows, its .targets {len(targets)}; "
+            "wanted is one target a row"
+        )
+    return DatasetRows(dataset, targets, content_digest(targets), tuple(sample.shape))
+
+
+def _dataset_targets(dataset: Any) -> Tensor:
+    targets = getattr(dataset, "targets", None)
+    if targets is None:
+        log.info("%s has no .targets: reading every row once", type(dataset).__name__)
+        targets = [dataset[row][1] for row in range(len(dataset))]
+    return torch.as_tensor(targets)
+
+
+def _check_item(item: object) -> Tensor:
+    """The input of a Dataset's item, which must be (input, target)."""
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise DataError(f"an item is {_describe(item)}; wanted is (input, target)")
+    if not isinstance(item[0], Tensor | np.ndarray):
+        raise DataError(
+            f"the input of an item is {_describe(item[0])}; wanted is a tensor (for images, give "
+            "the Dataset a transform that ends in one)"
+        )
+    sample = torch.as_tensor(item[0])
+    if sample.dtype == torch.uint8:
+        raise DataError(
+            "the input of an item is uint8; a Dataset makes its inputs ready for the model, so "
+            "convert it to float32 there, or return tensors, whose uint8 are normalised"
+        )
+    return sample
+
+
+def _check_targets(targets: Tensor) -> Tensor:
+    """Targets as int64 [N] on the CPU."""
+    targets = targets.detach().cpu()
+    if targets.dtype == torch.bool or targets.is_floating_point() or targets.is_complex():
+        raise DataError(f"targets are {targets.dtype}; wanted are integers, the classes from 0 on")
+    if targets.ndim != 1:
+        raise DataError(f"targets have the shape {tuple(targets.shape)}; wanted is [N]")
+    if len(targets) == 0:
+        raise DataError("there are no rows; wanted is at least one row per class")
+    if int(targets.min()) < 0:
+        raise DataError(f"a target is {int(targets.min())}; wanted are classes from 0 on")
+    return targets.to(torch.int64).contiguous()
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor {tuple(value.shape)} of {value.dtype}"
+    if isinstance(value, tuple | list) and len(value) <= 4:
+        return f"a {type(value).__name__} of ({', '.join(type(v).__name__ for v in value)})"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"a {type(value).__name__}"

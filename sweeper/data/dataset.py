@@ -1,0 +1,175 @@
+"""What a trial trains and validates on, put together from its configuration."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeGuard, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from sweeper.config import DataConfig
+from sweeper.data.batches import LoaderSplit, Normalisation, ResidentSplit, Split
+from sweeper.data.cache import open_cache
+from sweeper.data.channels import ChannelSums
+from sweeper.data.custom import load_custom
+from sweeper.data.fingerprint import split_fingerprint
+from sweeper.data.partition import stratified_split
+from sweeper.data.rows import DatasetRows, TensorRows, map_rows
+from sweeper.errors import DataError
+from sweeper.reference import is_reference
+from sweeper.trial import DataInfo
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """The two splits of a trial and what they are."""
+
+    info: DataInfo
+    train: Split
+    validation: Split
+
+
+class _Latest(Generic[Value]):
+    """The value of the latest key, so that consecutive trials on the same data share it."""
+
+    def __init__(self) -> None:
+        self._held: tuple[object, Value] | None = None
+
+    def get(self, key: object, make: Callable[[], Value]) -> Value:
+        if self._held is None or self._held[0] != key:
+            self._held = None  # frees the memory of the old value before the new one takes its own
+            self._held = key, make()
+        return self._held[1]
+
+
+_latest_rows: _Latest[TensorRows | DatasetRows] = _Latest()
+_latest_data: _Latest[TrialData] = _Latest()
+
+
+def load_data(
+    config: DataConfig,
+    *,
+    cache_dir: Path,
+    seed: int,
+    device: torch.device,
+    label: str | None = None,
+    resident_bytes: int | None = None,
+) -> TrialData:
+    """The data of a trial; those of the previous call, if only the batch size differs.
+
+    Args:
+        config: What to load, and which share to hold out.
+        cache_dir: As :func:`~sweeper.data.prepare_data` filled it; it is called if need be.
+        seed: Of the split into training and validation rows, in [0, 2**63).
+        device: Where batches are yielded.
+        label: Name in ``info``; None means ``config.name``.
+        resident_bytes: Inputs up to this size stay on the device, bigger ones go through a
+            ``DataLoader``; None means half of the device's memory.
+
+    Raises:
+        DataError: If the data are not to be had, of the wrong form, or too few to split.
+        SpecError: If a user's function cannot be imported.
+    """
+    limit = _half_of_memory(device) if resident_bytes is None else resident_bytes
+    source = (config.name, config.root, dict(config.params), cache_dir, device, limit)
+    name = label or config.name
+
+    def make_rows() -> TensorRows | DatasetRows:
+        rows = _load_rows(config, cache_dir)
+        if _is_resident(rows, limit):
+            return replace(rows, inputs=rows.inputs.to(device))
+        return rows
+
+    def make_data() -> TrialData:
+        rows = _latest_rows.get(source, make_rows)
+        parts = _part(rows, share=config.validation, seed=seed, name=name)
+        info = _info(rows, parts, name)
+        train, validation = _splits(rows, parts, info, device=device, limit=limit)
+        return TrialData(info, train, validation)
+
+    return _latest_data.get((source, config.validation, seed, name), make_data)
+
+
+def _load_rows(config: DataConfig, cache_dir: Path) -> TensorRows | DatasetRows:
+    if is_reference(config.name):
+        return load_custom(config.name, config.params)
+    return map_rows(open_cache(config, cache_dir))
+
+
+def _is_resident(rows: TensorRows | DatasetRows, limit: int) -> TypeGuard[TensorRows]:
+    return isinstance(rows, TensorRows) and rows.inputs.nbytes <= limit
+
+
+def _part(
+    rows: TensorRows | DatasetRows, *, share: float, seed: int, name: str
+) -> tuple[Tensor, Tensor]:
+    train, validation = stratified_split(rows.targets, share=share, seed=seed)
+    if len(train) == 0 or len(validation) == 0:
+        raise DataError(
+            f"data.validation: {share:g} of the {len(rows.targets)} rows of {name} leaves "
+            f"{len(train)} for training and {len(validation)} for validation; both need at least "
+            "one, and a class of a single row is trained on: bring more rows of each class, or "
+            "choose another share"
+        )
+    return train, validation
+
+
+def _info(rows: TensorRows | DatasetRows, parts: tuple[Tensor, Tensor], name: str) -> DataInfo:
+    train, validation = parts
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    if isinstance(rows, TensorRows) and rows.sums is not None:
+        held_out = rows.inputs.index_select(0, validation.to(rows.inputs.device))
+        sums = rows.sums - ChannelSums.of(held_out)
+        mean, std = sums.mean(), sums.std()
+    return DataInfo(
+        name=name,
+        fingerprint=split_fingerprint(rows.digest, train, validation),
+        input_shape=rows.input_shape,
+        n_classes=int(rows.targets.max()) + 1,
+        n_train=len(train),
+        n_validation=len(validation),
+        mean=mean,
+        std=std,
+    )
+
+
+def _splits(
+    rows: TensorRows | DatasetRows,
+    parts: tuple[Tensor, Tensor],
+    info: DataInfo,
+    *,
+    device: torch.device,
+    limit: int,
+) -> tuple[Split, Split]:
+    train, validation = parts
+    normalise = (
+        Normalisation(info.mean, info.std, input_shape=info.input_shape, device=device)
+        if info.mean
+        else None
+    )
+    if _is_resident(rows, limit):
+        targets = rows.targets.to(device)
+        return (
+            ResidentSplit(rows.inputs, targets, train.to(device), normalise),
+            ResidentSplit(rows.inputs, targets, validation.to(device), normalise),
+        )
+    dataset = (
+        TensorDataset(rows.inputs, rows.targets) if isinstance(rows, TensorRows) else rows.dataset
+    )
+    return (
+        LoaderSplit(dataset, train, normalise, device=device),
+        LoaderSplit(dataset, validation, normalise, device=device),
+    )
+
+
+def _half_of_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory // 2
+    # All of it rather than what is free at the moment: the same study takes the same path.
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

@@ -1,0 +1,61 @@
+"""A train split as it was loaded, before it is parted into training and validation rows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sweeper.data.cache import CacheEntry
+from sweeper.data.channels import ChannelSums
+
+
+@dataclass(frozen=True)
+class TensorRows:
+    """Rows that are tensors.
+
+    Attributes:
+        inputs: [N, ...], of any dtype but float64.
+        targets: int64 [N], on the CPU.
+        digest: Of inputs and targets, see :mod:`~sweeper.data.fingerprint`.
+        sums: Of all rows; None unless the inputs are uint8.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    digest: str
+    sums: ChannelSums | None
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one sample."""
+        return tuple(self.inputs.shape[1:])
+
+
+@dataclass(frozen=True)
+class DatasetRows:
+    """Rows that a user's ``Dataset`` makes one by one.
+
+    Attributes:
+        dataset: Its items are (input, target).
+        targets: int64 [N], on the CPU.
+        digest: Of the targets alone.
+        input_shape: Of one sample.
+    """
+
+    dataset: "Dataset[Any]"
+    targets: Tensor
+    digest: str
+    input_shape: tuple[int, ...]
+
+
+def map_rows(entry: CacheEntry) -> TensorRows:
+    """Map a cache entry into memory; all processes share the same pages."""
+    n_bytes = entry.inputs.stat().st_size
+    # Not shared: a stray write in place stays in this process instead of reaching the file.
+    inputs = torch.from_file(str(entry.inputs), shared=False, size=n_bytes, dtype=torch.uint8)
+    targets = torch.from_file(
+        str(entry.targets), shared=False, size=entry.shape[0], dtype=torch.int64
+    )
+    return TensorRows(inputs.view(entry.shape), targets, entry.digest, entry.sums)

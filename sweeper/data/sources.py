@@ -1,0 +1,92 @@
+"""The built-in data sets and the files that each of them needs."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sweeper.config import DataConfig
+
+#: Behind the data set's name after a fallback, so that such trials never mix with real ones.
+FALLBACK_SUFFIX = "-on-digits"
+
+_IDX_FILES = tuple(
+    f"{split}-{part}-ubyte"
+    for split in ("train", "t10k")
+    for part in ("images-idx3", "labels-idx1")
+)
+_CIFAR_FILES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set that torchvision reads.
+
+    Attributes:
+        dataset: Its class in ``torchvision.datasets``.
+        folder: Where its files lie below the root.
+        files: Every file that torchvision wants to see there, those of the test split as well.
+    """
+
+    dataset: str
+    folder: str
+    files: tuple[str, ...]
+
+
+SOURCES: Mapping[str, Source] = {
+    "mnist": Source("MNIST", "MNIST/raw", _IDX_FILES),
+    "fashion_mnist": Source("FashionMNIST", "FashionMNIST/raw", _IDX_FILES),
+    "kmnist": Source("KMNIST", "KMNIST/raw", _IDX_FILES),
+    "cifar10": Source("CIFAR10", "cifar-10-batches-py", _CIFAR_FILES),
+}
+DIGITS = "digits"
+
+
+@dataclass(frozen=True)
+class RawFiles:
+    """The files of one source below one root, whether they are there or not.
+
+    Attributes:
+        name: Data set, a key of ``SOURCES``.
+        root: Absolute folder.
+        origin: Who chose ``root``, for messages.
+    """
+
+    name: str
+    root: Path
+    origin: str
+
+    @property
+    def source(self) -> Source:
+        """What the files are."""
+        return SOURCES[self.name]
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie."""
+        return self.root / self.source.folder
+
+    def missing(self) -> list[str]:
+        """Names of the files that are not there."""
+        return [name for name in self.source.files if not (self.folder / name).is_file()]
+
+    def identity(self) -> list[tuple[str, int, int]]:
+        """Path, size in bytes and time of change in ns of each file: replaced files differ."""
+        stats = [(self.folder / name, (self.folder / name).stat()) for name in self.source.files]
+        return [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+
+
+def raw_files(config: DataConfig) -> RawFiles:
+    """Where the files of ``config`` should lie: data.root, else $SWEEPER_DATA, else ``data/``."""
+    if config.root is not None:
+        root, origin = config.root, "data.root"
+    elif environment := os.environ.get("SWEEPER_DATA"):
+        root, origin = environment, "$SWEEPER_DATA"
+    else:
+        root, origin = "data", "the default, as neither data.root nor $SWEEPER_DATA is set"
+    return RawFiles(config.name, Path(root).expanduser().resolve(), origin)
+
+
+def fallback(config: DataConfig) -> DataConfig:
+    """The digits at MNIST's size, in place of a data set that is not to be had."""
+    return replace(config, name=DIGITS, root=None, fallback=None, params={"size": 28})

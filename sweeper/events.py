@@ -1,0 +1,140 @@
+"""The event log of a trial: one JSON object a line, appended before anything is sent.
+
+A line is whole once its newline is on disk. A process that died while writing leaves a torn last
+line; readers stop before it and the next writer cuts it off.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sweeper.config import ModelConfig, Scalar
+from sweeper.trial import DataInfo, EpochMetrics, Outcome, TrialState
+
+
+@dataclass(frozen=True)
+class Started:
+    """A process began, or went on with, a trial.
+
+    Attributes:
+        time_s: Seconds since the Unix epoch.
+        resumed: How often the trial went on after losing its process, 0 at first.
+        params: As in :class:`~sweeper.config.TrialConfig`, with the defaults laid in.
+        tags: What a person may want to filter by, without the ``sweeper.`` prefix.
+        data: None when the user's training function brings its own.
+        model: As ``data``; ``params`` with the builder's defaults laid in.
+    """
+
+    time_s: float
+    resumed: int
+    params: Mapping[str, Scalar]
+    tags: Mapping[str, str]
+    data: DataInfo | None
+    model: ModelConfig | None
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """The trial gave up its process and waits for another."""
+
+    time_s: float
+    cause: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The trial ended for good."""
+
+    time_s: float
+    outcome: Outcome
+
+
+Event = Started | EpochMetrics | Interrupted | Ended
+
+
+def encode_event(event: Event) -> bytes:
+    """One line of the log, newline included."""
+    record = {"event": type(event).__name__, **asdict(event)}
+    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+
+
+def decode_event(line: bytes) -> Event:
+    """The inverse of :func:`encode_event`."""
+    record = json.loads(line)
+    kind = record.pop("event")
+    if kind == "EpochMetrics":
+        return EpochMetrics(**record)
+    if kind == "Interrupted":
+        return Interrupted(**record)
+    if kind == "Ended":
+        return Ended(record["time_s"], _decode_outcome(record["outcome"]))
+    assert kind == "Started", kind
+    data, model = record.pop("data"), record.pop("model")
+    return Started(
+        **record,
+        data=_decode_data(data) if data else None,
+        model=ModelConfig(**model) if model else None,
+    )
+
+
+def _decode_data(record: dict[str, Any]) -> DataInfo:
+    tuples = {key: tuple(record[key]) for key in ("input_shape", "mean", "std")}
+    return DataInfo(**{**record, **tuples})
+
+
+def _decode_outcome(record: dict[str, Any]) -> Outcome:
+    best = record.pop("best")
+    return Outcome(
+        **{**record, "state": TrialState(record["state"])},
+        best=EpochMetrics(**best) if best else None,
+    )
+
+
+def read_events(path: Path, offset: int = 0) -> tuple[list[Event], int]:
+    """Events from byte ``offset`` on, and the offset after the last whole line.
+
+    A file that does not exist yet has no events.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            chunk = file.read()
+    except FileNotFoundError:
+        return [], offset
+    whole = chunk[: chunk.rfind(b"\n") + 1]
+    return [decode_event(line) for line in whole.splitlines()], offset + len(whole)
+
+
+class EventWriter:
+    """Appends to one trial's log. One process at a time holds a trial, so there is one writer."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _, whole = read_events(path)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.ftruncate(self._fd, whole)
+
+    def append(self, event: Event) -> None:
+        """Write one event and hand it to the operating system."""
+        line = encode_event(event)
+        if os.write(self._fd, line) != len(line):
+            raise OSError("the event log could not be written in full; is the disk full?")
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,156 @@
+"""One model as tensors on a device: trained for an epoch, evaluated, saved and restored."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sweeper.config import Precision
+from sweeper.optim import Optimizer, Schedule, add_l1_subgradient, l1_penalty, split_parameters
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where a trial computes, and with which numbers."""
+
+    device: torch.device
+    precision: Precision = "fp32"
+
+
+class Learner:
+    """A classifier in training. Nothing but an epoch's end waits for the device.
+
+    Args:
+        model: On ``runtime.device``; its parameters are those that ``optimizer`` updates.
+        optimizer: Built for this model.
+        schedule: Learning rate of each update.
+        runtime: Device and precision.
+        l1: Weight of the L1 penalty on the weights, >= 0.
+        clip_grad_norm: Largest L2 norm of the gradient, penalty included; None for no limit.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        *,
+        schedule: Schedule,
+        runtime: Runtime,
+        l1: float = 0.0,
+        clip_grad_norm: float | None = None,
+    ) -> None:
+        self.model = model
+        self._optimizer = optimizer
+        self._schedule = schedule
+        self._runtime = runtime
+        self._l1 = l1
+        self._clip_grad_norm = clip_grad_norm
+        self._weights, others = split_parameters(model)
+        self._parameters = self._weights + others
+        self._steps = 0
+        if any(isinstance(module, nn.Conv2d) for module in model.modules()):
+            # Parameters keep their identity. 1.1 to 1.6 times as fast on a CPU.
+            model.to(memory_format=torch.channels_last)
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the last update; of the first one before any."""
+        return self._schedule.rate_at(max(0, self._steps - 1))
+
+    def train_epoch(self, batches: Batches) -> float:
+        """Do one update per batch.
+
+        Args:
+            batches: Inputs float32 [B, *input_shape] and targets int64 [B], on the device.
+
+        Returns:
+            Cross-entropy in nats, the mean over all samples, each measured before the update that
+            it takes part in, plus the L1 penalty of the weights at the epoch's end: measuring the
+            penalty at every update would cost a small MLP 5 % of its time.
+
+        Raises:
+            ValueError: If there is no batch.
+        """
+        self.model.train()
+        total = torch.zeros((), device=self._runtime.device)
+        n_samples = 0
+        for inputs, targets in batches:
+            self._optimizer.zero_grad()
+            loss = F.cross_entropy(self._logits(inputs), targets)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if self._l1:
+                add_l1_subgradient(self._weights, self._l1)
+            if self._clip_grad_norm is not None:
+                nn.utils.clip_grad_norm_(self._parameters, self._clip_grad_norm, foreach=True)
+            self._optimizer.step(self._schedule.rate_at(self._steps))
+            self._steps += 1
+            total.add_(loss.detach(), alpha=len(targets))
+            n_samples += len(targets)
+        if not n_samples:
+            raise ValueError("an epoch needs at least one batch")
+        mean = total / n_samples
+        if self._l1:
+            mean += l1_penalty(self._weights, self._l1)
+        return mean.item()
+
+    @torch.no_grad()
+    def evaluate(self, batches: Batches) -> tuple[float, float]:
+        """Measure the model without changing it.
+
+        Args:
+            batches: As for :meth:`train_epoch`.
+
+        Returns:
+            Cross-entropy in nats, without penalties, and the share of samples whose largest logit
+            is the target's, in [0, 1]; both are means over all samples.
+
+        Raises:
+            ValueError: If there is no batch.
+        """
+        self.model.eval()
+        # Losses and hits side by side, so that one read brings both. Hits stay exact below 2**24.
+        totals = torch.zeros(2, device=self._runtime.device)
+        n_samples = 0
+        for inputs, targets in batches:
+            logits = self._logits(inputs)
+            hits = (logits.argmax(1) == targets).sum()
+            totals += torch.stack((F.cross_entropy(logits, targets, reduction="sum"), hits))
+            n_samples += len(targets)
+        if not n_samples:
+            raise ValueError("an evaluation needs at least one batch")
+        loss, hits_total = totals.tolist()
+        return loss / n_samples, hits_total / n_samples
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the model's ``state_dict`` on the CPU."""
+        return {
+            name: tensor.detach().to("cpu", copy=True)
+            for name, tensor in self.model.state_dict().items()
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next epoch depends on, except random generators."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "steps": self._steps,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a :meth:`state_dict` of the same model, optimiser and schedule."""
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._steps = state["steps"]
+
+    def _logits(self, inputs: Tensor) -> Tensor:
+        if self._runtime.precision == "fp32":
+            logits: Tensor = self.model(inputs)
+            return logits
+        with torch.autocast(self._runtime.device.type, dtype=torch.bfloat16):
+            logits = self.model(inputs)
+        return logits.float()

@@ -1,0 +1,87 @@
+"""A plain convolutional network."""
+
+from torch import nn
+
+from sweeper.config import Activation
+from sweeper.errors import TrainingError
+from sweeper.models.activation import build_activation
+
+
+def build_cnn(
+    input_shape: tuple[int, ...],
+    n_classes: int,
+    *,
+    depth: int = 2,
+    channels: int = 32,
+    kernel_size: int = 3,
+    activation: Activation = "relu",
+    dropout: float = 0.0,
+    batch_norm: bool = False,
+) -> nn.Module:
+    """``depth`` convolution blocks, each with twice the channels, then one linear layer.
+
+    A block is convolution, normalisation, 2 x 2 maximum, activation. The maximum comes before the
+    activation: for all but gelu and silu, which are not monotone, the result is the same as the
+    other way round, at a quarter of the work.
+
+    Args:
+        input_shape: Of one sample, [C, H, W].
+        n_classes: Logits per sample, >= 1.
+        depth: Blocks, >= 1; each halves H and W, rounded down, so ``min(H, W) >= 2**depth``.
+        channels: Of the first block, >= 1.
+        kernel_size: Side of the square kernel, odd; the padding keeps H and W.
+        activation: In each block.
+        dropout: Share of the inputs of the linear layer dropped while training, in [0, 1).
+        batch_norm: Whether to normalise each convolution over the batch.
+
+    Returns:
+        A module float32 [B, C, H, W] -> logits float32 [B, n_classes].
+
+    Raises:
+        TrainingError: If the input is no image, too small for the depth, or the kernel is even.
+    """
+    n_channels, height, width = _checked_shape(input_shape, depth, kernel_size)
+    layers: list[nn.Module] = []
+    for block in range(depth):
+        n_outputs = channels * 2**block
+        layers.append(
+            nn.Conv2d(
+                n_channels,
+                n_outputs,
+                kernel_size,
+                padding=kernel_size // 2,
+                bias=not batch_norm,
+            )
+        )
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(n_outputs))
+        layers += [nn.MaxPool2d(2), build_activation(activation)]
+        n_channels, height, width = n_outputs, height // 2, width // 2
+    layers.append(nn.Flatten())
+    if dropout > 0:
+        layers.append(nn.Dropout(dropout))
+    layers.append(nn.Linear(n_channels * height * width, n_classes))
+    return nn.Sequential(*layers)
+
+
+def _checked_shape(
+    input_shape: tuple[int, ...], depth: int, kernel_size: int
+) -> tuple[int, int, int]:
+    if len(input_shape) != 3:
+        raise TrainingError(
+            f"model.architecture: cnn takes images [C, H, W], got samples of shape "
+            f"{list(input_shape)}; take mlp, or give the data that shape"
+        )
+    n_channels, height, width = input_shape
+    largest = min(height, width).bit_length() - 1
+    if depth > largest:
+        raise TrainingError(
+            f"model.architecture: cnn: each block halves the image, so {height} x {width} allows "
+            f"a depth of at most {largest}, got depth={depth}; lower it or enlarge the images"
+        )
+    if kernel_size % 2 == 0:
+        raise TrainingError(
+            f"model.architecture: cnn: kernel_size must be odd, got {kernel_size}; "
+            f"take {kernel_size - 1} or {kernel_size + 1}"
+        )
+    return n_channels, height, width

@@ -1,0 +1,46 @@
+"""What an agent tells a worker; apart from the worker so that the agent needs no torch."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Self
+
+
+@dataclass(frozen=True)
+class WorkerOrder:
+    """What the agent tells a worker: one JSON line on its standard input.
+
+    Not on its command line, which every user of the machine can read.
+
+    Attributes:
+        root: The ``mlruns`` folder.
+        study: Name of the study, whose resolved file is read.
+        storage: As in the study file; the resolved file does not hold its password.
+        name: The worker's own, unique among all that ever lived.
+        import_dirs: Folders in which the user's code is found.
+        device: As torch names it, ``cuda:1``.
+        n_threads: torch's threads.
+        data_label: Name of the data in the records, as it may be a fallback.
+        since: Start of this run in local time, as Optuna's times are, ISO 8601; earlier failures
+            do not count.
+        tags: Of every trial: versions, git commit.
+    """
+
+    root: str
+    study: str
+    storage: str
+    name: str
+    import_dirs: list[str]
+    device: str
+    n_threads: int
+    data_label: str
+    since: str
+    tags: dict[str, str]
+
+    def encode(self) -> bytes:
+        """The line, newline included."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def decode(cls, line: bytes) -> Self:
+        """The inverse of :meth:`encode`."""
+        return cls(**json.loads(line))

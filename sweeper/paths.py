@@ -1,0 +1,90 @@
+"""The name of every file that sweeper writes; nobody else joins paths."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Files of one study below ``mlruns/`` (design section 7)."""
+
+    root: Path
+    study: str
+
+    @property
+    def study_dir(self) -> Path:
+        """Everything of this study but what MLflow keeps."""
+        return self.root / "studies" / self.study
+
+    @property
+    def resolved_spec(self) -> Path:
+        """The study file with every default written out, as it was last run."""
+        return self.study_dir / "study.yaml"
+
+    @property
+    def journal(self) -> Path:
+        """Optuna's journal, unless ``storage`` names a database."""
+        return self.study_dir / "journal.log"
+
+    @property
+    def lock(self) -> Path:
+        """Held while several processes on this machine must not do the same thing at once."""
+        return self.study_dir / "study.lock"
+
+    @property
+    def mirror_lock(self) -> Path:
+        """Held by the one agent on this machine that ships events."""
+        return self.study_dir / "mirror.lock"
+
+    @property
+    def trials_dir(self) -> Path:
+        """One folder a trial, named by its number."""
+        return self.study_dir / "trials"
+
+    def trial_dir(self, number: int) -> Path:
+        """What belongs to one trial alone."""
+        return self.trials_dir / f"{number:04d}"
+
+    def events(self, number: int) -> Path:
+        """The trial's event log."""
+        return self.trial_dir(number) / "events.jsonl"
+
+    def checkpoint(self, number: int) -> Path:
+        """Where a trial goes on from; gone once it has ended."""
+        return self.trial_dir(number) / "checkpoint.pt"
+
+    def model(self, number: int) -> Path:
+        """Weights of the epoch that counts, as a state_dict, once the trial is complete."""
+        return self.trial_dir(number) / "model.pt"
+
+    def user_checkpoint(self, number: int) -> Path:
+        """Folder that a user's training function may fill; it survives a restart."""
+        return self.trial_dir(number) / "checkpoint"
+
+    def shipped(self, number: int) -> Path:
+        """How far the mirror has sent this trial's events, and to which MLflow run."""
+        return self.trial_dir(number) / "shipped.json"
+
+    @property
+    def presence_dir(self) -> Path:
+        """One locked file for each living worker."""
+        return self.study_dir / "alive"
+
+    def worker_log(self, name: str) -> Path:
+        """What a worker printed; gone once it ended well."""
+        return self.study_dir / "workers" / f"{name}.log"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Decoded data sets, shared by all studies."""
+        return self.root / "cache"
+
+    @property
+    def mlflow_db(self) -> Path:
+        """MLflow's own store, unless the study is tracked elsewhere."""
+        return self.root / "mlflow.db"
+
+    @property
+    def artifacts(self) -> Path:
+        """MLflow's artifacts beside ``mlflow_db``."""
+        return self.root / "artifacts"

@@ -1,0 +1,228 @@
+"""What people and scripts see while a study runs."""
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.board import Board, TrialRow
+from sweeper.result import Best, Result
+from sweeper.trial import Objective, TrialState
+
+#: Rows of ended trials in the live table; older ones scroll away.
+_MOST_ENDED = 8
+_STYLES = {
+    TrialState.RUNNING: "cyan",
+    TrialState.COMPLETE: "green",
+    TrialState.PRUNED: "yellow",
+    TrialState.DIVERGED: "magenta",
+    TrialState.FAILED: "bold red",
+    TrialState.WAITING: "dim",
+}
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How far the study is.
+
+    Attributes:
+        n_finished: Trials that count towards the goal.
+        goal: Trials to reach.
+        eta_s: Seconds until the goal at the pace so far; None before the first trial ended.
+    """
+
+    n_finished: int
+    goal: int
+    eta_s: float | None
+
+
+class Display(Protocol):
+    """Where an agent shows what happens. ``close`` is called once, whatever happens."""
+
+    def show(self, board: Board, tally: Tally) -> None:
+        """Called a few times a second."""
+
+    def ended(self, row: TrialRow, tally: Tally) -> None:
+        """A trial ended."""
+
+    def note(self, text: str) -> None:
+        """Something that people should know."""
+
+    def summary(self, result: Result, hints: list[str]) -> None:
+        """The command is about to end."""
+
+    def close(self) -> None:
+        """Give the terminal back."""
+
+
+def format_seconds(seconds: float) -> str:
+    """``7s``, ``3m05s`` or ``2h10m``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def _describe(row: TrialRow, objective: Objective) -> str:
+    if row.best is None:
+        return row.cause or "nothing reported"
+    values = ", ".join(f"{name} {row.best.values[name]:.5g}" for name in objective.metrics)
+    return f"{values}  (epoch {row.best.epoch} of {row.epoch})"
+
+
+def _counts(result: Result) -> str:
+    return ", ".join(f"{n} {state.value}" for state, n in sorted(result.counts.items()) if n)
+
+
+def format_best(best: Best) -> list[str]:
+    """The values of a best trial on one line, then a line for each of its parameters."""
+    values = ", ".join(f"{name} {value:.6g}" for name, value in best.values.items())
+    lines = [f"trial {best.number}: {values}"]
+    for name, value in best.params.items():
+        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+        lines.append(f"  {name:<34} {shown}")
+    return lines
+
+
+class _Lines:
+    """One line for each finished trial: what a log file or a scheduler keeps."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+
+    def show(self, board: Board, tally: Tally) -> None:
+        pass
+
+    def ended(self, row: TrialRow, tally: Tally) -> None:
+        seconds = format_seconds((row.ended_s or 0) - row.begun_s)
+        eta = f", {format_seconds(tally.eta_s)} left" if tally.eta_s else ""
+        self._print(
+            f"[{tally.n_finished}/{tally.goal}{eta}] trial {row.number} {row.state.value} "
+            f"in {seconds}: {_describe(row, self._objective)}"
+            + (f"; {row.cause}" if row.cause and row.best else "")
+        )
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def summary(self, result: Result, hints: list[str]) -> None:
+        self._print(
+            f"{result.name}: {result.n_finished} of {result.goal} trials: {_counts(result)}"
+        )
+        for best in result.front:
+            self._print("best " + "\n".join(format_best(best)))
+        for hint in hints:
+            self._print(hint)
+
+    def close(self) -> None:
+        pass
+
+    def _print(self, text: str) -> None:
+        print(text, flush=True)
+
+
+class _Json(_Lines):
+    """One JSON object a line on standard output: each finished trial, then the whole study."""
+
+    def ended(self, row: TrialRow, tally: Tally) -> None:
+        values = dict(row.best.values) if row.best else {}
+        self._emit(
+            trial=row.number,
+            state=row.state.value,
+            epochs=row.epoch,
+            best_epoch=row.best.epoch if row.best else None,
+            values=values,
+            cause=row.cause,
+            finished=tally.n_finished,
+            goal=tally.goal,
+        )
+
+    def summary(self, result: Result, hints: list[str]) -> None:
+        self._emit(**result.to_json())
+
+    def _emit(self, **record: Any) -> None:
+        self._print(json.dumps(record))
+
+
+class _LiveTable:
+    """A table of what runs and what ended last, above a bar with the time that is left."""
+
+    def __init__(self, objective: Objective, console: Console) -> None:
+        self._objective = objective
+        self._console = console
+        self._lines = _Lines(objective)
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self._live.start()
+
+    def show(self, board: Board, tally: Tally) -> None:
+        self._live.update(Group(self._table(board), self._bar(tally)))
+
+    def ended(self, row: TrialRow, tally: Tally) -> None:
+        if row.state == TrialState.FAILED:
+            self._console.print(f"[bold red]trial {row.number} failed:[/] ", row.cause, sep="")
+
+    def note(self, text: str) -> None:
+        self._console.print(Text(text, style="yellow"))
+
+    def summary(self, result: Result, hints: list[str]) -> None:
+        self.close()
+        self._lines.summary(result, hints)
+
+    def close(self) -> None:
+        self._live.stop()
+
+    def _table(self, board: Board) -> Table:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("trial", justify="right")
+        for title in ("state", "model", "epoch"):
+            table.add_column(title)
+        table.add_column(f"best {', '.join(self._objective.metrics)}", justify="right")
+        table.add_column("seconds", justify="right")
+        ended = sorted(
+            (row for row in board.rows.values() if row.state != TrialState.RUNNING),
+            key=lambda row: row.ended_s or 0.0,
+        )
+        for row in [*ended[-_MOST_ENDED:], *board.running()]:
+            table.add_row(*self._cells(row), style=_STYLES[row.state])
+        return table
+
+    def _cells(self, row: TrialRow) -> list[str]:
+        best = row.best.values if row.best else {}
+        values = ", ".join(f"{best[name]:.5g}" for name in self._objective.metrics if name in best)
+        end_s = row.ended_s if row.ended_s is not None else time.time()
+        epoch = f"{row.epoch}/{row.n_epochs}" if row.n_epochs else str(row.epoch)
+        return [
+            str(row.number),
+            row.state.value,
+            row.architecture,
+            epoch,
+            values,
+            f"{end_s - row.begun_s:.1f}",
+        ]
+
+    def _bar(self, tally: Tally) -> RenderableType:
+        eta = f"{format_seconds(tally.eta_s)} left" if tally.eta_s is not None else "..."
+        line = Table.grid(padding=(0, 2, 0, 0))
+        line.add_row(
+            ProgressBar(total=tally.goal, completed=tally.n_finished, width=40),
+            f"{tally.n_finished}/{tally.goal} trials",
+            eta,
+        )
+        return line
+
+
+def open_display(objective: Objective, *, as_json: bool = False) -> Display:
+    """The display that fits where standard output goes: a live table only in a terminal."""
+    console = Console()
+    if as_json:
+        return _Json(objective)
+    return _LiveTable(objective, console) if console.is_terminal else _Lines(objective)

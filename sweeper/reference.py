@@ -1,0 +1,91 @@
+"""``package.module:function``: how a study file names a user's own code."""
+
+import difflib
+import importlib
+import re
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sweeper.errors import SpecError
+
+_FORM = re.compile(r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
+
+
+def is_reference(name: str) -> bool:
+    """Whether ``name`` means a user's own code rather than something built in."""
+    return ":" in name
+
+
+def load_reference(reference: str) -> Callable[..., Any]:
+    """The callable that ``package.module:function`` names.
+
+    Importable is what lies on ``sys.path``; the caller puts the study file's folder and the
+    working directory there first.
+
+    Raises:
+        SpecError: If the form is another one, the module is not found or fails while it is
+            imported, or it has no such callable.
+    """
+    match = _FORM.fullmatch(reference)
+    if match is None:
+        raise SpecError(
+            f"{reference!r} is not of the form package.module:function, e.g. my_models.nets:build"
+        )
+    module = _import_module(match["module"], match["name"])
+    try:
+        target = getattr(module, match["name"])
+    except AttributeError as exc:
+        raise SpecError(_no_such_name(module, match["name"])) from exc
+    if not callable(target):
+        raise SpecError(
+            f"{reference} is of type {type(target).__name__}, which cannot be called; "
+            "name a function or a class"
+        )
+    return target  # type: ignore[no-any-return]
+
+
+def _import_module(module: str, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as exc:
+        if exc.name is None or not f"{module}.".startswith(f"{exc.name}."):
+            raise SpecError(_failed_import(module, name, exc)) from exc
+        raise SpecError(
+            f"cannot import {name!r} from {module!r}: there is no module {exc.name!r}; "
+            f"looked in {', '.join(_user_folders())} and the installed packages; put the code "
+            "into one of these folders, or install its package"
+        ) from exc
+    except (Exception, SystemExit) as exc:  # a script without a __main__ guard may call sys.exit
+        raise SpecError(_failed_import(module, name, exc)) from exc
+
+
+def _failed_import(module: str, name: str, exc: BaseException) -> str:
+    return (
+        f"cannot import {name!r} from {module!r}: the module fails while it is imported, with "
+        f"{type(exc).__name__}: {exc}; `python -c 'import {module}'` shows where"
+    )
+
+
+def _no_such_name(module: ModuleType, name: str) -> str:
+    public = [other for other in vars(module) if not other.startswith("_")]
+    close = difflib.get_close_matches(name, public, n=1)
+    way_out = (
+        f"did you mean {close[0]!r}?" if close else f"it has {', '.join(public) or 'nothing'}"
+    )
+    file = getattr(module, "__file__", None) or "a built-in module"
+    return f"cannot import {name!r} from {module.__name__!r} ({file}): no such name; {way_out}"
+
+
+def _user_folders() -> list[str]:
+    """Folders of ``sys.path`` that hold neither the standard library nor installed packages."""
+    installed = [Path(path) for path in sysconfig.get_paths().values()]
+    folders = [Path(entry).absolute() for entry in sys.path]
+    return [
+        str(folder)
+        for folder in dict.fromkeys(folders)
+        if folder.is_dir() and not any(folder.is_relative_to(path) for path in installed)
+    ]

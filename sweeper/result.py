@@ -1,0 +1,154 @@
+"""What a study has come to, read from its storage: for people, scripts and notebooks."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from sweeper.config import Scalar
+from sweeper.errors import ExitCode
+from sweeper.events import Ended, read_events
+from sweeper.study import Attr, SweepStudy, state_of
+from sweeper.trial import TrialState
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Best:
+    """A trial that no other one beats.
+
+    Attributes:
+        number: Of the trial.
+        values: The objective's metrics, of the epoch that counts.
+        params: What was searched, by dotted name.
+    """
+
+    number: int
+    values: Mapping[str, float]
+    params: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cause of failed trials.
+
+    Attributes:
+        n_trials: That failed of it.
+        details: Last lines of the latest one's traceback.
+    """
+
+    cause: str
+    n_trials: int
+    details: str
+
+
+class Result:
+    """A study as it stands in its storage at the moment of asking.
+
+    Attributes:
+        exit_code: Of the command that made it; None when it was only looked at.
+    """
+
+    def __init__(self, study: SweepStudy, exit_code: ExitCode | None = None) -> None:
+        self._study = study
+        self.exit_code = exit_code
+
+    @property
+    def name(self) -> str:
+        """Of the study, as in Optuna and MLflow."""
+        return self._study.spec.name
+
+    @property
+    def goal(self) -> int:
+        """Finished trials (complete and pruned) that the study should reach."""
+        return self._study.goal
+
+    @property
+    def n_finished(self) -> int:
+        """Finished trials so far."""
+        return self._study.n_finished()
+
+    @property
+    def counts(self) -> Counter[TrialState]:
+        """How many trials stand how."""
+        return self._study.counts()
+
+    @property
+    def sampler(self) -> tuple[str, str]:
+        """The sampler in use and why."""
+        return self._study.sampler()
+
+    @property
+    def best(self) -> Best | None:
+        """The best complete trial; None before the first, or with several metrics."""
+        trial = self._study.best_trial()
+        return self._as_best(trial) if trial else None
+
+    @property
+    def front(self) -> list[Best]:
+        """The Pareto front; with one metric, the best trial alone."""
+        if len(self._study.spec.objective.metrics) == 1:
+            return [self.best] if self.best else []
+        return [self._as_best(trial) for trial in self._study.handle().best_trials]
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Causes of failed trials, the most frequent first."""
+        numbers: dict[str, list[int]] = {}
+        for trial in self._study.trials((OptunaState.FAIL,)):
+            cause = str(trial.user_attrs.get(Attr.CAUSE, "unknown"))
+            numbers.setdefault(cause, []).append(trial.number)
+        failures = [
+            Failure(cause, len(found), self._details(found[-1]))
+            for cause, found in numbers.items()
+        ]
+        return sorted(failures, key=lambda failure: -failure.n_trials)
+
+    def trials(self) -> "pd.DataFrame":
+        """One row a trial: number, state, metrics of the objective, epochs, seconds, params."""
+        import pandas as pd
+
+        return pd.DataFrame([self._row(trial) for trial in self._study.trials()])
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        sampler, why = self.sampler
+        return {
+            "study": self.name,
+            "goal": self.goal,
+            "finished": self.n_finished,
+            "trials": {state.value: n for state, n in sorted(self.counts.items())},
+            "sampler": {"name": sampler, "why": why},
+            "best": [
+                {"trial": b.number, "values": dict(b.values), "params": dict(b.params)}
+                for b in self.front
+            ],
+            "failures": [{"cause": f.cause, "trials": f.n_trials} for f in self.failures],
+        }
+
+    def _details(self, number: int) -> str:
+        events, _ = read_events(self._study.paths.events(number))
+        return next((e.outcome.details for e in reversed(events) if isinstance(e, Ended)), "")
+
+    def _as_best(self, trial: FrozenTrial) -> Best:
+        metrics = self._study.spec.objective.metrics
+        values = dict(zip(metrics, trial.values or [], strict=True))
+        return Best(trial.number, values, dict(trial.params))
+
+    def _row(self, trial: FrozenTrial) -> dict[str, Any]:
+        metrics = self._study.spec.objective.metrics
+        seconds = trial.duration.total_seconds() if trial.duration else None
+        return {
+            "number": trial.number,
+            "state": state_of(trial).value,
+            **dict(zip(metrics, trial.values or [None] * len(metrics), strict=True)),
+            "epochs": trial.last_step or 0,
+            "seconds": seconds,
+            "cause": trial.user_attrs.get(Attr.CAUSE, ""),
+            **trial.params,
+        }

@@ -1,0 +1,59 @@
+"""One constant of a study file against the type that declares it."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from sweeper.spec.problem import Problems, did_you_mean
+from sweeper.spec.source import Located
+
+
+def field_types(declared: type[Any]) -> Mapping[str, Any]:
+    """Field name -> annotation of a dataclass, bounds included."""
+    hints = get_type_hints(declared, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(declared)}
+
+
+def read_leaf(item: Located, declared: Any, problems: Problems) -> Any:
+    """The constant, in the declared type; None after a problem was noted."""
+    if isinstance(item.value, dict | list):
+        what = "a mapping" if isinstance(item.value, dict) else "a list"
+        problems.add(item.line, item.path, f"must be one value, got {what}")
+        return None
+    try:
+        return TypeAdapter(declared).validate_python(item.value, strict=True)
+    except ValidationError as exc:
+        problems.add(item.line, item.path, _explain(exc, item.value))
+        return None
+
+
+def _explain(error: ValidationError, value: object) -> str:
+    rules = []
+    hint = ""
+    for fault in error.errors():
+        rule = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        rule = rule.removeprefix("must be ").replace("a valid number", "a number")
+        rule = rule.replace("a valid integer", "a whole number").replace("a valid", "a")
+        rules.append(rule.replace("String should match pattern", "text matching"))
+        if fault["type"] == "literal_error" and isinstance(value, str):
+            hint = did_you_mean(value, fault["ctx"]["expected"].replace("'", " ").split())
+            hint = hint if hint.startswith("; did") else ""
+    shown = "nothing" if value is None else repr(value)
+    return f"must be {' or '.join(dict.fromkeys(rules))}, got {shown}{hint}"
+
+
+def read_fields(item: Located, declared: type[Any], problems: Problems) -> Any:
+    """A mapping of constants as the dataclass that declares them; defaults after problems."""
+    types = field_types(declared)
+    values: dict[str, Any] = {}
+    if not isinstance(item.value, dict):
+        problems.add(item.line, item.path, f"must be a mapping of {', '.join(types)}")
+        return declared()
+    for key, value in item.items():
+        if key not in types:
+            problems.add(value.line, value.path, f"unknown key{did_you_mean(key, types)}")
+        elif (leaf := read_leaf(value, types[key], problems)) is not None:
+            values[key] = leaf
+    return declared(**values)

@@ -1,0 +1,138 @@
+"""YAML text -> a tree in which every value knows its line and its dotted path."""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from sweeper.config import Scalar
+from sweeper.spec.problem import Problems
+
+#: Aliases make a small text unfold into a huge tree; no study file comes near this.
+_MOST_NODES = 100_000
+_DEEPEST = 50
+
+# YAML 1.2's core schema. PyYAML's own is 1.1: `1e-4` a text, `on` a bool, `1:30` the number 90.
+_NULL = re.compile(r"~|null|Null|NULL|")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9][0-9_]*")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_SPECIAL = {".inf": math.inf, "+.inf": math.inf, "-.inf": -math.inf, ".nan": math.nan}
+
+
+@dataclass(frozen=True)
+class Located:
+    """A value of the study file.
+
+    Attributes:
+        value: A scalar, a list of ``Located``, or a dict of key -> ``Located``.
+        line: Where its key, or the item itself, stands; from 1.
+        path: Dotted path from the top of the file, empty for the whole.
+    """
+
+    value: Any
+    line: int
+    path: str
+
+    def plain(self) -> Any:
+        """The value without places."""
+        if isinstance(self.value, dict):
+            return {key: item.plain() for key, item in self.value.items()}
+        if isinstance(self.value, list):
+            return [item.plain() for item in self.value]
+        return self.value
+
+    def items(self) -> Iterator[tuple[str, "Located"]]:
+        """Key and value of a mapping, in file order."""
+        assert isinstance(self.value, dict)
+        return iter(self.value.items())
+
+
+def load_source(text: str, problems: Problems) -> Located | None:
+    """Parse a study file's text.
+
+    Returns:
+        The mapping at the top of the file, or None when the text is not readable YAML at all
+        (which is then in ``problems``). Lesser faults, such as duplicate keys, are collected
+        and the rest of the tree is returned.
+    """
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as exc:
+        mark = exc.problem_mark or exc.context_mark
+        problems.add(mark.line + 1 if mark else 1, "", f"not valid YAML: {exc.problem}")
+        return None
+    except (yaml.YAMLError, RecursionError, ValueError) as exc:
+        problems.add(1, "", f"not valid YAML: {str(exc).splitlines()[0]}")
+        return None
+    if not isinstance(node, yaml.MappingNode):
+        problems.add(1, "", "a study file is a mapping of keys such as `model:` and `train:`")
+        return None
+    return _Reader(problems).read(node, node.start_mark.line + 1, "")
+
+
+class _Reader:
+    """Turns PyYAML's nodes into ``Located`` values."""
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self._n_nodes = 0
+
+    def read(self, node: yaml.Node, line: int, path: str, depth: int = 0) -> Located:
+        self._n_nodes += 1
+        if depth > _DEEPEST or self._n_nodes > _MOST_NODES:
+            if self._n_nodes <= _MOST_NODES + 1:
+                self._problems.add(line, path, "nested too deep, or aliases unfold without end")
+            return Located(None, line, path)
+        if isinstance(node, yaml.MappingNode):
+            return Located(self._mapping(node, path, depth), line, path)
+        if isinstance(node, yaml.SequenceNode):
+            items = [
+                self.read(item, item.start_mark.line + 1, f"{path}[{i}]", depth + 1)
+                for i, item in enumerate(node.value)
+            ]
+            return Located(items, line, path)
+        assert isinstance(node, yaml.ScalarNode)
+        return Located(self._scalar(node, line, path), line, path)
+
+    def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, Located]:
+        found: dict[str, Located] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
+            if not isinstance(key_node, yaml.ScalarNode) or key in ("<<", ""):
+                self._problems.add(line, path, f"a key must be a plain word, got {key!r}")
+                continue
+            key_path = f"{path}.{key}" if path else key
+            if key in found:
+                self._problems.add(
+                    line, key_path, f"given twice, first on line {found[key].line}; keep one"
+                )
+                continue
+            found[key] = self.read(value_node, line, key_path, depth + 1)
+        return found
+
+    def _scalar(self, node: yaml.ScalarNode, line: int, path: str) -> Scalar:
+        text = node.value
+        if node.tag.endswith(":str") and node.style is not None:
+            return str(text)
+        if not node.tag.startswith("tag:yaml.org,2002:"):
+            self._problems.add(line, path, f"tags such as {node.tag} are not read")
+            return None
+        return parse_scalar(text)
+
+
+def parse_scalar(text: str) -> Scalar:
+    """A plain YAML 1.2 scalar: null, bool, int, float or, failing these, the text itself."""
+    if _NULL.fullmatch(text):
+        return None
+    if _BOOL.fullmatch(text):
+        return text.lower() == "true"
+    if _INT.fullmatch(text) and len(text) < 20:
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return _SPECIAL.get(text.lower(), text)

@@ -1,0 +1,185 @@
+"""A study file, read and valid: what the rest of sweeper sees of it."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from sweeper.config import Precision, Scalar
+from sweeper.spec.ranges import Choices, Range, Section, walk_ranges
+from sweeper.trial import Objective
+
+_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])\s*")
+
+#: Sections of the study file in which ranges may stand.
+SEARCHABLE = ("data", "model", "train")
+
+
+def parse_duration(value: Any) -> Any:
+    """Seconds of ``2h``, ``90m``, ``1h30m`` or a number of seconds; anything else is refused."""
+    if isinstance(value, str) and re.fullmatch(rf"(?:{_DURATION.pattern})+", value.strip()):
+        return sum(float(n) * _UNIT_S[unit] for n, unit in _DURATION.findall(value))
+    if isinstance(value, str):
+        raise ValueError("must be a duration such as 2h, 90m, 1h30m or 45s")
+    return value
+
+
+Duration = Annotated[
+    float,
+    Field(gt=0),
+    BeforeValidator(parse_duration),
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]}),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetSpec:
+    """When the goal is reached, and when a command gives up before it."""
+
+    trials: Annotated[
+        int | None,
+        Field(ge=1, description="Finished trials (complete and pruned) the study should reach"),
+    ] = None
+    timeout: Annotated[
+        Duration | None, Field(description="Wall time of one command, e.g. 2h; then it drains")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerSpec:
+    """Which Optuna sampler draws the values."""
+
+    name: Annotated[
+        Literal["auto", "tpe", "gp", "random", "grid", "qmc", "cmaes", "nsga2"],
+        Field(description="auto takes gp or tpe by budget and space, and status says why"),
+    ] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrunerSpec:
+    """Which Optuna pruner ends trials early."""
+
+    name: Annotated[
+        Literal["asha", "hyperband", "median", "percentile", "patient", "none"],
+        Field(description="Optuna pruner; asha is its SuccessiveHalvingPruner"),
+    ] = "asha"
+    min_epochs: Annotated[int, Field(ge=1, description="Epochs no trial is pruned before")] = 1
+    reduction_factor: Annotated[
+        int, Field(ge=2, description="asha, hyperband: one in so many goes on at each rung")
+    ] = 3
+    percentile: Annotated[
+        float, Field(gt=0, lt=100, description="percentile: best share that goes on")
+    ] = 25.0
+    startup_trials: Annotated[
+        int, Field(ge=0, description="median, percentile: complete trials before any is pruned")
+    ] = 5
+    patience: Annotated[
+        int, Field(ge=1, description="patient: epochs without improvement before the end")
+    ] = 3
+
+
+#: Keys of ``pruner`` beside ``name`` that each pruner looks at.
+PRUNER_KEYS: Mapping[str, tuple[str, ...]] = {
+    "asha": ("min_epochs", "reduction_factor"),
+    "hyperband": ("min_epochs", "reduction_factor"),
+    "median": ("min_epochs", "startup_trials"),
+    "percentile": ("min_epochs", "startup_trials", "percentile"),
+    "patient": ("patience",),
+    "none": (),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """Where and how trials are computed; may change while a study goes on."""
+
+    workers: Annotated[
+        Literal["auto"] | Annotated[int, Field(ge=1)],
+        Field(description="Processes; auto is one a GPU, or one a core on CPU"),
+    ] = "auto"
+    device: Annotated[
+        str,
+        Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:0, mps"),
+    ] = "auto"
+    precision: Annotated[Precision, Field(description="bf16 computes by autocast")] = "fp32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingSpec:
+    """Where MLflow keeps the runs."""
+
+    uri: Annotated[
+        str, Field(description="auto is $MLFLOW_TRACKING_URI, else mlruns/mlflow.db")
+    ] = "auto"
+    log_models: Annotated[
+        Literal["none", "best", "completed"], Field(description="Which trials' models are logged")
+    ] = "completed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySpec:
+    """One study file.
+
+    Attributes:
+        path: The file as the user named it; its folder is importable for user code.
+        sections: ``data``, ``model`` and ``train`` as far as the file has them, ranges included.
+        forbid: Combinations of values, by dotted name, that are never drawn.
+        enqueue: Values, by dotted name, that are tried first; what they leave out is drawn.
+        lines: Dotted path -> line in the file, for messages about it.
+    """
+
+    path: Path
+    name: str
+    objective: Objective
+    budget: BudgetSpec
+    seed: int
+    sampler: SamplerSpec
+    pruner: PrunerSpec
+    sections: Mapping[str, Section]
+    forbid: tuple[Mapping[str, Scalar], ...]
+    enqueue: tuple[Mapping[str, Scalar], ...]
+    run: RunSpec
+    tracking: TrackingSpec
+    storage: str
+    lines: Mapping[str, int] = field(compare=False)
+
+    def ranges(self) -> dict[str, Range]:
+        """Every range by its dotted name, those inside branches included."""
+        return dict(self._walk())
+
+    def _walk(self) -> Iterator[tuple[str, Range]]:
+        for name, section in self.sections.items():
+            yield from walk_ranges(section, name)
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether some value is drawn only when another takes a certain option."""
+        return any(
+            any(branch for branch in value.branches.values())
+            for value in self.ranges().values()
+            if isinstance(value, Choices)
+        )
+
+    @property
+    def n_trials(self) -> int:
+        """Finished trials that the study should reach."""
+        if self.budget.trials is not None:
+            return self.budget.trials
+        return DEFAULT_TRIALS if self.ranges() else 1
+
+    @property
+    def is_on_sqlite(self) -> bool:
+        """Whether the storage is SQLite, on which several workers may claim the same trial."""
+        return self.storage.startswith("sqlite")
+
+    def place(self, path: str) -> str:
+        """``studies/mnist.yaml:9: data.name``, for messages about a valid value."""
+        return f"{self.path}:{self.lines.get(path, 1)}: {path}"
+
+
+#: Of a file that searches something and sets no budget; enough for gp on a handful of ranges.
+DEFAULT_TRIALS = 50

@@ -1,0 +1,47 @@
+"""``sweeper status``: a study as text."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from sweeper.data import FALLBACK_SUFFIX
+from sweeper.errors import StudyError
+from sweeper.paths import RunPaths
+from sweeper.progress import format_best
+from sweeper.result import Result
+from sweeper.spec import StudySpec, load_study
+from sweeper.study import load_study_from_storage
+
+
+def load_result(spec: StudySpec, root: Path) -> Result:
+    """The study of a file as it stands, the one on its fallback data if only that has begun.
+
+    Raises:
+        StudyError: If neither has begun.
+    """
+    study = load_study_from_storage(spec, RunPaths(root, spec.name))
+    stand_in = RunPaths(root, spec.name + FALLBACK_SUFFIX)
+    if study is None and stand_in.resolved_spec.exists():
+        stand_in_spec = replace(load_study(stand_in.resolved_spec), storage=spec.storage)
+        study = load_study_from_storage(stand_in_spec, stand_in)
+    if study is None:
+        raise StudyError(f"study {spec.name!r} has not begun: sweeper run {spec.path}")
+    return Result(study)
+
+
+def render_status(result: Result) -> str:
+    """A few lines for people."""
+    sampler, why = result.sampler
+    lines = [
+        f"study    {result.name}",
+        f"goal     {result.n_finished} of {result.goal} trials finished",
+        "trials   "
+        + ", ".join(f"{n} {state.value}" for state, n in sorted(result.counts.items())),
+        f"sampler  {sampler}: {why}",
+    ]
+    for best in result.front:
+        first, *rest = format_best(best)
+        lines += [f"best     {first}", *(f"         {line}" for line in rest)]
+    for failure in result.failures:
+        lines.append(f"failed   {failure.n_trials}: {failure.cause}")
+        lines += [f"         {line}" for line in failure.details.splitlines()]
+    return "\n".join(lines)

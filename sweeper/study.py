@@ -1,0 +1,292 @@
+"""The Optuna study of a study file: goal, waiting trials, claims.
+
+The storage is the truth about trials. As many trials wait in it as are still wanted, and workers
+claim them by WAITING -> RUNNING, so the total is exact however many work on it.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from sweeper.config import Scalar
+from sweeper.errors import StudyError
+from sweeper.lock import FileLock, is_present
+from sweeper.paths import RunPaths
+from sweeper.sampling import build_pruner, build_sampler, choose_sampler
+from sweeper.space import grid_points
+from sweeper.spec import StudySpec
+from sweeper.spec.render import plain_study
+from sweeper.trial import TrialState
+
+#: Parts of a study file that decide what its trials mean; they cannot change once it has begun.
+FROZEN = ("objective", "seed", "data", "model", "train", "forbid")
+#: A trial whose worker died this often is taken to be the reason, and fails.
+MOST_DEATHS = 3
+#: So many failures in a row with one cause end a run: the next trial would fail as well.
+FAILURE_STREAK = 10
+
+_CLAIMED = (OptunaState.RUNNING, OptunaState.COMPLETE, OptunaState.PRUNED)
+_WANTED = (OptunaState.WAITING, *_CLAIMED)
+
+
+@dataclass(frozen=True)
+class Attr:
+    """Names of the user attributes that sweeper keeps in the storage."""
+
+    FROZEN = "sweeper.frozen"
+    SAMPLER = "sweeper.sampler"
+    STATE = "sweeper.state"
+    CAUSE = "sweeper.cause"
+    OWNER = "sweeper.owner"
+    RESUMED = "sweeper.resumed"
+    DEATHS = "sweeper.deaths"
+
+
+def state_of(trial: FrozenTrial) -> TrialState:
+    """How a trial of the storage stands, in sweeper's words."""
+    if trial.state == OptunaState.FAIL:
+        return TrialState.FAILED
+    if trial.user_attrs.get(Attr.STATE) == TrialState.DIVERGED:
+        return TrialState.DIVERGED
+    return TrialState(trial.state.name.lower())
+
+
+class SweepStudy:
+    """One study in its storage. Safe to use from several processes at once.
+
+    Attributes:
+        goal: Finished trials to reach: the budget, or the whole grid if that is smaller.
+        lock: Held by whoever must look at several trials and then change one.
+    """
+
+    def __init__(self, spec: StudySpec, paths: RunPaths, storage: BaseStorage) -> None:
+        self.spec = spec
+        self.paths = paths
+        self.storage = storage
+        self.study_id = storage.get_study_id_from_name(spec.name)
+        self.pruner = build_pruner(spec.pruner)
+        self.goal = spec.n_trials
+        if spec.sampler.name == "grid":
+            self.goal = min(self.goal, sum(1 for _ in grid_points(spec)))
+        self.lock = FileLock(paths.lock)
+
+    def trials(self, states: Sequence[OptunaState] | None = None) -> list[FrozenTrial]:
+        """Trials by number, all of them or those in the given states."""
+        trials: list[FrozenTrial] = self.storage.get_all_trials(
+            self.study_id, deepcopy=False, states=states
+        )
+        return trials
+
+    def trial_id(self, number: int) -> int:
+        """The storage's own id of a trial."""
+        return int(self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number))
+
+    def counts(self) -> Counter[TrialState]:
+        """How many trials stand how."""
+        return Counter(state_of(trial) for trial in self.trials())
+
+    def n_finished(self) -> int:
+        """Trials that count towards the goal: complete and pruned (diverged is pruned)."""
+        return len(self.trials((OptunaState.COMPLETE, OptunaState.PRUNED)))
+
+    def best_trial(self) -> FrozenTrial | None:
+        """The best complete trial; None before the first, or with several metrics."""
+        complete = self.trials((OptunaState.COMPLETE,))
+        if not complete or len(self.spec.objective.metrics) > 1:
+            return None
+        sign = -1 if self.spec.objective.directions[0] == "maximize" else 1
+        return min(complete, key=lambda trial: sign * trial.values[0])
+
+    def sampler(self) -> tuple[str, str]:
+        """The sampler in use and why; ``auto`` may have moved on since the study began."""
+        attrs = self.storage.get_study_user_attrs(self.study_id)
+        if self.spec.sampler.name == "auto" and Attr.SAMPLER in attrs:
+            name, why = attrs[Attr.SAMPLER]
+            return name, why
+        return choose_sampler(self.spec)
+
+    def use_sampler(self, name: str, why: str) -> None:
+        """Let all workers draw with another sampler from now on."""
+        self.storage.set_study_user_attr(self.study_id, Attr.SAMPLER, [name, why])
+
+    def handle(self) -> optuna.Study:
+        """A fresh Optuna study object; a handle caches the history, so none is kept."""
+        return optuna.Study(
+            self.spec.name,
+            self.storage,
+            sampler=build_sampler("random", seed=0),
+            pruner=self.pruner,
+        )
+
+    def top_up(self) -> int:
+        """Enqueue trials until as many wait as are still wanted; the number enqueued."""
+        with self.lock.held():
+            trials = self.trials(_WANTED)
+            n_missing = self.goal - len(trials)
+            for setting in self._settings(trials, n_missing):
+                self._enqueue(setting)
+        return max(n_missing, 0)
+
+    def _settings(
+        self, trials: Iterable[FrozenTrial], n_missing: int
+    ) -> list[Mapping[str, Scalar]]:
+        planned = (
+            list(grid_points(self.spec)) if self.spec.sampler.name == "grid" else self.spec.enqueue
+        )
+        taken = [trial.system_attrs.get("fixed_params") for trial in trials]
+        fresh = [setting for setting in planned if setting not in taken]
+        return [*fresh, *({} for _ in range(n_missing))][: max(n_missing, 0)]
+
+    def _enqueue(self, setting: Mapping[str, Scalar]) -> None:
+        self.storage.create_new_trial(
+            self.study_id,
+            optuna.trial.create_trial(
+                state=OptunaState.WAITING, system_attrs={"fixed_params": dict(setting)}
+            ),
+        )
+
+    def claim(self, owner: str) -> FrozenTrial | None:
+        """Take the first waiting trial for the process that is present as ``owner``.
+
+        Claims without creating: None when no trial waits, or when those that run will reach
+        the goal (the budget may have been lowered).
+        """
+        with self.lock.held():
+            if len(self.trials(_CLAIMED)) >= self.goal:
+                return None
+            for trial in self.trials((OptunaState.WAITING,)):
+                trial_id = self.trial_id(trial.number)
+                try:
+                    if not self.storage.set_trial_state_values(trial_id, OptunaState.RUNNING):
+                        continue
+                except UpdateFinishedTrialError:
+                    continue
+                self.storage.set_trial_user_attr(trial_id, Attr.OWNER, owner)
+                return self.storage.get_trial(trial_id)
+        return None
+
+    def put_back(self, number: int) -> None:
+        """RUNNING -> WAITING: another process goes on with the trial from its checkpoint."""
+        trial_id = self.trial_id(number)
+        attrs = self.storage.get_trial(trial_id).user_attrs
+        self.storage.set_trial_user_attr(trial_id, Attr.RESUMED, attrs.get(Attr.RESUMED, 0) + 1)
+        self.storage.set_trial_state_values(trial_id, OptunaState.WAITING)
+
+    def orphans(self) -> list[FrozenTrial]:
+        """RUNNING trials whose worker on this machine is gone. Call it with ``lock`` held."""
+        return [
+            trial
+            for trial in self.trials((OptunaState.RUNNING,))
+            if not is_present(self.paths.presence_dir, trial.user_attrs.get(Attr.OWNER, "nobody"))
+        ]
+
+    def failure_streak(self, since: datetime) -> str | None:
+        """The cause that the last trials to end since then (local time) failed of, all of them."""
+        ended = sorted(
+            (trial.datetime_complete, trial.number, trial)
+            for trial in self.trials()
+            if trial.datetime_complete is not None and trial.datetime_complete >= since
+        )
+        last = [trial for _, _, trial in ended[-FAILURE_STREAK:]]
+        causes = {
+            re.sub(r"\d+", "#", trial.user_attrs.get(Attr.CAUSE, "unknown")) for trial in last
+        }
+        if len(last) < FAILURE_STREAK or len(causes) > 1:
+            return None
+        if any(trial.state != OptunaState.FAIL for trial in last):
+            return None
+        return str(last[-1].user_attrs.get(Attr.CAUSE, "unknown"))
+
+
+def create_study(spec: StudySpec, paths: RunPaths) -> SweepStudy:
+    """Open the study, or begin it.
+
+    Raises:
+        StudyError: If the storage cannot be opened, or the file's search changed since the study
+            began.
+    """
+    storage = open_storage(spec, paths)
+    frozen = {key: value for key, value in plain_study(spec).items() if key in FROZEN}
+    with FileLock(paths.lock).held():
+        try:
+            study_id = storage.get_study_id_from_name(spec.name)
+        except KeyError:
+            directions = [
+                StudyDirection[direction.upper()] for direction in spec.objective.directions
+            ]
+            study_id = storage.create_new_study(directions, spec.name)
+        attrs = storage.get_study_user_attrs(study_id)
+        if Attr.FROZEN not in attrs:
+            storage.set_study_user_attr(study_id, Attr.FROZEN, frozen)
+    _refuse_changes(spec, attrs.get(Attr.FROZEN, frozen), frozen)
+    return SweepStudy(spec, paths, storage)
+
+
+def load_study_from_storage(spec: StudySpec, paths: RunPaths) -> SweepStudy | None:
+    """Open the study as it is; None if it has not begun."""
+    if spec.storage == "auto" and not paths.journal.exists():
+        return None
+    storage = open_storage(spec, paths)
+    try:
+        return SweepStudy(spec, paths, storage)
+    except KeyError:
+        return None
+
+
+def open_storage(spec: StudySpec, paths: RunPaths) -> BaseStorage:
+    """The Optuna storage: a journal file unless the study file names a database."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if spec.storage == "auto":
+        paths.journal.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(paths.journal.with_suffix(".lock"))
+        return JournalStorage(JournalFileBackend(str(paths.journal), lock_obj=lock))  # type: ignore[arg-type]
+    try:
+        return RDBStorage(spec.storage)
+    except Exception as exc:
+        raise StudyError(
+            f"{spec.place('storage')}: cannot open the study's storage "
+            f"({type(exc).__name__}); check that the server runs and the URL is right, "
+            f"or set `storage: auto` for a journal file"
+        ) from exc
+
+
+def _refuse_changes(spec: StudySpec, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    old, new = _leaves(before), _leaves(now)
+    changes = [
+        f"  {name}: was {old.get(name, 'absent')}, is {new.get(name, 'absent')}"
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    ]
+    if changes:
+        raise StudyError(
+            "\n".join(
+                [
+                    f"{spec.path}: the search has changed since study {spec.name!r} began:",
+                    *changes,
+                    "Trials before and after would not compare. Change it back, or give the file "
+                    "a new `name:`; budget, sampler, pruner, run and tracking may change freely.",
+                ]
+            )
+        )
+
+
+def _leaves(value: Any, path: str = "") -> dict[str, str]:
+    if isinstance(value, dict) and value and not value.keys() & {"low", "choices"}:
+        return {
+            name: leaf
+            for key, inner in value.items()
+            for name, leaf in _leaves(inner, f"{path}.{key}" if path else key).items()
+        }
+    return {path: json.dumps(value)}

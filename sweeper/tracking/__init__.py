@@ -1,0 +1,19 @@
+"""The mirror: event logs -> MLflow, in batches, at least once, idempotent.
+
+Importing this package loads no mlflow; it only sets how mlflow behaves once it is loaded, which
+must come first. What the user has set in the environment stands.
+"""
+
+import os
+
+_MLFLOW_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # MLflow's own 7 retries last minutes; the event log is our buffer, so we come back later.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+for _name, _value in _MLFLOW_ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)

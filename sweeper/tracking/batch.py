@@ -1,0 +1,178 @@
+"""A trial's events in MLflow's words.
+
+What a person who compares runs finds in the table: ``best_<metric>`` of every optimised metric,
+which is the trial's value in Optuna, and ``best_epoch``; the plain metrics show their last epoch.
+Both are sent each time the best changes, so that running trials can be sorted too.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+
+from sweeper.events import Ended, Event, Interrupted, Started
+from sweeper.trial import DataInfo, EpochMetrics, Objective, TrialState
+
+# What MLflow's stores accept (mlflow.utils.validation).
+_MAX_PARAM_CHARS = 6000
+_MAX_TAG_CHARS = 8000
+_MAX_PARAMS, _MAX_TAGS, _MAX_METRICS = 100, 100, 800
+
+RUN_STATUS: Mapping[TrialState, str] = {
+    TrialState.WAITING: "SCHEDULED",
+    TrialState.RUNNING: "RUNNING",
+    TrialState.COMPLETE: "FINISHED",
+    TrialState.PRUNED: "KILLED",
+    TrialState.DIVERGED: "KILLED",
+    TrialState.FAILED: "FAILED",
+}
+
+
+@dataclass
+class Batch:
+    """What a stretch of a trial's log changes in its MLflow run.
+
+    Attributes:
+        objective: Decides which epoch counts.
+        last_epoch: Highest epoch known. An epoch that a resumed trial reports once more is left
+            out, as Optuna does.
+        best: The epoch that counts so far.
+        state: The run's new state; None when it stays as it is, RUNNING in a new run.
+        ended_s: When the trial ended for good, seconds since the Unix epoch.
+    """
+
+    objective: Objective
+    last_epoch: int
+    best: EpochMetrics | None
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: list[Metric] = field(default_factory=list)
+    dataset: DatasetInput | None = None
+    state: TrialState | None = None
+    ended_s: float = 0.0
+
+    def add(self, event: Event) -> None:
+        """Take in the next event of the log."""
+        if isinstance(event, EpochMetrics):
+            self._add_epoch(event)
+        elif isinstance(event, Started):
+            self._add_start(event)
+        elif isinstance(event, Interrupted):
+            self._enter(TrialState.WAITING)
+            self.tags["sweeper.interrupted"] = event.cause
+        else:
+            self._add_end(event)
+
+    def chunks(self) -> Iterator[tuple[list[Param], list[RunTag], list[Metric]]]:
+        """Params, tags and metrics in portions that one request may carry."""
+        params = [Param(key, value[:_MAX_PARAM_CHARS]) for key, value in self.params.items()]
+        tags = run_tags(self.tags)
+        metrics = self.metrics
+        while params or tags or metrics:
+            yield params[:_MAX_PARAMS], tags[:_MAX_TAGS], metrics[:_MAX_METRICS]
+            params, tags = params[_MAX_PARAMS:], tags[_MAX_TAGS:]
+            metrics = metrics[_MAX_METRICS:]
+
+    def _enter(self, state: TrialState) -> None:
+        self.state = state
+        self.tags["sweeper.state"] = state
+
+    def _add_start(self, event: Started) -> None:
+        self.tags |= {f"sweeper.{key}": value for key, value in event.tags.items()}
+        if event.resumed:
+            self.tags["sweeper.resumed"] = str(event.resumed)
+            self._enter(TrialState.RUNNING)
+            return
+        self.tags["sweeper.state"] = TrialState.RUNNING
+        self.params = {key: str(value) for key, value in event.params.items()}
+        if event.data:
+            self.tags["sweeper.data"] = event.data.name
+            self.tags["sweeper.data_fingerprint"] = event.data.fingerprint
+            self.dataset = _dataset_input(event.data)
+
+    def _add_epoch(self, event: EpochMetrics) -> None:
+        if event.epoch <= self.last_epoch:
+            return
+        self.last_epoch = event.epoch
+        self.metrics += epoch_metrics(event)
+        if _is_finite(event, self.objective.metrics) and self.objective.is_better(
+            event, self.best
+        ):
+            self.best = event
+            self.metrics += best_metrics(event, self.objective, event.epoch, event.time_s)
+
+    def _add_end(self, event: Ended) -> None:
+        outcome, self.ended_s = event.outcome, event.time_s
+        self._enter(outcome.state)
+        if outcome.cause:
+            self.tags["sweeper.cause"] = outcome.cause
+        if outcome.details:
+            self.tags["sweeper.details"] = outcome.details[-_MAX_TAG_CHARS:]
+        if outcome.best and outcome.best != self.best:
+            # A repeated epoch measured something else; the outcome is what Optuna has.
+            self.best = outcome.best
+            self.metrics += best_metrics(
+                outcome.best, self.objective, self.last_epoch, event.time_s
+            )
+
+
+def render_batch(
+    events: Sequence[Event], objective: Objective, *, last_epoch: int, best: EpochMetrics | None
+) -> Batch:
+    """Everything that ``events`` change, given what the events before them left behind."""
+    batch = Batch(objective, last_epoch, best)
+    for event in events:
+        batch.add(event)
+    return batch
+
+
+def run_tags(tags: Mapping[str, str]) -> list[RunTag]:
+    """MLflow's form of ``tags``, cut to the length it accepts."""
+    return [RunTag(key, value[:_MAX_TAG_CHARS]) for key, value in tags.items()]
+
+
+def epoch_metrics(measured: EpochMetrics, model_id: str | None = None) -> list[Metric]:
+    """All that one epoch measured, at the time it was measured."""
+    return [
+        Metric(
+            name, float(value), milliseconds(measured.time_s), measured.epoch, model_id=model_id
+        )
+        for name, value in measured.values.items()
+    ]
+
+
+def best_metrics(
+    best: EpochMetrics, objective: Objective, step: int, time_s: float
+) -> list[Metric]:
+    """The values of the epoch that counts, as known at ``step``."""
+    values = {f"best_{name}": best.values[name] for name in objective.metrics}
+    values["best_epoch"] = best.epoch
+    return [Metric(key, value, milliseconds(time_s), step) for key, value in values.items()]
+
+
+def _is_finite(measured: EpochMetrics, names: Sequence[str]) -> bool:
+    return all(math.isfinite(measured.values.get(name, math.nan)) for name in names)
+
+
+def milliseconds(time_s: float) -> int:
+    """MLflow's unit of time."""
+    return round(time_s * 1000)
+
+
+def _dataset_input(data: DataInfo) -> DatasetInput:
+    profile = {
+        "input_shape": data.input_shape,
+        "n_classes": data.n_classes,
+        "n_train": data.n_train,
+        "n_validation": data.n_validation,
+    }
+    dataset = Dataset(
+        name=data.name,
+        digest=data.fingerprint,
+        source_type="sweeper",
+        source=json.dumps({"data.name": data.name}),
+        profile=json.dumps(profile),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])

@@ -1,0 +1,145 @@
+"""Where MLflow is, a client for it, and what its failures mean to the user."""
+
+import logging
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from sweeper.errors import TrackerError
+from sweeper.paths import RunPaths
+
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_REFUSALS = frozenset(
+    {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST"}
+)
+
+
+class RequestRefusedError(TrackerError):
+    """MLflow answers, but not to this request: the ones of other runs may pass."""
+
+
+def tracking_uri(setting: str, paths: RunPaths) -> str:
+    """The MLflow store of a study.
+
+    Args:
+        setting: ``tracking.uri`` of the study file, ``auto`` or a URI.
+        paths: Files of the study.
+
+    Returns:
+        The study file's URI, else ``$MLFLOW_TRACKING_URI``, else the SQLite file below ``mlruns``.
+    """
+    if setting != "auto":
+        return setting
+    return os.environ.get("MLFLOW_TRACKING_URI") or _local_uri(paths)
+
+
+def redacted(text: str) -> str:
+    """``text`` without user names and passwords of URIs."""
+    text = re.sub(r"://[^/@\s'\"]+@", "://***@", text)
+    return re.sub(r"(?i)\b(password|token|secret|sslpassword)=[^&\s'\"]+", r"\1=***", text)
+
+
+@contextmanager
+def tracker_errors(uri: str) -> Iterator[None]:
+    """Turn whatever MLflow raises inside the block into a :class:`TrackerError`."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as exc:
+        reason = redacted(str(exc).partition("\n")[0])[:500].rstrip(".")
+        where = f"tracking.uri: {redacted(uri)}"
+        if isinstance(exc, MlflowException) and exc.error_code in _REFUSALS:
+            raise RequestRefusedError(f"{where}: MLflow refuses a request: {reason}") from exc
+        raise TrackerError(
+            f"{where}: MLflow cannot be used: {reason}; check the address, the server and its "
+            "credentials. Nothing is lost: events stay on disk until they can be sent"
+        ) from exc
+
+
+@contextmanager
+def artifact_errors(uri: str) -> Iterator[None]:
+    """The same for uploads, inside :func:`tracker_errors`.
+
+    Artifact stores raise whatever their libraries do. One that fails does not stop metrics.
+    """
+    try:
+        yield
+    except MlflowException:
+        raise
+    except Exception as exc:
+        reason = redacted(f"{type(exc).__name__}: {exc}".partition("\n")[0])[:500]
+        raise RequestRefusedError(
+            f"tracking.uri: {redacted(uri)}: MLflow's artifact store fails: {reason}; check its "
+            "address and credentials. The files stay on disk until they can be sent"
+        ) from exc
+
+
+def open_client(uri: str, paths: RunPaths) -> MlflowClient:
+    """A client; the study's own SQLite store is created, in WAL mode, when it is not there.
+
+    Raises:
+        TrackerError: If the scheme is unknown or the database cannot be opened. A server is not
+            contacted yet.
+    """
+    for chatty in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        with tracker_errors(uri):
+            if uri == _local_uri(paths):
+                paths.mlflow_db.parent.mkdir(parents=True, exist_ok=True)
+                _switch_to_wal(paths.mlflow_db)
+            return MlflowClient(uri)
+    except RequestRefusedError as exc:
+        raise TrackerError(
+            f"{exc}; use http://host:port, a database such as sqlite:////path/mlflow.db, or auto"
+        ) from exc
+
+
+def find_or_create_experiment(
+    client: MlflowClient, name: str, *, uri: str, paths: RunPaths
+) -> str:
+    """The id of the experiment called ``name``.
+
+    Raises:
+        TrackerError: If MLflow cannot be used, or somebody deleted the experiment.
+    """
+    with tracker_errors(uri):
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            try:
+                return str(client.create_experiment(name, _artifact_location(uri, paths)))
+            except MlflowException as exc:
+                if exc.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                experiment = client.get_experiment_by_name(name)
+    assert experiment is not None
+    if experiment.lifecycle_stage == "deleted":
+        raise TrackerError(
+            f"tracking.uri: {redacted(uri)}: experiment {name!r} was deleted there; restore it "
+            f"with `mlflow experiments restore --experiment-id {experiment.experiment_id}`, or "
+            "give the study another name"
+        )
+    return str(experiment.experiment_id)
+
+
+def _local_uri(paths: RunPaths) -> str:
+    return f"sqlite:///{paths.mlflow_db.absolute().as_posix()}"
+
+
+def _artifact_location(uri: str, paths: RunPaths) -> str | None:
+    """A server decides itself; a database does not and would use the working directory."""
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    return paths.artifacts.absolute().as_uri() if scheme in _DATABASES else None
+
+
+def _switch_to_wal(database: Path) -> None:
+    """Let readers (the UI) and our writes not wait for each other; the file remembers it."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")

@@ -1,0 +1,106 @@
+"""What is measured of a trial, and how it can end."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+Direction = Literal["minimize", "maximize"]
+
+
+class TrialState(StrEnum):
+    """How a trial stands; the words are the ``sweeper.state`` tag in MLflow.
+
+    ``DIVERGED`` is PRUNED for Optuna, so that the sampler learns to stay away.
+    """
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """What one epoch measured.
+
+    Attributes:
+        epoch: Epochs done, counted from 1.
+        values: Metric name -> value, as reported; not finite only in a trial that diverged.
+        time_s: When it was measured, seconds since the Unix epoch.
+    """
+
+    epoch: int
+    values: Mapping[str, float]
+    time_s: float
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The metrics that a study optimises and the direction of each."""
+
+    metrics: tuple[str, ...]
+    directions: tuple[Direction, ...]
+
+    def is_better(self, candidate: EpochMetrics, incumbent: EpochMetrics | None) -> bool:
+        """Whether ``candidate`` should replace ``incumbent`` as the epoch that counts.
+
+        With several metrics no epoch is best, so the later one counts.
+        """
+        if incumbent is None or len(self.metrics) > 1:
+            return True
+        new, old = candidate.values[self.metrics[0]], incumbent.values[self.metrics[0]]
+        return new > old if self.directions[0] == "maximize" else new < old
+
+    def best(self, history: Sequence[EpochMetrics]) -> EpochMetrics | None:
+        """The epoch that counts, the earliest among equals; None for an empty history."""
+        chosen = None
+        for metrics in history:
+            if self.is_better(metrics, chosen):
+                chosen = metrics
+        return chosen
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended.
+
+    Attributes:
+        state: COMPLETE, PRUNED, DIVERGED or FAILED.
+        best: The epoch that counts; None when no finite epoch was reported.
+        cause: One line for people, empty when COMPLETE.
+        details: Last lines of a traceback, empty unless FAILED.
+    """
+
+    state: TrialState
+    best: EpochMetrics | None
+    cause: str = ""
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What a trial was trained and validated on.
+
+    Attributes:
+        name: Data set as the study file names it, with ``-on-digits`` after a fallback.
+        fingerprint: 16 hex digits of a SHA-256 over inputs, targets and split; equal for equal
+            data on any machine. For a user's ``Dataset`` over the targets and the split alone.
+        input_shape: Of one sample, [C, H, W] for images.
+        n_classes: Targets lie in [0, n_classes).
+        n_train: Rows that are trained on.
+        n_validation: Rows that are held out of the train split.
+        mean: Per channel, of the training rows in units of [0, 1]; empty unless inputs are uint8.
+        std: As ``mean``, > 0.
+    """
+
+    name: str
+    fingerprint: str
+    input_shape: tuple[int, ...]
+    n_classes: int
+    n_train: int
+    n_validation: int
+    mean: tuple[float, ...] = field(default=())
+    std: tuple[float, ...] = field(default=())

@@ -1,0 +1,81 @@
+"""``sweeper ui``: MLflow's own UI on a study's store."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from sweeper.errors import TrackerError
+from sweeper.paths import RunPaths
+from sweeper.spec import StudySpec
+from sweeper.tracking.store import tracking_uri
+
+_HOST = "127.0.0.1"
+_READY_WITHIN_S = 60.0
+
+
+def serve_ui(spec: StudySpec, root: Path, port: int) -> None:
+    """Serve MLflow's UI until Ctrl-C, or say where the study's own server is.
+
+    Listens on this machine alone, without MLflow's job runner, which costs seven processes.
+
+    Args:
+        spec: The study file.
+        root: The ``mlruns`` folder.
+        port: To listen on.
+
+    Raises:
+        TrackerError: If the port is taken, or MLflow's server does not come up.
+    """
+    paths = RunPaths(root, spec.name)
+    uri = tracking_uri(spec.tracking.uri, paths)
+    if uri.startswith(("http://", "https://")):
+        print(f"this study is on an MLflow server of its own: {uri}")
+        return
+    _refuse_taken(port)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri,
+         "--default-artifact-root", paths.artifacts.absolute().as_uri(),
+         "--host", _HOST, "--port", str(port), "--workers", "1"],
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        _wait_until_ready(process, port)
+        print(f"MLflow UI: http://{_HOST}:{port}  (Ctrl-C ends it)", flush=True)
+        process.wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+
+
+def _refuse_taken(port: int) -> None:
+    with socket.socket() as probe:
+        if probe.connect_ex((_HOST, port)) == 0:
+            raise TrackerError(
+                f"port {port} on {_HOST} is taken; is the UI running already? "
+                f"Else choose another: --port {port + 1}"
+            )
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + _READY_WITHIN_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://{_HOST}:{port}/health", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    process.kill()
+    words = process.stderr.read().decode(errors="replace") if process.stderr else ""
+    raise TrackerError(f"MLflow's server did not come up:\n{words[-2000:]}")

@@ -1,0 +1,114 @@
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
+
+from sweeper.data.batches import LoaderSplit, Normalisation, ResidentSplit, Split
+
+CPU = torch.device("cpu")
+INPUTS = torch.arange(7 * 2 * 2 * 1, dtype=torch.uint8).view(7, 2, 2, 1) * 9
+TARGETS = torch.arange(7)
+ROWS = torch.tensor([0, 1, 2, 4, 6])
+
+
+class FloatDataset(Dataset[tuple[Tensor, int]]):
+    """The same rows, made one by one."""
+
+    def __len__(self) -> int:
+        return 7
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        return INPUTS[row].double(), int(TARGETS[row])
+
+
+def resident(rows: Tensor = ROWS) -> Split:
+    return ResidentSplit(INPUTS.float(), TARGETS, rows, None)
+
+
+def tensor_loader(rows: Tensor = ROWS) -> Split:
+    return LoaderSplit(TensorDataset(INPUTS.float(), TARGETS), rows, None, device=CPU)
+
+
+def dataset_loader(rows: Tensor = ROWS) -> Split:
+    return LoaderSplit(FloatDataset(), rows, None, device=CPU)
+
+
+every_split = pytest.mark.parametrize("split", [resident, tensor_loader, dataset_loader])
+
+
+@every_split
+def test_without_a_generator_all_rows_come_in_order(split):
+    batches = list(split().batches(2))
+    assert [targets.tolist() for _, targets in batches] == [[0, 1], [2, 4], [6]]
+    for inputs, targets in batches:
+        assert inputs.dtype == torch.float32
+        assert targets.dtype == torch.int64
+        assert torch.equal(inputs, INPUTS[targets].float())
+    assert split().n_rows == 5
+
+
+@every_split
+def test_a_generator_shuffles_by_one_permutation(split):
+    order = ROWS[torch.randperm(5, generator=torch.Generator().manual_seed(11))]
+    generator = torch.Generator().manual_seed(11)
+    first = [targets for _, targets in split().batches(3, generator=generator)]
+    assert torch.equal(torch.cat(first), order)
+    second = torch.cat([targets for _, targets in split().batches(3, generator=generator)])
+    order = torch.Generator().manual_seed(11)
+    torch.randperm(5, generator=order)
+    assert torch.equal(second, ROWS[torch.randperm(5, generator=order)])
+
+
+@every_split
+@pytest.mark.parametrize(
+    ("n_rows", "batch_size", "sizes"),
+    [(5, 2, [2, 2]), (5, 3, [3, 2]), (5, 5, [5]), (3, 1, [1, 1, 1]), (1, 4, [1])],
+)
+def test_a_last_single_row_is_dropped_when_shuffling_alone(split, n_rows, batch_size, sizes):
+    part = split(ROWS[:n_rows])
+    shuffled = part.batches(batch_size, generator=torch.Generator())
+    assert [len(targets) for _, targets in shuffled] == sizes
+    assert sum(len(targets) for _, targets in part.batches(batch_size)) == n_rows
+
+
+@every_split
+def test_the_global_generator_is_left_alone(split):
+    state = torch.get_rng_state()
+    list(split().batches(2, generator=torch.Generator()))
+    list(split().batches(2))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def normalisation() -> Normalisation:
+    return Normalisation((0.2, 0.4), (0.1, 0.5), input_shape=(2, 2, 1), device=CPU)
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        ResidentSplit(INPUTS, TARGETS, ROWS, normalisation()),
+        LoaderSplit(TensorDataset(INPUTS, TARGETS), ROWS, normalisation(), device=CPU),
+    ],
+)
+def test_uint8_is_normalised_per_channel(split: Split):
+    before = INPUTS.clone()
+    ((inputs, _),) = split.batches(5)
+    assert inputs.dtype == torch.float32
+    # Row 1 holds 36, 45 in channel 0 and 54, 63 in channel 1: (36 / 255 - 0.2) / 0.1 = -0.588235.
+    wanted = torch.tensor([[[-0.588235], [-0.235294]], [[-0.376471], [-0.305882]]])
+    torch.testing.assert_close(inputs[1], wanted, rtol=0, atol=1e-5)
+    assert torch.equal(INPUTS, before)
+
+
+def test_inputs_without_channels_are_normalised_as_one():
+    inputs = torch.tensor([[0, 51], [102, 255]], dtype=torch.uint8)
+    normalise = Normalisation((0.2,), (0.4,), input_shape=(2,), device=CPU)
+    wanted = torch.tensor([[-0.5, 0.0], [0.5, 2.0]])
+    torch.testing.assert_close(normalise(inputs), wanted, rtol=0, atol=1e-6)
+
+
+def test_other_dtypes_are_passed_on():
+    tokens = torch.tensor([[3, 1], [2, 7]])
+    ((inputs, _),) = ResidentSplit(tokens, TARGETS[:2], torch.arange(2), None).batches(2)
+    assert torch.equal(inputs, tokens)
+    assert inputs.dtype == torch.int64

@@ -1,0 +1,192 @@
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+from sweeper.data.custom import load_custom
+from sweeper.data.rows import DatasetRows, TensorRows
+from sweeper.errors import DataError, SpecError
+
+X, Y = torch.rand(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
+
+
+class Plain(Dataset[object]):
+    """Items as given, without ``.targets``."""
+
+    def __init__(self, items: list[object]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, row: int) -> object:
+        return self.items[row]
+
+
+class WithTargets(Plain):
+    targets = (1, 0)
+
+    def __getitem__(self, row: int) -> object:
+        assert row == 0, "only the first row may be read when there are .targets"
+        return super().__getitem__(row)
+
+
+class Stream(IterableDataset[object]):
+    def __iter__(self) -> Iterator[object]:
+        return iter([(X[0], 1)])
+
+
+class Untouchable:
+    def __getattribute__(self, name: str) -> object:
+        raise AssertionError("the test split was touched")
+
+
+RETURNS: dict[str, object] = {}
+
+
+def load(case: str, scale: int = 1) -> object:
+    RETURNS["scale"] = scale
+    return RETURNS[case]
+
+
+def fail() -> None:
+    raise KeyError("column 'age'")
+
+
+def loaded(train: object) -> TensorRows | DatasetRows:
+    RETURNS["case"] = (train, Untouchable())
+    return load_custom(f"{__name__}:load", {"case": "case"})
+
+
+def failure(returned: object) -> str:
+    RETURNS["case"] = returned
+    with pytest.raises(DataError) as caught:
+        load_custom(f"{__name__}:load", {"case": "case"})
+    prefix = f"{__name__}:load "
+    text = str(caught.value)
+    return text.removeprefix(prefix).removeprefix(f"{__name__}:load: ")
+
+
+def test_params_reach_the_function():
+    RETURNS["case"] = ((X, Y), None)
+    load_custom(f"{__name__}:load", {"case": "case", "scale": 5})
+    assert RETURNS["scale"] == 5
+
+
+def test_tensors_are_taken_as_they_are():
+    rows = loaded((X, Y))
+    assert isinstance(rows, TensorRows)
+    assert torch.equal(rows.inputs, X)
+    assert torch.equal(rows.targets, Y)
+    assert rows.sums is None
+
+
+def test_a_tensor_dataset_is_its_tensors():
+    assert isinstance(loaded(TensorDataset(X, Y)), TensorRows)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (torch.float64, torch.float32),
+        (torch.bfloat16, torch.bfloat16),
+        (torch.int64, torch.int64),
+        (torch.uint8, torch.uint8),
+    ],
+)
+def test_only_float64_inputs_are_converted(given: torch.dtype, kept: torch.dtype):
+    rows = loaded((X.to(given), Y.to(torch.uint8)))
+    assert isinstance(rows, TensorRows)
+    assert rows.inputs.dtype == kept
+    assert rows.targets.dtype == torch.int64
+    assert (rows.sums is not None) == (kept == torch.uint8)
+
+
+def test_targets_of_a_dataset_are_read_once_or_taken_from_it():
+    read = loaded(Plain([(X[0], 2), (X[1], torch.tensor(0))]))
+    assert isinstance(read, DatasetRows)
+    assert read.targets.tolist() == [2, 0]
+    assert read.input_shape == (3,)
+    assert loaded(WithTargets([(X[0].numpy(), 1), (X[1].numpy(), 0)])).targets.tolist() == [1, 0]
+
+
+WANTED = (
+    "wanted is (train, test), each a pair of tensors (inputs, targets) or a torch Dataset; "
+    "test may be None"
+)
+
+
+@pytest.mark.parametrize(
+    ("returned", "text"),
+    [
+        (None, f"returned a NoneType; {WANTED}"),
+        ((X, Y, X), f"returned a tuple of (Tensor, Tensor, Tensor); {WANTED}"),
+        ([1] * 9, f"returned a list of 9; {WANTED}"),
+        ((X, Y), f"train: got a tensor (6, 3) of torch.float32; {WANTED}"),
+        (((X.numpy(), Y), None), f"train: got a tuple of (ndarray, Tensor); {WANTED}"),
+        (
+            ((X, Y[:4]), None),
+            "train: inputs (6, 3) and targets (4,) have different numbers of rows; wanted are "
+            "[N, ...] and [N]",
+        ),
+        (
+            ((X, Y.float()), None),
+            "train: targets are torch.float32; wanted are integers, the classes from 0 on",
+        ),
+        (((X, Y.view(6, 1)), None), "train: targets have the shape (6, 1); wanted is [N]"),
+        (((X, Y - 1), None), "train: a target is -1; wanted are classes from 0 on"),
+        (((X[:0], Y[:0]), None), "train: there are no rows; wanted is at least one row per class"),
+        ((Plain([]), None), "train: Plain is empty; wanted is at least one row per class"),
+        (
+            (Plain([X[0]]), None),
+            "train: an item is a tensor (3,) of torch.float32; wanted is (input, target)",
+        ),
+        (
+            (Plain([("cat.png", 1)]), None),
+            "train: the input of an item is a str; wanted is a tensor (for images, give the "
+            "Dataset a transform that ends in one)",
+        ),
+        (
+            (Plain([(X[0].byte(), 1)]), None),
+            "train: the input of an item is uint8; a Dataset makes its inputs ready for the "
+            "model, so convert it to float32 there, or return tensors, whose uint8 are normalised",
+        ),
+        (
+            (WithTargets([(X[0], 1)]), None),
+            "train: WithTargets has 1 rows, its .targets 2; wanted is one target a row",
+        ),
+        (
+            (Stream(), None),
+            "train: Stream has no length; wanted is a Dataset with __len__ and __getitem__, as "
+            "rows are split and shuffled by their index",
+        ),
+    ],
+)
+def test_a_wrong_return_says_what_came_and_what_is_wanted(returned: object, text: str):
+    assert failure(returned) == text
+
+
+def test_an_exception_of_the_function_is_kept():
+    with pytest.raises(DataError) as caught:
+        load_custom(f"{__name__}:fail", {})
+    assert str(caught.value) == f"{__name__}:fail raised KeyError: \"column 'age'\""
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_an_absent_function_is_an_error_of_the_study_file():
+    with pytest.raises(SpecError, match="did you mean 'load'"):
+        load_custom(f"{__name__}:laod", {})
+
+
+def read_pair(inputs: Tensor, targets: Tensor) -> str:
+    return loaded((inputs, targets)).digest
+
+
+def test_the_digest_follows_the_content():
+    digest = read_pair(X, Y)
+    assert read_pair(X.clone(), Y.int()) == digest
+    assert read_pair(X + 1, Y) != digest
+    assert read_pair(X, 2 - Y) != digest
+    assert read_pair(X.view(6, 3, 1), Y) != digest

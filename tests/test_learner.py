@@ -1,0 +1,212 @@
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sweeper.config import Precision
+from sweeper.learner import Learner, Runtime
+from sweeper.models import build_cnn, build_mlp
+from sweeper.optim import Schedule, build_optimizer, split_parameters
+
+CPU = torch.device("cpu")
+CONSTANT = Schedule("constant", peak=0.1, total_steps=100)
+Batches = list[tuple[Tensor, Tensor]]
+
+
+def build_learner(
+    model: nn.Module,
+    *,
+    schedule: Schedule = CONSTANT,
+    precision: Precision = "fp32",
+    l1: float = 0.0,
+    clip_grad_norm: float | None = None,
+) -> Learner:
+    optimizer = build_optimizer("sgd", model, momentum=0.0, nesterov=False, l2=0.0)
+    return Learner(
+        model,
+        optimizer,
+        schedule=schedule,
+        runtime=Runtime(CPU, precision),
+        l1=l1,
+        clip_grad_norm=clip_grad_norm,
+    )
+
+
+def blobs(n_rows: int, shape: tuple[int, ...] = (6,), batch_size: int = 8) -> Batches:
+    """Three classes around three points, with a shorter last batch."""
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.arange(n_rows) % 3
+    centres = torch.randn(3, *shape, generator=generator)
+    inputs = centres[targets] + 0.3 * torch.randn(n_rows, *shape, generator=generator)
+    return list(zip(inputs.split(batch_size), targets.split(batch_size), strict=True))
+
+
+def two_class_model() -> nn.Linear:
+    model = nn.Linear(1, 2)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[0.0], [0.0]]))
+        model.bias.zero_()
+    return model
+
+
+def test_one_update_of_a_tiny_model_by_hand() -> None:
+    model = two_class_model()
+    loss = build_learner(model).train_epoch([(torch.tensor([[2.0]]), torch.tensor([0]))])
+    # Probabilities 1/2, 1/2: loss ln 2, d/dlogits = (-1/2, 1/2), d/dw = 2 * that, rate 0.1.
+    assert loss == pytest.approx(0.693147, abs=1e-6)
+    torch.testing.assert_close(model.weight, torch.tensor([[0.1], [-0.1]]), rtol=0, atol=1e-7)
+    torch.testing.assert_close(model.bias, torch.tensor([0.05, -0.05]), rtol=0, atol=1e-7)
+
+
+def test_the_training_loss_is_a_mean_over_samples_not_over_batches() -> None:
+    model = two_class_model()
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[1.0], [0.0]]))
+    frozen = Schedule("constant", peak=1e-30, total_steps=2)
+    right = torch.tensor([[5.0], [5.0], [5.0]]), torch.tensor([0, 0, 0])
+    wrong = torch.tensor([[5.0]]), torch.tensor([1])
+    # ln(1 + e^-5) = 0.006715 three times and ln(1 + e^5) = 5.006715 once
+    expected = (3 * 0.006715 + 5.006715) / 4
+    learner = build_learner(model, schedule=frozen)
+    assert learner.train_epoch([right, wrong]) == pytest.approx(expected, abs=1e-5)
+    assert learner.evaluate([right, wrong]) == pytest.approx((expected, 0.75), abs=1e-5)
+
+
+def test_evaluating_equals_a_plain_loop_over_samples() -> None:
+    torch.manual_seed(0)
+    batches = blobs(29)
+    model = build_mlp((6,), 3, dropout=0.5, batch_norm=True)
+    learner = build_learner(model)
+    learner.train_epoch(batches)
+    loss, accuracy = learner.evaluate(batches)
+    model.eval()
+    losses, hits = [], []
+    for inputs, targets in batches:
+        for sample, target in zip(inputs, targets, strict=True):
+            logits = model(sample[None])[0]
+            losses.append((logits.logsumexp(0) - logits[target]).item())
+            hits.append(logits.argmax().item() == target.item())
+    assert loss == pytest.approx(sum(losses) / 29, abs=1e-5)
+    assert accuracy == sum(hits) / 29
+
+
+def test_evaluating_changes_nothing() -> None:
+    learner = build_learner(build_mlp((6,), 3, dropout=0.5, batch_norm=True))
+    before, random_state = learner.weights(), torch.get_rng_state()
+    learner.evaluate(blobs(20))
+    assert all(torch.equal(before[key], value) for key, value in learner.weights().items())
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+
+def test_l1_goes_into_the_gradient_and_the_training_loss_but_not_the_validation_loss() -> None:
+    torch.manual_seed(0)
+    model = build_mlp((6,), 3, depth=1, width=4)
+    reference = copy.deepcopy(model)
+    [(inputs, targets)] = blobs(8)
+    learner = build_learner(model, l1=0.02)
+    loss = learner.train_epoch([(inputs, targets)])
+
+    weights, _ = split_parameters(reference)
+    entropy = F.cross_entropy(reference(inputs), targets)
+    (entropy + 0.02 * sum(weight.abs().sum() for weight in weights)).backward()
+    for own, other in zip(model.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(own, other - 0.1 * other.grad, rtol=1e-5, atol=1e-7)
+    after, _ = split_parameters(model)
+    penalty = 0.02 * sum(weight.abs().sum().item() for weight in after)
+    assert loss == pytest.approx(entropy.item() + penalty, abs=1e-5)
+    plain = F.cross_entropy(model(inputs), targets).item()
+    assert learner.evaluate([(inputs, targets)])[0] == pytest.approx(plain, abs=1e-5)
+
+
+@pytest.mark.parametrize(("largest", "length"), [(0.01, 0.001), (1e6, None)])
+def test_a_long_gradient_is_clipped_and_a_short_one_is_not(
+    largest: float, length: float | None
+) -> None:
+    model = two_class_model()
+    before = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    learner = build_learner(model, clip_grad_norm=largest)
+    learner.train_epoch([(torch.tensor([[2.0]]), torch.tensor([0]))])
+    after = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    # Unclipped: weights move by 0.1 each, biases by 0.05 each. Clipped: rate 0.1 times the limit.
+    expected = length or (2 * 0.1**2 + 2 * 0.05**2) ** 0.5
+    assert (after - before).norm().item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_learning_rate_follows_the_schedule_over_all_epochs() -> None:
+    schedule = Schedule("step", peak=1e-3, total_steps=6, drop_steps=2, drop_factor=0.5)
+    learner = build_learner(build_mlp((6,), 3), schedule=schedule)
+    assert learner.learning_rate == 1e-3
+    rates = []
+    for _ in range(2):
+        learner.train_epoch(blobs(20))
+        rates.append(learner.learning_rate)
+    assert rates == [5e-4, 2.5e-4]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_learner_learns(precision: Precision) -> None:
+    torch.manual_seed(0)
+    learner = build_learner(build_cnn((1, 8, 8), 3, channels=4), precision=precision)
+    batches = blobs(60, shape=(1, 8, 8))
+    losses = [learner.train_epoch(batches) for _ in range(8)]
+    assert losses[-1] < 0.1 * losses[0]
+    assert learner.evaluate(batches)[1] == 1.0
+
+
+def test_bf16_computes_in_bf16_and_keeps_weights_and_losses_in_fp32() -> None:
+    seen: list[torch.dtype] = []
+    torch.manual_seed(0)
+    model = build_mlp((6,), 3)
+    model[-1].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    build_learner(model, precision="bf16").train_epoch(blobs(8))
+    assert seen == [torch.bfloat16]
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    assert model[1].weight.grad.dtype == torch.float32
+
+
+def test_convolutions_run_in_channels_last() -> None:
+    model = build_cnn((3, 8, 8), 3)
+    learner = build_learner(model)
+    learner.train_epoch(blobs(8, shape=(3, 8, 8)))
+    weight = model[0].weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert weight.grad.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [(build_mlp, (6,)), (build_cnn, (3, 8, 8))],
+)
+def test_a_restored_learner_goes_on_bit_for_bit(
+    build: Callable[..., nn.Module], shape: tuple[int, ...]
+) -> None:
+    torch.manual_seed(0)
+    batches = blobs(20, shape)
+    cosine = Schedule("cosine", peak=0.1, total_steps=6)
+    first = build_learner(build(shape, 3, batch_norm=True), schedule=cosine)
+    first.train_epoch(batches)
+    second = build_learner(build(shape, 3, batch_norm=True), schedule=cosine)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert first.train_epoch(batches) == second.train_epoch(batches)
+    assert first.learning_rate == second.learning_rate
+    restored = second.weights()
+    assert all(torch.equal(value, restored[key]) for key, value in first.weights().items())
+
+
+def test_weights_are_a_copy() -> None:
+    learner = build_learner(build_mlp((6,), 3))
+    copied = learner.weights()
+    before = {key: value.clone() for key, value in copied.items()}
+    learner.train_epoch(blobs(8))
+    assert all(torch.equal(before[key], value) for key, value in copied.items())
+
+
+def test_an_epoch_without_batches_is_refused() -> None:
+    learner = build_learner(build_mlp((6,), 3))
+    with pytest.raises(ValueError, match="an epoch needs at least one batch"):
+        learner.train_epoch([])
+    with pytest.raises(ValueError, match="an evaluation needs at least one batch"):
+        learner.evaluate([])

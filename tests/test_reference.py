@@ -1,0 +1,99 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweeper.errors import SpecError
+from sweeper.reference import is_reference, load_reference
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "reference_nets.py").write_text(
+        "def build(): return 7\nclass Net: pass\nWIDTH = 3\n"
+    )
+    yield tmp_path
+    for name in [name for name in sys.modules if name.startswith("reference_")]:
+        del sys.modules[name]
+
+
+def message(reference: str) -> str:
+    with pytest.raises(SpecError) as caught:
+        load_reference(reference)
+    return str(caught.value)
+
+
+def test_a_colon_makes_a_reference():
+    assert is_reference("my.nets:build")
+    assert not is_reference("mlp")
+
+
+def test_functions_and_classes_are_loaded(folder: Path):
+    assert load_reference("reference_nets:build")() == 7
+    assert load_reference("reference_nets:Net").__name__ == "Net"
+
+
+def test_a_module_in_a_package_is_loaded(folder: Path):
+    package = folder / "reference_package"
+    package.mkdir()
+    (package / "nets.py").write_text("def build(): return 8\n")
+    assert load_reference("reference_package.nets:build")() == 8
+
+
+@pytest.mark.parametrize(
+    "bad", ["a:", ":b", "a/b.py:c", "a b:c", "a:b:c", "a..b:c", "a:b.c", "1a:b"]
+)
+def test_another_form_is_refused_with_an_example(bad: str):
+    assert message(bad) == (
+        f"{bad!r} is not of the form package.module:function, e.g. my_models.nets:build"
+    )
+
+
+def test_an_absent_module_is_named_with_the_folders_looked_in(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.syspath_prepend(str(folder / "gone"))
+    text = message("reference_absent.nets:build")
+    assert text.startswith(
+        "cannot import 'build' from 'reference_absent.nets': "
+        f"there is no module 'reference_absent'; looked in {folder}, "
+    )
+    assert "gone" not in text
+    assert "site-packages" not in text
+
+
+def test_an_absent_module_in_a_package_is_named(folder: Path):
+    (folder / "reference_package").mkdir()
+    (folder / "reference_package" / "__init__.py").write_text("")
+    assert "there is no module 'reference_package.nets'" in message("reference_package.nets:build")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import not_installed_anywhere", "ModuleNotFoundError: No module named 'not_installed_"),
+        ("def broken(:", "SyntaxError"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit(5)", "SystemExit: 5"),
+    ],
+)
+def test_a_module_that_fails_while_imported_is_told_apart(folder: Path, code: str, reason: str):
+    (folder / "reference_broken.py").write_text(code + "\n")
+    text = message("reference_broken:build")
+    assert "the module fails while it is imported, with " + reason in text
+    assert "`python -c 'import reference_broken'` shows where" in text
+
+
+def test_an_absent_name_comes_with_the_nearest_one_and_the_file(folder: Path):
+    assert message("reference_nets:biuld") == (
+        "cannot import 'biuld' from 'reference_nets' "
+        f"({folder / 'reference_nets.py'}): no such name; did you mean 'build'?"
+    )
+    assert message("reference_nets:zzz").endswith("no such name; it has build, Net, WIDTH")
+
+
+def test_what_cannot_be_called_is_refused(folder: Path):
+    assert message("reference_nets:WIDTH") == (
+        "reference_nets:WIDTH is of type int, which cannot be called; name a function or a class"
+    )

@@ -1,0 +1,396 @@
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import Generator, Tensor
+
+from sweeper.config import (
+    METRICS,
+    DataConfig,
+    FunctionConfig,
+    ModelConfig,
+    TrainConfig,
+    TrialConfig,
+)
+from sweeper.data.dataset import TrialData
+from sweeper.errors import TrainingError, TrialInterrupted, TrialPruned
+from sweeper.learner import Runtime
+from sweeper.models import build_model
+from sweeper.training import UserTrial, train, train_function
+from sweeper.trial import DataInfo, EpochMetrics, Objective
+
+CPU = torch.device("cpu")
+ACCURACY = Objective(("val_accuracy",), ("maximize",))
+LOSS = Objective(("val_loss",), ("minimize",))
+CNN = {"architecture": "cnn", "params": {"channels": 4, "dropout": 0.3, "batch_norm": True}}
+MLP = {"architecture": "mlp", "params": {"width": 16, "dropout": 0.3}}
+Weights = dict[str, Tensor]
+
+
+class MemorySplit:
+    """Rows in memory behind the interface of ``sweeper.data``."""
+
+    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
+        self._inputs = inputs
+        self._targets = targets
+
+    @property
+    def n_rows(self) -> int:
+        return len(self._targets)
+
+    def batches(
+        self, batch_size: int, *, generator: Generator | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.arange(self.n_rows)
+        if generator is not None:
+            order = torch.randperm(self.n_rows, generator=generator)
+        for rows in order.split(batch_size):
+            yield self._inputs[rows], self._targets[rows]
+
+
+@cache
+def digits() -> TrialData:
+    images, targets = load_digits(return_X_y=True)
+    inputs = torch.tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8) / 8 - 1
+    classes = torch.tensor(targets)
+    info = DataInfo("digits", "0" * 16, (1, 8, 8), 10, n_train=300, n_validation=100)
+    return TrialData(
+        info,
+        MemorySplit(inputs[:300], classes[:300]),
+        MemorySplit(inputs[300:400], classes[300:400]),
+    )
+
+
+class Recorder:
+    """Follows a trial; stops after an epoch if asked to."""
+
+    def __init__(self, stop_after: int | None = None, signal: type[BaseException] = TrialPruned):
+        self.history: list[EpochMetrics] = []
+        self.stop_after = stop_after
+        self._signal = signal
+
+    def report(self, metrics: EpochMetrics) -> None:
+        if metrics.epoch > len(self.history):
+            self.history.append(metrics)
+            if metrics.epoch == self.stop_after:
+                raise self._signal
+
+    def values(self) -> list[dict[str, float]]:
+        """What must not depend on when it was measured."""
+        return [
+            {name: value for name, value in metrics.values.items() if name != "epoch_seconds"}
+            for metrics in self.history
+        ]
+
+
+def config(model: Mapping[str, Any] = MLP, seed: int = 5, **settings: Any) -> TrialConfig:
+    return TrialConfig(
+        params={},
+        data=DataConfig(name="digits", batch_size=32),
+        model=ModelConfig(**model),
+        train=TrainConfig(**{"epochs": 3, **settings}),
+        seed=seed,
+    )
+
+
+def run(
+    trial: TrialConfig,
+    reporter: Recorder,
+    checkpoint: Path,
+    *,
+    objective: Objective = ACCURACY,
+) -> Weights:
+    return train(
+        trial,
+        digits(),
+        objective=objective,
+        runtime=Runtime(CPU),
+        reporter=reporter,
+        checkpoint=checkpoint,
+    )
+
+
+def assert_same_weights(one: Weights, other: Weights) -> None:
+    assert one.keys() == other.keys()
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_every_epoch_reports_the_metrics_in_order_and_learns(tmp_path: Path) -> None:
+    reporter = Recorder()
+    run(config(learning_rate=0.01, epochs=10), reporter, tmp_path / "c.pt")
+    assert [metrics.epoch for metrics in reporter.history] == list(range(1, 11))
+    assert all(tuple(metrics.values) == METRICS for metrics in reporter.history)
+    first, *_, last = reporter.history
+    assert last.values["val_loss"] < first.values["val_loss"]
+    assert last.values["val_accuracy"] > 0.7
+    assert all(metrics.values["epoch_seconds"] > 0 for metrics in reporter.history)
+    assert first.time_s < last.time_s
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not(tmp_path: Path) -> None:
+    reporters = [Recorder(), Recorder(), Recorder()]
+    weights = [
+        run(config(CNN, seed=seed), reporter, tmp_path / f"{number}.pt")
+        for number, (seed, reporter) in enumerate(zip((5, 5, 6), reporters, strict=True))
+    ]
+    assert reporters[0].values() == reporters[1].values()
+    assert_same_weights(weights[0], weights[1])
+    assert reporters[0].values() != reporters[2].values()
+
+
+@pytest.mark.parametrize("model", [MLP, CNN], ids=["mlp", "cnn"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_a_resumed_trial_ends_bit_for_bit_as_one_never_stopped(
+    model: Mapping[str, Any], optimizer: str, stop_after: int, tmp_path: Path
+) -> None:
+    settings = {"schedule": "cosine", "warmup_epochs": 0.5, "l1": 1e-5, "l2": 1e-4}
+    trial = config(model, epochs=4, optimizer=optimizer, **settings)
+    whole = Recorder()
+    expected = run(trial, whole, tmp_path / "whole.pt")
+
+    broken = Recorder(stop_after, TrialInterrupted)
+    with pytest.raises(TrialInterrupted):
+        run(trial, broken, tmp_path / "broken.pt")
+    torch.rand(7)  # another process has drawn other numbers
+    assert len(broken.history) == stop_after
+    assert_same_weights(run(trial, broken, tmp_path / "broken.pt"), expected)
+    assert broken.values() == whole.values()
+
+
+def test_what_the_reporter_missed_is_reported_again(tmp_path: Path) -> None:
+    trial = config()
+    with pytest.raises(TrialInterrupted):
+        run(trial, Recorder(2, TrialInterrupted), tmp_path / "c.pt")
+    reporter = Recorder()
+    run(trial, reporter, tmp_path / "c.pt")
+    assert [metrics.epoch for metrics in reporter.history] == [1, 2, 3]
+
+
+def test_a_trial_that_had_ended_trains_no_more_and_gives_its_weights_again(
+    tmp_path: Path,
+) -> None:
+    trial = config()
+    expected = run(trial, Recorder(), tmp_path / "c.pt")
+    written = (tmp_path / "c.pt").stat().st_mtime_ns
+    again = Recorder()
+    assert_same_weights(run(trial, again, tmp_path / "c.pt"), expected)
+    assert len(again.history) == 3
+    assert (tmp_path / "c.pt").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_the_weights_are_those_of_the_epoch_that_counts(tmp_path: Path, resumed: bool) -> None:
+    worst_last = Objective(("val_loss",), ("maximize",))
+    trial = config(epochs=4, learning_rate=0.01)
+    reporter = Recorder(3 if resumed else None, TrialInterrupted)
+    if resumed:
+        with pytest.raises(TrialInterrupted):
+            run(trial, reporter, tmp_path / "c.pt", objective=worst_last)
+    weights = run(trial, reporter, tmp_path / "c.pt", objective=worst_last)
+    best = worst_last.best(reporter.history)
+    assert best is not None
+    assert best.epoch == 1
+    model = build_model("mlp", (1, 8, 8), 10, **MLP["params"])
+    model.load_state_dict(weights)
+    model.eval()
+    hits = [
+        (model(inputs).argmax(1) == targets).float().mean()
+        for inputs, targets in digits().validation.batches(100)
+    ]
+    assert hits[0].item() == pytest.approx(best.values["val_accuracy"], abs=1e-6)
+    assert best.values["val_accuracy"] != reporter.history[-1].values["val_accuracy"]
+
+
+def test_patience_ends_a_trial_that_no_longer_improves(tmp_path: Path) -> None:
+    rising = Objective(("val_loss",), ("maximize",))  # so that epoch 1 stays the best
+    reporter = Recorder()
+    run(config(epochs=9, patience=2), reporter, tmp_path / "c.pt", objective=rising)
+    assert len(reporter.history) == 3
+    falling = Recorder()
+    run(config(epochs=5, patience=1), falling, tmp_path / "d.pt", objective=LOSS)
+    assert len(falling.history) == 5
+
+
+def test_patience_looks_at_the_first_of_several_objectives(tmp_path: Path) -> None:
+    both = Objective(("val_loss", "val_accuracy"), ("maximize", "maximize"))
+    reporter = Recorder()
+    run(config(epochs=9, patience=2), reporter, tmp_path / "c.pt", objective=both)
+    assert len(reporter.history) == 3
+
+
+def test_the_checkpoint_is_there_before_the_report(tmp_path: Path) -> None:
+    reporter = Recorder(1, TrialPruned)
+    with pytest.raises(TrialPruned):
+        run(config(), reporter, tmp_path / "deep" / "c.pt")
+    assert (tmp_path / "deep" / "c.pt").exists()
+
+
+def test_the_learning_rate_is_that_of_the_last_update(tmp_path: Path) -> None:
+    # 300 rows in batches of 32 are 10 updates an epoch; the ramp is 5 long, the drop after 20.
+    settings = {"schedule": "step", "step_epochs": 2, "step_gamma": 0.1, "warmup_epochs": 0.5}
+    reporter = Recorder()
+    run(config(learning_rate=0.01, **settings), reporter, tmp_path / "c.pt")
+    rates = [metrics.values["learning_rate"] for metrics in reporter.history]
+    assert rates == pytest.approx([0.01, 0.01, 0.001], rel=1e-9)
+
+
+def test_a_cosine_ends_at_the_last_update_of_the_last_epoch(tmp_path: Path) -> None:
+    reporter = Recorder()
+    run(config(learning_rate=1.0, schedule="cosine"), reporter, tmp_path / "c.pt")
+    # 30 updates: (1 + cos(29 / 30 * pi)) / 2
+    assert reporter.history[-1].values["learning_rate"] == pytest.approx(0.002739, abs=1e-6)
+
+
+def test_a_loss_that_is_not_finite_is_reported_as_it_is(tmp_path: Path) -> None:
+    reporter = Recorder()
+    run(config(epochs=1, optimizer="sgd", learning_rate=1e30), reporter, tmp_path / "c.pt")
+    loss = reporter.history[0].values["train_loss"]
+    assert loss != loss or loss == float("inf")
+
+
+def test_a_ramp_as_long_as_the_training_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="train.warmup_epochs: must be < train.epochs=3, got"):
+        run(config(warmup_epochs=3), Recorder(), tmp_path / "c.pt")
+
+
+USER_CODE = """
+import random
+import torch
+
+seen = []
+
+def build(input_shape, n_classes):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
+
+def learn(params, trial):
+    for epoch in range(1, params["train"]["epochs"] + 1):
+        trial.report(epoch, val_accuracy=torch.tensor(epoch / 10), noise=random.random())
+
+def write(params, trial):
+    params["train"]["epochs"] = 7
+
+def silent(params, trial):
+    pass
+
+def note(params, trial):
+    seen.append(params)
+    trial.report(1, val_accuracy=1)
+"""
+
+
+@pytest.fixture
+def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "users_training_of_test_training.py").write_text(USER_CODE)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "users_training_of_test_training"
+
+
+def test_a_model_that_does_not_fit_the_data_is_refused_before_training(
+    user_module: str, tmp_path: Path
+) -> None:
+    reporter = Recorder()
+    with pytest.raises(TrainingError, match="8 x 8 allows a depth of at most 3, got depth=4"):
+        run(config({"architecture": "cnn", "params": {"depth": 4}}), reporter, tmp_path / "c.pt")
+    with pytest.raises(TrainingError, match=r"logits .* here \[2, 10\], got \[2, 3\]"):
+        run(config({"architecture": f"{user_module}:build"}), reporter, tmp_path / "c.pt")
+    assert not reporter.history
+
+
+def user_trial(folder: Path, reporter: Recorder, objective: Objective = ACCURACY) -> UserTrial:
+    return UserTrial(
+        number=4,
+        seed=5,
+        device=CPU,
+        checkpoint=folder / "checkpoint",
+        objective=objective,
+        reporter=reporter,
+        clock=lambda: 12.5,
+    )
+
+
+def user_config(reference: str, data: DataConfig | None = None) -> TrialConfig:
+    train_config = FunctionConfig(function=reference, params={"epochs": 2, "layers": [{"n": 1}]})
+    return TrialConfig(params={}, data=data, model=None, train=train_config, seed=5)
+
+
+def test_a_users_function_reports_and_is_seeded(user_module: str, tmp_path: Path) -> None:
+    reporters = [Recorder(), Recorder()]
+    for reporter in reporters:
+        train_function(user_config(f"{user_module}:learn"), user_trial(tmp_path, reporter))
+    first, second = reporters[0].history
+    assert (first.epoch, first.values["val_accuracy"], first.time_s) == (
+        1,
+        pytest.approx(0.1, abs=1e-7),
+        12.5,
+    )
+    assert second.epoch == 2
+    assert reporters[0].history == reporters[1].history
+
+
+def test_a_users_function_sees_its_sections_read_only(user_module: str, tmp_path: Path) -> None:
+    data = DataConfig(name="digits", params={"size": 16})
+    trial = user_trial(tmp_path, Recorder())
+    train_function(user_config(f"{user_module}:note", data), trial)
+    [seen] = import_module(user_module).seen
+    assert set(seen) == {"data", "train"}
+    assert dict(seen["data"]) == {
+        "name": "digits",
+        "root": None,
+        "fallback": None,
+        "validation": 0.1,
+        "batch_size": 64,
+        "size": 16,
+    }
+    assert seen["train"] == {
+        "function": f"{user_module}:note",
+        "epochs": 2,
+        "layers": ({"n": 1},),
+    }
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        train_function(user_config(f"{user_module}:write"), trial)
+
+
+def test_a_users_function_without_a_report_is_refused(user_module: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r":silent ended without .* trial.report\(epoch, val_"):
+        train_function(user_config(f"{user_module}:silent"), user_trial(tmp_path, Recorder()))
+
+
+def test_signals_pass_through_a_users_function(user_module: str, tmp_path: Path) -> None:
+    with pytest.raises(TrialPruned):
+        train_function(
+            user_config(f"{user_module}:learn"), user_trial(tmp_path, Recorder(stop_after=1))
+        )
+
+
+def test_the_folder_for_a_users_checkpoint_exists_and_history_is_there(tmp_path: Path) -> None:
+    reporter = Recorder()
+    trial = user_trial(tmp_path, reporter)
+    assert trial.checkpoint.is_dir()
+    assert trial.history == []
+    trial.report(1, val_accuracy=0.5)
+    assert trial.history == reporter.history == [EpochMetrics(1, {"val_accuracy": 0.5}, 12.5)]
+
+
+@pytest.mark.parametrize("epoch", [0, 1.0, True, "1"])
+def test_an_epoch_must_be_a_positive_integer(epoch: Any, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="epoch must be an integer >= 1, got"):
+        user_trial(tmp_path, Recorder()).report(epoch, val_accuracy=0.5)
+
+
+@pytest.mark.parametrize("value", ["0.5", None, torch.zeros(2), 1j, [0.5]])
+def test_a_metric_must_be_a_real_number(value: Any, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="val_accuracy must be a real number or a tensor of"):
+        user_trial(tmp_path, Recorder()).report(1, val_accuracy=value)
+
+
+def test_every_report_needs_the_objectives_metrics(tmp_path: Path) -> None:
+    both = Objective(("val_accuracy", "latency"), ("maximize", "minimize"))
+    trial = user_trial(tmp_path, Recorder(), both)
+    with pytest.raises(TrainingError, match="objective's latency; epoch 1 reported val_accuracy"):
+        trial.report(1, val_accuracy=0.5)

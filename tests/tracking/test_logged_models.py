@@ -1,0 +1,239 @@
+"""Logged models answer as the trained ones do, for any batch, and are logged once."""
+
+import json
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+from mlflow.entities import LoggedModel, LoggedModelStatus, Run
+from tracked_study import DATA, Store, ended, epoch, started, two_complete_trials
+
+from sweeper.config import ModelConfig
+from sweeper.errors import TrackerError
+from sweeper.models import build_model
+from sweeper.trial import TrialState
+
+CNN: Mapping[str, Any] = {"depth": 2, "channels": 4, "batch_norm": True, "dropout": 0.5}
+
+
+@pytest.fixture(autouse=True)
+def _same_store_for_pyfunc(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+
+
+def write_weights(store: Store, number: int, model: ModelConfig) -> torch.nn.Module:
+    torch.manual_seed(number)
+    net = build_model(model.architecture, DATA.input_shape, DATA.n_classes, **model.params)
+    store.paths.trial_dir(number).mkdir(parents=True, exist_ok=True)
+    torch.save(net.state_dict(), store.paths.model(number))
+    return net.eval()
+
+
+def complete_trial(store: Store, architecture: str, params: Mapping[str, Any]) -> torch.nn.Module:
+    model = ModelConfig(architecture=architecture, params=params)
+    start = replace(started(), model=model)
+    store.append(0, start, epoch(1, 0.5), ended(TrialState.COMPLETE, epoch(1, 0.5)))
+    return write_weights(store, 0, model)
+
+
+def logged_models(store: Store) -> list[LoggedModel]:
+    experiment = store.client.get_experiment_by_name("digits")
+    assert experiment is not None
+    return list(store.client.search_logged_models([experiment.experiment_id]))
+
+
+def artifacts(store: Store, run: Run, folder: str) -> dict[str, Path]:
+    root = store.paths.artifacts / run.info.run_id / "artifacts" / folder
+    return {path.name: path for path in root.glob("*")}
+
+
+@pytest.mark.parametrize(("architecture", "params"), [("mlp", {"width": 8}), ("cnn", CNN)])
+def test_a_logged_model_answers_as_the_trained_one_for_any_batch(
+    store: Store, architecture: str, params: Mapping[str, Any]
+) -> None:
+    net = complete_trial(store, architecture, params)
+    store.mirror(log_models="completed").ship()
+    run = store.trial()
+    logged = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+    images = np.random.default_rng(0).random((1000, *DATA.input_shape), np.float32)
+    with torch.no_grad():
+        expected = net((torch.from_numpy(images) - 0.3) / 0.4)
+    for batch in (1, 2, 1000):
+        answer = torch.from_numpy(logged.predict(images[:batch]))
+        torch.testing.assert_close(answer, expected[:batch], rtol=1e-4, atol=1e-5)
+    assert run.data.tags["sweeper.model"] == "pt2"
+
+
+def test_a_model_is_listed_with_its_run_its_params_and_its_metrics(store: Store) -> None:
+    complete_trial(store, "mlp", {"width": 8})
+    store.mirror(log_models="completed").ship()
+    [model] = logged_models(store)
+    run = store.trial()
+    assert (model.name, model.status) == ("model", LoggedModelStatus.READY)
+    assert model.source_run_id == run.info.run_id
+    assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
+    assert model.params["train.learning_rate"] == "0.01"
+    assert {m.key: m.value for m in model.metrics} == {"val_accuracy": 0.5, "train_loss": 1.0}
+
+
+def test_a_model_needs_torch_in_its_installed_version_and_nothing_of_ours(store: Store) -> None:
+    complete_trial(store, "mlp", {"width": 8})
+    store.mirror(log_models="completed").ship()
+    [model] = logged_models(store)
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model.model_id}"))
+    requirements = (folder / "requirements.txt").read_text().split()
+    version = torch.__version__.partition("+")[0]
+    assert requirements == [f"mlflow=={mlflow.__version__}", f"torch=={version}"]
+
+
+def test_logging_a_model_is_silent_also_in_a_thread(
+    store: Store, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    complete_trial(store, "cnn", CNN)
+    mirror = store.mirror(log_models="completed")
+    thread = threading.Thread(target=mirror.ship)
+    thread.start()
+    thread.join()
+    assert len(logged_models(store)) == 1
+    assert capfd.readouterr() == ("", "")
+    assert [record for record in caplog.records if record.levelno >= logging.INFO] == []
+
+
+def test_lost_cursors_do_not_log_a_model_again(store: Store) -> None:
+    complete_trial(store, "mlp", {"width": 8})
+    store.mirror(log_models="completed").ship()
+    [first] = logged_models(store)
+    store.paths.shipped(0).unlink()
+    store.mirror(log_models="completed").ship()
+    [again] = logged_models(store)
+    assert again.model_id == first.model_id
+    assert len(store.trial().outputs.model_outputs) == 1
+    assert {m.key for m in again.metrics} == {"val_accuracy", "train_loss"}
+    assert len(again.metrics) == 2
+
+
+def test_a_model_cut_off_by_a_crash_is_completed(store: Store) -> None:
+    store.append(0, started(), epoch(1, 0.5))
+    parent = store.mirror().open()
+    store.mirror().ship()
+    half = store.client.create_logged_model(
+        parent.experiment_id, "model", source_run_id=store.trial().info.run_id
+    )
+    store.append(0, ended(TrialState.COMPLETE, epoch(1, 0.5)))
+    write_weights(store, 0, started().model or pytest.fail("no model"))
+    store.mirror(log_models="completed").ship()
+    [model] = logged_models(store)
+    assert (model.model_id, model.status) == (half.model_id, LoggedModelStatus.READY)
+    assert len(store.trial().outputs.model_outputs) == 1
+
+
+def test_an_artifact_store_that_fails_stops_no_metrics_and_gets_the_model_later(
+    store: Store,
+) -> None:
+    complete_trial(store, "mlp", {"width": 8})
+    store.append(1, started(), epoch(1, 0.5), ended(TrialState.PRUNED, epoch(1, 0.5)))
+    mirror = store.mirror(log_models="completed")
+    mirror.open()
+    blocked = store.paths.artifacts / "models"
+    blocked.write_text("a file where MLflow wants a folder")
+    with pytest.raises(TrackerError, match="artifact store fails: .*check its address"):
+        mirror.ship()
+    assert [run.info.status for run in store.runs("trial")] == ["RUNNING", "KILLED"]
+    blocked.unlink()
+    mirror.ship()
+    assert [run.info.status for run in store.runs("trial")] == ["FINISHED", "KILLED"]
+    [model] = logged_models(store)
+    assert model.status == LoggedModelStatus.READY
+
+
+def test_none_logs_no_model_and_best_only_that_of_the_best_trial_at_the_end(store: Store) -> None:
+    two_complete_trials(store)
+    for number in (0, 1):
+        write_weights(store, number, started().model or pytest.fail("no model"))
+    for setting in ("none", "best"):
+        mirror = store.mirror(log_models=setting)
+        mirror.ship()
+        assert logged_models(store) == []
+    counts = {TrialState.COMPLETE: 2}
+    mirror.finish(goal_reached=False, best_trials=[1], counts=counts)
+    assert logged_models(store) == []
+    for _ in range(2):
+        mirror.finish(goal_reached=True, best_trials=[1], counts=counts)
+    [model] = logged_models(store)
+    assert model.source_run_id == store.runs("trial")[1].info.run_id
+
+
+UNTRACEABLE = """
+from torch import nn
+
+class Odd(nn.Module):
+    def __init__(self, n_inputs, n_classes):
+        super().__init__()
+        self.linear = nn.Linear(n_inputs, n_classes)
+
+    def forward(self, images):
+        if {condition}:
+            images = images * 1
+        return self.linear(images.flatten(1))
+
+def build(input_shape, n_classes):
+    return Odd(input_shape[0] * input_shape[1] * input_shape[2], n_classes)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "condition"),
+    [("depends_on_values", "images.sum() > 0"), ("depends_on_batch", "len(images) == 2")],
+)
+def test_what_cannot_be_traced_for_any_batch_is_logged_as_weights_and_reference(
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    module: str,
+    condition: str,
+) -> None:
+    code = store.paths.root / "code"
+    code.mkdir()
+    (code / f"{module}.py").write_text(UNTRACEABLE.replace("{condition}", condition))
+    monkeypatch.syspath_prepend(code)
+    complete_trial(store, f"{module}:build", {})
+    store.mirror(log_models="completed").ship()
+    run = store.trial()
+    assert run.info.run_name == "0000 build"
+    assert run.data.tags["sweeper.model"] == "state_dict"
+    assert "cannot be logged as pt2" in caplog.text
+    assert logged_models(store) == []
+    files = artifacts(store, run, "weights")
+    assert sorted(files) == ["model.pt", "reference.json"]
+    assert json.loads(files["reference.json"].read_text())["model"]["architecture"] == (
+        f"{module}:build"
+    )
+
+
+def test_weights_that_are_absent_are_reported_and_stop_nothing(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    two_complete_trials(store)
+    write_weights(store, 1, started().model or pytest.fail("no model"))
+    store.mirror(log_models="completed").ship()
+    assert "trial 0 gets no model" in caplog.text
+    assert [run.info.status for run in store.runs("trial")] == ["FINISHED", "FINISHED"]
+    assert len(logged_models(store)) == 1
+
+
+def test_a_training_function_of_the_users_own_has_no_model(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = replace(started(), model=None, data=None)
+    store.append(0, start, epoch(1, 0.5), ended(TrialState.COMPLETE, epoch(1, 0.5)))
+    store.mirror(log_models="completed").ship()
+    assert store.trial().info.run_name == "0000"
+    assert logged_models(store) == []
+    assert caplog.records == []

@@ -1,0 +1,393 @@
+"""Event logs arrive in a real MLflow store, each point once, whatever was lost on the way."""
+
+import math
+import shutil
+import socket
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from tracked_study import START_S, Store, ended, epoch, started, two_complete_trials
+
+from sweeper.errors import TrackerError
+from sweeper.events import Interrupted
+from sweeper.tracking.parent import open_parent
+from sweeper.trial import EpochMetrics, Objective, TrialState
+
+
+def test_curves_arrive_with_the_time_at_which_they_were_measured(store: Store) -> None:
+    store.append(3, started(), epoch(1, 0.5), epoch(2, 0.75), epoch(3, 0.625))
+    assert store.mirror().ship() == 4
+    run = store.trial()
+    assert store.curve(run, "val_accuracy") == [
+        (1, 0.5, 1_700_000_001_000),
+        (2, 0.75, 1_700_000_002_000),
+        (3, 0.625, 1_700_000_003_000),
+    ]
+    assert len(store.curve(run, "train_loss")) == 3
+    assert run.info.start_time == 1_700_000_000_000
+    assert run.info.status == "RUNNING"
+
+
+def test_the_runs_table_shows_the_epoch_that_counts(store: Store) -> None:
+    store.append(3, started(), epoch(1, 0.5), epoch(2, 0.75), epoch(3, 0.625))
+    store.mirror().ship()
+    metrics = store.trial().data.metrics
+    assert metrics["val_accuracy"] == 0.625
+    assert metrics["best_val_accuracy"] == 0.75
+    assert metrics["best_epoch"] == 2
+
+
+def test_a_run_carries_params_tags_and_data(store: Store) -> None:
+    store.append(42, started())
+    store.mirror().ship()
+    run = store.trial()
+    [parent] = store.runs("study")
+    assert run.info.run_name == "0042 mlp"
+    assert run.data.params == {"model.architecture": "mlp", "train.learning_rate": "0.01"}
+    expected = {
+        "sweeper.study": "digits",
+        "sweeper.trial": "42",
+        "sweeper.state": "running",
+        "sweeper.seed": "7",
+        "sweeper.data": "digits",
+        "sweeper.data_fingerprint": "0123456789abcdef",
+        "mlflow.parentRunId": parent.info.run_id,
+        "mlflow.source.git.commit": "c0ffee",
+        "mlflow.source.name": "sweeper run digits",
+    }
+    assert expected.items() <= run.data.tags.items()
+    [data] = run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("digits", "0123456789abcdef")
+    assert '"n_train": 1500' in data.dataset.profile
+
+
+def test_the_parent_run_holds_the_resolved_study_file(store: Store) -> None:
+    store.mirror().open()
+    [parent] = store.runs("study")
+    assert parent.data.tags["sweeper.sampler"] == "tpe"
+    assert [file.path for file in store.client.list_artifacts(parent.info.run_id)] == [
+        "study.yaml"
+    ]
+    assert (store.paths.artifacts / parent.info.run_id / "artifacts/study.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        (TrialState.COMPLETE, "FINISHED"),
+        (TrialState.PRUNED, "KILLED"),
+        (TrialState.DIVERGED, "KILLED"),
+        (TrialState.FAILED, "FAILED"),
+    ],
+)
+def test_a_trial_ends_as_it_ended(store: Store, state: TrialState, status: str) -> None:
+    store.append(0, started(), epoch(1, 0.5), ended(state, epoch(1, 0.5), "why", "last lines"))
+    store.mirror().ship()
+    run = store.trial()
+    assert run.info.status == status
+    assert run.info.end_time == 1_700_000_010_000
+    assert run.data.tags["sweeper.state"] == state.value
+    assert run.data.tags["sweeper.cause"] == "why"
+    assert run.data.tags["sweeper.details"] == "last lines"
+    assert run.data.metrics["best_val_accuracy"] == 0.5
+
+
+def test_an_interrupted_trial_waits_and_goes_on_in_the_same_run(store: Store) -> None:
+    mirror = store.mirror()
+    store.append(0, started(), epoch(1, 0.5), Interrupted(START_S + 2, "preempted"))
+    mirror.ship()
+    first = store.trial()
+    assert first.info.status == "SCHEDULED"
+    assert first.data.tags["sweeper.state"] == "waiting"
+    assert first.data.tags["sweeper.interrupted"] == "preempted"
+    store.append(0, started(resumed=1, at_s=5), epoch(2, 0.75))
+    mirror.ship()
+    second = store.trial()
+    assert second.info.run_id == first.info.run_id
+    assert second.info.status == "RUNNING"
+    assert second.data.tags["sweeper.resumed"] == "1"
+    assert [step for step, *_ in store.curve(second, "val_accuracy")] == [1, 2]
+
+
+def test_an_epoch_trained_again_after_a_crash_is_one_point(store: Store) -> None:
+    again = replace(epoch(2, 0.75), time_s=START_S + 7)
+    store.append(0, started(), epoch(1, 0.5), epoch(2, 0.75), started(resumed=1, at_s=5), again)
+    store.mirror().ship()
+    assert store.curve(store.trial(), "val_accuracy") == [
+        (1, 0.5, 1_700_000_001_000),
+        (2, 0.75, 1_700_000_002_000),
+    ]
+
+
+def test_the_outcome_decides_what_the_best_is(store: Store) -> None:
+    counted = replace(epoch(1, 0.625), time_s=START_S + 7)
+    store.append(
+        0,
+        started(),
+        epoch(1, 0.5),
+        epoch(2, 0.75),
+        ended(TrialState.COMPLETE, counted),
+    )
+    store.mirror().ship()
+    metrics = store.trial().data.metrics
+    assert (metrics["best_val_accuracy"], metrics["best_epoch"]) == (0.625, 1)
+
+
+def test_several_objectives_count_at_the_last_epoch(store: Store) -> None:
+    objective = Objective(("val_accuracy", "train_loss"), ("maximize", "minimize"))
+    store.append(0, started(), epoch(1, 0.75, loss=2.0), epoch(2, 0.5, loss=1.0))
+    store.mirror(objective=objective).ship()
+    metrics = store.trial().data.metrics
+    assert (metrics["best_val_accuracy"], metrics["best_train_loss"]) == (0.5, 1.0)
+
+
+def test_values_that_are_not_finite_are_kept_and_never_best(store: Store) -> None:
+    store.append(
+        0,
+        started(),
+        epoch(1, 0.5, loss=math.inf),
+        epoch(2, math.nan, loss=math.nan),
+        ended(TrialState.DIVERGED, epoch(1, 0.5), "loss is nan"),
+    )
+    mirror = store.mirror()
+    mirror.ship()
+    store.paths.shipped(0).unlink()
+    store.mirror().ship()
+    run = store.trial()
+    accuracies = [value for _, value, _ in store.curve(run, "val_accuracy")]
+    assert accuracies[0] == 0.5
+    assert math.isnan(accuracies[1])
+    assert len(accuracies) == 2
+    assert len(store.curve(run, "train_loss")) == 2
+    assert run.data.metrics["best_val_accuracy"] == 0.5
+
+
+def test_long_texts_are_cut_and_of_a_traceback_the_end_is_kept(store: Store) -> None:
+    details = "x" * 9000 + "the last line"
+    store.append(
+        0,
+        started(**{"data.note": "p" * 7000}),
+        ended(TrialState.FAILED, None, "c" * 9000, details),
+    )
+    store.mirror().ship()
+    run = store.trial()
+    assert len(run.data.params["data.note"]) == 6000
+    assert run.data.tags["sweeper.details"].endswith("the last line")
+    assert len(run.data.tags["sweeper.details"]) == 8000
+    assert run.data.tags["sweeper.cause"] == "c" * 8000
+
+
+def test_more_params_and_points_than_one_request_may_carry(store: Store) -> None:
+    params = {f"model.p{index:03d}": index for index in range(250)}
+    epochs = [epoch(number, 0.5) for number in range(1, 1002)]
+    store.append(0, started(**params), *epochs)
+    store.mirror().ship()
+    run = store.trial()
+    assert len(run.data.params) == 252
+    assert len(store.curve(run, "train_loss")) == 1001
+
+
+def snapshot(store: Store) -> list[object]:
+    """Everything that resending could double."""
+    seen: list[object] = []
+    for run in [*store.runs("study"), *store.runs("trial")]:
+        curves = {name: store.curve(run, name) for name in run.data.metrics}
+        inputs = [data.dataset.digest for data in run.inputs.dataset_inputs]
+        models = [model.model_id for model in run.outputs.model_outputs]
+        seen.append((run.info.run_id, run.info.status, run.info.end_time))
+        seen.append((run.data.params, run.data.tags, curves, inputs, models))
+    return seen
+
+
+def test_lost_cursors_double_nothing(store: Store) -> None:
+    two_complete_trials(store)
+    store.mirror().ship()
+    before = snapshot(store)
+    for number in (0, 1):
+        store.paths.shipped(number).unlink()
+    assert store.mirror().ship() == 8
+    assert snapshot(store) == before
+
+
+def test_a_torn_cursor_is_a_lost_cursor(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    two_complete_trials(store)
+    store.mirror().ship()
+    before = snapshot(store)
+    store.paths.shipped(0).write_text('{"parent_id": "ab')
+    assert store.mirror().ship() == 4
+    assert snapshot(store) == before
+    assert "sending this trial's events again" in caplog.text
+
+
+def test_events_sent_before_a_crash_but_not_noted_are_not_doubled(store: Store) -> None:
+    store.append(0, started(), epoch(1, 0.5))
+    store.mirror().ship()
+    old_cursor = store.paths.shipped(0).read_bytes()
+    store.append(0, epoch(2, 0.75), Interrupted(START_S + 3, "stop"))
+    store.append(0, started(resumed=1), epoch(3, 0.5))
+    store.mirror().ship()
+    before = snapshot(store)
+    store.paths.shipped(0).write_bytes(old_cursor)
+    assert store.mirror().ship() == 4
+    assert snapshot(store) == before
+
+
+def test_a_run_created_before_a_crash_is_found_again(store: Store) -> None:
+    parent = store.mirror().open()
+    run = store.client.create_run(
+        parent.experiment_id,
+        tags={
+            "mlflow.parentRunId": parent.run_id,
+            "sweeper.kind": "trial",
+            "sweeper.trial": "5",
+        },
+    )
+    store.append(5, started(), epoch(1, 0.5))
+    store.mirror().ship()
+    assert store.trial().info.run_id == run.info.run_id
+    assert store.trial().data.metrics["val_accuracy"] == 0.5
+
+
+def test_a_second_start_finds_the_parent_run(store: Store) -> None:
+    first = store.mirror().open()
+    second = store.mirror().open()
+    assert second.run_id == first.run_id
+    assert (first.is_new, second.is_new) == (True, False)
+    assert len(store.runs("study")) == 1
+
+
+class RivalClient(MlflowClient):
+    """Another machine creates the study's run just before this one does."""
+
+    def create_run(self, *args: Any, **kwargs: Any) -> Run:
+        self.rival = super().create_run(*args, start_time=1_000, **kwargs)
+        return super().create_run(*args, **kwargs)
+
+
+def test_of_two_parent_runs_created_at_once_the_elder_stays(store: Store) -> None:
+    client = RivalClient(store.uri)
+    experiment_id = client.create_experiment("digits")
+    parent = open_parent(client, experiment_id, "digits", {})
+    assert parent.run_id == client.rival.info.run_id
+    assert not parent.is_new
+    assert [run.info.run_id for run in store.runs("study")] == [parent.run_id]
+
+
+def test_a_new_store_gets_everything(store: Store, tmp_path: Path, empty_database: Path) -> None:
+    two_complete_trials(store)
+    store.mirror().ship()
+    other = tmp_path / "mlruns" / "other.db"
+    shutil.copy(empty_database, other)
+    elsewhere = replace(store, uri=f"sqlite:///{other}", client=MlflowClient(f"sqlite:///{other}"))
+    assert elsewhere.mirror().ship() == 8
+    assert [run.info.status for run in elsewhere.runs("trial")] == ["FINISHED", "FINISHED"]
+    assert len(store.runs("trial")) == 2
+
+
+def test_an_idle_pass_sends_nothing(store: Store) -> None:
+    two_complete_trials(store)
+    store.append(2, started())
+    mirror = store.mirror()
+    assert mirror.ship() == 9
+    store.paths.events(0).unlink()
+    store.paths.shipped(0).unlink()
+    assert mirror.ship() == 0
+    store.append(2, epoch(1, 0.5))
+    assert mirror.ship() == 1
+
+
+def test_a_trial_that_mlflow_refuses_does_not_stop_the_others(store: Store) -> None:
+    refused = EpochMetrics(1, {"val_accuracy": 0.5, "a?b": 1.0}, START_S)
+    store.append(0, started(), refused)
+    store.append(1, started(), epoch(1, 0.5), ended(TrialState.COMPLETE, epoch(1, 0.5)))
+    store.paths.trial_dir(2).mkdir()
+    store.paths.events(2).write_text("not json\n")
+    mirror = store.mirror()
+    for _ in range(2):
+        with pytest.raises(TrackerError, match=r"MLflow refuses a request.*a\?b"):
+            mirror.ship()
+    assert [run.info.status for run in store.runs("trial")] == ["RUNNING", "FINISHED"]
+
+
+def test_a_broken_event_log_is_named(store: Store) -> None:
+    store.paths.trial_dir(2).mkdir(parents=True)
+    store.paths.events(2).write_text("not json\n")
+    with pytest.raises(TrackerError, match=r"trials/0002/events.jsonl: the events cannot be read"):
+        store.mirror().ship()
+
+
+def test_a_study_that_reached_its_goal_is_finished_and_shows_its_best(store: Store) -> None:
+    two_complete_trials(store)
+    mirror = store.mirror()
+    mirror.ship()
+    counts = {TrialState.COMPLETE: 2, TrialState.PRUNED: 0}
+    for _ in range(2):
+        mirror.finish(goal_reached=True, best_trials=[1], counts=counts)
+    [parent] = store.runs("study")
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["sweeper.best_trials"] == "1"
+    assert parent.data.tags["sweeper.best_runs"] == store.runs("trial")[1].info.run_id
+    assert parent.data.tags["sweeper.trials"] == "2 complete"
+    assert store.curve(parent, "best_val_accuracy") == [(2, 0.75, 1_700_000_002_000)]
+
+
+def test_a_study_stopped_before_its_goal_waits_and_runs_again(store: Store) -> None:
+    two_complete_trials(store)
+    mirror = store.mirror()
+    mirror.ship()
+    mirror.finish(goal_reached=False, best_trials=[], counts={TrialState.COMPLETE: 2})
+    assert [run.info.status for run in store.runs("study")] == ["SCHEDULED"]
+    store.mirror().open()
+    assert [run.info.status for run in store.runs("study")] == ["RUNNING"]
+
+
+def test_a_deleted_experiment_is_explained(store: Store) -> None:
+    parent = store.mirror().open()
+    store.client.delete_experiment(parent.experiment_id)
+    with pytest.raises(TrackerError, match="'digits' was deleted there; restore it with `mlflow"):
+        store.mirror().open()
+
+
+def test_an_unknown_scheme_is_explained(store: Store) -> None:
+    with pytest.raises(TrackerError, match=r"^tracking.uri: htp://x: .* use http://host:port"):
+        store.mirror(uri="htp://x").open()
+
+
+def test_an_unreachable_server_is_reported_without_secrets_and_loses_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    two_complete_trials(store)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        mirror = store.mirror(uri=f"http://ann:hunter2@{address}")
+        for _ in range(2):
+            with pytest.raises(
+                TrackerError, match=rf"^tracking.uri: http://\*\*\*@{address}: "
+            ) as e:
+                mirror.ship()
+            assert "hunter2" not in str(e.value)
+            assert "Nothing is lost" in str(e.value)
+    assert not store.paths.shipped(0).exists()
+    assert store.mirror().ship() == 8
+
+
+def test_a_store_that_stops_answering_gets_the_rest_later(store: Store) -> None:
+    mirror = store.mirror()
+    store.append(0, started(), epoch(1, 0.5))
+    mirror.ship()
+    store.append(0, epoch(2, 0.75))
+    with closing(sqlite3.connect(store.paths.mlflow_db)) as database:
+        database.execute("ALTER TABLE metrics RENAME TO metrics_away")
+        with pytest.raises(TrackerError, match="MLflow cannot be used"):
+            mirror.ship()
+        database.execute("ALTER TABLE metrics_away RENAME TO metrics")
+    assert mirror.ship() == 1
+    assert [step for step, *_ in store.curve(store.trial(), "val_accuracy")] == [1, 2]

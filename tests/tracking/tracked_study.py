@@ -1,0 +1,100 @@
+"""A study's folder with an MLflow store, and the events of short trials."""
+
+from dataclasses import dataclass
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from sweeper.config import ModelConfig
+from sweeper.events import Ended, Event, EventWriter, Started
+from sweeper.paths import RunPaths
+from sweeper.tracking.mirror import LogModels, Mirror
+from sweeper.trial import DataInfo, EpochMetrics, Objective, Outcome, TrialState
+
+ACCURACY = Objective(("val_accuracy",), ("maximize",))
+DATA = DataInfo("digits", "0123456789abcdef", (1, 8, 8), 10, 1500, 297, (0.3,), (0.4,))
+MODEL = ModelConfig(architecture="mlp", params={"depth": 1, "width": 8})
+START_S = 1_700_000_000.0
+
+
+@dataclass(frozen=True)
+class Store:
+    """A study's folder with an empty MLflow store, and short ways to write and look."""
+
+    paths: RunPaths
+    uri: str
+    client: MlflowClient
+
+    def mirror(
+        self,
+        *,
+        objective: Objective = ACCURACY,
+        log_models: LogModels = "none",
+        uri: str | None = None,
+    ) -> Mirror:
+        return Mirror(
+            self.paths,
+            uri=uri or self.uri,
+            study=self.paths.study,
+            objective=objective,
+            log_models=log_models,
+            tags={"git_commit": "c0ffee", "sampler": "tpe"},
+        )
+
+    def append(self, number: int, *events: Event) -> None:
+        with EventWriter(self.paths.events(number)) as writer:
+            for event in events:
+                writer.append(event)
+
+    def runs(self, kind: str) -> list[Run]:
+        experiment = self.client.get_experiment_by_name(self.paths.study)
+        assert experiment is not None
+        return list(
+            self.client.search_runs(
+                [experiment.experiment_id],
+                f"tags.`sweeper.kind` = '{kind}'",
+                order_by=["attributes.run_name"],
+            )
+        )
+
+    def trial(self) -> Run:
+        [run] = self.runs("trial")
+        return run
+
+    def curve(self, run: Run, metric: str) -> list[tuple[int, float, int]]:
+        """(step, value, timestamp in ms) of every point that the store holds."""
+        points = self.client.get_metric_history(run.info.run_id, metric)
+        return sorted((point.step, point.value, point.timestamp) for point in points)
+
+
+def started(*, resumed: int = 0, at_s: float = 0.0, **params: str | float) -> Started:
+    return Started(
+        time_s=START_S + at_s,
+        resumed=resumed,
+        params={"model.architecture": "mlp", "train.learning_rate": 0.01, **params},
+        tags={"seed": "7", "git_commit": "c0ffee"},
+        data=DATA,
+        model=MODEL,
+    )
+
+
+def epoch(number: int, accuracy: float, loss: float = 1.0) -> EpochMetrics:
+    values = {"val_accuracy": accuracy, "train_loss": loss}
+    return EpochMetrics(number, values, START_S + number)
+
+
+def ended(
+    state: TrialState, best: EpochMetrics | None = None, cause: str = "", details: str = ""
+) -> Ended:
+    return Ended(START_S + 10, Outcome(state, best, cause, details))
+
+
+def two_complete_trials(store: Store) -> None:
+    for number in (0, 1):
+        store.append(
+            number,
+            started(),
+            epoch(1, 0.5),
+            epoch(2, 0.75),
+            ended(TrialState.COMPLETE, epoch(2, 0.75)),
+        )
