@@ -15,6 +15,7 @@ The signals derive from ``BaseException`` so that an ``except Exception`` in a u
 function cannot swallow them.
 """
 
+import re
 from enum import IntEnum
 
 
@@ -67,3 +68,9 @@ class TrialDiverged(BaseException):
 
 class TrialInterrupted(BaseException):
     """Raised by ``report`` when the process must stop; the trial stays resumable."""
+
+
+def redacted(text: str) -> str:
+    """A text as it may be shown or stored: without user names and passwords of URLs."""
+    text = re.sub(r"://[^/@\s'\"]+@", "://***@", text)
+    return re.sub(r"(?i)\b(password|token|secret|sslpassword)=[^&\s'\"]+", r"\1=***", text)

@@ -4,7 +4,6 @@ Values are drawn in memory first and written to the storage once they are accept
 forbidden or repeated setting can be drawn again within the same trial.
 """
 
-import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 
@@ -21,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.config import Scalar, TrialConfig
 from sweeper.errors import StudyError
-from sweeper.seeding import trial_seed
+from sweeper.seeding import draw_seed, trial_seed
 from sweeper.space import is_forbidden, suggest_config
 from sweeper.spec import FloatRange, IntRange, Range, StudySpec
 from sweeper.spec.study import PrunerSpec
@@ -144,19 +143,14 @@ def draw_config(
 def _samplers(spec: StudySpec, name: str, number: int) -> Iterator[tuple[BaseSampler, bool]]:
     for attempt in range(_REDRAWS + 1):
         # One low-discrepancy sequence belongs to the whole study; each draw takes its next point.
-        seed = spec.seed if name == "qmc" else _draw_seed(spec.seed, number, attempt)
+        seed = spec.seed if name == "qmc" else draw_seed(spec.seed, number, attempt)
         yield build_sampler(name, seed=seed % 2**32), attempt == _REDRAWS
     log.warning(
         "trial %d: the %s sampler draws forbidden settings only; drawing uniformly", number, name
     )
     for attempt in range(_UNIFORM_REDRAWS):
-        seed = _draw_seed(spec.seed, number, _REDRAWS + 1 + attempt)
+        seed = draw_seed(spec.seed, number, _REDRAWS + 1 + attempt)
         yield build_sampler("random", seed=seed), True
-
-
-def _draw_seed(study_seed: int, number: int, attempt: int) -> int:
-    digest = hashlib.sha256(f"draw {study_seed} {number} {attempt}".encode()).digest()
-    return int.from_bytes(digest[:4], "big")
 
 
 def _key(values: Mapping[str, Scalar]) -> frozenset[tuple[str, Scalar]]:

@@ -1,15 +1,10 @@
-"""Seeds, and the state of every random generator that training draws from."""
+"""Seeds of trials and draws, the same on every machine and in every process."""
 
 import hashlib
-import random
-from typing import Any
-
-import numpy as np
-import torch
 
 
 def trial_seed(study_seed: int, number: int) -> int:
-    """Seed of one trial, the same on every machine and in every process.
+    """Seed of one trial's weights, shuffling and dropout.
 
     Args:
         study_seed: Of the study file, any integer.
@@ -19,46 +14,22 @@ def trial_seed(study_seed: int, number: int) -> int:
         An integer in [0, 2**63): the first 63 bits of a BLAKE2b hash of both, so neighbouring
         numbers or studies share nothing.
     """
-    digest = hashlib.blake2b(f"{study_seed}/{number}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
+    return _hashed(f"{study_seed}/{number}") >> 1
 
 
-def seed_everything(seed: int) -> None:
-    """Seed the global generators of Python, NumPy and torch (every device).
+def draw_seed(study_seed: int, number: int, attempt: int) -> int:
+    """Seed of the sampler for one draw of a trial's settings.
 
     Args:
-        seed: In [0, 2**63); NumPy's old generator takes its low 32 bits.
+        study_seed: Of the study file, any integer.
+        number: Of the trial, >= 0.
+        attempt: Draws of this trial that were not accepted, >= 0.
+
+    Returns:
+        An integer in [0, 2**32), which is what Optuna's samplers take.
     """
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    return _hashed(f"{study_seed}/{number}/draw/{attempt}") >> 32
 
 
-def capture_rng_state(shuffle: torch.Generator, device: torch.device) -> dict[str, Any]:
-    """State of the global generators and of ``shuffle``.
-
-    Holds tensors, numbers, lists and tuples alone, which ``torch.load(weights_only=True)`` reads.
-    """
-    numpy_state = np.random.get_state(legacy=False)
-    numpy_state["state"]["key"] = numpy_state["state"]["key"].tolist()
-    state = {
-        "python": random.getstate(),
-        "numpy": numpy_state,
-        "torch": torch.get_rng_state(),
-        "shuffle": shuffle.get_state(),
-    }
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    return state
-
-
-def restore_rng_state(
-    state: dict[str, Any], shuffle: torch.Generator, device: torch.device
-) -> None:
-    """Put back what :func:`capture_rng_state` took, on the same kind of device or another."""
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
-    torch.set_rng_state(state["torch"])
-    shuffle.set_state(state["shuffle"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
+def _hashed(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

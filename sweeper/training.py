@@ -23,7 +23,7 @@ from sweeper.learner import Learner, Runtime
 from sweeper.models import build_model, check_model
 from sweeper.optim import Schedule, build_optimizer
 from sweeper.reference import load_reference
-from sweeper.seeding import capture_rng_state, restore_rng_state, seed_everything
+from sweeper.rng import capture_rng_state, restore_rng_state, seed_everything
 from sweeper.trial import EpochMetrics, Objective
 
 
@@ -82,7 +82,7 @@ def train(
     learner = _build_learner(config, data, runtime)
     shuffle = torch.Generator().manual_seed(config.seed)
     history: list[EpochMetrics] = []
-    best_weights = learner.weights()
+    best_weights: dict[str, Tensor] = {}
 
     saved = load_checkpoint(checkpoint)
     if saved is not None:

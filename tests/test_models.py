@@ -200,7 +200,8 @@ def test_images_that_a_torchvision_model_cannot_take_are_refused() -> None:
 
 @pytest.fixture
 def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    (tmp_path / "users_nets_of_test_models.py").write_text(
+    name = "users_nets_of_test_models"
+    (tmp_path / f"{name}.py").write_text(
         "from torch import nn\n"
         "def build(input_shape, n_classes, *, width=3, note='n', shape=(1, 2)):\n"
         "    return nn.Sequential(nn.Linear(*input_shape, width), nn.Linear(width, n_classes))\n"
@@ -208,7 +209,8 @@ def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         "    pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    return "users_nets_of_test_models"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    return name
 
 
 def test_a_users_builder_is_called_and_its_defaults_are_recorded(user_module: str) -> None:

@@ -1,21 +1,4 @@
-import io
-import random
-
-import numpy as np
-import torch
-
-from sweeper.seeding import capture_rng_state, restore_rng_state, seed_everything, trial_seed
-
-CPU = torch.device("cpu")
-
-
-def draw(shuffle: torch.Generator) -> tuple[float, float, float, list[int]]:
-    return (
-        random.random(),
-        float(np.random.standard_normal()),
-        torch.rand(()).item(),
-        torch.randperm(20, generator=shuffle).tolist(),
-    )
+from sweeper.seeding import draw_seed, trial_seed
 
 
 def test_the_seed_of_a_trial_never_changes_between_versions() -> None:
@@ -30,24 +13,7 @@ def test_seeds_of_neighbouring_trials_and_studies_differ_and_stay_in_range() -> 
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
-def test_the_same_seed_draws_the_same_from_every_generator() -> None:
-    shuffle = torch.Generator()
-    draws = []
-    for seed in (2**63 - 1, 2**63 - 1, 5):
-        seed_everything(seed)
-        draws.append(draw(shuffle.manual_seed(seed)))
-    assert draws[0] == draws[1]
-    assert all(a != b for a, b in zip(draws[0], draws[2], strict=True))
-
-
-def test_a_restored_state_draws_on_as_if_nothing_had_happened() -> None:
-    seed_everything(3)
-    shuffle = torch.Generator().manual_seed(3)
-    np.random.standard_normal()  # leaves the second of a pair of normals in the state
-    saved = io.BytesIO()
-    torch.save(capture_rng_state(shuffle, CPU), saved)
-    expected = [draw(shuffle), draw(shuffle)]
-
-    saved.seek(0)
-    restore_rng_state(torch.load(saved, weights_only=True), shuffle, CPU)
-    assert [draw(shuffle), draw(shuffle)] == expected
+def test_the_seed_of_a_draw_differs_with_each_attempt_and_fits_optuna() -> None:
+    seeds = {draw_seed(7, number, attempt) for number in range(50) for attempt in range(20)}
+    assert len(seeds) == 1000
+    assert all(0 <= seed < 2**32 for seed in seeds)

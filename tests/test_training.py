@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
@@ -286,9 +287,11 @@ def note(params, trial):
 
 @pytest.fixture
 def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    (tmp_path / "users_training_of_test_training.py").write_text(USER_CODE)
+    name = "users_training_of_test_training"
+    (tmp_path / f"{name}.py").write_text(USER_CODE)
     monkeypatch.syspath_prepend(tmp_path)
-    return "users_training_of_test_training"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    return name
 
 
 def test_a_model_that_does_not_fit_the_data_is_refused_before_training(

@@ -1,6 +1,5 @@
 """A :class:`StudySpec` -> YAML text that reads back as the same study, passwords apart."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import yaml
 
 from sweeper.config import DataConfig, TrainConfig
+from sweeper.errors import redacted
 from sweeper.spec.leaf import field_types
 from sweeper.spec.ranges import Choices, FloatRange, IntRange, Section
 from sweeper.spec.study import PRUNER_KEYS, StudySpec
@@ -16,11 +16,6 @@ from sweeper.spec.study import PRUNER_KEYS, StudySpec
 def render_study(spec: StudySpec) -> str:
     """The resolved file: every default written out, ranges in place."""
     return yaml.safe_dump(plain_study(spec), sort_keys=False, width=99, allow_unicode=True)
-
-
-def redacted(url: str) -> str:
-    """A URL without its password; the resolved file is shown to many."""
-    return re.sub(r"(://[^/:@]*):[^/@]*@", r"\1:***@", url)
 
 
 def plain_study(spec: StudySpec) -> dict[str, Any]:

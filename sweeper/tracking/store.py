@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from sweeper.errors import TrackerError
+from sweeper.errors import TrackerError, redacted
 from sweeper.paths import RunPaths
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -39,12 +38,6 @@ def tracking_uri(setting: str, paths: RunPaths) -> str:
     if setting != "auto":
         return setting
     return os.environ.get("MLFLOW_TRACKING_URI") or _local_uri(paths)
-
-
-def redacted(text: str) -> str:
-    """``text`` without user names and passwords of URIs."""
-    text = re.sub(r"://[^/@\s'\"]+@", "://***@", text)
-    return re.sub(r"(?i)\b(password|token|secret|sslpassword)=[^&\s'\"]+", r"\1=***", text)
 
 
 @contextmanager

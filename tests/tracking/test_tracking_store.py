@@ -9,7 +9,8 @@ import pytest
 from tracked_study import Store
 
 from sweeper.paths import RunPaths
-from sweeper.tracking.store import redacted, tracking_uri
+from sweeper.errors import redacted
+from sweeper.tracking.store import tracking_uri
 
 
 def test_a_study_file_names_the_store_before_the_environment_and_mlruns(

@@ -1,0 +1,48 @@
+"""The state of every random generator that training draws from."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators of Python, NumPy and torch (every device).
+
+    Args:
+        seed: In [0, 2**63); NumPy's old generator takes its low 32 bits.
+    """
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def capture_rng_state(shuffle: torch.Generator, device: torch.device) -> dict[str, Any]:
+    """State of the global generators and of ``shuffle``.
+
+    Holds tensors, numbers, lists and tuples alone, which ``torch.load(weights_only=True)`` reads.
+    """
+    numpy_state = np.random.get_state(legacy=False)
+    numpy_state["state"]["key"] = numpy_state["state"]["key"].tolist()
+    state = {
+        "python": random.getstate(),
+        "numpy": numpy_state,
+        "torch": torch.get_rng_state(),
+        "shuffle": shuffle.get_state(),
+    }
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_rng_state(
+    state: dict[str, Any], shuffle: torch.Generator, device: torch.device
+) -> None:
+    """Put back what :func:`capture_rng_state` took, on the same kind of device or another."""
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])
+    torch.set_rng_state(state["torch"])
+    shuffle.set_state(state["shuffle"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
