@@ -22,6 +22,7 @@ from sweeper.order import WorkerOrder
 from sweeper.paths import RunPaths
 from sweeper.preparation import prepare_study
 from sweeper.progress import Display, Tally, open_display
+from sweeper.reference import import_folders, make_importable
 from sweeper.result import Result
 from sweeper.shipping import Shipping
 from sweeper.spec import StudySpec
@@ -47,6 +48,7 @@ def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
     Raises:
         SweeperError: If the data, the storage or the trials do not allow to go on.
     """
+    make_importable(import_folders(spec.path))  # the mirror rebuilds models to log them
     display = open_display(spec.objective, as_json=as_json)
     try:
         prepared = prepare_study(spec, root, display.note)
@@ -124,7 +126,7 @@ class _Agent:
             study=spec.name,
             storage=spec.storage,
             name=name,
-            import_dirs=[str(spec.path.absolute().parent), os.getcwd()],
+            import_dirs=import_folders(spec.path),
             device=placement.device,
             n_threads=placement.n_threads,
             data_label=self._data_label,

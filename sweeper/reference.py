@@ -5,7 +5,7 @@ import importlib
 import re
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,11 +20,20 @@ def is_reference(name: str) -> bool:
     return ":" in name
 
 
+def import_folders(study_file: Path) -> list[str]:
+    """Where a study's own code is looked for first: beside the file, then where one works."""
+    return list(dict.fromkeys([str(study_file.absolute().parent), str(Path.cwd())]))
+
+
+def make_importable(folders: Iterable[str]) -> None:
+    """Put folders before all others on this process's ``sys.path``."""
+    sys.path[:0] = [folder for folder in folders if folder not in sys.path]
+
+
 def load_reference(reference: str) -> Callable[..., Any]:
     """The callable that ``package.module:function`` names.
 
-    Importable is what lies on ``sys.path``; the caller puts the study file's folder and the
-    working directory there first.
+    Importable is what lies on ``sys.path``; see :func:`make_importable`.
 
     Raises:
         SpecError: If the form is another one, the module is not found or fails while it is

@@ -1,7 +1,5 @@
 """``sweeper check``: everything that a run would do, up to one batch."""
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +8,7 @@ from sweeper.config import FunctionConfig, Scalar, TrialConfig
 from sweeper.machine import check_torch_pair, place_workers
 from sweeper.paths import RunPaths
 from sweeper.preparation import PreparedStudy, prepare_study
-from sweeper.reference import load_reference
+from sweeper.reference import import_folders, load_reference, make_importable
 from sweeper.sampling import choose_sampler
 from sweeper.space import first_value, suggest_config
 from sweeper.spec import Choices, Range, StudySpec
@@ -25,7 +23,7 @@ def rehearse(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Iterat
         SweeperError: If a run of the study would not get as far.
     """
     check_torch_pair()
-    sys.path[:0] = [str(spec.path.absolute().parent), os.getcwd()]
+    make_importable(import_folders(spec.path))
     prepared = prepare_study(spec, root, note)
     spec = prepared.spec
     sampler, why = choose_sampler(spec)

@@ -28,6 +28,7 @@ from sweeper.lock import Presence
 from sweeper.models import model_params
 from sweeper.order import WorkerOrder
 from sweeper.paths import RunPaths
+from sweeper.reference import make_importable
 from sweeper.sampling import CHEAPER
 from sweeper.spec import load_study
 from sweeper.study import SweepStudy, load_study_from_storage
@@ -179,7 +180,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     threading.Thread(target=_stop_when_alone, args=(stopping,), daemon=True).start()
-    sys.path[:0] = order.import_dirs
+    make_importable(order.import_dirs)
     torch.set_num_threads(order.n_threads)
     paths = RunPaths(Path(order.root), order.study)
     presence = Presence(paths.presence_dir, order.name)
