@@ -45,6 +45,7 @@ class TrialRow:
                 n_epochs=int(event.params.get("train.epochs") or 0),
                 begun_s=event.time_s,
                 ended_s=None,
+                cause="",
             )
         if isinstance(event, EpochMetrics):
             better = objective.metrics[0] in event.values and objective.is_better(event, self.best)
@@ -56,7 +57,7 @@ class TrialRow:
             self,
             state=event.outcome.state,
             ended_s=event.time_s,
-            best=event.outcome.best or self.best,
+            best=event.outcome.best,
             cause=event.outcome.cause,
             details=event.outcome.details,
         )

@@ -3,7 +3,7 @@
 import math
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -91,21 +91,22 @@ class Claim:
     def report(self, metrics: EpochMetrics) -> None:
         """Record one epoch; an epoch that is known already is left as it is.
 
-        After the last epoch nothing is left to prune or to interrupt.
+        After the last epoch nothing is left to prune or to interrupt. An epoch that is not finite
+        ends the trial again, should its process have died before it could settle that.
 
         Raises:
             TrialDiverged: If a value is not finite.
             TrialPruned: If the pruner says stop.
             TrialInterrupted: If this process must stop.
         """
-        if self.history and metrics.epoch <= self.history[-1].epoch:
-            return
-        self._events.append(metrics)
-        self._note(metrics)
+        is_known = bool(self.history) and metrics.epoch <= self.history[-1].epoch
+        if not is_known:
+            self._events.append(metrics)
+            self._note(metrics)
         for name, value in metrics.values.items():
             if not math.isfinite(value):
                 raise TrialDiverged(f"{name} is {value} after epoch {metrics.epoch}")
-        if metrics.epoch == self._n_epochs:
+        if is_known or metrics.epoch == self._n_epochs:
             return
         if self._is_pruned():
             raise TrialPruned(f"by {self._study.spec.pruner.name} after epoch {metrics.epoch}")
@@ -130,7 +131,8 @@ class Claim:
     def conclude(self, body: Callable[[], None]) -> TrialState:
         """Run the trial's work and settle how it ended; the state it is in afterwards.
 
-        This is the one place that decides it. An exception ends the trial, never the process.
+        This is the one place that decides it. An exception ends the trial, never the process;
+        ``sys.exit`` in a user's code is one.
         """
         try:
             body()
@@ -141,7 +143,7 @@ class Claim:
             outcome = self._outcome(TrialState.PRUNED, str(signal))
         except TrialDiverged as signal:
             outcome = self._outcome(TrialState.DIVERGED, str(signal))
-        except Exception as exc:  # noqa: BLE001
+        except (Exception, SystemExit) as exc:
             lines = traceback.format_exc().splitlines()[-_DETAIL_LINES:]
             cause = f"{type(exc).__name__}: {exc}".splitlines()[0]
             outcome = self._outcome(TrialState.FAILED, cause, "\n".join(lines))
@@ -151,8 +153,7 @@ class Claim:
         return outcome.state
 
     def _outcome(self, state: TrialState, cause: str = "", details: str = "") -> Outcome:
-        finite = [m for m in self.history if all(map(math.isfinite, m.values.values()))]
-        return Outcome(state, self._study.spec.objective.best(finite), cause, details)
+        return Outcome(state, _best(self._study, self.history), cause, details)
 
     def _end(self, outcome: Outcome) -> None:
         if not self._is_started:
@@ -179,6 +180,11 @@ class Claim:
         self._events.close()
 
 
+def _best(study: SweepStudy, history: Iterable[EpochMetrics]) -> EpochMetrics | None:
+    finite = [m for m in history if all(map(math.isfinite, m.values.values()))]
+    return study.spec.objective.best(finite)
+
+
 def end_trial(study: SweepStudy, number: int, outcome: Outcome) -> None:
     """Write the end of a trial to the storage."""
     trial_id = study.trial_id(number)
@@ -195,6 +201,9 @@ def end_trial(study: SweepStudy, number: int, outcome: Outcome) -> None:
 
 def reclaim_orphans(study: SweepStudy, cause: str) -> int:
     """Put back the trials whose worker is gone; fail those that keep killing theirs.
+
+    A trial whose end stands in its event log is ended as it says there: that is what MLflow and
+    the user have seen.
 
     Args:
         study: The study.
@@ -213,6 +222,10 @@ def reclaim_orphans(study: SweepStudy, cause: str) -> int:
 
 def _reclaim(study: SweepStudy, trial: FrozenTrial, cause: str) -> None:
     path = study.paths.events(trial.number)
+    logged, _ = read_events(path)
+    if logged and isinstance(logged[-1], Ended):
+        end_trial(study, trial.number, logged[-1].outcome)
+        return
     deaths = trial.user_attrs.get(Attr.DEATHS, 0) + 1
     study.storage.set_trial_user_attr(study.trial_id(trial.number), Attr.DEATHS, deaths)
     with EventWriter(path) as events:
@@ -220,8 +233,7 @@ def _reclaim(study: SweepStudy, trial: FrozenTrial, cause: str) -> None:
             events.append(Interrupted(time.time(), cause))
             study.put_back(trial.number)
             return
-        history = [event for event in read_events(path)[0] if isinstance(event, EpochMetrics)]
-        best = study.spec.objective.best(history)
+        best = _best(study, (event for event in logged if isinstance(event, EpochMetrics)))
         outcome = Outcome(TrialState.FAILED, best, f"its worker died {deaths} times: {cause}")
         events.append(Ended(time.time(), outcome))
         end_trial(study, trial.number, outcome)

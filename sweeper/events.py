@@ -119,9 +119,15 @@ class EventWriter:
         os.ftruncate(self._fd, whole)
 
     def append(self, event: Event) -> None:
-        """Write one event and hand it to the operating system."""
+        """Write one event and hand it to the operating system.
+
+        Raises:
+            OSError: If there is no room for it; the log is as it was before.
+        """
         line = encode_event(event)
-        if os.write(self._fd, line) != len(line):
+        n_written = os.write(self._fd, line)
+        if n_written != len(line):
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - n_written)
             raise OSError("the event log could not be written in full; is the disk full?")
 
     def close(self) -> None:

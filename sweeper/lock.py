@@ -33,8 +33,13 @@ class FileLock:
     def release(self) -> None:
         """Give the lock back."""
         assert self._fd is not None
-        os.close(self._fd)
-        self._fd = None
+        fd, self._fd = self._fd, None  # first, as another thread may take it once it is closed
+        os.close(fd)
+
+    def drop(self) -> None:
+        """Close a forked child's copy of the lock; its parent goes on to hold it, or not."""
+        if self._fd is not None:
+            self.release()
 
     def _take(self, operation: int) -> bool:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +65,8 @@ class FileLock:
 class Presence:
     """Proof that this process lives: a lock on a file of its own until the process ends.
 
-    Unlike a process id it cannot be mistaken for a later process.
+    Unlike a process id it cannot be mistaken for a later process. A forked child, such as a
+    ``DataLoader``'s, does not keep up the presence of its dead parent.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -69,6 +75,7 @@ class Presence:
         self._lock = FileLock(self._path)
         if not self._lock.try_acquire():
             raise RuntimeError(f"{self._path} is locked: two processes share one name")
+        os.register_at_fork(after_in_child=self._lock.drop)
 
     def leave(self) -> None:
         """Stop being present."""

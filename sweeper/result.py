@@ -12,7 +12,7 @@ from sweeper.config import Scalar
 from sweeper.errors import ExitCode
 from sweeper.events import Ended, read_events
 from sweeper.study import Attr, SweepStudy, state_of
-from sweeper.trial import TrialState
+from sweeper.trial import EpochMetrics, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,6 +131,11 @@ class Result:
             "failures": [{"cause": f.cause, "trials": f.n_trials} for f in self.failures],
         }
 
+    def _n_epochs(self, number: int) -> int:
+        """Epochs in the event log; with several metrics the storage holds none."""
+        events, _ = read_events(self._study.paths.events(number))
+        return max((e.epoch for e in events if isinstance(e, EpochMetrics)), default=0)
+
     def _details(self, number: int) -> str:
         events, _ = read_events(self._study.paths.events(number))
         return next((e.outcome.details for e in reversed(events) if isinstance(e, Ended)), "")
@@ -147,7 +152,7 @@ class Result:
             "number": trial.number,
             "state": state_of(trial).value,
             **dict(zip(metrics, trial.values or [None] * len(metrics), strict=True)),
-            "epochs": trial.last_step or 0,
+            "epochs": trial.last_step or self._n_epochs(trial.number),
             "seconds": seconds,
             "cause": trial.user_attrs.get(Attr.CAUSE, ""),
             **trial.params,

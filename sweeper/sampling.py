@@ -51,8 +51,14 @@ def choose_sampler(spec: StudySpec) -> tuple[str, str]:
 CHEAPER = {"gp": "tpe", "tpe": "random"}
 
 
-def build_sampler(name: str, *, seed: int) -> BaseSampler:
-    """An Optuna sampler. ``grid`` needs none: its points are waiting in the storage."""
+def build_sampler(name: str, *, seed: int, study_seed: int = 0) -> BaseSampler:
+    """An Optuna sampler. ``grid`` needs none: its points are waiting in the storage.
+
+    Args:
+        name: Any of the study file's sampler names but ``auto``.
+        seed: Of this draw, in [0, 2**32).
+        study_seed: Of the one low-discrepancy sequence that all draws of a study share.
+    """
     samplers = optuna.samplers
     if name == "gp":
         return samplers.GPSampler(seed=seed, warn_independent_sampling=False)
@@ -61,7 +67,12 @@ def build_sampler(name: str, *, seed: int) -> BaseSampler:
             seed=seed, multivariate=True, group=True, warn_independent_sampling=False
         )
     if name == "qmc":
-        return samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
+        return samplers.QMCSampler(
+            seed=study_seed % 2**32,
+            scramble=True,
+            independent_sampler=samplers.RandomSampler(seed=seed),
+            warn_independent_sampling=False,
+        )
     if name == "cmaes":
         return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
     if name == "nsga2":
@@ -142,9 +153,8 @@ def draw_config(
 
 def _samplers(spec: StudySpec, name: str, number: int) -> Iterator[tuple[BaseSampler, bool]]:
     for attempt in range(_REDRAWS + 1):
-        # One low-discrepancy sequence belongs to the whole study; each draw takes its next point.
-        seed = spec.seed if name == "qmc" else draw_seed(spec.seed, number, attempt)
-        yield build_sampler(name, seed=seed % 2**32), attempt == _REDRAWS
+        seed = draw_seed(spec.seed, number, attempt)
+        yield build_sampler(name, seed=seed, study_seed=spec.seed), attempt == _REDRAWS
     log.warning(
         "trial %d: the %s sampler draws forbidden settings only; drawing uniformly", number, name
     )

@@ -7,15 +7,15 @@ claim them by WAITING -> RUNNING, so the total is exact however many work on it.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
@@ -28,6 +28,7 @@ from sweeper.sampling import build_pruner, build_sampler, choose_sampler
 from sweeper.space import grid_points
 from sweeper.spec import StudySpec
 from sweeper.spec.render import plain_study
+from sweeper.storage import open_storage
 from sweeper.trial import TrialState
 
 #: Parts of a study file that decide what its trials mean; they cannot change once it has begun.
@@ -58,8 +59,8 @@ def state_of(trial: FrozenTrial) -> TrialState:
     """How a trial of the storage stands, in sweeper's words."""
     if trial.state == OptunaState.FAIL:
         return TrialState.FAILED
-    if trial.user_attrs.get(Attr.STATE) == TrialState.DIVERGED:
-        return TrialState.DIVERGED
+    if trial.state == OptunaState.PRUNED:
+        return TrialState(trial.user_attrs.get(Attr.STATE, TrialState.PRUNED))
     return TrialState(trial.state.name.lower())
 
 
@@ -133,21 +134,22 @@ class SweepStudy:
     def top_up(self) -> int:
         """Enqueue trials until as many wait as are still wanted; the number enqueued."""
         with self.lock.held():
-            trials = self.trials(_WANTED)
-            n_missing = self.goal - len(trials)
-            for setting in self._settings(trials, n_missing):
+            n_missing = self.goal - len(self.trials(_WANTED))
+            if n_missing <= 0:
+                return 0
+            for setting in self._settings(n_missing):
                 self._enqueue(setting)
-        return max(n_missing, 0)
+        return n_missing
 
-    def _settings(
-        self, trials: Iterable[FrozenTrial], n_missing: int
-    ) -> list[Mapping[str, Scalar]]:
-        planned = (
-            list(grid_points(self.spec)) if self.spec.sampler.name == "grid" else self.spec.enqueue
-        )
-        taken = [trial.system_attrs.get("fixed_params") for trial in trials]
-        fresh = [setting for setting in planned if setting not in taken]
-        return [*fresh, *({} for _ in range(n_missing))][: max(n_missing, 0)]
+    def _settings(self, n: int) -> list[Mapping[str, Scalar]]:
+        """What the next ``n`` trials begin with: a grid point each, or what is enqueued, once."""
+        is_grid = self.spec.sampler.name == "grid"
+        # Of a grid every point is wanted, so one that failed is tried again.
+        trials = self.trials(_WANTED if is_grid else None)
+        taken = {frozenset(trial.system_attrs.get("fixed_params", {}).items()) for trial in trials}
+        planned = grid_points(self.spec) if is_grid else self.spec.enqueue
+        fresh = [setting for setting in planned if frozenset(setting.items()) not in taken]
+        return [*fresh, *({} for _ in range(n))][:n]
 
     def _enqueue(self, setting: Mapping[str, Scalar]) -> None:
         self.storage.create_new_trial(
@@ -220,18 +222,21 @@ def create_study(spec: StudySpec, paths: RunPaths) -> SweepStudy:
     storage = open_storage(spec, paths)
     frozen = {key: value for key, value in plain_study(spec).items() if key in FROZEN}
     with FileLock(paths.lock).held():
-        try:
-            study_id = storage.get_study_id_from_name(spec.name)
-        except KeyError:
-            directions = [
-                StudyDirection[direction.upper()] for direction in spec.objective.directions
-            ]
-            study_id = storage.create_new_study(directions, spec.name)
+        study_id = _find_or_create(spec, storage)
         attrs = storage.get_study_user_attrs(study_id)
         if Attr.FROZEN not in attrs:
             storage.set_study_user_attr(study_id, Attr.FROZEN, frozen)
     _refuse_changes(spec, attrs.get(Attr.FROZEN, frozen), frozen)
     return SweepStudy(spec, paths, storage)
+
+
+def _find_or_create(spec: StudySpec, storage: BaseStorage) -> int:
+    with suppress(KeyError):
+        return int(storage.get_study_id_from_name(spec.name))
+    directions = [StudyDirection[direction.upper()] for direction in spec.objective.directions]
+    with suppress(DuplicatedStudyError):  # another machine was faster
+        return int(storage.create_new_study(directions, spec.name))
+    return int(storage.get_study_id_from_name(spec.name))
 
 
 def load_study_from_storage(spec: StudySpec, paths: RunPaths) -> SweepStudy | None:
@@ -243,23 +248,6 @@ def load_study_from_storage(spec: StudySpec, paths: RunPaths) -> SweepStudy | No
         return SweepStudy(spec, paths, storage)
     except KeyError:
         return None
-
-
-def open_storage(spec: StudySpec, paths: RunPaths) -> BaseStorage:
-    """The Optuna storage: a journal file unless the study file names a database."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if spec.storage == "auto":
-        paths.journal.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(paths.journal.with_suffix(".lock"))
-        return JournalStorage(JournalFileBackend(str(paths.journal), lock_obj=lock))  # type: ignore[arg-type]
-    try:
-        return RDBStorage(spec.storage)
-    except Exception as exc:
-        raise StudyError(
-            f"{spec.place('storage')}: cannot open the study's storage "
-            f"({type(exc).__name__}); check that the server runs and the URL is right, "
-            f"or set `storage: auto` for a journal file"
-        ) from exc
 
 
 def _refuse_changes(spec: StudySpec, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

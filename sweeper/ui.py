@@ -9,11 +9,13 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlencode
 
-from sweeper.errors import TrackerError
+from sweeper.data import FALLBACK_SUFFIX
+from sweeper.errors import TrackerError, redacted
 from sweeper.paths import RunPaths
 from sweeper.spec import StudySpec
-from sweeper.tracking.store import tracking_uri
+from sweeper.tracking.store import open_client, tracker_errors, tracking_uri
 
 _HOST = "127.0.0.1"
 _READY_WITHIN_S = 60.0
@@ -35,7 +37,7 @@ def serve_ui(spec: StudySpec, root: Path, port: int) -> None:
     paths = RunPaths(root, spec.name)
     uri = tracking_uri(spec.tracking.uri, paths)
     if uri.startswith(("http://", "https://")):
-        print(f"this study is on an MLflow server of its own: {uri}")
+        print("\n".join(_links(uri, spec, paths)))
         return
     _refuse_taken(port)
     process = subprocess.Popen(
@@ -47,9 +49,13 @@ def serve_ui(spec: StudySpec, root: Path, port: int) -> None:
         stderr=subprocess.PIPE,
         start_new_session=True,
     )  # fmt: skip
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:
         _wait_until_ready(process, port)
-        print(f"MLflow UI: http://{_HOST}:{port}  (Ctrl-C ends it)", flush=True)
+        print(
+            "\n".join([*_links(f"http://{_HOST}:{port}", spec, paths), "Ctrl-C ends it"]),
+            flush=True,
+        )
         process.wait()
     except KeyboardInterrupt:
         pass
@@ -57,6 +63,29 @@ def serve_ui(spec: StudySpec, root: Path, port: int) -> None:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait()
+
+
+def _links(address: str, spec: StudySpec, paths: RunPaths) -> list[str]:
+    """Where to look: MLflow's start page shows the study's run alone, its trials folded away."""
+    names = (spec.name, spec.name + FALLBACK_SUFFIX)
+    with tracker_errors(address):
+        client = open_client(address, paths)
+        experiments = [found for name in names if (found := client.get_experiment_by_name(name))]
+    lines = [f"MLflow UI: {redacted(address)}"]
+    for experiment in experiments:
+        metric, direction = spec.objective.metrics[0], spec.objective.directions[0]
+        query = {
+            "workflowType": "machine_learning",
+            "searchFilter": "tags.`sweeper.kind` = 'trial'",
+            "orderByKey": f"metrics.`best_{metric}`",
+            "orderByAsc": "true" if direction == "minimize" else "false",
+        }
+        page = f"{redacted(address)}/#/experiments/{experiment.experiment_id}/runs?"
+        lines.append(f"{experiment.name}, best first: {page}{urlencode(query)}")
+        lines.append(
+            f"{experiment.name}, curves: {page}{urlencode({**query, 'compareRunsMode': 'CHART'})}"
+        )
+    return lines
 
 
 def _refuse_taken(port: int) -> None:

@@ -15,7 +15,7 @@ ROWS = (
     ("data", "models", "optim", "rng"),
     ("checkpoint", "learner"),
     ("training",),
-    ("sampling",),
+    ("sampling", "storage"),
     ("study",),
     ("claim", "result"),
     ("tracking", "board", "machine", "order"),

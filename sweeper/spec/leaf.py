@@ -1,12 +1,13 @@
 """One constant of a study file against the type that declares it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from sweeper.spec.problem import Problems, did_you_mean
+from sweeper.spec.problem import Problems, did_you_mean, shown
 from sweeper.spec.source import Located
 
 
@@ -23,10 +24,14 @@ def read_leaf(item: Located, declared: Any, problems: Problems) -> Any:
         problems.add(item.line, item.path, f"must be one value, got {what}")
         return None
     try:
-        return TypeAdapter(declared).validate_python(item.value, strict=True)
+        value = TypeAdapter(declared).validate_python(item.value, strict=True)
     except ValidationError as exc:
         problems.add(item.line, item.path, _explain(exc, item.value))
         return None
+    if isinstance(value, float) and not math.isfinite(value):
+        problems.add(item.line, item.path, f"must be finite, got {value}")
+        return None
+    return value
 
 
 def _explain(error: ValidationError, value: object) -> str:
@@ -36,12 +41,11 @@ def _explain(error: ValidationError, value: object) -> str:
         rule = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         rule = rule.removeprefix("must be ").replace("a valid number", "a number")
         rule = rule.replace("a valid integer", "a whole number").replace("a valid", "a")
-        rules.append(rule.replace("String should match pattern", "text matching"))
+        rules.append(rule.replace("a boolean", "true or false"))
         if fault["type"] == "literal_error" and isinstance(value, str):
             hint = did_you_mean(value, fault["ctx"]["expected"].replace("'", " ").split())
             hint = hint if hint.startswith("; did") else ""
-    shown = "nothing" if value is None else repr(value)
-    return f"must be {' or '.join(dict.fromkeys(rules))}, got {shown}{hint}"
+    return f"must be {' or '.join(dict.fromkeys(rules))}, got {shown(value)}{hint}"
 
 
 def read_fields(item: Located, declared: type[Any], problems: Problems) -> Any:

@@ -16,12 +16,19 @@ class Problems:
     """
 
     file: str
-    _found: list[tuple[int, str]] = field(default_factory=list)
+    _found: list[tuple[int, str, str]] = field(default_factory=list)
 
     def add(self, line: int, path: str, message: str) -> None:
         """Note a problem of the value at the dotted ``path`` on ``line`` (from 1)."""
         where = f"{path}: " if path else ""
-        self._found.append((line, f"{self.file}:{line}: {where}{message}"))
+        self._found.append((line, path, f"{self.file}:{line}: {where}{message}"))
+
+    def concern(self, path: str) -> bool:
+        """Whether one was noted at the dotted ``path``, above it or below it."""
+        return any(
+            f"{path}.".startswith(f"{noted}.") or f"{noted}.".startswith(f"{path}.")
+            for _, noted, _ in self._found
+        )
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -33,10 +40,16 @@ class Problems:
             SpecError: If any problem was noted.
         """
         if self._found:
-            lines = dict.fromkeys(
-                message for _, message in sorted(self._found, key=lambda p: p[0])
-            )
-            raise SpecError("\n".join(lines))
+            in_order = sorted(self._found, key=lambda problem: problem[0])
+            raise SpecError("\n".join(dict.fromkeys(message for _, _, message in in_order)))
+
+
+def shown(value: object) -> str:
+    """A value as the file could spell it, cut where it gets long."""
+    if value is None:
+        return "nothing"
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """What may stand where a constant stands: a range, or a choice."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,11 +33,20 @@ class Choices:
     """One of several constants; a branch's own keys count only when its option is drawn.
 
     A drawn branch's keys are laid over the keys beside the choice, so ``mlp: {depth: 2}`` under
-    ``model.architecture`` sets the model's ``depth``.
+    ``model.architecture`` sets the model's ``depth``. Branches are kept by the option's word.
     """
 
     options: tuple[Scalar, ...]
     branches: Mapping[str, "Section"] = field(default_factory=dict)
+
+    def branch(self, option: Scalar) -> "Section":
+        """What hangs on an option; empty for most."""
+        return self.branches.get(option_word(option), {})
+
+
+def option_word(option: Scalar) -> str:
+    """An option as a study file spells it, which is its branch's part of a dotted name."""
+    return json.dumps(option) if option is None or isinstance(option, bool) else str(option)
 
 
 Range = FloatRange | IntRange | Choices

@@ -14,13 +14,24 @@ from sweeper.spec.problem import Problems
 #: Aliases make a small text unfold into a huge tree; no study file comes near this.
 _MOST_NODES = 100_000
 _DEEPEST = 50
+_TOO_BIG = "nested too deep, or aliases unfold without end"
 
 # YAML 1.2's core schema. PyYAML's own is 1.1: `1e-4` a text, `on` a bool, `1:30` the number 90.
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
-_INT = re.compile(r"[-+]?[0-9][0-9_]*")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_BASES = {"0o": 8, "0x": 16}
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _SPECIAL = {".inf": math.inf, "+.inf": math.inf, "-.inf": -math.inf, ".nan": math.nan}
+
+_UNTAGGED = "untagged"
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes without guessing types, so that every tag left is one the file wrote."""
+
+    def resolve(self, kind: object, value: object, implicit: object) -> str:  # noqa: D102
+        return _UNTAGGED
 
 
 @dataclass(frozen=True)
@@ -60,18 +71,27 @@ def load_source(text: str, problems: Problems) -> Located | None:
         and the rest of the tree is returned.
     """
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_Loader)
+        if isinstance(node, yaml.MappingNode):
+            return _Reader(problems).read(node, node.start_mark.line + 1, "")
+        problems.add(1, "", "a study file is a mapping of keys such as `model:` and `train:`")
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
-        problems.add(mark.line + 1 if mark else 1, "", f"not valid YAML: {exc.problem}")
-        return None
-    except (yaml.YAMLError, RecursionError, ValueError) as exc:
-        problems.add(1, "", f"not valid YAML: {str(exc).splitlines()[0]}")
-        return None
-    if not isinstance(node, yaml.MappingNode):
-        problems.add(1, "", "a study file is a mapping of keys such as `model:` and `train:`")
-        return None
-    return _Reader(problems).read(node, node.start_mark.line + 1, "")
+        reason = ", ".join(part for part in (exc.context, exc.problem) if part)
+        problems.add(mark.line + 1 if mark else 1, "", f"not valid YAML: {reason}")
+    except yaml.reader.ReaderError as exc:
+        line = text.count("\n", 0, exc.position) + 1
+        problems.add(line, "", f"not valid YAML: the character {exc.character!r} is not allowed")
+    except _TooBigError as exc:
+        problems.add(exc.line, "", _TOO_BIG)
+    except RecursionError:
+        problems.add(1, "", _TOO_BIG)
+    return None
+
+
+class _TooBigError(Exception):
+    def __init__(self, line: int) -> None:
+        self.line = line
 
 
 class _Reader:
@@ -84,9 +104,9 @@ class _Reader:
     def read(self, node: yaml.Node, line: int, path: str, depth: int = 0) -> Located:
         self._n_nodes += 1
         if depth > _DEEPEST or self._n_nodes > _MOST_NODES:
-            if self._n_nodes <= _MOST_NODES + 1:
-                self._problems.add(line, path, "nested too deep, or aliases unfold without end")
-            return Located(None, line, path)
+            raise _TooBigError(line)
+        if node.tag != _UNTAGGED:
+            self._problems.add(line, path, f"tags are not read, got {node.tag!r}; drop it")
         if isinstance(node, yaml.MappingNode):
             return Located(self._mapping(node, path, depth), line, path)
         if isinstance(node, yaml.SequenceNode):
@@ -96,15 +116,16 @@ class _Reader:
             ]
             return Located(items, line, path)
         assert isinstance(node, yaml.ScalarNode)
-        return Located(self._scalar(node, line, path), line, path)
+        # A quoted or block scalar is text whatever it looks like.
+        return Located(node.value if node.style else parse_scalar(node.value), line, path)
 
     def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, Located]:
         found: dict[str, Located] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
-            key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
-            if not isinstance(key_node, yaml.ScalarNode) or key in ("<<", ""):
-                self._problems.add(line, path, f"a key must be a plain word, got {key!r}")
+            key = key_node.value
+            if fault := _key_fault(key_node):
+                self._problems.add(line, path, fault)
                 continue
             key_path = f"{path}.{key}" if path else key
             if key in found:
@@ -115,14 +136,19 @@ class _Reader:
             found[key] = self.read(value_node, line, key_path, depth + 1)
         return found
 
-    def _scalar(self, node: yaml.ScalarNode, line: int, path: str) -> Scalar:
-        text = node.value
-        if node.tag.endswith(":str") and node.style is not None:
-            return str(text)
-        if not node.tag.startswith("tag:yaml.org,2002:"):
-            self._problems.add(line, path, f"tags such as {node.tag} are not read")
-            return None
-        return parse_scalar(text)
+
+def _key_fault(node: yaml.Node) -> str:
+    """Why a node cannot be a key, or nothing."""
+    if not isinstance(node, yaml.ScalarNode):
+        kind = "mapping" if isinstance(node, yaml.MappingNode) else "list"
+        return f"a key must be a word, got a {kind}"
+    if node.tag != _UNTAGGED:
+        return f"tags are not read, got {node.tag!r}; drop it"
+    if node.value == "<<":
+        return "merge keys (<<) are not read; write the keys out"
+    if not node.value or not node.value.isprintable():
+        return f"a key must be a word, got {node.value!r}"
+    return ""
 
 
 def parse_scalar(text: str) -> Scalar:
@@ -131,8 +157,8 @@ def parse_scalar(text: str) -> Scalar:
         return None
     if _BOOL.fullmatch(text):
         return text.lower() == "true"
-    if _INT.fullmatch(text) and len(text) < 20:
-        return int(text)
+    if _INT.fullmatch(text) and len(text) < 19:  # Fits 64 bits; a longer one is a float.
+        return int(text, _BASES.get(text[:2], 10))
     if _FLOAT.fullmatch(text):
         return float(text)
     return _SPECIAL.get(text.lower(), text)

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from sweeper.config import Precision, Scalar
 from sweeper.spec.ranges import Choices, Range, Section, walk_ranges
 from sweeper.trial import Objective
 
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])\s*")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])\s*")
+_DEVICE = r"^(auto|cpu|mps|cuda(:[0-9]+)?)$"
 
 #: Sections of the study file in which ranges may stand.
 SEARCHABLE = ("data", "model", "train")
@@ -33,6 +34,20 @@ Duration = Annotated[
     Field(gt=0),
     BeforeValidator(parse_duration),
     WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]}),
+]
+
+
+def check_device(value: str) -> str:
+    """The name of a torch device, or ``auto``; anything else is refused."""
+    if not re.fullmatch(_DEVICE, value):
+        raise ValueError("must be auto, cpu, mps, cuda, or one GPU such as cuda:0")
+    return value
+
+
+Device = Annotated[
+    str,
+    AfterValidator(check_device),
+    WithJsonSchema({"type": "string", "pattern": _DEVICE}),
 ]
 
 
@@ -101,10 +116,7 @@ class RunSpec:
         Literal["auto"] | Annotated[int, Field(ge=1)],
         Field(description="Processes; auto is one a GPU, or one a core on CPU"),
     ] = "auto"
-    device: Annotated[
-        str,
-        Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:0, mps"),
-    ] = "auto"
+    device: Annotated[Device, Field(description="auto, cpu, cuda, cuda:0, mps")] = "auto"
     precision: Annotated[Precision, Field(description="bf16 computes by autocast")] = "fp32"
 
 
@@ -159,7 +171,7 @@ class StudySpec:
     def is_conditional(self) -> bool:
         """Whether some value is drawn only when another takes a certain option."""
         return any(
-            any(branch for branch in value.branches.values())
+            any(value.branches.values())
             for value in self.ranges().values()
             if isinstance(value, Choices)
         )

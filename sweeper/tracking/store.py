@@ -95,6 +95,10 @@ def open_client(uri: str, paths: RunPaths) -> MlflowClient:
         ) from exc
 
 
+#: MLflow's UI then opens the experiment as model training instead of asking what it is.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+
+
 def find_or_create_experiment(
     client: MlflowClient, name: str, *, uri: str, paths: RunPaths
 ) -> str:
@@ -107,7 +111,8 @@ def find_or_create_experiment(
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             try:
-                return str(client.create_experiment(name, _artifact_location(uri, paths)))
+                location = _artifact_location(uri, paths)
+                return str(client.create_experiment(name, location, tags=_EXPERIMENT_TAGS))
             except MlflowException as exc:
                 if exc.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tracked_study import Store
 
-from sweeper.paths import RunPaths
 from sweeper.errors import redacted
+from sweeper.paths import RunPaths
 from sweeper.tracking.store import tracking_uri
 
 
