@@ -149,6 +149,8 @@ class Claim:
             outcome = self._outcome(TrialState.FAILED, cause, "\n".join(lines))
         else:
             outcome = self._outcome(TrialState.COMPLETE)
+            if outcome.best is None:  # user code held back the signal; Optuna needs a value
+                outcome = self._outcome(TrialState.DIVERGED, "no finite epoch was reported")
         self._end(outcome)
         return outcome.state
 
@@ -230,9 +232,12 @@ def _reclaim(study: SweepStudy, trial: FrozenTrial, cause: str) -> None:
     study.storage.set_trial_user_attr(study.trial_id(trial.number), Attr.DEATHS, deaths)
     with EventWriter(path) as events:
         if deaths <= MOST_DEATHS:
-            events.append(Interrupted(time.time(), cause))
+            if logged:
+                events.append(Interrupted(time.time(), cause))
             study.put_back(trial.number)
             return
+        if not logged:
+            events.append(Started(time.time(), deaths - 1, trial.params, {}, None, None))
         best = _best(study, (event for event in logged if isinstance(event, EpochMetrics)))
         outcome = Outcome(TrialState.FAILED, best, f"its worker died {deaths} times: {cause}")
         events.append(Ended(time.time(), outcome))

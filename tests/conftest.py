@@ -1,0 +1,8 @@
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the machine's user has set must not decide a test."""
+    for name in ("MLFLOW_TRACKING_URI", "SWEEPER_DATA"):
+        monkeypatch.delenv(name, raising=False)

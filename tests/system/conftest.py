@@ -1,0 +1,9 @@
+from pathlib import Path
+
+import pytest
+from sweep import Sweep
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    return Sweep(tmp_path)

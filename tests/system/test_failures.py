@@ -1,0 +1,100 @@
+"""What goes wrong in users' code, data and servers ends with a cause and a way out."""
+
+import pytest
+from sweep import Sweep
+
+from sweeper.trial import TrialState
+
+FUNCTION = """
+objective: {{metric: score, direction: maximize}}
+budget: {{trials: {trials}}}
+pruner: {{name: none}}
+train: {{function: "own:run", x: {{low: 0.0, high: 1.0}}}}
+run: {{workers: 1}}
+"""
+
+
+def write_function(sweep: Sweep, body: str, *, trials: int = 4) -> None:
+    sweep.write(FUNCTION.format(trials=trials))
+    (sweep.folder / "own.py").write_text(f"import math, os\ndef run(params, trial):\n    {body}\n")
+
+
+def test_failed_trials_are_replaced_and_their_cause_is_told(sweep: Sweep) -> None:
+    write_function(
+        sweep,
+        "assert trial.number != 1, 'number one is unlucky'\n"
+        "    trial.report(1, score=math.nan if trial.number == 2 else params['train']['x'])",
+    )
+    done = sweep.run()
+    assert done.returncode == 0, done.stderr
+    states = sweep.states()
+    assert states == {0: "complete", 1: "failed", 2: "diverged", 3: "complete", 4: "complete"}
+    assert [run.info.status for run in sweep.runs()] == [
+        "FINISHED", "FAILED", "KILLED", "FINISHED", "FINISHED",
+    ]  # fmt: skip
+    failed = sweep.runs()[1]
+    assert failed.data.tags["sweeper.cause"] == "AssertionError: number one is unlucky"
+    assert "own.py" in failed.data.tags["sweeper.details"]
+    status = sweep.run("status", "sweep.yaml").stdout
+    assert "failed   1: AssertionError: number one is unlucky" in status
+
+
+def test_ten_failures_of_one_cause_stop_the_study_with_it(sweep: Sweep) -> None:
+    write_function(sweep, "raise ValueError(f'no luck in trial {trial.number}')", trials=40)
+    done = sweep.run()
+    assert done.returncode == 1
+    assert "the last 10 trials all failed, with the same cause: ValueError: no luck" in done.stderr
+    assert 'own.py", line 3, in run' in done.stderr
+    assert sweep.result().counts[TrialState.FAILED] == 10
+
+
+@pytest.mark.slow
+def test_workers_that_die_at_once_stop_the_study_with_their_last_words(sweep: Sweep) -> None:
+    sweep.write_default(trials=1)
+    assert sweep.run().returncode == 0
+    sweep.write_default(trials=2)
+    (sweep.folder / "torch.py").write_text("raise RuntimeError('this is not torch')\n")
+    done = sweep.run()
+    assert done.returncode == 1
+    assert "10 workers in a row died before they could claim a trial (exit code 1)" in done.stderr
+    assert "this is not torch" in done.stderr
+
+
+def test_a_trial_that_kills_its_workers_fails_at_the_fourth(sweep: Sweep) -> None:
+    write_function(
+        sweep,
+        "trial.number == 0 and os.kill(os.getpid(), 9)\n    trial.report(1, score=1.0)",
+        trials=2,
+    )
+    done = sweep.run()
+    assert done.returncode == 0, done.stderr
+    assert sweep.states() == {0: "failed", 1: "complete", 2: "complete"}
+    [failure] = sweep.result().failures
+    assert failure.cause == "its worker died 4 times: its worker died: killed by SIGKILL"
+
+
+@pytest.mark.slow
+def test_training_goes_on_without_a_tracking_server_and_nothing_is_lost(sweep: Sweep) -> None:
+    sweep.write_default(trials=3)
+    text = sweep.file.read_text()
+    sweep.write(text + "tracking: {uri: 'http://ann:hunter2@127.0.0.1:9'}\n")
+    done = sweep.run()
+    assert done.returncode == 0
+    assert "Training goes on; the events wait in mlruns/studies/sweep" in done.stderr
+    assert "MLflow does not have everything yet; the same command sends the rest" in done.stdout
+    assert "hunter2" not in done.stdout + done.stderr + sweep.paths.resolved_spec.read_text()
+    assert len(sweep.states()) == 3
+    sweep.write(text)
+    assert sweep.run().returncode == 0
+    assert len(sweep.runs()) == 3
+    assert {run.info.status for run in sweep.runs()} <= {"FINISHED", "KILLED"}
+
+
+def test_data_that_are_not_to_be_had_stop_the_run_before_any_trial(sweep: Sweep) -> None:
+    sweep.write_default(trials=2)
+    sweep.write(sweep.file.read_text().replace("name: digits", "name: own:load"))
+    (sweep.folder / "own.py").write_text("def load():\n    return 5\n")
+    done = sweep.run("check", "sweep.yaml")
+    assert done.returncode == 1
+    assert "own:load" in done.stderr
+    assert not sweep.paths.trials_dir.exists()

@@ -1,0 +1,147 @@
+"""One small study run to its goal by the command that users type, looked at from every side."""
+
+import json
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+from sweep import Sweep, last_json
+
+from sweeper.config import METRICS, DataConfig
+from sweeper.data.dataset import load_data
+from sweeper.events import EpochMetrics
+
+N_TRIALS = 6
+MLFLOW_STATE = {"complete": "FINISHED", "pruned": "KILLED"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    sweep = Sweep(tmp_path_factory.mktemp("finished"))
+    sweep.write_default(trials=N_TRIALS, epochs=4, workers=2)
+    done = sweep.run()
+    assert done.returncode == 0, done.stderr
+    (sweep.folder / "stdout").write_text(done.stdout)
+    return sweep
+
+
+def test_one_line_a_trial_then_the_best(finished: Sweep) -> None:
+    lines = (finished.folder / "stdout").read_text().splitlines()
+    assert sum(line.startswith("[") for line in lines) == N_TRIALS
+    assert any(line.startswith(f"sweep: {N_TRIALS} of {N_TRIALS} trials: ") for line in lines)
+    best = finished.result().best
+    assert best is not None
+    assert f"best trial {best.number}: val_accuracy {best.values['val_accuracy']:.6g}" in lines
+    assert lines[-1] == "compare them: sweeper ui sweep.yaml"
+
+
+def test_as_many_runs_as_trials_and_the_same_states_in_both_stores(finished: Sweep) -> None:
+    states = finished.states()
+    assert sorted(states) == list(range(N_TRIALS))
+    assert {int(run.data.tags["sweeper.trial"]): run.info.status for run in finished.runs()} == {
+        number: MLFLOW_STATE[state] for number, state in states.items()
+    }
+    [parent] = finished.runs("study")
+    assert parent.info.status == "FINISHED"
+    assert all(
+        run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in finished.runs()
+    )
+
+
+def test_every_curve_is_complete_with_the_time_measured(finished: Sweep) -> None:
+    client = finished.client()
+    for number, run in enumerate(finished.runs()):
+        epochs = [e for e in finished.events(number) if isinstance(e, EpochMetrics)]
+        for name in METRICS:
+            curve = client.get_metric_history(run.info.run_id, name)
+            assert [(m.step, m.value, m.timestamp) for m in curve] == [
+                (e.epoch, e.values[name], round(e.time_s * 1000)) for e in epochs
+            ]
+
+
+def test_a_run_says_all_that_decided_its_numbers(finished: Sweep) -> None:
+    run = finished.runs()[0]
+    assert run.data.params["model.architecture"] == "mlp"
+    assert run.data.params["model.activation"] == "relu"  # the builder's default
+    assert run.data.params["train.momentum"] == "0.9"  # the default of train
+    tags = run.data.tags
+    names = ("state", "trial", "sampler", "seed", "device", "host", "data_fingerprint")
+    assert all(tags[f"sweeper.{name}"] for name in names)
+    assert tags["sweeper.version.torch"] == torch.__version__.partition("+")[0]
+    [dataset] = run.inputs.dataset_inputs
+    assert dataset.dataset.name == "digits"
+    assert dataset.dataset.digest == tags["sweeper.data_fingerprint"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_best_model_gives_its_validation_accuracy_again(
+    finished: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = finished.result().best
+    assert best is not None
+    run = finished.runs()[best.number]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{finished.paths.mlflow_db}")
+    model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+    data = load_data(
+        DataConfig(name="digits"),
+        cache_dir=finished.paths.cache_dir,
+        seed=0,
+        device=torch.device("cpu"),
+    )
+    assert data.info.fingerprint == run.data.tags["sweeper.data_fingerprint"]
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (data.info.mean, data.info.std))
+    hits = n_rows = 0
+    for inputs, targets in data.validation.batches(50):
+        pixels = (inputs * std + mean).numpy()  # what ToTensor would give
+        logits = np.asarray(model.predict(pixels))
+        hits += int((logits.argmax(1) == targets.numpy()).sum())
+        n_rows += len(targets)
+    assert hits / n_rows == pytest.approx(best.values["val_accuracy"], abs=1e-12)
+    for batch in (1, 1000):
+        assert model.predict(np.zeros((batch, 1, 8, 8), np.float32)).shape == (batch, 10)
+
+
+def test_status_tells_people_and_scripts(finished: Sweep) -> None:
+    text = finished.run("status", "sweep.yaml").stdout
+    assert f"goal     {N_TRIALS} of {N_TRIALS} trials finished" in text
+    assert "sampler  gp: a flat space and at most 200 trials" in text
+    record = last_json(finished.run("status", "sweep.yaml", "--json").stdout)
+    assert record["finished"] == record["goal"] == N_TRIALS
+    assert record["sampler"] == {"name": "gp", "why": "a flat space and at most 200 trials"}
+
+
+def test_again_means_goal_reached_and_a_higher_budget_goes_on(finished: Sweep) -> None:
+    again = finished.run()
+    assert again.returncode == 0
+    assert not any(line.startswith("[") for line in again.stdout.splitlines())
+    assert len(finished.runs()) == N_TRIALS
+    finished.write_default(trials=N_TRIALS + 1, epochs=4, workers=1)
+    more = finished.run("run", "sweep.yaml", "--json")
+    assert more.returncode == 0
+    records = [json.loads(line) for line in more.stdout.splitlines()]
+    assert [record.get("trial") for record in records] == [N_TRIALS, None]
+    assert records[-1]["finished"] == N_TRIALS + 1
+    assert len(finished.runs()) == N_TRIALS + 1
+    assert len(finished.runs("study")) == 1
+
+
+def test_a_changed_range_is_refused_with_the_ways_out(finished: Sweep) -> None:
+    finished.write(finished.file.read_text().replace("high: 1e-1", "high: 1"))
+    refused = finished.run()
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "sweep.yaml: the search has changed since study 'sweep' began:\n"
+        '  train.learning_rate: was {"low": 0.0001, "high": 0.1, "log": true}, '
+        'is {"low": 0.0001, "high": 1.0, "log": true}\n'
+        "Trials before and after would not compare. Change it back, or give the file a new "
+        "`name:`; budget, sampler, pruner, run and tracking may change freely.\n"
+    )
+
+
+def test_nothing_is_left_lying_about(finished: Sweep) -> None:
+    left = {path.name for path in finished.paths.study_dir.rglob("*") if path.is_file()}
+    assert not any(name.endswith((".tmp", ".partial")) for name in left)
+    assert "checkpoint.pt" not in left
+    assert not list(Path(finished.paths.presence_dir).iterdir())
