@@ -10,6 +10,7 @@ every setting once, with whole curves and a model.
 import argparse
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -58,10 +59,12 @@ class Measurement:
 
     Attributes:
         seconds: From the start of the process to its end.
+        cpu_seconds: User and system time of the process and its children, over all cores.
         accuracies: On the validation split after the last epoch, in [0, 1], one per setting.
     """
 
     seconds: float
+    cpu_seconds: float
     accuracies: Sequence[float]
 
 
@@ -127,7 +130,7 @@ def measure(contender: Contender, study: StudySpec, data: Path) -> Measurement:
     }
     environment.pop("MLFLOW_TRACKING_URI", None)
     with tempfile.TemporaryDirectory() as folder:
-        begun = time.perf_counter()
+        begun, cpu_before = time.perf_counter(), _children_cpu_seconds()
         done = subprocess.run(
             contender.command,
             cwd=folder,
@@ -137,13 +140,19 @@ def measure(contender: Contender, study: StudySpec, data: Path) -> Measurement:
             text=True,
         )
         seconds = time.perf_counter() - begun
+        cpu_seconds = _children_cpu_seconds() - cpu_before
         if done.returncode:
             sys.exit(f"{contender.name} failed:\n{done.stdout[-4000:]}")
         try:
             accuracies = read_accuracies(Path(folder) / contender.store, study)
         except ValueError as exc:
             sys.exit(f"{contender.name} did not do all of the work: {exc}")
-    return Measurement(seconds, accuracies)
+    return Measurement(seconds, cpu_seconds, accuracies)
+
+
+def _children_cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def read_accuracies(store: Path, study: StudySpec) -> list[float]:
@@ -199,6 +208,7 @@ def render_results(
             f"{median(values):.1f}",
             f"{min(values):.1f} - {max(values):.1f}",
             ", ".join(f"{value:.1f}" for value in values),
+            f"{median(run.cpu_seconds for run in measured[name]):.1f}",
         ]
         for name, values in seconds.items()
     ]
@@ -215,7 +225,7 @@ def render_results(
         f"**sweeper needs 1/{ratio:.1f} of the plain script's time** "
         f"(ratio of the medians, n = {n_repeats}).",
         "",
-        *_table(["", "median, s", "min - max, s", "each run, s"], times),
+        *_table(["", "median, s", "min - max, s", "each run, s", "CPU, median, s"], times),
         "",
         f"Validation accuracy after the last epoch, median and min - max of n = {n_repeats}:",
         "",

@@ -201,12 +201,12 @@ class _Agent:
         reason = "stopping" if self._signals else "budget.timeout is over"
         again = "; once more stops at once" if self._signals else ""
         self._display.note(f"{reason}: running trials go to their next checkpoint{again}")
-        n_signals = len(self._signals)
+        n_patient = 1 if self._signals else 0
         for worker in self._workers:
             worker.process.terminate()
         while any(worker.process.poll() is None for worker in self._workers):
             self._show()
-            if len(self._signals) > n_signals:
+            if len(self._signals) > n_patient:
                 return
             time.sleep(_POLL_S)
         self._show()

@@ -119,7 +119,7 @@ ARCHITECTURE_PARAMS: Mapping[str, Mapping[str, Any]] = {
             int, Field(ge=1, description="Convolution blocks, each halves H and W")
         ],
         "channels": Annotated[int, Field(ge=1, description="Channels of the first block")],
-        "kernel_size": Annotated[int, Field(ge=1, description="Side of the square kernel, odd")],
+        "kernel_size": Annotated[int, Field(ge=1, description="Side of the square kernel")],
         **_HIDDEN,
     },
 }

@@ -72,5 +72,6 @@ class TrialInterrupted(BaseException):
 
 def redacted(text: str) -> str:
     """A text as it may be shown or stored: without user names and passwords of URLs."""
-    text = re.sub(r"://[^/@\s'\"]+@", "://***@", text)
+    # Up to the last @: a password may hold an @ or a / of its own, escaped or not.
+    text = re.sub(r"://[^\s'\"]*@", "://***@", text)
     return re.sub(r"(?i)\b(password|token|secret|sslpassword)=[^&\s'\"]+", r"\1=***", text)

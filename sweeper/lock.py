@@ -10,9 +10,8 @@ from pathlib import Path
 class FileLock:
     """An exclusive ``flock`` on a file beside what it guards, among processes of one machine.
 
-    It has the two methods that Optuna asks of a journal's lock. Optuna's own journal locks are
-    files whose mere existence counts, so a killed holder blocks the others until a grace period
-    of 30 s is over; this one is free at once.
+    Optuna's own journal locks are files whose mere existence counts, so a killed holder blocks
+    the others until a grace period of 30 s is over; this one is free at once.
     """
 
     def __init__(self, path: Path) -> None:

@@ -30,6 +30,20 @@ def make_importable(folders: Iterable[str]) -> None:
     sys.path[:0] = [folder for folder in folders if folder not in sys.path]
 
 
+def split_reference(reference: str) -> tuple[str, str]:
+    """Module and name of a reference, which need not exist.
+
+    Raises:
+        SpecError: If the form is another one.
+    """
+    match = _FORM.fullmatch(reference)
+    if match is None:
+        raise SpecError(
+            f"{reference!r} is not of the form package.module:function, e.g. my_models.nets:build"
+        )
+    return match["module"], match["name"]
+
+
 def load_reference(reference: str) -> Callable[..., Any]:
     """The callable that ``package.module:function`` names.
 
@@ -39,16 +53,12 @@ def load_reference(reference: str) -> Callable[..., Any]:
         SpecError: If the form is another one, the module is not found or fails while it is
             imported, or it has no such callable.
     """
-    match = _FORM.fullmatch(reference)
-    if match is None:
-        raise SpecError(
-            f"{reference!r} is not of the form package.module:function, e.g. my_models.nets:build"
-        )
-    module = _import_module(match["module"], match["name"])
+    module_name, name = split_reference(reference)
+    module = _import_module(module_name, name)
     try:
-        target = getattr(module, match["name"])
+        target = getattr(module, name)
     except AttributeError as exc:
-        raise SpecError(_no_such_name(module, match["name"])) from exc
+        raise SpecError(_no_such_name(module, name)) from exc
     if not callable(target):
         raise SpecError(
             f"{reference} is of type {type(target).__name__}, which cannot be called; "

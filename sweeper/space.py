@@ -1,6 +1,6 @@
 """The search space of a study: ranges, and anything that can suggest, -> :class:`TrialConfig`."""
 
-import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
@@ -14,6 +14,7 @@ from sweeper.config import (
     TrialConfig,
 )
 from sweeper.spec import Choices, IntRange, Range, Section, StudySpec
+from sweeper.spec.ranges import option_word
 
 #: Draws a value of the range with that dotted name.
 Suggest = Callable[[str, Range], Scalar]
@@ -51,20 +52,55 @@ def first_value(name: str, values: Range) -> Scalar:
 
 def is_forbidden(spec: StudySpec, params: Mapping[str, Scalar]) -> bool:
     """Whether ``forbid`` rules the values out."""
-    absent = object()
     return any(
-        all(params.get(name, absent) == value for name, value in setting.items())
+        all(name in params and _is_same(params[name], value) for name, value in setting.items())
         for setting in spec.forbid
     )
 
 
 def grid_points(spec: StudySpec) -> Iterator[dict[str, Scalar]]:
-    """Every allowed setting of a space without unstepped real ranges, by dotted name."""
-    parts = [list(_section_points(section, name)) for name, section in spec.sections.items()]
-    for combination in itertools.product(*parts):
-        point = {name: value for part in combination for name, value in part.items()}
-        if not is_forbidden(spec, point):
-            yield point
+    """Every allowed setting of a space without unstepped real ranges, by dotted name.
+
+    Points come one by one, the last range drawn moving fastest. A range that a branch replaces
+    is in no point of that branch.
+    """
+    return (point for point in _points_from(spec, {}) if not is_forbidden(spec, point))
+
+
+def _points_from(spec: StudySpec, begun: Mapping[str, Scalar]) -> Iterator[dict[str, Scalar]]:
+    """Every setting that goes on from the values of the ranges drawn first."""
+    open_ranges: dict[str, Range] = {}
+
+    def suggest(name: str, values: Range) -> Scalar:
+        if name in begun:
+            return begun[name]
+        open_ranges[name] = values
+        return first_value(name, values)
+
+    suggest_config(spec, suggest, seed=0)
+    if not open_ranges:
+        yield dict(begun)
+        return
+    name, values = next(iter(open_ranges.items()))
+    for value in _countable(values):
+        yield from _points_from(spec, {**begun, name: value})
+
+
+def _countable(values: Range) -> Iterator[Scalar]:
+    if isinstance(values, Choices):
+        return iter(values.options)
+    if isinstance(values, IntRange):
+        return iter(range(values.low, values.high + 1, values.step))
+    assert values.step is not None, "a grid of real numbers has a step"
+    low, step = values.low, values.step
+    return (low + i * step for i in range(round((values.high - low) / step) + 1))
+
+
+def _is_same(value: Scalar, other: Scalar) -> bool:
+    # 0.1 + 2 * 0.1 of a stepped range is not the 0.3 that a file forbids.
+    if isinstance(value, float) and isinstance(other, int | float):
+        return math.isclose(value, other)
+    return value == other
 
 
 def _draw(
@@ -87,9 +123,8 @@ def _draw(
         drawn[key] = suggest(name, value) if isinstance(value, Range) else value
         params[name] = str(value) if isinstance(value, list) else drawn[key]
         if isinstance(value, Choices):
-            option = str(drawn[key])
-            branch = value.branches.get(option, {})
-            overlay |= _draw(branch, f"{name}.{option}", suggest, params)
+            branch, word = value.branch(drawn[key]), option_word(drawn[key])
+            overlay |= _draw(branch, f"{name}.{word}", suggest, params)
     return {**drawn, **overlay}
 
 
@@ -113,30 +148,3 @@ def _defaults(section: str, config: Any, drawn: Mapping[str, Any]) -> dict[str, 
         if field.name not in drawn and field.name != "params"
     }
     return {f"{section}.{key}": value for key, value in values.items() if value is not None}
-
-
-def _section_points(section: Section, path: str) -> Iterator[dict[str, Scalar]]:
-    parts = [
-        list(_value_points(value, f"{path}.{key}"))
-        for key, value in section.items()
-        if isinstance(value, Range | Mapping)
-    ]
-    for combination in itertools.product(*parts):
-        yield {name: value for part in combination for name, value in part.items()}
-
-
-def _value_points(value: Any, name: str) -> Iterator[dict[str, Scalar]]:
-    if isinstance(value, Mapping):
-        yield from _section_points(value, name)
-    elif isinstance(value, Choices):
-        for option in value.options:
-            for point in _section_points(value.branches.get(str(option), {}), f"{name}.{option}"):
-                yield {name: option, **point}
-    elif isinstance(value, IntRange):
-        for number in range(value.low, value.high + 1, value.step):
-            yield {name: number}
-    else:
-        assert value.step is not None, f"{name} is not countable"
-        n_steps = round((value.high - value.low) / value.step)
-        for i in range(n_steps + 1):
-            yield {name: value.low + i * value.step}

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import optuna
@@ -80,7 +81,7 @@ class SweepStudy:
         self.pruner = build_pruner(spec.pruner)
         self.goal = spec.n_trials
         if spec.sampler.name == "grid":
-            self.goal = min(self.goal, sum(1 for _ in grid_points(spec)))
+            self.goal = sum(1 for _ in islice(grid_points(spec), self.goal))
         self.lock = FileLock(paths.lock)
 
     def trials(self, states: Sequence[OptunaState] | None = None) -> list[FrozenTrial]:

@@ -45,15 +45,15 @@ def test_results_give_medians_spread_ratio_and_accuracies_side_by_side(
     mlp_trials: ModuleType, two_trials: StudySpec
 ) -> None:
     def runs(*seconds: float) -> list[object]:
-        return [mlp_trials.Measurement(value, [0.5, value / 100]) for value in seconds]
+        return [mlp_trials.Measurement(value, 2 * value, [0.5, value / 100]) for value in seconds]
 
     measured = {"sweeper": runs(3.0, 2.0, 4.0), "plain script": runs(12.0, 60.0, 11.0)}
     page = mlp_trials.render_results(two_trials, measured, {"Device": "an abacus"})
 
     assert "2 fixed MLP trials x 2 epochs" in page
     assert "needs 1/4.0 of the plain script's time** (ratio of the medians, n = 3)" in page
-    assert "| sweeper | 3.0 | 2.0 - 4.0 | 3.0, 2.0, 4.0 |" in page
-    assert "| plain script | 12.0 | 11.0 - 60.0 | 12.0, 60.0, 11.0 |" in page
+    assert "| sweeper | 3.0 | 2.0 - 4.0 | 3.0, 2.0, 4.0 | 6.0 |" in page
+    assert "| plain script | 12.0 | 11.0 - 60.0 | 12.0, 60.0, 11.0 | 24.0 |" in page
     assert "| learning_rate | l1 | l2 | sweeper | plain script |" in page
     assert "| 0.05 | 1e-06 | 1e-05 | 0.0300 (0.0200 - 0.0400) | 0.1200 (0.1100 - 0.6000) |" in page
     assert "- Device: an abacus" in page

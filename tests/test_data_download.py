@@ -156,7 +156,7 @@ def test_every_mirror_that_fails_is_told_with_its_reason(
     mirrors = [mirror.url, "http://127.0.0.1:1/", silent, "http://sweeper.invalid/"]
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", mirrors)
     first, looked, reason, ways_out = failure(tmp_path).splitlines()
-    assert first == "data.name: the data set 'mnist' is not to be had"
+    assert first == "the data set 'mnist' is not to be had"
     assert looked == (
         f"  looked in {tmp_path}/files/MNIST/raw (data.root): no train-images-idx3-ubyte, "
         "train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte"

@@ -111,9 +111,12 @@ def test_a_cnn_too_deep_for_the_image_is_refused_with_the_largest_depth() -> Non
         build_cnn((1, 28, 30), 10, depth=5, channels=1)
 
 
-def test_a_cnn_with_an_even_kernel_or_no_image_is_refused() -> None:
-    with pytest.raises(TrainingError, match="kernel_size must be odd, got 4; take 3 or 5"):
-        build_cnn((1, 28, 28), 10, kernel_size=4)
+@pytest.mark.parametrize("kernel_size", [1, 4, 7])
+def test_any_kernel_of_a_cnn_keeps_the_image(kernel_size: int) -> None:
+    check_model(build_cnn((1, 9, 8), 10, depth=3, kernel_size=kernel_size), (1, 9, 8), 10)
+
+
+def test_a_cnn_without_an_image_is_refused() -> None:
     with pytest.raises(TrainingError, match=r"takes images \[C, H, W\], got .* \[30\]; take mlp"):
         build_cnn((30,), 10)
 

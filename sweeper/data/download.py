@@ -151,7 +151,7 @@ def _is_writable(folder: Path) -> bool:
 
 def _absent(raw: RawFiles, reason: str) -> str:
     return (
-        f"data.name: the data set {raw.name!r} is not to be had\n"
+        f"the data set {raw.name!r} is not to be had\n"
         f"  looked in {raw.folder} ({raw.origin}): no {', '.join(raw.missing())}\n"
         f"  {reason}\n"
         f"  ways out: set SWEEPER_DATA or data.root to a folder that holds {raw.source.folder}; "

@@ -29,7 +29,7 @@ def build_cnn(
         n_classes: Logits per sample, >= 1.
         depth: Blocks, >= 1; each halves H and W, rounded down, so ``min(H, W) >= 2**depth``.
         channels: Of the first block, >= 1.
-        kernel_size: Side of the square kernel, odd; the padding keeps H and W.
+        kernel_size: Side of the square kernel, >= 1; the padding keeps H and W.
         activation: In each block.
         dropout: Share of the inputs of the linear layer dropped while training, in [0, 1).
         batch_norm: Whether to normalise each convolution over the batch.
@@ -38,9 +38,9 @@ def build_cnn(
         A module float32 [B, C, H, W] -> logits float32 [B, n_classes].
 
     Raises:
-        TrainingError: If the input is no image, too small for the depth, or the kernel is even.
+        TrainingError: If the input is no image, or too small for the depth.
     """
-    n_channels, height, width = _checked_shape(input_shape, depth, kernel_size)
+    n_channels, height, width = _checked_shape(input_shape, depth)
     layers: list[nn.Module] = []
     for block in range(depth):
         n_outputs = channels * 2**block
@@ -49,7 +49,7 @@ def build_cnn(
                 n_channels,
                 n_outputs,
                 kernel_size,
-                padding=kernel_size // 2,
+                padding="same",
                 bias=not batch_norm,
             )
         )
@@ -64,9 +64,7 @@ def build_cnn(
     return nn.Sequential(*layers)
 
 
-def _checked_shape(
-    input_shape: tuple[int, ...], depth: int, kernel_size: int
-) -> tuple[int, int, int]:
+def _checked_shape(input_shape: tuple[int, ...], depth: int) -> tuple[int, int, int]:
     if len(input_shape) != 3:
         raise TrainingError(
             f"model.architecture: cnn takes images [C, H, W], got samples of shape "
@@ -78,10 +76,5 @@ def _checked_shape(
         raise TrainingError(
             f"model.architecture: cnn: each block halves the image, so {height} x {width} allows "
             f"a depth of at most {largest}, got depth={depth}; lower it or enlarge the images"
-        )
-    if kernel_size % 2 == 0:
-        raise TrainingError(
-            f"model.architecture: cnn: kernel_size must be odd, got {kernel_size}; "
-            f"take {kernel_size - 1} or {kernel_size + 1}"
         )
     return n_channels, height, width

@@ -1,7 +1,7 @@
 """One constant of a study file against the type that declares it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, get_type_hints
 
@@ -17,11 +17,17 @@ def field_types(declared: type[Any]) -> Mapping[str, Any]:
     return {field.name: hints[field.name] for field in fields(declared)}
 
 
+def came(item: Located) -> str:
+    """What stands there, in a few words."""
+    if isinstance(item.value, dict | list):
+        return "a mapping" if isinstance(item.value, dict) else "a list"
+    return shown(item.value)
+
+
 def read_leaf(item: Located, declared: Any, problems: Problems) -> Any:
     """The constant, in the declared type; None after a problem was noted."""
     if isinstance(item.value, dict | list):
-        what = "a mapping" if isinstance(item.value, dict) else "a list"
-        problems.add(item.line, item.path, f"must be one value, got {what}")
+        problems.add(item.line, item.path, f"must be one value, got {came(item)}")
         return None
     try:
         value = TypeAdapter(declared).validate_python(item.value, strict=True)
@@ -43,9 +49,19 @@ def _explain(error: ValidationError, value: object) -> str:
         rule = rule.replace("a valid integer", "a whole number").replace("a valid", "a")
         rules.append(rule.replace("a boolean", "true or false"))
         if fault["type"] == "literal_error" and isinstance(value, str):
-            hint = did_you_mean(value, fault["ctx"]["expected"].replace("'", " ").split())
-            hint = hint if hint.startswith("; did") else ""
+            expected = fault["ctx"]["expected"].replace("'", " ").split()
+            hint = did_you_mean(value, expected, otherwise="")
+        if fault["type"] == "string_type" and value is not None:
+            hint = "; put it in quotes"
     return f"must be {' or '.join(dict.fromkeys(rules))}, got {shown(value)}{hint}"
+
+
+def check_keys(item: Located, known: Iterable[str], problems: Problems) -> None:
+    """Note every key of a mapping that is not a known one."""
+    known = tuple(known)
+    for key, value in item.items():
+        if key not in known:
+            problems.add(value.line, value.path, f"unknown key{did_you_mean(key, known)}")
 
 
 def read_fields(item: Located, declared: type[Any], problems: Problems) -> Any:
@@ -53,11 +69,11 @@ def read_fields(item: Located, declared: type[Any], problems: Problems) -> Any:
     types = field_types(declared)
     values: dict[str, Any] = {}
     if not isinstance(item.value, dict):
-        problems.add(item.line, item.path, f"must be a mapping of {', '.join(types)}")
+        message = f"must be a mapping of {', '.join(types)}, got {came(item)}"
+        problems.add(item.line, item.path, message)
         return declared()
+    check_keys(item, types, problems)
     for key, value in item.items():
-        if key not in types:
-            problems.add(value.line, value.path, f"unknown key{did_you_mean(key, types)}")
-        elif (leaf := read_leaf(value, types[key], problems)) is not None:
+        if key in types and (leaf := read_leaf(value, types[key], problems)) is not None:
             values[key] = leaf
     return declared(**values)

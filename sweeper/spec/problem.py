@@ -52,10 +52,15 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'epochs'?`` for the nearest known word, or the words there are."""
+def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str:
+    """``; did you mean 'epochs'?`` for the nearest known word.
+
+    Where none is near: ``otherwise``, by default the words there are.
+    """
     words = sorted(map(str, known))
     near = difflib.get_close_matches(word, words, n=1)
     if near:
         return f"; did you mean '{near[0]}'?"
+    if otherwise is not None:
+        return otherwise
     return f"; known: {', '.join(words)}" if words else ""

@@ -10,12 +10,31 @@ from sweeper.config import DataConfig, TrainConfig
 from sweeper.errors import redacted
 from sweeper.spec.leaf import field_types
 from sweeper.spec.ranges import Choices, FloatRange, IntRange, Section
+from sweeper.spec.source import parse_scalar
 from sweeper.spec.study import PRUNER_KEYS, StudySpec
 
 
 def render_study(spec: StudySpec) -> str:
     """The resolved file: every default written out, ranges in place."""
-    return yaml.safe_dump(plain_study(spec), sort_keys=False, width=99, allow_unicode=True)
+    return yaml.dump(
+        plain_study(spec), Dumper=_Dumper, sort_keys=False, width=99, allow_unicode=True
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that :mod:`sweeper.spec.source` would read as something else.
+
+    PyYAML's own rules are those of YAML 1.1, where ``1e-4`` is a text already.
+    """
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """A text, in quotes where it is no text to YAML 1.2 or not one line of printable signs."""
+        is_plain = text.isprintable() and isinstance(parse_scalar(text), str)
+        style = None if is_plain else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def plain_study(spec: StudySpec) -> dict[str, Any]:
@@ -31,7 +50,7 @@ def plain_study(spec: StudySpec) -> dict[str, Any]:
         "seed": spec.seed,
         "sampler": asdict(spec.sampler),
         "pruner": {key: pruner[key] for key in ("name", *PRUNER_KEYS[spec.pruner.name])},
-        **{key: _plain(section) for key, section in _with_defaults(spec.sections).items()},
+        **{key: plain_value(section) for key, section in _with_defaults(spec.sections).items()},
         "forbid": [dict(setting) for setting in spec.forbid],
         "enqueue": [dict(setting) for setting in spec.enqueue],
         "run": asdict(spec.run),
@@ -55,16 +74,19 @@ def _present(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """A constant, a range or a section as plain mappings, lists and scalars."""
     if isinstance(value, FloatRange | IntRange):
-        ends = {"low": value.low, "high": value.high}
-        if value.step not in (None, 1):
-            ends["step"] = value.step
-        return {**ends, "log": True} if value.log else ends
+        defaults = {"step": 1 if isinstance(value, IntRange) else None, "log": False}
+        return {
+            key: part
+            for key, part in asdict(value).items()
+            if key not in defaults or part != defaults[key]
+        }
     if isinstance(value, Choices):
         if not value.branches:
             return {"choices": list(value.options)}
-        return {"choices": {key: _plain(branch) for key, branch in value.branches.items()}}
+        return {"choices": {word: plain_value(branch) for word, branch in value.branches.items()}}
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: plain_value(inner) for key, inner in value.items()}
     return value

@@ -1,82 +1,162 @@
 """Rules that look at more than one value of a study file."""
 
-from sweeper.config import Scalar
-from sweeper.spec.problem import Problems, did_you_mean
-from sweeper.spec.ranges import Choices, FloatRange, IntRange, Range
-from sweeper.spec.study import PRUNER_KEYS, StudySpec
+import math
+from collections.abc import Mapping
+
+import yaml
+
+from sweeper.config import Scalar, TrainConfig
+from sweeper.spec.problem import Problems, did_you_mean, shown
+from sweeper.spec.ranges import Choices, FloatRange, IntRange, Range, Section, option_word
+from sweeper.spec.render import plain_value
+from sweeper.spec.study import FIXED, PRUNER_KEYS, StudySpec
 
 
 def check_rules(spec: StudySpec, problems: Problems) -> None:
-    """Note what does not fit together in a file whose single values are all valid."""
-    _check_pruner(spec, problems)
-    _check_sampler(spec, problems)
-    _check_settings(spec, problems)
-    if spec.is_on_sqlite and spec.run.workers not in ("auto", 1):
-        message = "claims on SQLite are not atomic; use storage: auto, PostgreSQL, or workers: 1"
-        _add(spec, problems, "run.workers", message)
+    """Note what does not fit together, of values that are valid one by one."""
+    _Rules(spec, problems).check()
 
 
 def contains(values: Range, value: Scalar) -> bool:
     """Whether a constant lies within a range."""
     if isinstance(values, Choices):
-        return any(value == option and type(value) is type(option) for option in values.options)
+        return any(
+            value == option and isinstance(value, bool) == isinstance(option, bool)
+            for option in values.options
+        )
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    if isinstance(values, IntRange):
-        on_grid = isinstance(value, int) and (value - values.low) % values.step == 0
-        return values.low <= value <= values.high and on_grid
-    return values.low <= value <= values.high
+    if isinstance(values, IntRange) and not isinstance(value, int):
+        return False
+    if not values.low <= value <= values.high:
+        return False
+    n_steps = (value - values.low) / (values.step or 1)
+    return values.step is None or math.isclose(n_steps, round(n_steps), abs_tol=1e-6)
 
 
-def _add(spec: StudySpec, problems: Problems, path: str, message: str) -> None:
-    problems.add(spec.lines.get(path, spec.lines.get(path.split(".")[0], 1)), path, message)
+class _Rules:
+    """The rules of one study file; a value that has a problem already is left alone."""
 
+    def __init__(self, spec: StudySpec, problems: Problems) -> None:
+        self._spec = spec
+        self._problems = problems
 
-def _check_pruner(spec: StudySpec, problems: Problems) -> None:
-    pruner = spec.pruner
-    if len(spec.objective.metrics) > 1 and pruner.name != "none":
-        _add(spec, problems, "pruner.name", "several metrics cannot be pruned by; set it to none")
-    for key in ("min_epochs", "reduction_factor", "percentile", "startup_trials", "patience"):
-        if f"pruner.{key}" in spec.lines and key not in PRUNER_KEYS[pruner.name]:
-            known = ", ".join(PRUNER_KEYS[pruner.name]) or "no other key"
-            _add(
-                spec,
-                problems,
-                f"pruner.{key}",
-                f"{pruner.name} does not look at it; it takes {known}",
+    def check(self) -> None:
+        for name in FIXED:
+            if name in self._spec.sections:
+                self._check_branches(self._spec.sections[name], name, FIXED[name])
+        if not self._problems.concern("pruner"):
+            self._check_pruner()
+        self._check_sampler()
+        self._check_settings()
+        self._check_storage()
+
+    def _add(self, path: str, message: str) -> None:
+        self._problems.add(self._spec.line(path), path, message)
+
+    def _check_branches(self, section: Section, path: str, taken: tuple[str, ...]) -> None:
+        """No key that a branch lays over its section may be ``taken`` or have branches itself."""
+        branched = {
+            key: value.branches
+            for key, value in section.items()
+            if isinstance(value, Choices) and value.branches
+        }
+        taken = (*taken, *branched)
+        for key, branches in branched.items():
+            for word, branch in branches.items():
+                name = f"{path}.{key}.{word}"
+                for inner in (inner for inner in branch if inner in taken):
+                    self._add(f"{name}.{inner}", "a branch cannot set this key")
+                self._check_branches(branch, name, taken)
+        for key, value in section.items():
+            if isinstance(value, Mapping):
+                self._check_branches(value, f"{path}.{key}", ())
+
+    def _check_pruner(self) -> None:
+        pruner = self._spec.pruner
+        if len(self._spec.objective.metrics) > 1 and pruner.name != "none":
+            self._add("pruner.name", "several metrics cannot be pruned by; set it to none")
+        takes = PRUNER_KEYS[pruner.name]
+        for key in {key: None for keys in PRUNER_KEYS.values() for key in keys}:
+            if f"pruner.{key}" in self._spec.lines and key not in takes:
+                known = ", ".join(takes) or "no other key"
+                self._add(f"pruner.{key}", f"{pruner.name} does not look at it; it takes {known}")
+        most = self._most_epochs()
+        if most is not None and "min_epochs" in takes and pruner.min_epochs > most:
+            message = f"asks for {pruner.min_epochs} epochs, but train.epochs is {most}; lower one"
+            self._add("pruner.min_epochs", message)
+
+    def _most_epochs(self) -> int | None:
+        """What the longest trial trains for; None when only the user's function knows."""
+        train = self._spec.sections["train"]
+        if self._problems.concern("train.epochs"):
+            return None
+        epochs = train.get("epochs", None if "function" in train else TrainConfig.epochs)
+        options = epochs.options if isinstance(epochs, Choices) else (epochs,)
+        whole = [getattr(option, "high", option) for option in options]
+        return max((n for n in whole if isinstance(n, int)), default=None)
+
+    def _check_sampler(self) -> None:
+        name = self._spec.sampler.name
+        if name == "grid":
+            for path, values in self._spec.ranges().items():
+                if isinstance(values, FloatRange) and values.step is None:
+                    message = "a grid needs a step, or choices, in place of every real number"
+                    self._add(path, message)
+        if name == "cmaes" and len(self._spec.objective.metrics) > 1:
+            self._add("sampler.name", "cmaes takes one metric; use nsga2, tpe or gp")
+        if name == "grid" and self._spec.enqueue:
+            self._add("enqueue", "a grid tries everything already; drop it")
+
+    def _check_settings(self) -> None:
+        for part in ("forbid", "enqueue"):
+            for i, setting in enumerate(getattr(self._spec, part)):
+                for name, value in setting.items():
+                    path = f"{part}[{i}].{name}"
+                    known = self._problems.concern(name) or self._problems.concern(path)
+                    if not known and (fault := self._setting_fault(name, value)):
+                        self._add(path, fault)
+                    elif not known and (choice := self._missing_choice(name, setting)):
+                        self._add(path, f"is drawn only with {choice}; add that")
+        for i, setting in enumerate(self._spec.enqueue):
+            if any(forbidden.items() <= setting.items() for forbidden in self._spec.forbid):
+                self._add(f"enqueue[{i}]", "is ruled out by forbid; drop one of the two")
+
+    def _setting_fault(self, name: str, value: Scalar) -> str:
+        """Why a range cannot take the value, or nothing."""
+        ranges = self._spec.ranges()
+        if name not in ranges:
+            return "is not searched" + (did_you_mean(name, ranges) or "; this file has no range")
+        if not contains(ranges[name], value):
+            return f"must lie within {spell(ranges[name])}, got {shown(value)}"
+        return ""
+
+    def _missing_choice(self, name: str, setting: Mapping[str, Scalar]) -> str:
+        """The choice on which the named range hangs, if the setting does not make it."""
+        for other, values in self._spec.ranges().items():
+            for option in values.options if isinstance(values, Choices) else ():
+                word = option_word(option)
+                is_made = other in setting and option_word(setting[other]) == word
+                if name.startswith(f"{other}.{word}.") and not is_made:
+                    return f"{other}: {word}"
+        return ""
+
+    def _check_storage(self) -> None:
+        storage = self._spec.storage
+        if storage != "auto" and "://" not in storage:
+            # The value is not shown: it may hold a password.
+            message = "must be auto, or a database URL such as postgresql://host/name"
+            self._add("storage", message)
+        if self._spec.is_on_sqlite and self._spec.run.workers not in ("auto", 1):
+            message = (
+                "claims on SQLite are not atomic; use storage: auto, PostgreSQL, or workers: 1"
             )
-    epochs = spec.sections["train"].get(
-        "epochs", 10 if "function" not in spec.sections["train"] else None
-    )
-    most = max(
-        (epochs.options if isinstance(epochs, Choices) else [getattr(epochs, "high", epochs)]),
-        key=lambda n: n if isinstance(n, int) else 0,
-    )
-    if isinstance(most, int) and pruner.name != "none" and pruner.min_epochs > most:
-        message = f"asks for {pruner.min_epochs} epochs, but train.epochs is {most}; lower one"
-        _add(spec, problems, "pruner.min_epochs", message)
+            self._add("run.workers", message)
 
 
-def _check_sampler(spec: StudySpec, problems: Problems) -> None:
-    name = spec.sampler.name
-    if name == "grid":
-        for path, values in spec.ranges().items():
-            if isinstance(values, FloatRange) and values.step is None:
-                message = "a grid needs a step, or choices, in place of every real number"
-                _add(spec, problems, path, message)
-    if name == "cmaes" and len(spec.objective.metrics) > 1:
-        _add(spec, problems, "sampler.name", "cmaes takes one metric; use nsga2, tpe or gp")
-    if name == "grid" and spec.enqueue:
-        _add(spec, problems, "enqueue", "a grid tries everything already; drop it")
-
-
-def _check_settings(spec: StudySpec, problems: Problems) -> None:
-    ranges = spec.ranges()
-    for part, settings in (("forbid", spec.forbid), ("enqueue", spec.enqueue)):
-        for setting in settings:
-            for name, value in setting.items():
-                if name not in ranges:
-                    hint = did_you_mean(name, ranges) or "; this file searches nothing"
-                    _add(spec, problems, part, f"{name!r} is not searched{hint}")
-                elif not contains(ranges[name], value):
-                    _add(spec, problems, part, f"{name}: {value!r} is not within {ranges[name]}")
+def spell(values: Range) -> str:
+    """A range as a study file has it, on one line and without branches."""
+    if isinstance(values, Choices):
+        values = Choices(values.options)
+    text = yaml.safe_dump(plain_value(values), sort_keys=False, default_flow_style=True, width=999)
+    return text.strip()

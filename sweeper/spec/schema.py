@@ -1,5 +1,6 @@
 """The JSON Schema of the study file, so that editors complete and check it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -15,18 +16,12 @@ from sweeper.config import (
 from sweeper.spec.leaf import field_types
 from sweeper.spec.study import BudgetSpec, PrunerSpec, RunSpec, SamplerSpec, TrackingSpec
 
-_SETTINGS = {"type": "array", "items": {"type": "object", "minProperties": 1}}
+_SETTINGS = {"type": ["array", "null"], "items": {"type": "object", "minProperties": 1}}
 
 
 def study_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a study file. Looser than ``check``, never stricter."""
     words = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-    model = {**field_types(ModelConfig)}
-    for table in ARCHITECTURE_PARAMS.values():
-        model |= table
-    data = {**field_types(DataConfig)}
-    for table in DATA_PARAMS.values():
-        data |= table
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "sweeper study",
@@ -46,9 +41,24 @@ def study_schema() -> dict[str, Any]:
             "seed": {"type": "integer"},
             "sampler": _constants(SamplerSpec),
             "pruner": _constants(PrunerSpec),
-            "data": _searchable(data),
-            "model": _searchable(model),
-            "train": _searchable({**field_types(TrainConfig), "function": str}),
+            "data": {
+                "type": "object",
+                "required": ["name"],
+                **_keys_if("name", DATA_PARAMS, field_types(DataConfig)),
+            },
+            "model": {
+                "type": "object",
+                "required": ["architecture"],
+                **_keys_if("architecture", ARCHITECTURE_PARAMS, field_types(ModelConfig)),
+            },
+            "train": {
+                "type": ["object", "null"],
+                "if": {"required": ["function"]},
+                "then": {"properties": {"function": _searched(str)}},
+                "else": _closed(
+                    {key: _searched(kind) for key, kind in field_types(TrainConfig).items()}
+                ),
+            },
             "forbid": _SETTINGS,
             "enqueue": _SETTINGS,
             "run": _constants(RunSpec),
@@ -66,7 +76,7 @@ _RANGE = {
     "properties": {
         "low": {"type": "number"},
         "high": {"type": "number"},
-        "step": {"type": "number", "exclusiveMinimum": 0},
+        "step": {"type": ["number", "null"], "exclusiveMinimum": 0},
         "log": {"type": "boolean"},
     },
 }
@@ -87,21 +97,32 @@ def _leaf(declared: Any) -> dict[str, Any]:
 
 
 def _constants(declared: type) -> dict[str, Any]:
+    keys = {key: _leaf(kind) for key, kind in field_types(declared).items()}
+    return {"type": "object", **_closed(keys)}
+
+
+def _keys_if(
+    key: str, built_in: Mapping[str, Mapping[str, Any]], own: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The keys of a section whose ``key`` names built-in things alone; else there may be more."""
+    names = {"enum": list(built_in)}
+    choices = {
+        "anyOf": [{"type": "array", "items": names}, {"type": "object", "propertyNames": names}]
+    }
+    searched = {"type": "object", "required": ["choices"], "properties": {"choices": choices}}
+    params = {name: kind for table in built_in.values() for name, kind in table.items()}
+    keys = {name: _searched(kind) for name, kind in {**own, **params}.items() if name != "params"}
     return {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {key: _leaf(kind) for key, kind in field_types(declared).items()},
+        "properties": {name: keys[name] for name in own if name in keys},
+        "if": {"properties": {key: {"anyOf": [names, searched]}}},
+        "then": _closed(keys),
     }
 
 
-def _searchable(types: dict[str, Any]) -> dict[str, Any]:
-    """Open to unknown keys: the user's own functions take what they like."""
-    ranged = [{"$ref": "#/$defs/range"}, {"$ref": "#/$defs/choices"}]
-    return {
-        "type": "object",
-        "properties": {
-            key: {"anyOf": [_leaf(kind), *ranged]}
-            for key, kind in types.items()
-            if key != "params"
-        },
-    }
+def _closed(keys: Mapping[str, Any]) -> dict[str, Any]:
+    return {"properties": dict(keys), "additionalProperties": False}
+
+
+def _searched(declared: Any) -> dict[str, Any]:
+    """A constant, or a range in its place."""
+    return {"anyOf": [_leaf(declared), {"$ref": "#/$defs/range"}, {"$ref": "#/$defs/choices"}]}

@@ -81,7 +81,9 @@ def load_source(text: str, problems: Problems) -> Located | None:
         problems.add(mark.line + 1 if mark else 1, "", f"not valid YAML: {reason}")
     except yaml.reader.ReaderError as exc:
         line = text.count("\n", 0, exc.position) + 1
-        problems.add(line, "", f"not valid YAML: the character {exc.character!r} is not allowed")
+        problems.add(
+            line, "", f"not valid YAML: the character {text[exc.position]!r} is not allowed"
+        )
     except _TooBigError as exc:
         problems.add(exc.line, "", _TOO_BIG)
     except RecursionError:

@@ -18,6 +18,13 @@ _DEVICE = r"^(auto|cpu|mps|cuda(:[0-9]+)?)$"
 
 #: Sections of the study file in which ranges may stand.
 SEARCHABLE = ("data", "model", "train")
+#: Keys of each that no branch may set: what else its section may hold hangs on them, or, for the
+#: data, whether trials compare at all.
+FIXED: Mapping[str, tuple[str, ...]] = {
+    "data": ("name", "root", "fallback", "validation"),
+    "model": ("architecture",),
+    "train": ("function",),
+}
 
 
 def parse_duration(value: Any) -> Any:
@@ -171,9 +178,10 @@ class StudySpec:
     def is_conditional(self) -> bool:
         """Whether some value is drawn only when another takes a certain option."""
         return any(
-            any(value.branches.values())
-            for value in self.ranges().values()
+            next(walk_ranges(branch, name), None)
+            for name, value in self.ranges().items()
             if isinstance(value, Choices)
+            for branch in value.branches.values()
         )
 
     @property
@@ -188,9 +196,15 @@ class StudySpec:
         """Whether the storage is SQLite, on which several workers may claim the same trial."""
         return self.storage.startswith("sqlite")
 
+    def line(self, path: str) -> int:
+        """Where the value, or the nearest one around it that the file has, stands."""
+        while path and path not in self.lines:
+            path = path.rpartition(".")[0]
+        return self.lines.get(path, 1)
+
     def place(self, path: str) -> str:
         """``studies/mnist.yaml:9: data.name``, for messages about a valid value."""
-        return f"{self.path}:{self.lines.get(path, 1)}: {path}"
+        return f"{self.path}:{self.line(path)}: {path}"
 
 
 #: Of a file that searches something and sets no budget; enough for gp on a handful of ranges.

@@ -1,0 +1,76 @@
+"""``objective``: which metrics count, and which way is better."""
+
+from collections.abc import Mapping
+from typing import get_args
+
+from sweeper.config import METRICS
+from sweeper.spec.leaf import came, check_keys, read_leaf
+from sweeper.spec.problem import Problems, did_you_mean
+from sweeper.spec.source import Located
+from sweeper.trial import Direction, Objective
+
+_NATURAL: Mapping[str, Direction] = {
+    "train_loss": "minimize",
+    "val_loss": "minimize",
+    "val_accuracy": "maximize",
+    "epoch_seconds": "minimize",
+}
+
+
+def read_objective(item: Located | None, problems: Problems, *, is_free: bool) -> Objective:
+    """The objective, by default the validation accuracy.
+
+    Args:
+        item: The value of the file's ``objective``.
+        problems: Where what is wrong is noted.
+        is_free: Whether the user's own training function reports what it likes.
+    """
+    item = item or Located({}, 1, "objective")
+    if not isinstance(item.value, dict):
+        message = f"must be a mapping of metric and direction, got {came(item)}"
+        problems.add(item.line, item.path, message)
+        return Objective((), ())
+    check_keys(item, ("metric", "direction"), problems)
+    metric = item.value.get("metric", Located("val_accuracy", item.line, "objective.metric"))
+    metrics = _words(metric, problems)
+    if len(set(metrics)) < max(1, len(metrics)) and not problems.concern(metric.path):
+        problems.add(metric.line, metric.path, "must be one metric or a list of different ones")
+    for word in metrics:
+        if not is_free and word not in METRICS:
+            hint = did_you_mean(word, METRICS)
+            problems.add(metric.line, metric.path, f"nobody reports {word!r}{hint}")
+    if "direction" in item.value:
+        directions = _directions(item.value["direction"], len(metrics), problems)
+    else:
+        directions = _natural_directions(metric, metrics, problems)
+    return Objective(metrics, directions)
+
+
+def _directions(item: Located, n_metrics: int, problems: Problems) -> tuple[Direction, ...]:
+    known = get_args(Direction)
+    words = _words(item, problems)
+    for word in words:
+        if word not in known:
+            hint = did_you_mean(word, known, otherwise="")
+            message = f"must be 'minimize' or 'maximize', got {word!r}{hint}"
+            problems.add(item.line, item.path, message)
+    if len(words) != n_metrics and not problems.concern("objective"):
+        message = f"must be one for each metric, got {len(words)} for {n_metrics}"
+        problems.add(item.line, item.path, message)
+    return tuple(word for word in words if word in known)  # type: ignore[misc]
+
+
+def _natural_directions(
+    metric: Located, metrics: tuple[str, ...], problems: Problems
+) -> tuple[Direction, ...]:
+    unclear = [word for word in metrics if word not in _NATURAL]
+    if unclear and not problems.concern(metric.path):
+        message = f"is required, minimize or maximize: {unclear[0]!r} does not tell"
+        problems.add(metric.line, "objective.direction", message)
+    return tuple(_NATURAL[word] for word in metrics if word in _NATURAL)
+
+
+def _words(item: Located, problems: Problems) -> tuple[str, ...]:
+    items = item.value if isinstance(item.value, list) else [item]
+    words = (read_leaf(inner, str, problems) for inner in items)
+    return tuple(word for word in words if word is not None)

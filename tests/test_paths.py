@@ -1,0 +1,47 @@
+from pathlib import Path
+
+from sweeper.paths import RunPaths
+
+PATHS = RunPaths(Path("mlruns"), "mnist")
+
+
+def test_files_lie_where_the_design_says() -> None:
+    assert str(PATHS.mlflow_db) == "mlruns/mlflow.db"
+    assert str(PATHS.artifacts) == "mlruns/artifacts"
+    assert str(PATHS.resolved_spec) == "mlruns/studies/mnist/study.yaml"
+    assert str(PATHS.journal) == "mlruns/studies/mnist/journal.log"
+    assert str(PATHS.events(42)) == "mlruns/studies/mnist/trials/0042/events.jsonl"
+    assert str(PATHS.checkpoint(42)) == "mlruns/studies/mnist/trials/0042/checkpoint.pt"
+
+
+def test_trials_beyond_four_digits_keep_their_number() -> None:
+    assert PATHS.trial_dir(12_345).name == "12345"
+
+
+def test_no_two_facts_share_a_file() -> None:
+    files = [
+        PATHS.resolved_spec,
+        PATHS.journal,
+        PATHS.lock,
+        PATHS.mirror_lock,
+        PATHS.trials_dir,
+        PATHS.presence_dir,
+        PATHS.worker_log("a"),
+        PATHS.cache_dir,
+        PATHS.mlflow_db,
+        PATHS.artifacts,
+        *(
+            place
+            for number in (1, 2)
+            for place in (
+                PATHS.events(number),
+                PATHS.checkpoint(number),
+                PATHS.user_checkpoint(number),
+                PATHS.model(number),
+                PATHS.shipped(number),
+            )
+        ),
+    ]
+    assert len(set(files)) == len(files)
+    assert len({path.with_suffix(".lock") for path in (PATHS.journal, PATHS.lock)}) == 2
+    assert all(path.is_relative_to("mlruns") for path in files)

@@ -1,0 +1,219 @@
+"""Every message that a study file can meet: its full text, with file and line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from spec_files import BASE, assert_refused
+
+from sweeper.errors import SpecError
+from sweeper.spec import load_study, parse_study
+
+
+def test_all_problems_come_at_once_in_file_order() -> None:
+    assert_refused(
+        """\
+budgt: 5
+objective: {metric: val_acc}
+pruner: {name: median, min_epochs: 30, patience: 3}
+data: {name: mnits, batch_size: 0}
+model:
+  architecture: {choices: {mlp: {depht: 2}, cnn: {}}}
+  dropout: {low: 0.5, high: 0.1}
+train: {epochs: 20, learning_rate: {low: 0, high: 1, log: true}, optimiser: sgd}
+run: {workers: 2}
+forbid:
+  - {model.dropout: 0.3, train.l1: 0}
+storage: sqlite:///x.db
+seed: 1
+seed: 2
+""",
+        """
+1: budgt: unknown key; did you mean 'budget'?
+2: objective.metric: nobody reports 'val_acc'; did you mean 'val_accuracy'?
+3: pruner.patience: median does not look at it; it takes min_epochs, startup_trials
+3: pruner.min_epochs: asks for 30 epochs, but train.epochs is 20; lower one
+4: data.name: unknown data set 'mnits'; did you mean 'mnist'?
+4: data.batch_size: must be greater than or equal to 1, got 0
+6: model.architecture.mlp.depht: unknown key; did you mean 'depth'?
+7: model.dropout: low must be < high, got low=0.5 high=0.1
+8: train.optimiser: unknown key; did you mean 'optimizer'?
+8: train.learning_rate: must be greater than 0, got 0
+9: run.workers: claims on SQLite are not atomic; use storage: auto, PostgreSQL, or workers: 1
+11: forbid[0].train.l1: is not searched; known: model.architecture
+14: seed: given twice, first on line 13; keep one
+""",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name:", "3: name: must be a string, got nothing"),
+        ("name: 7", "3: name: must be a string, got 7; put it in quotes"),
+        ("name: [a]", "3: name: must be one value, got a list"),
+        ("name: ../x", "3: name: must be up to 100 letters, digits, '.', '_' or '-', a letter or "
+         "digit first, got '../x'"),
+        (f"name: {'x' * 101}", "3: name: must be up to 100 letters, digits, '.', '_' or '-', a "
+         f"letter or digit first, got '{'x' * 76}..."),
+        ("seed: 1.5", "3: seed: must be a whole number, got 1.5"),
+        ("seed: 99999999999999999999", "3: seed: must be a whole number, got 1e+20"),
+        ("seed: 1_000", "3: seed: must be a whole number, got '1_000'"),
+        ("budget: 5", "3: budget: must be a mapping of trials, timeout, got 5"),
+        ("budget: {trials: 0, timeout: soon}",
+         "3: budget.trials: must be greater than or equal to 1, got 0\n"
+         "3: budget.timeout: must be a duration such as 2h, 90m, 1h30m or 45s, got 'soon'"),
+        ("budget: {trials: true, timeout: 0s}",
+         "3: budget.trials: must be a whole number, got true\n"
+         "3: budget.timeout: must be greater than 0, got '0s'"),
+        ("budget: {timeout: .inf}", "3: budget.timeout: must be finite, got inf"),
+        ("budget: {timeout: 1:30}",
+         "3: budget.timeout: must be a duration such as 2h, 90m, 1h30m or 45s, got '1:30'"),
+        ("objective: [val_loss]",
+         "3: objective: must be a mapping of metric and direction, got a list"),
+        ("objective: {metrics: val_loss}",
+         "3: objective.metrics: unknown key; did you mean 'metric'?"),
+        ("objective: {metric: []}",
+         "3: objective.metric: must be one metric or a list of different ones"),
+        ("objective: {metric: [val_loss, val_loss]}",
+         "3: objective.metric: must be one metric or a list of different ones"),
+        ("objective: {metric: {a: 1}}", "3: objective.metric: must be one value, got a mapping"),
+        ("objective: {metric: learning_rate}", "3: objective.direction: is required, minimize or "
+         "maximize: 'learning_rate' does not tell"),
+        ("objective: {direction: maximise}", "3: objective.direction: must be 'minimize' or "
+         "'maximize', got 'maximise'; did you mean 'maximize'?"),
+        ("objective: {metric: [val_loss, val_accuracy], direction: minimize}",
+         "3: objective.direction: must be one for each metric, got 1 for 2"),
+        ("objective: {metric: [val_loss, val_accuracy]}\nsampler: {name: cmaes}\n"
+         "pruner: {name: asha}",
+         "4: sampler.name: cmaes takes one metric; use nsga2, tpe or gp\n"
+         "5: pruner.name: several metrics cannot be pruned by; set it to none"),
+        ("sampler: {name: hyperopt}", "3: sampler.name: must be 'auto', 'tpe', 'gp', 'random', "
+         "'grid', 'qmc', 'cmaes' or 'nsga2', got 'hyperopt'"),
+        ("sampler: tpe", "3: sampler: must be a mapping of name, got 'tpe'"),
+        ("pruner: {name: none, patience: 3}",
+         "3: pruner.patience: none does not look at it; it takes no other key"),
+        ("pruner: {min_epochs: 11}",
+         "3: pruner.min_epochs: asks for 11 epochs, but train.epochs is 10; lower one"),
+        ("pruner: {min_epochs: 5}\ntrain: {epochs: {choices: [2, 4]}}",
+         "3: pruner.min_epochs: asks for 5 epochs, but train.epochs is 4; lower one"),
+        ("pruner: {min_epochs: 5}\ntrain: {epochs: {low: 2, high: 4}}",
+         "3: pruner.min_epochs: asks for 5 epochs, but train.epochs is 4; lower one"),
+        ("run: {workers: four, device: gpu, precision: fp16}",
+         "3: run.workers: must be 'auto' or a whole number, got 'four'\n"
+         "3: run.device: must be auto, cpu, mps, cuda, or one GPU such as cuda:0, got 'gpu'\n"
+         "3: run.precision: must be 'fp32' or 'bf16', got 'fp16'; did you mean 'bf16'?"),
+        ("tracking: {log_models: all}",
+         "3: tracking.log_models: must be 'none', 'best' or 'completed', got 'all'"),
+        ("storage: ann:secret@host",
+         "3: storage: must be auto, or a database URL such as postgresql://host/name"),
+        ("train: 5", "3: train: must be a mapping of keys, got 5"),
+        ("train: {nesterov: on, momentum: 1:30}",
+         "3: train.nesterov: must be true or false, got 'on'\n"
+         "3: train.momentum: must be a number, got '1:30'"),
+        ("train: {l1: .nan, learning_rate: .inf, epochs: }",
+         "3: train.l1: must be greater than or equal to 0, got nan\n"
+         "3: train.learning_rate: must be finite, got inf\n"
+         "3: train.epochs: must be a whole number, got nothing"),
+        ("train: {optimizer: [sgd, adam], schedule: {cosine: 1}}",
+         "3: train.optimizer: must be one value, {low: .., high: ..} or {choices: [..]}, "
+         "got a list\n"
+         "3: train.schedule: must be one value, {low: .., high: ..} or {choices: [..]}, "
+         "got a mapping"),
+        ("train: {function: run}", "3: train.function: 'run' is not of the form "
+         "package.module:function, e.g. my_models.nets:build"),
+    ],
+)  # fmt: skip
+def test_a_constant_that_is_wrong(text: str, expected: str) -> None:
+    assert_refused(BASE + text, expected)
+
+
+SEARCH = """\
+data: {name: digits}
+model:
+  architecture: {choices: {mlp: {depth: {low: 1, high: 5, step: 2}}, cnn: {}}}
+  activation: {choices: [relu, tanh]}
+  dropout: {low: 0, high: 0.5, step: 0.25}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("forbid: {model.activation: relu}",
+         "6: forbid: must be a list of mappings such as `- {train.optimizer: sgd}`"),
+        ("enqueue:\n- 5\n- {}\n- {model.activation: [relu]}",
+         """7: enqueue[0]: must be a list of mappings such as `- {train.optimizer: sgd}`
+         8: enqueue[1]: must be a list of mappings such as `- {train.optimizer: sgd}`
+         9: enqueue[2].model.activation: must be one value, got a list"""),
+        ("forbid:\n- model.activation: relu\n  model.activtion: relu\n- {model.dropout: 0.3}\n"
+         "- {model.activation: gelu, model.architecture.mlp.depth: 2}",
+         """8: forbid[0].model.activtion: is not searched; did you mean 'model.activation'?
+         9: forbid[1].model.dropout: must lie within {low: 0.0, high: 0.5, step: 0.25}, got 0.3
+         10: forbid[2].model.activation: must lie within {choices: [relu, tanh]}, got 'gelu'
+         10: forbid[2].model.architecture.mlp.depth: must lie within {low: 1, high: 5, step: 2}, \
+got 2"""),
+        ("enqueue:\n- {model.architecture: cnn, model.architecture.mlp.depth: 3}\n"
+         "- {model.architecture: rnn}\n- {model.dropout: true}",
+         """7: enqueue[0].model.architecture.mlp.depth: is drawn only with model.architecture: \
+mlp; add that
+         8: enqueue[1].model.architecture: must lie within {choices: [mlp, cnn]}, got 'rnn'
+         9: enqueue[2].model.dropout: must lie within {low: 0.0, high: 0.5, step: 0.25}, \
+got true"""),
+        ("forbid: [{model.dropout: 0}]\nenqueue:\n- {model.activation: tanh, model.dropout: 0}",
+         "8: enqueue[0]: is ruled out by forbid; drop one of the two"),
+        ("sampler: {name: grid}\ntrain:\n  l1: {low: 0, high: 1}\nenqueue: [{model.dropout: 0}]",
+         """8: train.l1: a grid needs a step, or choices, in place of every real number
+         9: enqueue: a grid tries everything already; drop it"""),
+    ],
+)  # fmt: skip
+def test_settings_and_grids_that_do_not_fit_the_search(text: str, expected: str) -> None:
+    assert_refused(SEARCH + text, expected)
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    absent, folder, latin = tmp_path / "absent.yaml", tmp_path / "dir.yaml", tmp_path / "l.yaml"
+    folder.mkdir()
+    latin.write_bytes("name: x\n# größe\n".encode("latin-1"))
+    messages = []
+    for path in (absent, folder, latin):
+        with pytest.raises(SpecError) as caught:
+            load_study(path)
+        messages.append(str(caught.value))
+    assert messages == [
+        f"{absent}: no such file; `sweeper init {absent}` writes one",
+        f"{folder}: cannot read the study file: Is a directory",
+        f"{latin}:2: not UTF-8 text; save the file as UTF-8",
+    ]
+
+
+def test_a_file_whose_name_cannot_name_the_study() -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_study(BASE, Path("my study.yaml"))
+    assert str(caught.value) == (
+        "my study.yaml:1: name: must be up to 100 letters, digits, '.', '_' or '-', a letter or "
+        "digit first, got 'my study'; give the file such a name or set `name:`"
+    )
+
+
+_CHECK = """
+import json, sys
+from sweeper.cli import main
+try:
+    main()
+except SystemExit as exc:
+    heavy = sorted({"torch", "torchvision", "mlflow", "optuna", "numpy"} & sys.modules.keys())
+    print(json.dumps([exc.code, heavy]))
+"""
+
+
+def test_checking_a_bad_file_exits_with_2_before_any_slow_import(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(BASE + "train: {epoch: 3}\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", _CHECK, "check", str(bad)], capture_output=True, text=True
+    )
+    assert json.loads(done.stdout) == [2, []]
+    assert done.stderr == f"{bad}:3: train.epoch: unknown key; did you mean 'epochs'?\n"

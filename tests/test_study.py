@@ -1,0 +1,298 @@
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState as OptunaState
+from sweep_studies import (
+    PRUNED,
+    begin,
+    begin_in_memory,
+    epoch,
+    in_processes,
+    numbers,
+    raises,
+    reports,
+    run_all,
+    run_trial,
+    spec_of,
+)
+
+from sweeper.errors import StudyError
+from sweeper.paths import RunPaths
+from sweeper.study import FAILURE_STREAK, SweepStudy, create_study, load_study_from_storage
+from sweeper.trial import TrialState
+
+GOOD = reports(0.5, 0.5, 0.5)
+SEARCH = {"epochs": 3, "learning_rate": {"low": 0.001, "high": 0.1, "log": True}}
+GRID: dict[str, Any] = {
+    "sampler": {"name": "grid"},
+    "data": {"name": "digits", "batch_size": {"low": 16, "high": 64, "step": 16}},
+    "train": {"epochs": 1, "optimizer": {"choices": ["sgd", "adamw"]}},
+    "forbid": [{"train.optimizer": "sgd", "data.batch_size": 64}],
+}
+ALL_POINTS = {(size, opt) for size in (16, 32, 48, 64) for opt in ("sgd", "adamw")} - {(64, "sgd")}
+
+
+def points(study: SweepStudy) -> list[tuple[Any, Any]]:
+    return [
+        (trial.params["data.batch_size"], trial.params["train.optimizer"])
+        for trial in study.trials((OptunaState.COMPLETE,))
+    ]
+
+
+def test_as_many_trials_wait_as_are_wanted(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    assert study.counts() == {TrialState.WAITING: 10}
+    assert study.top_up() == 0
+    assert begin(tmp_path).counts() == {TrialState.WAITING: 10}
+
+
+def test_nothing_is_claimed_that_does_not_wait(tmp_path: Path) -> None:
+    study = begin(tmp_path, budget={"trials": 2})
+    claimed = [study.claim("worker") for _ in range(3)]
+    assert claimed[2] is None
+    assert [trial.number for trial in claimed if trial] == [0, 1]
+    assert len(study.trials()) == 2
+
+
+def test_failures_are_replaced_and_do_not_count(tmp_path: Path) -> None:
+    study = begin(tmp_path, budget={"trials": 5})
+    ends: Iterator[Any] = iter([GOOD, raises(KeyError("x")), PRUNED, raises(OSError("y"))])
+    run_all(study, lambda claim: next(ends, GOOD)(claim))
+    assert study.counts() == {
+        TrialState.COMPLETE: 4,
+        TrialState.PRUNED: 1,
+        TrialState.FAILED: 2,
+    }
+    assert study.n_finished() == 5
+
+
+def test_a_raised_budget_tops_up_and_a_lowered_one_leaves_trials_waiting(tmp_path: Path) -> None:
+    run_trial(begin(tmp_path, budget={"trials": 3}), GOOD)
+    raised = begin(tmp_path, budget={"trials": 5})
+    assert raised.counts() == {TrialState.COMPLETE: 1, TrialState.WAITING: 4}
+    lowered = begin(tmp_path, budget={"trials": 2})
+    run_all(lowered, GOOD)
+    assert lowered.counts() == {TrialState.COMPLETE: 2, TrialState.WAITING: 3}
+    assert lowered.claim("worker") is None
+
+
+def test_running_trials_count_towards_a_lowered_budget(tmp_path: Path) -> None:
+    before = begin(tmp_path)
+    assert before.claim("a")
+    assert before.claim("b")
+    assert begin(tmp_path, budget={"trials": 2}).claim("c") is None
+
+
+def test_a_grid_tries_each_allowed_point_exactly_once(tmp_path: Path) -> None:
+    study = begin(tmp_path, budget={"trials": 50}, **GRID)
+    assert study.goal == 7
+    begin(tmp_path, budget={"trials": 50}, **GRID)
+    run_all(study, reports(0.5))
+    assert len(points(study)) == 7
+    assert set(points(study)) == ALL_POINTS
+
+
+def test_a_grid_ends_at_its_budget_and_goes_on_with_the_rest(tmp_path: Path) -> None:
+    study = begin(tmp_path, budget={"trials": 3}, **GRID)
+    assert study.goal == 3
+    run_all(study, reports(0.5))
+    raised = begin(tmp_path, budget={"trials": 50}, **GRID)
+    run_all(raised, reports(0.5))
+    assert sorted(points(raised)) == sorted(ALL_POINTS)
+
+
+def test_a_grid_point_that_failed_is_tried_again(tmp_path: Path) -> None:
+    study = begin(tmp_path, budget={"trials": 50}, **GRID)
+    run_trial(study, raises(OSError("the disk was full")))
+    run_all(study, reports(0.5))
+    assert sorted(points(study)) == sorted(ALL_POINTS)
+
+
+def test_enqueued_settings_are_tried_first_and_once(tmp_path: Path) -> None:
+    enqueue = [{"train.learning_rate": 0.05}, {"train.learning_rate": 0.002}]
+    study = begin(tmp_path, enqueue=enqueue, budget={"trials": 4})
+    begin(tmp_path, enqueue=enqueue, budget={"trials": 4})
+    run_trial(study, raises(ValueError("this setting never works")))
+    run_all(study, GOOD)
+    rates = [trial.params["train.learning_rate"] for trial in study.trials()]
+    assert rates[:2] == [0.05, 0.002]
+    assert rates.count(0.05) == 1
+    assert len(rates) == 5
+
+
+def test_what_an_enqueued_setting_leaves_out_is_drawn(tmp_path: Path) -> None:
+    study = begin(
+        tmp_path,
+        data={"name": "digits", "batch_size": {"choices": [32, 64]}},
+        enqueue=[{"data.batch_size": 64}],
+    )
+    run_trial(study, GOOD)
+    params = study.trials()[0].params
+    assert params.keys() == {"data.batch_size", "train.learning_rate"}
+    assert params["data.batch_size"] == 64
+
+
+def test_a_trial_that_waits_again_is_the_same_one(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    run_trial(study, GOOD, is_stopping=lambda: True)
+    before = study.trials()[0]
+    again = study.claim("another")
+    assert again is not None
+    assert (again.number, again.params) == (0, before.params)
+    assert again.intermediate_values == {1: 0.5}
+    assert again.user_attrs["sweeper.resumed"] == 1
+    study.put_back(0)
+    assert study.trials()[0].user_attrs["sweeper.resumed"] == 2
+
+
+def test_the_best_trial_is_complete_and_best_in_the_studys_direction(tmp_path: Path) -> None:
+    for direction, best in (("maximize", 2), ("minimize", 1)):
+        objective = {"metric": "val_accuracy", "direction": direction}
+        study = begin_in_memory(tmp_path, objective=objective)
+        assert study.best_trial() is None
+        run_trial(study, PRUNED)
+        assert study.best_trial() is None
+        for value in (0.3, 0.8, 0.5):
+            run_trial(study, reports(value))
+        found = study.best_trial()
+        assert found is not None
+        assert found.number == best
+
+
+def fail_with(study: SweepStudy, *messages: str) -> None:
+    for message in messages:
+        run_trial(study, raises(RuntimeError(message)))
+
+
+LONG_AGO = datetime(2000, 1, 1)
+
+
+def test_ten_failures_in_a_row_of_one_cause_are_a_streak(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path)
+    run_trial(study, GOOD)
+    fail_with(study, *[f"out of memory: {n} MiB" for n in range(FAILURE_STREAK - 1)])
+    assert study.failure_streak(LONG_AGO) is None
+    fail_with(study, "out of memory: 4096 MiB")
+    assert study.failure_streak(LONG_AGO) == "RuntimeError: out of memory: 4096 MiB"
+
+
+def test_failures_of_mixed_causes_are_no_streak(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path)
+    fail_with(study, *["a"] * 9, "b")
+    assert study.failure_streak(LONG_AGO) is None
+
+
+def test_a_trial_that_went_well_breaks_a_streak(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path)
+    fail_with(study, *["a"] * 9)
+    run_trial(study, GOOD)
+    fail_with(study, "a")
+    assert study.failure_streak(LONG_AGO) is None
+    diverged = begin_in_memory(tmp_path / "diverged", budget={"trials": 12})
+    for _ in range(FAILURE_STREAK):
+        run_trial(diverged, lambda claim: claim.report(epoch(1, float("nan"))))
+    assert diverged.failure_streak(LONG_AGO) is None
+
+
+def test_failures_of_an_earlier_run_are_forgiven(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path)
+    fail_with(study, *["a"] * FAILURE_STREAK)
+    now = datetime.now() + timedelta(seconds=1)
+    assert study.failure_streak(now) is None
+    assert study.failure_streak(LONG_AGO) == "RuntimeError: a"
+
+
+def test_a_changed_search_is_refused_with_what_changed(tmp_path: Path) -> None:
+    begin(tmp_path)
+    changes = {
+        "data": {"name": "digits", "batch_size": 32},
+        "model": {"architecture": {"choices": ["mlp", "cnn"]}},
+        "train": {**SEARCH, "learning_rate": {"low": 0.001, "high": 0.5, "log": True}},
+    }
+    with pytest.raises(StudyError) as caught:
+        begin(tmp_path, **changes)
+    assert str(caught.value) == "\n".join(
+        [
+            f"{tmp_path}/small.yaml: the search has changed since study 'small' began:",
+            "  data.batch_size: was 64, is 32",
+            '  model.architecture: was "mlp", is {"choices": ["mlp", "cnn"]}',
+            '  train.learning_rate: was {"low": 0.001, "high": 0.1, "log": true}, '
+            'is {"low": 0.001, "high": 0.5, "log": true}',
+            "Trials before and after would not compare. Change it back, or give the file a new "
+            "`name:`; budget, sampler, pruner, run and tracking may change freely.",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"seed": 8}, "  seed: was 7, is 8"),
+        (
+            {"train": {**SEARCH, "momentum": {"low": 0.5, "high": 0.9}}},
+            '  train.momentum: was 0.9, is {"low": 0.5, "high": 0.9}',
+        ),
+        ({"train": {**SEARCH, "patience": 2}}, "  train.patience: was absent, is 2"),
+        (
+            {"forbid": [{"train.learning_rate": 0.05}]},
+            '  forbid: was [], is [{"train.learning_rate": 0.05}]',
+        ),
+        (
+            {"objective": {"metric": "val_loss", "direction": "minimize"}},
+            '  objective.metric: was ["val_accuracy"], is ["val_loss"]',
+        ),
+    ],
+)
+def test_whatever_decides_what_a_trial_means_is_frozen(
+    tmp_path: Path, changes: dict[str, Any], line: str
+) -> None:
+    begin(tmp_path)
+    with pytest.raises(StudyError) as caught:
+        begin(tmp_path, **changes)
+    assert line in str(caught.value).splitlines()
+
+
+def test_all_that_does_not_change_what_a_trial_means_may_change(tmp_path: Path) -> None:
+    begin(tmp_path)
+    study = begin(
+        tmp_path,
+        budget={"trials": 12, "timeout": "2h"},
+        sampler={"name": "tpe"},
+        pruner={"name": "median"},
+        run={"workers": 3, "device": "cpu"},
+        tracking={"log_models": "none"},
+        enqueue=[{"train.learning_rate": 0.05}],
+        train={"learning_rate": SEARCH["learning_rate"], "momentum": 0.9, "epochs": 3},
+    )
+    assert study.counts() == {TrialState.WAITING: 12}
+
+
+def test_all_workers_draw_with_the_sampler_that_auto_moved_to(tmp_path: Path) -> None:
+    begin(tmp_path, sampler={"name": "auto"}).use_sampler("tpe", "asking gp took too long")
+    again = begin(tmp_path, sampler={"name": "auto"})
+    assert again.sampler() == ("tpe", "asking gp took too long")
+    named = begin(tmp_path, sampler={"name": "qmc"})
+    assert named.sampler() == ("qmc", "named in the study file")
+
+
+def test_a_study_that_has_not_begun_is_not_created_by_looking(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    paths = RunPaths(tmp_path / "mlruns", spec.name)
+    assert load_study_from_storage(spec, paths) is None
+    assert list(tmp_path.iterdir()) == []
+    create_study(spec, paths)
+    found = load_study_from_storage(spec, paths)
+    assert found is not None
+    assert found.counts() == {}
+
+
+def create(_: int, folder: Path) -> None:
+    begin(folder)
+
+
+def test_processes_that_begin_a_study_at_once_begin_one(tmp_path: Path) -> None:
+    in_processes(3, create, tmp_path)
+    assert numbers(begin(tmp_path).trials()) == list(range(10))
