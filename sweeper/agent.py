@@ -30,6 +30,8 @@ from sweeper.spec.render import render_study
 from sweeper.study import FAILURE_STREAK, SweepStudy, create_study
 
 _POLL_S = 0.25
+_ORPHANS_EVERY_S = 5.0
+_SILENT = "its process ended without a word"
 #: Of a dead worker's log, shown to the user.
 _LOG_LINES = 12
 
@@ -92,7 +94,7 @@ class _Agent:
 
     def run(self) -> Result:
         """Reach the goal, or say why not."""
-        reclaim_orphans(self._study, "its process ended without a word")
+        reclaim_orphans(self._study, _SILENT)
         with self._signals_handled():
             self._shipping.start()
             try:
@@ -109,8 +111,12 @@ class _Agent:
     def _work(self) -> None:
         for placement in place_workers(self._study.spec):
             self._workers.append(self._start_worker(placement))
+        looked = time.monotonic()
         while self._workers:
             self._tend_workers()
+            if time.monotonic() - looked > _ORPHANS_EVERY_S:
+                reclaim_orphans(self._study, _SILENT)  # another command's, killed with its workers
+                looked = time.monotonic()
             self._show()
             if self._signals or self._is_out_of_time():
                 self._drain()

@@ -145,7 +145,7 @@ class Claim:
             outcome = self._outcome(TrialState.DIVERGED, str(signal))
         except (Exception, SystemExit) as exc:
             lines = traceback.format_exc().splitlines()[-_DETAIL_LINES:]
-            cause = f"{type(exc).__name__}: {exc}".splitlines()[0]
+            cause = f"{type(exc).__name__}: {exc}".splitlines()[0].rstrip(": ")
             outcome = self._outcome(TrialState.FAILED, cause, "\n".join(lines))
         else:
             outcome = self._outcome(TrialState.COMPLETE)

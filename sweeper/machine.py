@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -73,9 +72,8 @@ def _devices(spec: StudySpec) -> list[str]:
 
 
 def _may_have_accelerator() -> bool:
-    return sys.platform == "darwin" or any(
-        re.fullmatch(r"nvidia\d+", path.name) for path in Path("/dev").glob("nvidia*")
-    )
+    devices = ("nvidia[0-9]*", "kfd", "dxg")  # CUDA, ROCm, and CUDA under WSL
+    return sys.platform == "darwin" or any(any(Path("/dev").glob(name)) for name in devices)
 
 
 def check_torch_pair() -> None:

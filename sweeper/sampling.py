@@ -14,7 +14,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.pruners import BasePruner
+from optuna.pruners import BasePruner, _filter_study
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
@@ -63,9 +63,7 @@ def build_sampler(name: str, *, seed: int, study_seed: int = 0) -> BaseSampler:
     if name == "gp":
         return samplers.GPSampler(seed=seed, warn_independent_sampling=False)
     if name == "tpe":
-        return samplers.TPESampler(
-            seed=seed, multivariate=True, group=True, warn_independent_sampling=False
-        )
+        return samplers.TPESampler(seed=seed, multivariate=True, group=True)
     if name == "qmc":
         return samplers.QMCSampler(
             seed=study_seed % 2**32,
@@ -181,6 +179,8 @@ class _Draw:
     def __init__(self, study: optuna.Study, trial: FrozenTrial, sampler: BaseSampler) -> None:
         self.values: dict[str, Scalar] = {}
         self.n_free = 0
+        # Under hyperband a sampler sees the trials of one bracket, as in Optuna's own trials.
+        study = _filter_study(study, trial)
         self._study, self._trial, self._sampler = study, trial, sampler
         self._given: Mapping[str, Scalar] = {
             **trial.system_attrs.get("fixed_params", {}),

@@ -1,9 +1,11 @@
 """Where Optuna keeps a study: a journal file, or the database that the study file names."""
 
 import os
+import warnings
 from pathlib import Path
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 
@@ -20,6 +22,7 @@ def open_storage(spec: StudySpec, paths: RunPaths) -> BaseStorage:
         StudyError: If the database cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=ExperimentalWarning)  # each would come per worker
     if spec.storage == "auto":
         paths.journal.parent.mkdir(parents=True, exist_ok=True)
         lock = _JournalLock(paths.journal)

@@ -6,12 +6,13 @@ claim them by WAITING -> RUNNING, so the total is exact however many work on it.
 
 import json
 import re
+import socket
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from enum import StrEnum
+from itertools import chain, islice, repeat
 from typing import Any
 
 import optuna
@@ -39,12 +40,13 @@ MOST_DEATHS = 3
 #: So many failures in a row with one cause end a run: the next trial would fail as well.
 FAILURE_STREAK = 10
 
+#: Where Optuna's own ``enqueue_trial`` keeps the values that a trial begins with.
+_FIXED = "fixed_params"
 _CLAIMED = (OptunaState.RUNNING, OptunaState.COMPLETE, OptunaState.PRUNED)
 _WANTED = (OptunaState.WAITING, *_CLAIMED)
 
 
-@dataclass(frozen=True)
-class Attr:
+class Attr(StrEnum):
     """Names of the user attributes that sweeper keeps in the storage."""
 
     FROZEN = "sweeper.frozen"
@@ -133,35 +135,42 @@ class SweepStudy:
         )
 
     def top_up(self) -> int:
-        """Enqueue trials until as many wait as are still wanted; the number enqueued."""
+        """Enqueue trials until as many wait as are still wanted; the number enqueued.
+
+        New trials begin with the planned settings first; what is left of these, as the file was
+        changed, goes to trials that wait without any.
+        """
         with self.lock.held():
-            n_missing = self.goal - len(self.trials(_WANTED))
-            if n_missing <= 0:
-                return 0
-            for setting in self._settings(n_missing):
+            n_missing = max(self.goal - len(self.trials(_WANTED)), 0)
+            planned = self._planned()
+            for setting in list(islice(chain(planned, repeat({})), n_missing)):
                 self._enqueue(setting)
+            for trial in self.trials((OptunaState.WAITING,)):
+                is_blank = not trial.params and not trial.system_attrs.get(_FIXED)
+                if is_blank and (setting := next(planned, {})):
+                    trial_id = self.trial_id(trial.number)
+                    self.storage.set_trial_system_attr(trial_id, _FIXED, dict(setting))
         return n_missing
 
-    def _settings(self, n: int) -> list[Mapping[str, Scalar]]:
-        """What the next ``n`` trials begin with: a grid point each, or what is enqueued, once."""
+    def _planned(self) -> Iterator[Mapping[str, Scalar]]:
+        """Settings that no trial began with: points of the grid, or what is enqueued, once."""
         is_grid = self.spec.sampler.name == "grid"
         # Of a grid every point is wanted, so one that failed is tried again.
         trials = self.trials(_WANTED if is_grid else None)
-        taken = {frozenset(trial.system_attrs.get("fixed_params", {}).items()) for trial in trials}
-        planned = grid_points(self.spec) if is_grid else self.spec.enqueue
-        fresh = [setting for setting in planned if frozenset(setting.items()) not in taken]
-        return [*fresh, *({} for _ in range(n))][:n]
+        taken = {frozenset(trial.system_attrs.get(_FIXED, {}).items()) for trial in trials}
+        settings = grid_points(self.spec) if is_grid else iter(self.spec.enqueue)
+        return (setting for setting in settings if frozenset(setting.items()) not in taken)
 
     def _enqueue(self, setting: Mapping[str, Scalar]) -> None:
         self.storage.create_new_trial(
             self.study_id,
             optuna.trial.create_trial(
-                state=OptunaState.WAITING, system_attrs={"fixed_params": dict(setting)}
+                state=OptunaState.WAITING, system_attrs={_FIXED: dict(setting)}
             ),
         )
 
-    def claim(self, owner: str) -> FrozenTrial | None:
-        """Take the first waiting trial for the process that is present as ``owner``.
+    def claim(self, name: str) -> FrozenTrial | None:
+        """Take the first waiting trial for the process that is present under that name.
 
         Claims without creating: None when no trial waits, or when those that run will reach
         the goal (the budget may have been lowered).
@@ -170,15 +179,23 @@ class SweepStudy:
             if len(self.trials(_CLAIMED)) >= self.goal:
                 return None
             for trial in self.trials((OptunaState.WAITING,)):
-                trial_id = self.trial_id(trial.number)
-                try:
-                    if not self.storage.set_trial_state_values(trial_id, OptunaState.RUNNING):
-                        continue
-                except UpdateFinishedTrialError:
-                    continue
-                self.storage.set_trial_user_attr(trial_id, Attr.OWNER, owner)
-                return self.storage.get_trial(trial_id)
+                if self._take(self.trial_id(trial.number), name):
+                    return self.storage.get_trial(self.trial_id(trial.number))
         return None
+
+    def _take(self, trial_id: int, name: str) -> bool:
+        """WAITING -> RUNNING; the owner comes first, so that no trial ever runs without one."""
+        owner = f"{socket.gethostname()}:{name}"
+        try:
+            self.storage.set_trial_user_attr(trial_id, Attr.OWNER, owner)
+            if not self.storage.set_trial_state_values(trial_id, OptunaState.RUNNING):
+                return False
+        except UpdateFinishedTrialError:
+            return False
+        if self.storage.get_trial(trial_id).user_attrs[Attr.OWNER] != owner:
+            # Another machine tried at the same time and lost.
+            self.storage.set_trial_user_attr(trial_id, Attr.OWNER, owner)
+        return True
 
     def put_back(self, number: int) -> None:
         """RUNNING -> WAITING: another process goes on with the trial from its checkpoint."""
@@ -189,11 +206,12 @@ class SweepStudy:
 
     def orphans(self) -> list[FrozenTrial]:
         """RUNNING trials whose worker on this machine is gone. Call it with ``lock`` held."""
-        return [
-            trial
-            for trial in self.trials((OptunaState.RUNNING,))
-            if not is_present(self.paths.presence_dir, trial.user_attrs.get(Attr.OWNER, "nobody"))
-        ]
+        orphans = []
+        for trial in self.trials((OptunaState.RUNNING,)):
+            host, _, name = trial.user_attrs[Attr.OWNER].rpartition(":")
+            if host == socket.gethostname() and not is_present(self.paths.presence_dir, name):
+                orphans.append(trial)
+        return orphans
 
     def failure_streak(self, since: datetime) -> str | None:
         """The cause that the last trials to end since then (local time) failed of, all of them."""

@@ -15,7 +15,7 @@ import time
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 import torch
 
@@ -143,7 +143,8 @@ class Worker:
             return
         if len(self._asking_s) < _JUDGED_TRIALS:
             return
-        asking, whole = fmean(self._asking_s), fmean(self._trial_s)
+        # The median, as the first call of a sampler imports what it needs.
+        asking, whole = median(self._asking_s), fmean(self._trial_s)
         if asking > _MOST_ASKING * (whole - asking):
             why = (
                 f"asking {name} took {asking * 1000:.0f} ms a trial beside "

@@ -262,6 +262,14 @@ def test_a_living_workers_trial_is_left_alone(study: SweepStudy) -> None:
     assert reclaim_orphans(study, DIED) == 1
 
 
+def test_a_trial_of_another_machine_is_left_alone(study: SweepStudy) -> None:
+    trial = study.claim("dead")
+    assert trial is not None
+    study.storage.set_trial_user_attr(study.trial_id(0), Attr.OWNER, "elsewhere:dead")
+    assert reclaim_orphans(study, DIED) == 0
+    assert study.counts()[TrialState.RUNNING] == 1
+
+
 def reclaim(index: int, folder: Path, changes: dict[str, Any]) -> None:
     n = reclaim_orphans(begin(folder, **changes), DIED)
     (folder / f"reclaimed{index}").write_text(str(n))

@@ -1,7 +1,6 @@
 import multiprocessing
 import os
 import signal
-import threading
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -82,26 +81,6 @@ def test_a_killed_holder_frees_its_lock(tmp_path: Path) -> None:
     lock = FileLock(tmp_path / "lock")
     assert lock.try_acquire()
     lock.release()
-
-
-def test_threads_may_share_one_lock(tmp_path: Path) -> None:
-    lock, faults, total = FileLock(tmp_path / "lock"), [], [0]
-
-    def work() -> None:
-        try:
-            for _ in range(300):
-                with lock.held():
-                    total[0] += 1
-        except BaseException as exc:  # noqa: BLE001
-            faults.append(exc)
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert faults == []
-    assert total == [1200]
 
 
 def test_a_process_is_present_until_it_leaves(tmp_path: Path) -> None:

@@ -154,13 +154,15 @@ def test_a_repeated_setting_runs_with_another_seed(tmp_path: Path) -> None:
 
 
 def test_the_setting_of_a_failed_trial_may_be_drawn_again(tmp_path: Path) -> None:
-    study = begin_in_memory(tmp_path, **FOUR, budget={"trials": 30})
-    for _ in range(6):
-        run_trial(study, lambda claim: claim.report(epoch(1, 1 / 0)))
-    drawn = [tuple(trial.params.values()) for trial in study.trials() if trial.params]
-    assert len(drawn) == 6
-    # Six draws in a space of four: some setting came twice although ten redraws were at hand.
-    assert len(set(drawn)) < len(drawn)
+    # With this seed the second trial draws first what the first one had.
+    failed = begin_in_memory(tmp_path / "failed", **FOUR, seed=2)
+    run_trial(failed, lambda claim: claim.report(epoch(1, 1 / 0)))
+    complete = begin_in_memory(tmp_path / "complete", **FOUR, seed=2)
+    run_trial(complete, reports(0.5))
+    for study in (failed, complete):
+        run_trial(study, reports(0.5))
+    assert failed.trials()[1].params == failed.trials()[0].params
+    assert complete.trials()[1].params != complete.trials()[0].params
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -107,6 +107,8 @@ def test_a_grid_ends_at_its_budget_and_goes_on_with_the_rest(tmp_path: Path) -> 
 def test_a_grid_point_that_failed_is_tried_again(tmp_path: Path) -> None:
     study = begin(tmp_path, budget={"trials": 50}, **GRID)
     run_trial(study, raises(OSError("the disk was full")))
+    first, *_, last = study.trials()
+    assert last.system_attrs == first.system_attrs
     run_all(study, reports(0.5))
     assert sorted(points(study)) == sorted(ALL_POINTS)
 
@@ -121,6 +123,16 @@ def test_enqueued_settings_are_tried_first_and_once(tmp_path: Path) -> None:
     assert rates[:2] == [0.05, 0.002]
     assert rates.count(0.05) == 1
     assert len(rates) == 5
+
+
+def test_settings_enqueued_later_go_to_trials_that_wait_for_nothing_special(
+    tmp_path: Path,
+) -> None:
+    begin(tmp_path, enqueue=[{"train.learning_rate": 0.05}], budget={"trials": 3})
+    later = [{"train.learning_rate": 0.05}, {"train.learning_rate": 0.002}]
+    study = begin(tmp_path, enqueue=later, budget={"trials": 3})
+    given = [trial.system_attrs["fixed_params"] for trial in study.trials()]
+    assert given == [*later, {}]
 
 
 def test_what_an_enqueued_setting_leaves_out_is_drawn(tmp_path: Path) -> None:
