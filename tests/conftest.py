@@ -1,4 +1,9 @@
+import os
+
 import pytest
+
+# Two threads of a small step wait for each other whenever something else needs a core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
