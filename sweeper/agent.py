@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -151,8 +151,9 @@ class _Agent:
                 start_new_session=True,  # Ctrl-C in the terminal is for the agent alone
             )
         assert process.stdin is not None
-        process.stdin.write(order.encode())
-        process.stdin.flush()
+        with suppress(BrokenPipeError):  # it died already, which is noticed like any other death
+            process.stdin.write(order.encode())
+            process.stdin.flush()
         return _WorkerProcess(placement, process, log_path)
 
     def _tend_workers(self) -> None:

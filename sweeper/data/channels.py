@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Rows summed at once, so that their 4-byte copy stays in a cache of the processor.
-_CHUNK_ROWS = 256
-
 
 @dataclass(frozen=True)
 class ChannelSums:
@@ -33,14 +30,13 @@ class ChannelSums:
     @classmethod
     def of(cls, inputs: Tensor) -> ChannelSums:
         """Sum over uint8 [N, C, H, W]; inputs of other numbers of dimensions are one channel."""
-        n_channels = inputs.shape[1] if inputs.ndim == 4 else 1
-        sums = squares = inputs.new_zeros(n_channels).long()
-        for start in range(0, len(inputs), _CHUNK_ROWS):
-            chunk = inputs[start : start + _CHUNK_ROWS]
-            values = chunk.reshape(len(chunk), n_channels, -1).int()
-            sums = sums + values.sum(2).sum(0)
-            squares = squares + values.square_().sum(2).sum(0)
-        return cls(inputs.numel() // n_channels, tuple(sums.tolist()), tuple(squares.tolist()))
+        channels = inputs.unbind(1) if inputs.ndim == 4 else (inputs,)
+        histograms = [channel.flatten().bincount(minlength=256).tolist() for channel in channels]
+        return cls(
+            channels[0].numel(),
+            tuple(sum(level * n for level, n in enumerate(counts)) for counts in histograms),
+            tuple(sum(level**2 * n for level, n in enumerate(counts)) for counts in histograms),
+        )
 
     def __sub__(self, other: ChannelSums) -> ChannelSums:
         return ChannelSums(
