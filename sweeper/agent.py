@@ -22,7 +22,7 @@ from sweeper.order import WorkerOrder
 from sweeper.paths import RunPaths
 from sweeper.preparation import prepare_study
 from sweeper.progress import Display, Tally, open_display
-from sweeper.reference import import_folders, make_importable
+from sweeper.reference import import_folders
 from sweeper.result import Result
 from sweeper.shipping import Shipping
 from sweeper.spec import StudySpec
@@ -50,14 +50,15 @@ def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
     Raises:
         SweeperError: If the data, the storage or the trials do not allow to go on.
     """
-    make_importable(import_folders(spec.path))  # the mirror rebuilds models to log them
     display = open_display(spec.objective, as_json=as_json)
     try:
         prepared = prepare_study(spec, root, display.note)
         spec = prepared.spec
         paths = RunPaths(root, spec.name)
         study = create_study(spec, paths)
-        paths.resolved_spec.write_text(render_study(spec), encoding="utf-8")
+        aside = paths.resolved_spec.with_suffix(".tmp")
+        aside.write_text(render_study(spec), encoding="utf-8")
+        aside.replace(paths.resolved_spec)  # another command's workers may be reading it
         return _Agent(study, prepared.data_label, display).run()
     finally:
         display.close()
@@ -102,7 +103,8 @@ class _Agent:
                     self._work()
             finally:
                 self._kill_workers()
-                has_everything = self._shipping.finish()
+                n_signals = len(self._signals)
+                has_everything = self._shipping.finish(lambda: len(self._signals) > n_signals)
         return self._conclude(has_everything)
 
     def _is_goal_reached(self) -> bool:
@@ -172,7 +174,7 @@ class _Agent:
 
     def _mourn(self, worker: _WorkerProcess, code: int) -> None:
         death = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        n_orphans = reclaim_orphans(self._study, f"its worker died: {death}")
+        n_orphans = reclaim_orphans(self._study, f"its worker died: {death}", is_fault=True)
         self._display.note(
             f"a worker died ({death}); "
             + ("its trial goes back to waiting, " if n_orphans else "")
@@ -229,8 +231,8 @@ class _Agent:
         cause = self._study.failure_streak(self._since)
         if cause is not None:
             raise StudyError(
-                f"stopped: the last {FAILURE_STREAK} trials all failed, with the same cause: "
-                f"{cause}\n{Result(self._study).failures[0].details}"
+                f"stopped: at least {FAILURE_STREAK} trials in a row failed, the latest of "
+                f"{cause}\n{self._details_of(cause)}"
             )
         code = ExitCode.GOAL_REACHED
         if not self._is_goal_reached():
@@ -244,6 +246,10 @@ class _Agent:
             hints.append("MLflow does not have everything yet; the same command sends the rest")
         self._display.summary(result, hints)
         return result
+
+    def _details_of(self, cause: str) -> str:
+        failures = Result(self._study).failures
+        return next(failure.details for failure in failures if failure.cause == cause)
 
     @contextmanager
     def _signals_handled(self) -> Iterator[None]:

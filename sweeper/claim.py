@@ -201,7 +201,7 @@ def end_trial(study: SweepStudy, number: int, outcome: Outcome) -> None:
     study.paths.checkpoint(number).unlink(missing_ok=True)
 
 
-def reclaim_orphans(study: SweepStudy, cause: str) -> int:
+def reclaim_orphans(study: SweepStudy, cause: str, *, is_fault: bool = False) -> int:
     """Put back the trials whose worker is gone; fail those that keep killing theirs.
 
     A trial whose end stands in its event log is ended as it says there: that is what MLflow and
@@ -210,6 +210,8 @@ def reclaim_orphans(study: SweepStudy, cause: str) -> int:
     Args:
         study: The study.
         cause: What is known of the death, for the event log.
+        is_fault: The worker died by itself, which may be the trial's doing; otherwise somebody
+            stopped it, or the machine did.
 
     Returns:
         How many trials had lost their worker.
@@ -217,19 +219,19 @@ def reclaim_orphans(study: SweepStudy, cause: str) -> int:
     with study.lock.held():
         orphans = study.orphans()
         for trial in orphans:
-            _reclaim(study, trial, cause)
+            _reclaim(study, trial, cause, is_fault=is_fault)
     study.top_up()
     return len(orphans)
 
 
-def _reclaim(study: SweepStudy, trial: FrozenTrial, cause: str) -> None:
+def _reclaim(study: SweepStudy, trial: FrozenTrial, cause: str, *, is_fault: bool) -> None:
     path = study.paths.events(trial.number)
     logged, _ = read_events(path)
     if logged and isinstance(logged[-1], Ended):
         end_trial(study, trial.number, logged[-1].outcome)
         return
-    deaths = trial.user_attrs.get(Attr.DEATHS, 0) + 1
-    study.storage.set_trial_user_attr(study.trial_id(trial.number), Attr.DEATHS, deaths)
+    history = [event for event in logged if isinstance(event, EpochMetrics)]
+    deaths = _count_death(study, trial, len(history)) if is_fault else 0
     with EventWriter(path) as events:
         if deaths <= MOST_DEATHS:
             if logged:
@@ -238,7 +240,17 @@ def _reclaim(study: SweepStudy, trial: FrozenTrial, cause: str) -> None:
             return
         if not logged:
             events.append(Started(time.time(), deaths - 1, trial.params, {}, None, None))
-        best = _best(study, (event for event in logged if isinstance(event, EpochMetrics)))
-        outcome = Outcome(TrialState.FAILED, best, f"its worker died {deaths} times: {cause}")
+        cause = f"its worker died {deaths} times: {cause}"
+        outcome = Outcome(TrialState.FAILED, _best(study, history), cause)
         events.append(Ended(time.time(), outcome))
         end_trial(study, trial.number, outcome)
+
+
+def _count_death(study: SweepStudy, trial: FrozenTrial, n_epochs: int) -> int:
+    """Deaths of this trial's workers since it last got an epoch further, this one included."""
+    before, at_epoch = trial.user_attrs.get(Attr.DEATHS, (0, 0))
+    deaths = before + 1 if at_epoch == n_epochs else 1
+    study.storage.set_trial_user_attr(
+        study.trial_id(trial.number), Attr.DEATHS, [deaths, n_epochs]
+    )
+    return deaths

@@ -53,7 +53,12 @@ class TrainConfig:
         Literal["sgd", "adam", "adamw", "rmsprop"], Field(description="torch.optim optimiser")
     ] = "adamw"
     learning_rate: Annotated[float, Field(gt=0, description="Peak learning rate")] = 1e-3
-    momentum: Annotated[float, Field(ge=0, lt=1, description="Momentum of sgd and rmsprop")] = 0.9
+    momentum: Annotated[
+        float,
+        Field(
+            ge=0, lt=1, description="Momentum of sgd and rmsprop; adam and adamw have their own"
+        ),
+    ] = 0.9
     nesterov: Annotated[bool, Field(description="Nesterov momentum, sgd only")] = False
     l1: Annotated[float, Field(ge=0, description="Weight of the L1 penalty on weights")] = 0.0
     l2: Annotated[float, Field(ge=0, description="Weight decay on weights")] = 0.0
@@ -61,7 +66,7 @@ class TrainConfig:
         Literal["constant", "cosine", "step"], Field(description="Learning rate over time")
     ] = "constant"
     warmup_epochs: Annotated[float, Field(ge=0, description="Linear ramp before it")] = 0.0
-    step_epochs: Annotated[int, Field(ge=1, description="Epochs between drops of step")] = 10
+    step_epochs: Annotated[int, Field(ge=1, description="Epochs between drops of step")] = 3
     step_gamma: Annotated[
         float, Field(gt=0, le=1, description="Factor of the learning rate at each drop of step")
     ] = 0.1

@@ -6,6 +6,7 @@
     ├── TrainingError             a model or training function cannot be built or run
     ├── StudyError                the Optuna study cannot be opened, or must not go on
     └── TrackerError              MLflow cannot be reached or refuses
+        └── RequestRefusedError   it answers, but not to this request
 
     TrialPruned                   signal: the pruner said stop
     TrialDiverged                 signal: a metric is not finite
@@ -56,6 +57,10 @@ class StudyError(SweeperError):
 
 class TrackerError(SweeperError):
     """MLflow cannot be reached or refuses what it is sent."""
+
+
+class RequestRefusedError(TrackerError):
+    """MLflow answers, but not to this request: those of other trials may pass."""
 
 
 class TrialPruned(BaseException):

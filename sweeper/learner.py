@@ -53,9 +53,6 @@ class Learner:
         self._weights, others = split_parameters(model)
         self._parameters = self._weights + others
         self._steps = 0
-        if any(isinstance(module, nn.Conv2d) for module in model.modules()):
-            # Parameters keep their identity. 1.1 to 1.6 times as fast on a CPU.
-            model.to(memory_format=torch.channels_last)
 
     @property
     def learning_rate(self) -> float:

@@ -201,7 +201,8 @@ def build_optimizer(
     """Build an optimiser for the trainable parameters of a model, on the device they are on.
 
     Args:
-        name: sgd, adam, adamw or rmsprop, each as in ``torch.optim`` at its defaults.
+        name: sgd, adam, adamw or rmsprop, each as in ``torch.optim``, whose defaults the other
+            arguments replace.
         model: Its parameters are updated in place.
         momentum: Of sgd and rmsprop, in [0, 1); adam and adamw have their own.
         nesterov: Nesterov momentum, sgd only.

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweeper.data import FALLBACK_SUFFIX, fallback, prepare_data
-from sweeper.errors import DataError
+from sweeper.errors import DataError, SpecError
 from sweeper.paths import RunPaths
+from sweeper.reference import import_folders, is_reference, load_reference, make_importable
 from sweeper.space import first_value, suggest_config
-from sweeper.spec import StudySpec
+from sweeper.spec import Choices, StudySpec
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,23 @@ class PreparedStudy:
     data_label: str
 
 
+def import_user_code(spec: StudySpec) -> None:
+    """Import every ``package.module:function`` of the file, so that a typo costs no trial.
+
+    Raises:
+        SpecError: If one cannot be imported, with its place in the file.
+    """
+    make_importable(import_folders(spec.path))
+    for section, key in (("data", "name"), ("model", "architecture"), ("train", "function")):
+        value = spec.sections.get(section, {}).get(key)
+        for name in value.options if isinstance(value, Choices) else (value,):
+            try:
+                if is_reference(str(name)):
+                    load_reference(str(name))
+            except SpecError as exc:
+                raise SpecError(f"{spec.place(f'{section}.{key}')}: {exc}") from exc
+
+
 def prepare_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> PreparedStudy:
     """Decode the study's data set into the cache, or take its fallback.
 
@@ -33,8 +51,10 @@ def prepare_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> P
         note: Told of a fallback.
 
     Raises:
+        SpecError: If the user's own code cannot be imported.
         DataError: If the data are not to be had and the file names no fallback.
     """
+    import_user_code(spec)
     config = suggest_config(spec, first_value, seed=spec.seed).data
     if config is None:
         return PreparedStudy(spec, "")

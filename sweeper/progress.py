@@ -168,7 +168,7 @@ class _LiveTable:
 
     def ended(self, row: TrialRow, tally: Tally) -> None:
         if row.state == TrialState.FAILED:
-            self._console.print(f"[bold red]trial {row.number} failed:[/] ", row.cause, sep="")
+            self._console.print(Text(f"trial {row.number} failed: {row.cause}", style="bold red"))
 
     def note(self, text: str) -> None:
         self._console.print(Text(text, style="yellow"))

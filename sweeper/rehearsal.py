@@ -8,9 +8,8 @@ from sweeper.config import FunctionConfig, Scalar, TrialConfig
 from sweeper.machine import check_torch_pair, place_workers
 from sweeper.paths import RunPaths
 from sweeper.preparation import PreparedStudy, prepare_study
-from sweeper.reference import import_folders, load_reference, make_importable
 from sweeper.sampling import choose_sampler
-from sweeper.space import first_value, suggest_config
+from sweeper.space import count_goal, first_value, suggest_config
 from sweeper.spec import Choices, Range, StudySpec
 
 _ARCHITECTURE = "model.architecture"
@@ -23,11 +22,10 @@ def rehearse(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Iterat
         SweeperError: If a run of the study would not get as far.
     """
     check_torch_pair()
-    make_importable(import_folders(spec.path))
     prepared = prepare_study(spec, root, note)
     spec = prepared.spec
     sampler, why = choose_sampler(spec)
-    yield f"{spec.path}: study {spec.name}, {spec.n_trials} trials, {len(spec.ranges())} ranges"
+    yield f"{spec.path}: study {spec.name}, {count_goal(spec)} trials, {len(spec.ranges())} ranges"
     yield f"sampler {sampler}: {why}; pruner {spec.pruner.name}"
     placements = place_workers(spec)
     where = ", ".join(dict.fromkeys(place.device for place in placements))
@@ -51,7 +49,6 @@ def _configs(spec: StudySpec) -> Iterator[TrialConfig]:
 
 def _rehearse_config(prepared: PreparedStudy, root: Path, config: TrialConfig) -> Iterator[str]:
     if isinstance(config.train, FunctionConfig):
-        load_reference(config.train.function)
         yield f"train.function {config.train.function} is there; it is not called by check"
         return
     # Below the function: a study with its own training function needs no torch here.

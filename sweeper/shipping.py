@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sweeper.errors import TrackerError
+from sweeper.errors import RequestRefusedError, TrackerError
 from sweeper.lock import FileLock
 from sweeper.result import Result
 from sweeper.study import SweepStudy
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sweeper.tracking.mirror import Mirror
 
 _INTERVAL_S = 0.5
-_RETRY_S = 5.0
+_RETRY_S = 15.0
 #: So long the end of a command may take without a word.
 _QUIET_S = 2.0
 
@@ -34,41 +34,45 @@ class Shipping:
         self._note = note
         self._lock = FileLock(study.paths.mirror_lock)
         self._done = threading.Event()
-        self._is_well = True
+        self._is_well = self._is_answering = True
         self._thread = threading.Thread(target=self._loop, name="mirror", daemon=True)
 
     def start(self) -> None:
         """Begin to ship."""
         self._thread.start()
 
-    def finish(self) -> bool:
+    def finish(self, is_stopping: Callable[[], bool]) -> bool:
         """Ship what is left and close the parent run; whether MLflow has everything now.
 
         Takes as long as the rest needs while MLflow answers, and a minute at most when it does
         not.
+
+        Args:
+            is_stopping: Whether the user does not want to wait any longer.
         """
         self._done.set()
         self._thread.join(_QUIET_S)
         if self._thread.is_alive():
-            self._note("sending the rest to MLflow ...")
-            self._thread.join()
-        return self._is_well
+            self._note("sending the rest to MLflow; Ctrl-C leaves it to the next command ...")
+        while self._thread.is_alive() and not is_stopping():
+            self._thread.join(_INTERVAL_S)
+        return self._is_well and not self._thread.is_alive()
 
     def _loop(self) -> None:
         while not self._lock.try_acquire():
             if self._done.wait(_INTERVAL_S):
-                return
+                return  # another agent holds it, and ships what this one left as well
         try:
             # Importing mlflow takes a second of a core that a starting worker can use better.
             while not self._study.paths.trials_dir.exists() and not self._done.is_set():
                 self._done.wait(_INTERVAL_S)
             mirror = self._build_mirror()
             while not self._done.is_set():
-                self._attempt(mirror.ship)
+                self._ship(mirror)
                 self._done.wait(_INTERVAL_S if self._is_well else _RETRY_S)
-            self._attempt(mirror.ship)
-            if self._is_well:
-                self._attempt(lambda: self._close(mirror))
+            self._ship(mirror)
+            if self._is_answering:
+                self._close(mirror)
         except Exception:
             self._is_well = False
             self._note(
@@ -91,24 +95,32 @@ class Shipping:
             tags=self._tags,
         )
 
-    def _attempt(self, send: Callable[[], object]) -> None:
+    def _ship(self, mirror: "Mirror") -> None:
+        """One pass; trouble is noted once, and once that it is over."""
         try:
-            send()
+            mirror.ship()
         except TrackerError as exc:
-            if self._is_well:
-                self._note(
-                    f"{exc}\nTraining goes on; the events wait in {self._study.paths.study_dir}"
-                )
-            self._is_well = False
-        else:
-            if not self._is_well:
-                self._note("MLflow answers again; everything held back has been sent")
-            self._is_well = True
+            # A refused trial is no reason to leave the parent run as it is.
+            self._is_answering = isinstance(exc, RequestRefusedError)
+            self._note_trouble(exc)
+            return
+        if not self._is_well:
+            self._note("MLflow answers again; everything held back has been sent")
+        self._is_well = self._is_answering = True
+
+    def _note_trouble(self, exc: TrackerError) -> None:
+        if self._is_well:
+            folder = self._study.paths.study_dir
+            self._note(f"{exc}\nTraining goes on; the events wait in {folder}")
+        self._is_well = False
 
     def _close(self, mirror: "Mirror") -> None:
         result = Result(self._study)
-        mirror.finish(
-            goal_reached=result.n_finished >= result.goal,
-            best_trials=[best.number for best in result.front],
-            counts=result.counts,
-        )
+        try:
+            mirror.finish(
+                goal_reached=result.n_finished >= result.goal,
+                best_trials=[best.number for best in result.front],
+                counts=result.counts,
+            )
+        except TrackerError as exc:
+            self._note_trouble(exc)

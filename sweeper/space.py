@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from itertools import islice
 from typing import Any
 
 from sweeper.config import (
@@ -101,6 +102,13 @@ def _is_same(value: Scalar, other: Scalar) -> bool:
     if isinstance(value, float) and isinstance(other, int | float):
         return math.isclose(value, other)
     return value == other
+
+
+def count_goal(spec: StudySpec) -> int:
+    """Finished trials to reach: the budget, or the whole grid if that is smaller or not given."""
+    if spec.sampler.name != "grid":
+        return spec.n_trials
+    return sum(1 for _ in islice(grid_points(spec), spec.budget.trials))
 
 
 def _draw(

@@ -9,7 +9,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 
-from sweeper.errors import StudyError
+from sweeper.errors import StudyError, redacted
 from sweeper.lock import FileLock
 from sweeper.paths import RunPaths
 from sweeper.spec import StudySpec
@@ -31,9 +31,10 @@ def open_storage(spec: StudySpec, paths: RunPaths) -> BaseStorage:
         # Not RDBStorage itself, which reads all trials anew each time: 0.3 s for a thousand.
         return get_storage(spec.storage)
     except Exception as exc:
+        reason = redacted(str(exc).partition("\n")[0])
         raise StudyError(
             f"{spec.place('storage')}: cannot open the study's storage "
-            f"({type(exc).__name__}); check that the server runs and the URL is right, "
+            f"({type(exc).__name__}: {reason}); check that the server runs and the URL is right, "
             f"or set `storage: auto` for a journal file"
         ) from exc
 

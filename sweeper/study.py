@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
-from itertools import chain, islice, repeat
+from itertools import chain, islice, repeat, takewhile
 from typing import Any
 
 import optuna
@@ -27,7 +27,7 @@ from sweeper.errors import StudyError
 from sweeper.lock import FileLock, is_present
 from sweeper.paths import RunPaths
 from sweeper.sampling import build_pruner, build_sampler, choose_sampler
-from sweeper.space import grid_points
+from sweeper.space import count_goal, grid_points
 from sweeper.spec import StudySpec
 from sweeper.spec.render import plain_study
 from sweeper.storage import open_storage
@@ -35,10 +35,12 @@ from sweeper.trial import TrialState
 
 #: Parts of a study file that decide what its trials mean; they cannot change once it has begun.
 FROZEN = ("objective", "seed", "data", "model", "train", "forbid")
-#: A trial whose worker died this often is taken to be the reason, and fails.
+#: A trial whose worker dies more often without a new epoch is taken to be the reason, and fails.
 MOST_DEATHS = 3
 #: So many failures in a row with one cause end a run: the next trial would fail as well.
 FAILURE_STREAK = 10
+#: So many in a row of whatever causes end it too.
+LONGEST_STREAK = 30
 
 #: Where Optuna's own ``enqueue_trial`` keeps the values that a trial begins with.
 _FIXED = "fixed_params"
@@ -81,9 +83,7 @@ class SweepStudy:
         self.storage = storage
         self.study_id = storage.get_study_id_from_name(spec.name)
         self.pruner = build_pruner(spec.pruner)
-        self.goal = spec.n_trials
-        if spec.sampler.name == "grid":
-            self.goal = sum(1 for _ in islice(grid_points(spec), self.goal))
+        self.goal = count_goal(spec)
         self.lock = FileLock(paths.lock)
 
     def trials(self, states: Sequence[OptunaState] | None = None) -> list[FrozenTrial]:
@@ -209,26 +209,25 @@ class SweepStudy:
         orphans = []
         for trial in self.trials((OptunaState.RUNNING,)):
             host, _, name = trial.user_attrs[Attr.OWNER].rpartition(":")
-            if host == socket.gethostname() and not is_present(self.paths.presence_dir, name):
+            # A journal lies beside the locks of its workers, whatever the machine is called today.
+            is_here = self.spec.storage == "auto" or host == socket.gethostname()
+            if is_here and not is_present(self.paths.presence_dir, name):
                 orphans.append(trial)
         return orphans
 
     def failure_streak(self, since: datetime) -> str | None:
-        """The cause that the last trials to end since then (local time) failed of, all of them."""
+        """The latest cause of too many failures in a row since then (local time), if so many."""
         ended = sorted(
             (trial.datetime_complete, trial.number, trial)
             for trial in self.trials()
             if trial.datetime_complete is not None and trial.datetime_complete >= since
         )
-        last = [trial for _, _, trial in ended[-FAILURE_STREAK:]]
-        causes = {
-            re.sub(r"\d+", "#", trial.user_attrs.get(Attr.CAUSE, "unknown")) for trial in last
-        }
-        if len(last) < FAILURE_STREAK or len(causes) > 1:
-            return None
-        if any(trial.state != OptunaState.FAIL for trial in last):
-            return None
-        return str(last[-1].user_attrs.get(Attr.CAUSE, "unknown"))
+        latest_first = (trial for *_, trial in reversed(ended))
+        failed = list(takewhile(lambda trial: trial.state == OptunaState.FAIL, latest_first))
+        causes = [str(trial.user_attrs.get(Attr.CAUSE, "unknown")) for trial in failed]
+        alike = {re.sub(r"\d+", "#", cause) for cause in causes[:FAILURE_STREAK]}
+        is_streak = len(causes) >= FAILURE_STREAK and len(alike) == 1
+        return causes[0] if is_streak or len(causes) >= LONGEST_STREAK else None
 
 
 def create_study(spec: StudySpec, paths: RunPaths) -> SweepStudy:
@@ -240,6 +239,7 @@ def create_study(spec: StudySpec, paths: RunPaths) -> SweepStudy:
     """
     storage = open_storage(spec, paths)
     frozen = {key: value for key, value in plain_study(spec).items() if key in FROZEN}
+    frozen.get("data", {}).pop("root", None)  # where the files lie does not change what they are
     with FileLock(paths.lock).held():
         study_id = _find_or_create(spec, storage)
         attrs = storage.get_study_user_attrs(study_id)

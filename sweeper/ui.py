@@ -8,7 +8,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 from urllib.parse import urlencode
 
 from sweeper.data import FALLBACK_SUFFIX
@@ -40,29 +43,34 @@ def serve_ui(spec: StudySpec, root: Path, port: int) -> None:
         print("\n".join(_links(uri, spec, paths)))
         return
     _refuse_taken(port)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri,
-         "--default-artifact-root", paths.artifacts.absolute().as_uri(),
-         "--host", _HOST, "--port", str(port), "--workers", "1"],
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )  # fmt: skip
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    try:
-        _wait_until_ready(process, port)
-        print(
-            "\n".join([*_links(f"http://{_HOST}:{port}", spec, paths), "Ctrl-C ends it"]),
-            flush=True,
-        )
-        process.wait()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
+    with TemporaryFile() as log_file, suppress(KeyboardInterrupt):
+        process = _start_server(uri, paths, port, log_file)
+        try:
+            _wait_until_ready(process, port, log_file)
+            lines = [*_links(f"http://{_HOST}:{port}", spec, paths), "Ctrl-C ends it"]
+            print("\n".join(lines), flush=True)
             process.wait()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+
+
+def _start_server(
+    uri: str, paths: RunPaths, port: int, log_file: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    artifacts = paths.artifacts.absolute().as_uri()
+    words = ["--default-artifact-root", artifacts, "--host", _HOST, "--port", str(port)]
+    # In the environment, as it may hold a password and every user can read a command line.
+    settings = {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--workers", "1", *words],
+        env={**os.environ, **settings},
+        stdout=log_file,
+        stderr=log_file,
+        start_new_session=True,
+    )
 
 
 def _links(address: str, spec: StudySpec, paths: RunPaths) -> list[str]:
@@ -97,7 +105,7 @@ def _refuse_taken(port: int) -> None:
             )
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log_file: IO[bytes]) -> None:
     deadline = time.monotonic() + _READY_WITHIN_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -105,6 +113,6 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    process.kill()
-    words = process.stderr.read().decode(errors="replace") if process.stderr else ""
+    log_file.seek(0)
+    words = log_file.read().decode(errors="replace")
     raise TrackerError(f"MLflow's server did not come up:\n{words[-2000:]}")

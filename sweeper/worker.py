@@ -52,6 +52,7 @@ class Worker:
         self._study = study
         self._stopping = stopping
         self._runtime = Runtime(torch.device(order.device), study.spec.run.precision)
+        self._asked = study.sampler()[0]
         self._asking_s: list[float] = []
         self._trial_s: list[float] = []
 
@@ -139,6 +140,10 @@ class Worker:
     def _judge_asking(self) -> None:
         """Let ``auto`` move to a cheaper sampler when asking takes too long beside training."""
         name, _ = self._study.sampler()
+        if name != self._asked:  # another worker has moved on; what was measured is of the old
+            self._asked = name
+            self._asking_s.clear()
+            self._trial_s.clear()
         if self._study.spec.sampler.name != "auto" or name not in CHEAPER:
             return
         if len(self._asking_s) < _JUDGED_TRIALS:

@@ -238,11 +238,11 @@ def test_an_epoch_that_diverged_ends_the_trial_also_after_a_crash(study: SweepSt
 def test_a_killed_workers_trial_waits_again_until_it_killed_four(tmp_path: Path) -> None:
     study = begin(tmp_path)
     for death in (1, 2, 3, 4):
-        killed(claim_and_die, tmp_path, {}, f"worker{death}", death)
+        killed(claim_and_die, tmp_path, {}, f"worker{death}", 1)
         assert study.counts()[TrialState.RUNNING] == 1
-        assert reclaim_orphans(study, DIED) == 1
+        assert reclaim_orphans(study, DIED, is_fault=True) == 1
         trial = study.trials()[0]
-        assert trial.user_attrs[Attr.DEATHS] == death
+        assert trial.user_attrs[Attr.DEATHS] == [death, 1]
         expected = OptunaState.FAIL if death == 4 else OptunaState.WAITING
         assert trial.state == expected
     assert study.trials()[0].user_attrs[Attr.RESUMED] == 3
@@ -250,6 +250,22 @@ def test_a_killed_workers_trial_waits_again_until_it_killed_four(tmp_path: Path)
     assert outcome.cause == f"its worker died 4 times: {DIED}"
     assert outcome.best == epoch(1, 0.5)
     assert study.counts() == {TrialState.FAILED: 1, TrialState.WAITING: 10}
+
+
+def test_deaths_are_counted_anew_once_a_trial_got_further(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    for n_epochs in (1, 2, 3, 4, 5):
+        killed(claim_and_die, tmp_path, {}, f"worker{n_epochs}", n_epochs)
+        reclaim_orphans(study, DIED, is_fault=True)
+    assert study.trials()[0].state == OptunaState.WAITING
+    assert study.trials()[0].user_attrs[Attr.DEATHS] == [1, 5]
+
+
+def test_whoever_stops_a_worker_does_not_blame_its_trial(study: SweepStudy) -> None:
+    for _ in range(6):
+        study.claim("stopped")
+        assert reclaim_orphans(study, "stopped at once") == 1
+    assert study.counts() == {TrialState.WAITING: 10}
 
 
 def test_a_living_workers_trial_is_left_alone(study: SweepStudy) -> None:
@@ -262,7 +278,8 @@ def test_a_living_workers_trial_is_left_alone(study: SweepStudy) -> None:
     assert reclaim_orphans(study, DIED) == 1
 
 
-def test_a_trial_of_another_machine_is_left_alone(study: SweepStudy) -> None:
+def test_a_trial_of_another_machine_is_left_alone(tmp_path: Path) -> None:
+    study = begin(tmp_path, storage=f"sqlite:///{tmp_path}/optuna.db", run={"workers": 1})
     trial = study.claim("dead")
     assert trial is not None
     study.storage.set_trial_user_attr(study.trial_id(0), Attr.OWNER, "elsewhere:dead")

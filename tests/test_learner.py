@@ -167,15 +167,6 @@ def test_bf16_computes_in_bf16_and_keeps_weights_and_losses_in_fp32() -> None:
     assert model[1].weight.grad.dtype == torch.float32
 
 
-def test_convolutions_run_in_channels_last() -> None:
-    model = build_cnn((3, 8, 8), 3)
-    learner = build_learner(model)
-    learner.train_epoch(blobs(8, shape=(3, 8, 8)))
-    weight = model[0].weight
-    assert weight.is_contiguous(memory_format=torch.channels_last)
-    assert weight.grad.is_contiguous(memory_format=torch.channels_last)
-
-
 @pytest.mark.parametrize(
     ("build", "shape"),
     [(build_mlp, (6,)), (build_cnn, (3, 8, 8))],

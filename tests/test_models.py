@@ -116,6 +116,13 @@ def test_any_kernel_of_a_cnn_keeps_the_image(kernel_size: int) -> None:
     check_model(build_cnn((1, 9, 8), 10, depth=3, kernel_size=kernel_size), (1, 9, 8), 10)
 
 
+def test_a_convolving_model_and_what_is_made_of_it_lie_in_channels_last() -> None:
+    model = build_model("cnn", (3, 8, 8), 3)
+    assert isinstance(weight := next(model.parameters()), torch.Tensor)
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.zeros_like(weight).stride() == weight.stride()  # an optimiser's state
+
+
 def test_a_cnn_without_an_image_is_refused() -> None:
     with pytest.raises(TrainingError, match=r"takes images \[C, H, W\], got .* \[30\]; take mlp"):
         build_cnn((30,), 10)

@@ -5,7 +5,7 @@ import pytest
 import torchvision
 from sweep_studies import spec_of
 
-from sweeper.errors import DataError
+from sweeper.errors import DataError, SpecError
 from sweeper.paths import RunPaths
 from sweeper.preparation import PreparedStudy, prepare_study
 from sweeper.spec import StudySpec, parse_study
@@ -39,12 +39,13 @@ def test_data_that_are_at_hand_leave_the_study_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_training_function_may_bring_its_own_data(tmp_path: Path) -> None:
-    text = "objective: {metric: score, direction: maximize}\ntrain: {function: 'own:run'}\n"
+    (tmp_path / "brings_data.py").write_text("def run(params, trial): ...\n")
+    text = "objective: {metric: s, direction: maximize}\ntrain: {function: 'brings_data:run'}\n"
     spec = parse_study(text, tmp_path / "own.yaml")
     notes: list[str] = []
     prepared = prepare_study(spec, tmp_path / "mlruns", notes.append)
     assert (prepared.spec, prepared.data_label, notes) == (spec, "", [])
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "mlruns").exists()
 
 
 def test_absent_data_stop_the_study_with_what_was_tried(tmp_path: Path, no_data: Path) -> None:
@@ -100,3 +101,11 @@ def test_a_fallback_that_is_not_needed_changes_nothing(
 ) -> None:
     spec, prepared, notes = prepare(tmp_path, name="digits", fallback="digits")
     assert (prepared.spec.name, prepared.data_label, notes) == (spec.name, "digits", [])
+
+
+def test_a_typo_in_the_name_of_own_code_costs_no_trial(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def run(params, trial): ...\n")
+    file = tmp_path / "study.yaml"
+    text = "objective: {metric: score, direction: maximize}\ntrain: {function: 'mine:rnu'}\n"
+    with pytest.raises(SpecError, match=r"study.yaml:2: train.function: cannot import 'rnu' from"):
+        prepare_study(parse_study(text, file), tmp_path / "mlruns", print)

@@ -61,7 +61,7 @@ def test_values_are_named_by_their_dotted_paths_and_defaults_are_among_them() ->
         "train.l2": 0.0,
         "train.schedule": "constant",
         "train.warmup_epochs": 0.0,
-        "train.step_epochs": 10,
+        "train.step_epochs": 3,
         "train.step_gamma": 0.1,
     }
     assert config.data == DataConfig(name="digits", batch_size=32)

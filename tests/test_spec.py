@@ -110,6 +110,9 @@ seed: 2
         ("storage: ann:secret@host",
          "3: storage: must be auto, or a database URL such as postgresql://host/name"),
         ("train: 5", "3: train: must be a mapping of keys, got 5"),
+        ("train: {epochs: 5, warmup_epochs: 5, nesterov: true, momentum: 0}",
+         "3: train.warmup_epochs: must be shorter than train.epochs=5, got 5\n"
+         "3: train.nesterov: needs train.momentum > 0; set one, or nesterov: false"),
         ("train: {nesterov: on, momentum: 1:30}",
          "3: train.nesterov: must be true or false, got 'on'\n"
          "3: train.momentum: must be a number, got '1:30'"),

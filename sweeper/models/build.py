@@ -33,8 +33,8 @@ def build_model(
         **params: Arguments of the builder; what is left out keeps the builder's default.
 
     Returns:
-        A module on the CPU, float32 [B, *input_shape] -> logits [B, n_classes]. That it keeps
-        to these shapes is for :func:`check_model` to see.
+        A module on the CPU, in channels_last if it convolves: float32 [B, *input_shape] -> logits
+        [B, n_classes]. That it keeps to these shapes is for :func:`check_model` to see.
 
     Raises:
         TrainingError: If there is no such architecture or it does not take ``params``.
@@ -48,6 +48,9 @@ def build_model(
             f"model.architecture: {architecture} must return a torch.nn.Module, "
             f"got {type(model).__name__}"
         )
+    if any(isinstance(module, nn.Conv2d) for module in model.modules()):
+        # 1.1 to 1.6 times as fast on a CPU. Here, as an optimiser's state takes the layout over.
+        model.to(memory_format=torch.channels_last)
     return model
 
 

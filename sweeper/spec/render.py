@@ -40,13 +40,15 @@ _Dumper.add_representer(str, _Dumper.represent_text)
 def plain_study(spec: StudySpec) -> dict[str, Any]:
     """The resolved file as plain mappings, lists and scalars."""
     pruner = asdict(spec.pruner)
+    # The size of a grid is counted by those who need it.
+    trials = spec.budget.trials if spec.sampler.name == "grid" else spec.n_trials
     return {
         "name": spec.name,
         "objective": {
             "metric": list(spec.objective.metrics),
             "direction": list(spec.objective.directions),
         },
-        "budget": _present({"trials": spec.n_trials, "timeout": spec.budget.timeout}),
+        "budget": _present({"trials": trials, "timeout": spec.budget.timeout}),
         "seed": spec.seed,
         "sampler": asdict(spec.sampler),
         "pruner": {key: pruner[key] for key in ("name", *PRUNER_KEYS[spec.pruner.name])},

@@ -47,6 +47,7 @@ class _Rules:
                 self._check_branches(self._spec.sections[name], name, FIXED[name])
         if not self._problems.concern("pruner"):
             self._check_pruner()
+        self._check_train()
         self._check_sampler()
         self._check_settings()
         self._check_storage()
@@ -95,6 +96,18 @@ class _Rules:
         options = epochs.options if isinstance(epochs, Choices) else (epochs,)
         whole = [getattr(option, "high", option) for option in options]
         return max((n for n in whole if isinstance(n, int)), default=None)
+
+    def _check_train(self) -> None:
+        train = self._spec.sections["train"]
+        if "function" in train:
+            return
+        most, warmup = self._most_epochs(), train.get("warmup_epochs")
+        longest = getattr(warmup, "high", warmup)
+        if most is not None and isinstance(longest, float) and longest >= most:
+            message = f"must be shorter than train.epochs={most}, got {longest:g}"
+            self._add("train.warmup_epochs", message)
+        if train.get("nesterov") is True and train.get("momentum") == 0:
+            self._add("train.nesterov", "needs train.momentum > 0; set one, or nesterov: false")
 
     def _check_sampler(self) -> None:
         name = self._spec.sampler.name

@@ -81,11 +81,11 @@ class Batch:
 
     def _add_start(self, event: Started) -> None:
         self.tags |= {f"sweeper.{key}": value for key, value in event.tags.items()}
+        self.tags["sweeper.state"] = TrialState.RUNNING
         if event.resumed:
             self.tags["sweeper.resumed"] = str(event.resumed)
             self._enter(TrialState.RUNNING)
-            return
-        self.tags["sweeper.state"] = TrialState.RUNNING
+        # Also of a resumed trial: its first process may have died before it could say them.
         self.params = {key: str(value) for key, value in event.params.items()}
         if event.data:
             self.tags["sweeper.data"] = event.data.name

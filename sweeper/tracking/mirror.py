@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from sweeper.errors import RequestRefusedError
 from sweeper.events import Event, Started, read_events
 from sweeper.paths import RunPaths
 from sweeper.tracking.batch import (
@@ -29,7 +30,6 @@ from sweeper.tracking.parent import (
     origin_tags,
 )
 from sweeper.tracking.store import (
-    RequestRefusedError,
     artifact_errors,
     find_or_create_experiment,
     open_client,

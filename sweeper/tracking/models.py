@@ -44,11 +44,12 @@ class Normalize(nn.Module):
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+        shape = (-1, 1, 1) if len(mean) > 1 else ()  # several channels are those of images
+        self.register_buffer("mean", torch.tensor(mean).view(shape))
+        self.register_buffer("std", torch.tensor(std).view(shape))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map float32 [B, C, H, W] in [0, 1] to the same shape, per channel."""
+        """Map float32 [B, C, H, W], or [B, ...] of one channel, in [0, 1] to the same shape."""
         return (images - self.get_buffer("mean")) / self.get_buffer("std")
 
 
@@ -104,6 +105,7 @@ def load_module(model: ModelConfig, data: DataInfo, weights: Path) -> nn.Module:
         RuntimeError: If the weights do not fit it.
     """
     net = build_model(model.architecture, data.input_shape, data.n_classes, **model.params)
+    net.to(memory_format=torch.contiguous_format)  # in channels_last a pt2 file warns of strides
     net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     if data.mean:
         net = nn.Sequential(Normalize(data.mean, data.std), net)

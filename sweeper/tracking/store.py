@@ -12,17 +12,13 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from sweeper.errors import TrackerError, redacted
+from sweeper.errors import RequestRefusedError, TrackerError, redacted
 from sweeper.paths import RunPaths
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _REFUSALS = frozenset(
     {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST"}
 )
-
-
-class RequestRefusedError(TrackerError):
-    """MLflow answers, but not to this request: the ones of other runs may pass."""
 
 
 def tracking_uri(setting: str, paths: RunPaths) -> str:

@@ -43,7 +43,10 @@ def test_ten_failures_of_one_cause_stop_the_study_with_it(sweep: Sweep) -> None:
     write_function(sweep, "raise ValueError(f'no luck in trial {trial.number}')", trials=40)
     done = sweep.run()
     assert done.returncode == 1
-    assert "the last 10 trials all failed, with the same cause: ValueError: no luck" in done.stderr
+    assert (
+        "stopped: at least 10 trials in a row failed, the latest of ValueError: no luck"
+        in done.stderr
+    )
     assert 'own.py", line 3, in run' in done.stderr
     assert sweep.result().counts[TrialState.FAILED] == 10
 
