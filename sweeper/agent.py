@@ -68,6 +68,7 @@ def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
 class _WorkerProcess:
     """A worker and the place it computes in."""
 
+    name: str
     placement: Placement
     process: subprocess.Popen[bytes]
     log_path: Path
@@ -96,6 +97,9 @@ class _Agent:
     def run(self) -> Result:
         """Reach the goal, or say why not."""
         reclaim_orphans(self._study, _SILENT)
+        goal, budget = self._study.goal, self._study.spec.budget.trials
+        if budget and goal < budget:
+            self._display.note(f"the grid has {goal} points, so the goal is not {budget} trials")
         with self._signals_handled():
             self._shipping.start()
             try:
@@ -156,7 +160,7 @@ class _Agent:
         with suppress(BrokenPipeError):  # it died already, which is noticed like any other death
             process.stdin.write(order.encode())
             process.stdin.flush()
-        return _WorkerProcess(placement, process, log_path)
+        return _WorkerProcess(name, placement, process, log_path)
 
     def _tend_workers(self) -> None:
         """Replace dead workers; let go of those that found nothing more to do."""
@@ -165,9 +169,10 @@ class _Agent:
             if code is None:
                 continue
             self._workers.remove(worker)
-            if code == 0:
-                worker.log_path.unlink()
-                continue
+            if code == 0 and not (self._study.paths.presence_dir / worker.name).exists():
+                if worker.log_path.stat().st_size == 0:
+                    worker.log_path.unlink()
+                continue  # it took its leave; user code that ends the process does not
             self._mourn(worker, code)
             if not self._is_goal_reached():
                 self._workers.append(self._start_worker(worker.placement))

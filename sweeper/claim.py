@@ -132,7 +132,7 @@ class Claim:
         """Run the trial's work and settle how it ended; the state it is in afterwards.
 
         This is the one place that decides it. An exception ends the trial, never the process;
-        ``sys.exit`` in a user's code is one.
+        ``sys.exit`` and ``KeyboardInterrupt`` in a user's code are some, as workers ignore SIGINT.
         """
         try:
             body()
@@ -143,7 +143,7 @@ class Claim:
             outcome = self._outcome(TrialState.PRUNED, str(signal))
         except TrialDiverged as signal:
             outcome = self._outcome(TrialState.DIVERGED, str(signal))
-        except (Exception, SystemExit) as exc:
+        except (Exception, SystemExit, KeyboardInterrupt) as exc:
             lines = traceback.format_exc().splitlines()[-_DETAIL_LINES:]
             cause = f"{type(exc).__name__}: {exc}".splitlines()[0].rstrip(": ")
             outcome = self._outcome(TrialState.FAILED, cause, "\n".join(lines))

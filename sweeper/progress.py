@@ -118,6 +118,8 @@ class _Lines:
         self._print(
             f"{result.name}: {result.n_finished} of {result.goal} trials: {_counts(result)}"
         )
+        if result.n_finished and not result.front:
+            self._print("no trial is complete, so there is no best one")
         for best in result.front:
             self._print("best " + "\n".join(format_best(best)))
         for hint in hints:

@@ -4,6 +4,7 @@ The storage is the truth about trials. As many trials wait in it as are still wa
 claim them by WAITING -> RUNNING, so the total is exact however many work on it.
 """
 
+import hashlib
 import json
 import re
 import socket
@@ -23,7 +24,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.config import Scalar
-from sweeper.errors import StudyError
+from sweeper.errors import DataError, StudyError
 from sweeper.lock import FileLock, is_present
 from sweeper.paths import RunPaths
 from sweeper.sampling import build_pruner, build_sampler, choose_sampler
@@ -53,6 +54,7 @@ class Attr(StrEnum):
 
     FROZEN = "sweeper.frozen"
     SAMPLER = "sweeper.sampler"
+    FINGERPRINT = "sweeper.fingerprint"
     STATE = "sweeper.state"
     CAUSE = "sweeper.cause"
     OWNER = "sweeper.owner"
@@ -124,6 +126,27 @@ class SweepStudy:
     def use_sampler(self, name: str, why: str) -> None:
         """Let all workers draw with another sampler from now on."""
         self.storage.set_study_user_attr(self.study_id, Attr.SAMPLER, [name, why])
+
+    def settle_fingerprint(self, data: str, fingerprint: str) -> None:
+        """Hold a fingerprint against that of the first trial on the same data.
+
+        Args:
+            data: What identifies the data: the settings that they were loaded with.
+            fingerprint: Of what was loaded.
+
+        Raises:
+            DataError: If they differ, as trials on different data would not compare.
+        """
+        key = f"{Attr.FINGERPRINT}.{hashlib.sha256(data.encode()).hexdigest()[:16]}"
+        before = self.storage.get_study_user_attrs(self.study_id).get(key)
+        if before is None:
+            self.storage.set_study_user_attr(self.study_id, key, fingerprint)
+        elif before != fingerprint:
+            raise DataError(
+                f"the data have fingerprint {fingerprint}, but earlier trials of this study had "
+                f"{before}; trials on different data would not compare: bring the same rows each "
+                "time (a seed in a load function?), or give the study file a new `name:`"
+            )
 
     def handle(self) -> optuna.Study:
         """A fresh Optuna study object; a handle caches the history, so none is kept."""

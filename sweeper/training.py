@@ -4,9 +4,10 @@ Both tell a :class:`Reporter` what each epoch measured and know nothing of who l
 that it raises pass through untouched: the caller judges how a trial ended.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from numbers import Real
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +26,9 @@ from sweeper.optim import Schedule, build_optimizer
 from sweeper.reference import load_reference
 from sweeper.rng import capture_rng_state, restore_rng_state, seed_everything
 from sweeper.trial import EpochMetrics, Objective
+
+#: What MLflow takes.
+_METRIC_NAME = re.compile(r"[\w\-.:/ ]+")
 
 
 class Reporter(Protocol):
@@ -198,6 +202,7 @@ class UserTrial:
     objective: Objective
     reporter: Reporter
     clock: Callable[[], float] = time.time
+    _reported: list[int] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.checkpoint.mkdir(parents=True, exist_ok=True)
@@ -211,7 +216,8 @@ class UserTrial:
         """Tell what one epoch measured.
 
         Args:
-            epoch: Epochs done, >= 1. One that was reported already is ignored.
+            epoch: Epochs done, >= 1, more than at the call before. One that an earlier process of
+                the trial reported is ignored.
             **metrics: Real numbers or tensors of one element, each of the objective's among them.
 
         Raises:
@@ -220,6 +226,15 @@ class UserTrial:
         """
         if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 1:
             raise TrainingError(f"trial.report: epoch must be an integer >= 1, got {epoch!r}")
+        if self._reported and epoch <= self._reported[-1]:
+            raise TrainingError(
+                f"trial.report: epochs must increase, got {epoch} after {self._reported[-1]}"
+            )
+        if bad := [name for name in metrics if not _METRIC_NAME.fullmatch(name)]:
+            raise TrainingError(
+                f"trial.report: {bad[0]!r} is no name for a metric; MLflow takes letters, digits, "
+                "spaces and _ - . : /"
+            )
         missing = [name for name in self.objective.metrics if name not in metrics]
         if missing:
             raise TrainingError(
@@ -227,6 +242,7 @@ class UserTrial:
                 f"{epoch} reported {', '.join(metrics) or 'nothing'}"
             )
         values = {name: _as_number(name, value) for name, value in metrics.items()}
+        self._reported.append(epoch)
         self.reporter.report(EpochMetrics(epoch, values, self.clock()))
 
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from statistics import fmean, median
+from typing import NoReturn
 
 import torch
 
@@ -93,6 +94,8 @@ class Worker:
             device=self._runtime.device,
             label=self._order.data_label,
         )
+        loaded = (config.data.name, config.data.validation, sorted(config.data.params.items()))
+        self._study.settle_fingerprint(repr(loaded), data.info.fingerprint)
         arguments = model_params(config.model.architecture, config.model.params)
         defaults = {
             f"model.{key}": value
@@ -166,7 +169,7 @@ def _read_line(fd: int) -> bytes:
     while not line.endswith(b"\n"):
         byte = os.read(fd, 1)
         if not byte:
-            raise SystemExit("a worker is started by its agent: sweeper run STUDY")
+            raise EOFError("a worker is started by its agent: sweeper run STUDY")
         line += byte
     return line
 
@@ -199,5 +202,18 @@ def main() -> None:
         presence.leave()
 
 
+def _main_process() -> NoReturn:
+    """Run :func:`main`, then end at once: threads that user code left must not keep it alive."""
+    code = 0
+    try:
+        main()
+    except BaseException:
+        log.exception("this worker dies")
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    main()
+    _main_process()

@@ -19,7 +19,7 @@ from sweep_studies import (
     spec_of,
 )
 
-from sweeper.errors import StudyError
+from sweeper.errors import DataError, StudyError
 from sweeper.paths import RunPaths
 from sweeper.study import FAILURE_STREAK, SweepStudy, create_study, load_study_from_storage
 from sweeper.trial import TrialState
@@ -133,6 +133,15 @@ def test_settings_enqueued_later_go_to_trials_that_wait_for_nothing_special(
     study = begin(tmp_path, enqueue=later, budget={"trials": 3})
     given = [trial.system_attrs["fixed_params"] for trial in study.trials()]
     assert given == [*later, {}]
+
+
+def test_the_first_fingerprint_of_the_same_data_counts(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path)
+    study.settle_fingerprint("moons, noise 0.1", "aa")
+    study.settle_fingerprint("moons, noise 0.1", "aa")
+    study.settle_fingerprint("moons, noise 0.3", "bb")
+    with pytest.raises(DataError, match=r"have fingerprint cc, but earlier trials .* had aa; "):
+        study.settle_fingerprint("moons, noise 0.1", "cc")
 
 
 def test_what_an_enqueued_setting_leaves_out_is_drawn(tmp_path: Path) -> None:

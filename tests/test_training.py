@@ -397,3 +397,15 @@ def test_every_report_needs_the_objectives_metrics(tmp_path: Path) -> None:
     trial = user_trial(tmp_path, Recorder(), both)
     with pytest.raises(TrainingError, match="objective's latency; epoch 1 reported val_accuracy"):
         trial.report(1, val_accuracy=0.5)
+
+
+def test_epochs_of_a_users_function_must_increase(tmp_path: Path) -> None:
+    trial = user_trial(tmp_path, Recorder())
+    trial.report(2, val_accuracy=0.5)
+    with pytest.raises(TrainingError, match="epochs must increase, got 2 after 2"):
+        trial.report(2, val_accuracy=0.7)
+
+
+def test_a_metric_needs_a_name_that_mlflow_takes(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="'top 5 @%' is no name for a metric; MLflow takes"):
+        user_trial(tmp_path, Recorder()).report(1, val_accuracy=0.5, **{"top 5 @%": 1.0})

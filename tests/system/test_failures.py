@@ -101,3 +101,41 @@ def test_data_that_are_not_to_be_had_stop_the_run_before_any_trial(sweep: Sweep)
     assert done.returncode == 1
     assert "own:load" in done.stderr
     assert not sweep.paths.trials_dir.exists()
+
+
+@pytest.mark.slow
+def test_user_code_can_neither_keep_a_worker_alive_nor_slip_out_of_it(sweep: Sweep) -> None:
+    write_function(
+        sweep,
+        "import threading, time\n"
+        "    threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "    trial.number == 1 and os._exit(0)\n"
+        "    trial.report(1, score=1.0)\n"
+        "    print('said by', trial.number)",
+        trials=2,
+    )
+    done = sweep.run()
+    assert done.returncode == 0, done.stderr
+    assert sweep.states() == {0: "complete", 1: "failed", 2: "complete"}
+    assert "a worker died (exit code 0); its trial goes back to waiting" in done.stderr
+    logs = sweep.paths.worker_log("x").parent.glob("*.log")
+    assert "said by 2" in "".join(path.read_text() for path in logs)
+
+
+def test_data_that_change_within_a_study_fail_its_trials(sweep: Sweep) -> None:
+    sweep.write_default(trials=2)
+    sweep.write(sweep.file.read_text().replace("name: digits", "name: own:load"))
+    (sweep.folder / "own.py").write_text(
+        "import os, torch\n"
+        "def load():\n"
+        "    torch.manual_seed(0)\n"
+        "    n = 90 if os.path.exists('later') else 60\n"
+        "    return (torch.rand(n, 4), torch.arange(n) % 3), None\n"
+    )
+    assert sweep.run().returncode == 0
+    (sweep.folder / "later").touch()
+    sweep.write(sweep.file.read_text().replace("trials: 2", "trials: 3"))
+    done = sweep.run()
+    assert done.returncode == 1
+    assert "DataError: the data have fingerprint" in done.stderr
+    assert "trials on different data would not compare" in done.stderr
