@@ -1,6 +1,5 @@
 """What the trials of a study are doing, read from their event logs as these grow."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -82,7 +81,7 @@ class Board:
     def poll(self) -> list[TrialRow]:
         """Read what is new; the rows of the trials that ended since the last call."""
         ended = []
-        for number in self._unsettled():
+        for number in sorted(self._paths.trial_numbers() - self._settled):
             events, offset = read_events(self._paths.events(number), self._offsets.get(number, 0))
             if not events:
                 continue
@@ -99,10 +98,3 @@ class Board:
     def running(self) -> list[TrialRow]:
         """Rows of the trials that run now, by number."""
         return [row for _, row in sorted(self.rows.items()) if row.state == TrialState.RUNNING]
-
-    def _unsettled(self) -> list[int]:
-        try:
-            names = os.listdir(self._paths.trials_dir)
-        except FileNotFoundError:
-            return []
-        return sorted({int(name) for name in names if name.isdigit()} - self._settled)

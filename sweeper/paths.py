@@ -1,5 +1,6 @@
 """The name of every file that sweeper writes; nobody else joins paths."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,13 @@ class RunPaths:
     def trials_dir(self) -> Path:
         """One folder a trial, named by its number."""
         return self.study_dir / "trials"
+
+    def trial_numbers(self) -> set[int]:
+        """Numbers of the trials that have a folder."""
+        try:
+            return {int(name) for name in os.listdir(self.trials_dir) if name.isdigit()}
+        except FileNotFoundError:
+            return set()
 
     def trial_dir(self, number: int) -> Path:
         """What belongs to one trial alone."""

@@ -1,7 +1,6 @@
 """The mirror itself: which MLflow run a trial has, and what is sent to it when."""
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -111,7 +110,7 @@ class Mirror:
         parent = self.open()
         n_events = 0
         refusal: RequestRefusedError | None = None
-        for number in self._unfinished():
+        for number in sorted(self._paths.trial_numbers() - self._finished):
             try:
                 with tracker_errors(self._uri):
                     n_events += self._ship_trial(parent, number)
@@ -158,13 +157,6 @@ class Mirror:
                 for number, cursor in cursors.items():
                     self._log_model(parent, number, cursor)
             close_parent(parent, goal_reached=goal_reached, metrics=metrics, tags=tags)
-
-    def _unfinished(self) -> list[int]:
-        try:
-            names = os.listdir(self._paths.trials_dir)
-        except FileNotFoundError:
-            return []
-        return sorted({int(name) for name in names if name.isdigit()} - self._finished)
 
     def _cursor(self, parent: Parent, number: int) -> Cursor:
         cursor = self._cursors.get(number)
