@@ -15,11 +15,11 @@ import time
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from statistics import fmean, median
 from typing import NoReturn
 
 import torch
 
+from sweeper.asking import AskingBudget
 from sweeper.checkpoint import save_checkpoint
 from sweeper.claim import Claim
 from sweeper.config import FunctionConfig, ModelConfig, TrialConfig
@@ -30,19 +30,13 @@ from sweeper.models import model_params
 from sweeper.order import WorkerOrder
 from sweeper.paths import RunPaths
 from sweeper.reference import make_importable
-from sweeper.sampling import CHEAPER
 from sweeper.spec import load_study
 from sweeper.study import SweepStudy, load_study_from_storage
 from sweeper.training import UserTrial, train, train_function
-from sweeper.trial import TrialState
 
 log = logging.getLogger("sweeper")
 
 _POLL_S = 0.2
-#: Trials measured before the price of asking is judged.
-_JUDGED_TRIALS = 5
-#: Of training time; asking for settings may not cost more.
-_MOST_ASKING = 0.1
 
 
 class Worker:
@@ -53,9 +47,7 @@ class Worker:
         self._study = study
         self._stopping = stopping
         self._runtime = Runtime(torch.device(order.device), study.spec.run.precision)
-        self._asked = study.sampler()[0]
-        self._asking_s: list[float] = []
-        self._trial_s: list[float] = []
+        self._asking = AskingBudget(study)
 
     def work(self) -> None:
         """Claim and train until the goal is reached, or it makes no sense to go on."""
@@ -68,23 +60,25 @@ class Worker:
                 self._stopping.wait(_POLL_S)
                 continue
             with Claim(self._study, trial, is_stopping=self._stopping.is_set) as claim:
-                begun = time.monotonic()
-                state = claim.conclude(lambda: self._run(claim))
-                self._trial_s.append(time.monotonic() - begun)
-            if state != TrialState.WAITING:
-                self._judge_asking()
+                claim.conclude(lambda: self._run(claim))
 
     def _run(self, claim: Claim) -> None:
         begun = time.monotonic()
         config = claim.draw()
-        self._asking_s.append(time.monotonic() - begun)
+        drawn = time.monotonic()
+        try:
+            self._train(config, claim)
+        finally:
+            self._asking.spend(drawn - begun, time.monotonic() - drawn)
+
+    def _train(self, config: TrialConfig, claim: Claim) -> None:
         if isinstance(config.train, FunctionConfig):
             claim.start(None, config.model, params={}, tags=self._tags(config))
             self._run_function(config, claim)
         else:
-            self._train(config, claim)
+            self._run_training(config, claim)
 
-    def _train(self, config: TrialConfig, claim: Claim) -> None:
+    def _run_training(self, config: TrialConfig, claim: Claim) -> None:
         assert config.data is not None
         assert config.model is not None
         data = load_data(
@@ -139,28 +133,6 @@ class Worker:
             "host": socket.gethostname(),
             "threads": str(self._order.n_threads),
         }
-
-    def _judge_asking(self) -> None:
-        """Let ``auto`` move to a cheaper sampler when asking takes too long beside training."""
-        name, _ = self._study.sampler()
-        if name != self._asked:  # another worker has moved on; what was measured is of the old
-            self._asked = name
-            self._asking_s.clear()
-            self._trial_s.clear()
-        if self._study.spec.sampler.name != "auto" or name not in CHEAPER:
-            return
-        if len(self._asking_s) < _JUDGED_TRIALS:
-            return
-        # The median, as the first call of a sampler imports what it needs.
-        asking, whole = median(self._asking_s), fmean(self._trial_s)
-        if asking > _MOST_ASKING * (whole - asking):
-            why = (
-                f"asking {name} took {asking * 1000:.0f} ms a trial beside "
-                f"{(whole - asking) * 1000:.0f} ms of training, more than a tenth"
-            )
-            self._study.use_sampler(CHEAPER[name], why)
-        self._asking_s.clear()
-        self._trial_s.clear()
 
 
 def _read_line(fd: int) -> bytes:

@@ -17,7 +17,7 @@ ROWS = (
     ("training",),
     ("sampling", "storage"),
     ("study",),
-    ("claim", "result"),
+    ("asking", "claim", "result"),
     ("tracking", "board", "machine", "order"),
     ("shipping", "preparation", "progress"),
     ("worker", "agent", "status", "rehearsal", "ui", "template"),
