@@ -63,8 +63,7 @@ def prepare_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> P
         prepare_data(config, cache_dir=cache_dir)
     except DataError as exc:
         if config.fallback is None:
-            message = str(exc).removeprefix("data.name: ")
-            raise DataError(f"{spec.place('data.name')}: {message}") from exc
+            raise DataError(f"{spec.place('data.name')}: {exc}") from exc
         reason = exc
     else:
         return PreparedStudy(spec, config.name)

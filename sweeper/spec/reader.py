@@ -73,6 +73,7 @@ class _StudyReader:
         self._has_function = isinstance(train and train.value, dict) and "function" in train.value
 
     def read(self) -> StudySpec:
+        """All sections, with stand-ins where something is wrong, so that every problem is met."""
         top = self._top.value
         check_keys(self._top, KEYS, self._problems)
         objective = read_objective(

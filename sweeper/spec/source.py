@@ -104,6 +104,7 @@ class _Reader:
         self._n_nodes = 0
 
     def read(self, node: yaml.Node, line: int, path: str, depth: int = 0) -> Located:
+        """The value of a node and of all below it; ``line`` is that of its key."""
         self._n_nodes += 1
         if depth > _DEEPEST or self._n_nodes > _MOST_NODES:
             raise _TooBigError(line)
