@@ -1,59 +1,124 @@
-"""One file from which a trial goes on after its process died."""
+"""One file from which a trial goes on after its process died, or stopped.
 
-import io
+It is what ``torch.save`` makes, followed by a CRC-32 of all of it: torch reads over the rest, and
+looks at no checksum of its own.
+"""
+
+import logging
 import os
+import zlib
+from contextlib import suppress
+from io import BufferedWriter, FileIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+from sweeper.durable import Step, durable
+from sweeper.errors import StoreError
 
-from sweeper.errors import TrainingError
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+log = logging.getLogger("sweeper")
+
+#: The CRC-32 of anything that ends in its own CRC-32, lowest byte first.
+_WHOLE = 0x2144DF1C
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write ``state`` so that ``path`` holds the old state or the new one, never a part.
 
-    It is written aside, forced to disk and renamed.
+    It is written aside, tensor by tensor without a copy in between, forced to disk and renamed.
 
     Args:
         path: Its folder is made if need be.
         state: Tensors, numbers, strings, and lists, tuples and dicts of them.
 
     Raises:
-        TrainingError: If the disk does not take it; what was there before stays.
+        StoreError: If the disk does not take it; what was there before stays.
     """
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
+    import torch  # not at the top: who only asks is_whole needs no torch
+
     aside = path.with_name(f"{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            file.write(buffer.getbuffer())
+        with durable(Step.CHECKPOINT), _SummedFile(FileIO(aside, "wb")) as file:
+            torch.save(state, file)
+            file.write(file.crc.to_bytes(4, "little"))
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as exc:
-        raise TrainingError(
-            f"{path}: the checkpoint of {buffer.getbuffer().nbytes:,} bytes cannot be written: "
-            f"{exc.strerror}; make room or move the studies elsewhere"
+        with durable(Step.CHECKPOINT_RENAME):
+            os.replace(aside, path)
+    except Exception as exc:
+        with suppress(OSError):
+            aside.unlink()  # on a full disk it takes the room that others need
+        reason = _disk_error(exc)
+        if reason is None:
+            raise
+        raise StoreError(
+            f"{path}: the checkpoint cannot be written: {reason.strerror}; "
+            "make room or move the studies elsewhere"
         ) from exc
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
     """What :func:`save_checkpoint` wrote, tensors on the CPU; None if there is no such file.
 
-    Nothing in the file can run code.
+    A file whose checksum is wrong is moved to ``*.broken`` with a warning, and counts as none. A
+    crash leaves no such file. Nothing in a file can run code.
 
     Raises:
-        TrainingError: If the file cannot be read. A crash cannot tear it, so something else has.
+        StoreError: If the disk does not let it be read.
     """
+    import torch
+
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if is_whole(path):
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            return state
     except FileNotFoundError:
         return None
-    except Exception as exc:  # what a foreign file makes torch raise has no limit
-        raise TrainingError(
-            f"{path}: the checkpoint cannot be read ({type(exc).__name__}: {exc}); "
-            "delete the file to start this trial over"
+    except OSError as exc:
+        raise StoreError(
+            f"{path}: the checkpoint cannot be read: {exc.strerror}; "
+            "mend that, or delete the file to start this trial over"
         ) from exc
-    return state
+    broken = path.with_name(f"{path.name}.broken")
+    with durable(Step.CHECKPOINT_RENAME):
+        os.replace(path, broken)
+    log.warning(
+        "%s: its checksum is wrong, so it is torn or foreign; it is now %s, and the trial starts "
+        "over",
+        path,
+        broken.name,
+    )
+    return None
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the checksum in a file of :func:`save_checkpoint` is right; loads no torch.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    crc = 0
+    with path.open("rb") as file:
+        while chunk := file.read(2**20):
+            crc = zlib.crc32(chunk, crc)
+    return crc == _WHOLE
+
+
+class _SummedFile(BufferedWriter):
+    """A file that knows the CRC-32 of what was written to it."""
+
+    crc = 0
+
+    def write(self, data: "ReadableBuffer") -> int:
+        self.crc = zlib.crc32(data, self.crc)
+        return super().write(data)
+
+
+def _disk_error(error: BaseException | None) -> OSError | None:
+    """The error of the file, which torch's writer may bury below one of its own."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error

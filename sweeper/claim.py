@@ -1,9 +1,11 @@
 """A claimed trial in the hands of one process, and the one judgement of how it ended."""
 
+import errno
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -11,11 +13,21 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.config import ModelConfig, Scalar, TrainConfig, TrialConfig
-from sweeper.errors import TrialDiverged, TrialInterrupted, TrialPruned
+from sweeper.durable import Step, durable
+from sweeper.errors import (
+    StoreError,
+    TrialDiverged,
+    TrialInterrupted,
+    TrialLost,
+    TrialPruned,
+    redacted,
+)
 from sweeper.events import Ended, EventWriter, Interrupted, Started, read_events
+from sweeper.failures import RETRIES, failure_kind
 from sweeper.sampling import draw_config, to_distribution
-from sweeper.study import MOST_DEATHS, Attr, SweepStudy
-from sweeper.trial import DataInfo, EpochMetrics, Outcome, TrialState
+from sweeper.storage import store_errors
+from sweeper.study import Attr, SweepStudy, wants_device_alone
+from sweeper.trial import DataInfo, EpochMetrics, FailureKind, Outcome, TrialState
 
 _OPTUNA_STATE = {
     TrialState.COMPLETE: OptunaState.COMPLETE,
@@ -25,15 +37,20 @@ _OPTUNA_STATE = {
 }
 #: Of a traceback; enough to see the user's own frames above the library's.
 _DETAIL_LINES = 20
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Claim:
     """A trial that this process works on. Every fact goes to the event log, then to Optuna.
 
+    Should the trial have been taken over, as this process seemed dead, nothing more is written:
+    the next step raises :class:`~sweeper.errors.TrialLost`.
+
     Attributes:
         number: Of the trial within its study.
-        config: What it runs with.
         history: What it reported so far, also in earlier processes.
+        wants_device_alone: It ran out of memory beside others.
+        is_stopping: Whether this process must stop.
     """
 
     def __init__(
@@ -41,10 +58,11 @@ class Claim:
     ) -> None:
         self.number = trial.number
         self.history: list[EpochMetrics] = []
+        self.wants_device_alone = wants_device_alone(trial)
+        self.is_stopping = is_stopping
         self._study = study
         self._trial = trial
         self._trial_id = study.trial_id(trial.number)
-        self._is_stopping = is_stopping
         self._is_started = False
         self._n_epochs: int | None = None
         self._handle = study.handle()
@@ -55,24 +73,28 @@ class Claim:
             if isinstance(event, EpochMetrics):
                 self._note(event)
 
+    @store_errors()
     def draw(self) -> TrialConfig:
         """Draw what the trial runs with, and write it to the storage."""
         spec = self._study.spec
         config, searched = draw_config(
             self._handle, self._trial, spec, sampler_name=self._study.sampler()[0]
         )
+        self._require_hold()
         ranges = spec.ranges()
         for name, value in searched.items():
             if name not in self._trial.params:
                 distribution = to_distribution(ranges[name])
-                self._study.storage.set_trial_param(
-                    self._trial_id, name, distribution.to_internal_repr(value), distribution
-                )
+                with durable(Step.DRAW):
+                    self._study.storage.set_trial_param(
+                        self._trial_id, name, distribution.to_internal_repr(value), distribution
+                    )
         self._params = config.params
         if isinstance(config.train, TrainConfig):
             self._n_epochs = config.train.epochs
         return config
 
+    @store_errors()
     def start(
         self,
         data: DataInfo | None,
@@ -97,10 +119,20 @@ class Claim:
         Raises:
             TrialDiverged: If a value is not finite.
             TrialPruned: If the pruner says stop.
-            TrialInterrupted: If this process must stop.
+            TrialInterrupted: If this process must stop, or the epoch cannot be recorded.
+            TrialLost: If the trial was taken over.
         """
+        try:
+            self._report(metrics)
+        except StoreError as exc:
+            # A signal, as an ``except Exception`` in user code must not hold it back.
+            raise TrialInterrupted(str(exc)) from exc
+
+    @store_errors()
+    def _report(self, metrics: EpochMetrics) -> None:
         is_known = bool(self.history) and metrics.epoch <= self.history[-1].epoch
         if not is_known:
+            self._require_hold()
             self._events.append(metrics)
             self._note(metrics)
         for name, value in metrics.values.items():
@@ -110,7 +142,7 @@ class Claim:
             return
         if self._is_pruned():
             raise TrialPruned(f"by {self._study.spec.pruner.name} after epoch {metrics.epoch}")
-        if self._is_stopping():
+        if self.is_stopping():
             raise TrialInterrupted(f"stopped after epoch {metrics.epoch}")
 
     def _note(self, metrics: EpochMetrics) -> None:
@@ -119,7 +151,10 @@ class Claim:
         value = metrics.values.get(objective.metrics[0])
         known = self._trial.intermediate_values
         if len(objective.metrics) == 1 and value is not None and metrics.epoch not in known:
-            self._study.storage.set_trial_intermediate_value(self._trial_id, metrics.epoch, value)
+            with durable(Step.REPORT):
+                self._study.storage.set_trial_intermediate_value(
+                    self._trial_id, metrics.epoch, value
+                )
 
     def _is_pruned(self) -> bool:
         if len(self._study.spec.objective.metrics) > 1:
@@ -128,47 +163,85 @@ class Claim:
             self._study.pruner.prune(self._handle, self._study.storage.get_trial(self._trial_id))
         )
 
+    def _require_hold(self) -> None:
+        now = self._study.storage.get_trial(self._trial_id)
+        owner = now.user_attrs[Attr.OWNER]
+        if now.state != OptunaState.RUNNING or owner != self._trial.user_attrs[Attr.OWNER]:
+            raise TrialLost(f"trial {self.number} was taken over and is {now.state.name} now")
+
     def conclude(self, body: Callable[[], None]) -> TrialState:
         """Run the trial's work and settle how it ended; the state it is in afterwards.
 
         This is the one place that decides it. An exception ends the trial, never the process;
         ``sys.exit`` and ``KeyboardInterrupt`` in a user's code are some, as workers ignore SIGINT.
+
+        Raises:
+            StoreError: If disk or storage fail, which is not the trial's fault: it stays as it is.
+            TrialLost: If the trial was taken over.
         """
         try:
             body()
         except TrialInterrupted as signal:
-            self._put_back(str(signal))
-            return TrialState.WAITING
+            return self._put_back(str(signal))
         except TrialPruned as signal:
             outcome = self._outcome(TrialState.PRUNED, str(signal))
         except TrialDiverged as signal:
             outcome = self._outcome(TrialState.DIVERGED, str(signal))
+        except StoreError:
+            raise
         except (Exception, SystemExit, KeyboardInterrupt) as exc:
-            lines = traceback.format_exc().splitlines()[-_DETAIL_LINES:]
-            cause = f"{type(exc).__name__}: {exc}".splitlines()[0].rstrip(": ")
-            outcome = self._outcome(TrialState.FAILED, cause, "\n".join(lines))
+            return self._fail(exc)
         else:
             outcome = self._outcome(TrialState.COMPLETE)
             if outcome.best is None:  # user code held back the signal; Optuna needs a value
                 outcome = self._outcome(TrialState.DIVERGED, "no finite epoch was reported")
-        self._end(outcome)
-        return outcome.state
+        return self._end(outcome)
 
-    def _outcome(self, state: TrialState, cause: str = "", details: str = "") -> Outcome:
-        return Outcome(state, _best(self._study, self.history), cause, details)
+    def _fail(self, error: BaseException) -> TrialState:
+        cause = redacted(f"{type(error).__name__}: {error}").splitlines()[0].rstrip(": ")
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            raise StoreError(f"trial {self.number}: {cause}; make room") from error
+        kind = failure_kind(error)
+        retries = count_failure(self._study, self._trial, kind, len(self.history))
+        if retries <= RETRIES.get(kind, 0):
+            return self._put_back(f"{cause}; it is tried again with the device to itself")
+        lines = redacted(traceback.format_exc()).splitlines()[-_DETAIL_LINES:]
+        failed = Outcome(
+            TrialState.FAILED,
+            best_epoch(self._study, self.history),
+            cause,
+            "\n".join(lines),
+            kind,
+            retries - 1,
+        )
+        return self._end(failed)
 
-    def _end(self, outcome: Outcome) -> None:
+    def _outcome(self, state: TrialState, cause: str = "") -> Outcome:
+        return Outcome(state, best_epoch(self._study, self.history), cause)
+
+    def _end(self, outcome: Outcome) -> TrialState:
         if not self._is_started:
             self.start(None, None, params={}, tags={})
-        self._events.append(Ended(time.time(), outcome))
-        end_trial(self._study, self.number, outcome)
+        with self._settling():
+            self._events.append(Ended(time.time(), outcome))
+            end_trial(self._study, self.number, outcome)
         if outcome.state == TrialState.FAILED:
             self._study.top_up()
+        return outcome.state
 
-    def _put_back(self, cause: str) -> None:
-        if self._is_started:
-            self._events.append(Interrupted(time.time(), cause))
-        self._study.put_back(self.number)
+    def _put_back(self, cause: str) -> TrialState:
+        with self._settling():
+            if self._is_started:
+                self._events.append(Interrupted(time.time(), cause))
+            self._study.put_back(self.number)
+        return TrialState.WAITING
+
+    @contextmanager
+    def _settling(self) -> Iterator[None]:
+        """Nobody can take the trial over inside, so what is written there is the last word."""
+        with store_errors(), self._study.lock.held():
+            self._require_hold()
+            yield
 
     def __enter__(self) -> Self:
         return self
@@ -182,75 +255,41 @@ class Claim:
         self._events.close()
 
 
-def _best(study: SweepStudy, history: Iterable[EpochMetrics]) -> EpochMetrics | None:
+def best_epoch(study: SweepStudy, history: Iterable[EpochMetrics]) -> EpochMetrics | None:
+    """The epoch that counts among those that are finite."""
     finite = [m for m in history if all(map(math.isfinite, m.values.values()))]
     return study.spec.objective.best(finite)
 
 
+def count_failure(study: SweepStudy, trial: FrozenTrial, kind: FailureKind, n_epochs: int) -> int:
+    """Count a failure of a trial; how many of its kind there were, this one included.
+
+    Lost workers count since the trial last got an epoch further, for then it is not the reason.
+    """
+    trial_id = study.trial_id(trial.number)
+    counts = dict(study.storage.get_trial(trial_id).user_attrs.get(Attr.RETRIES, {}))
+    before, at_epoch = counts.get(kind, (0, 0))
+    is_further = kind == FailureKind.LOST_WORKER and at_epoch != n_epochs
+    failures = 1 if is_further else int(before) + 1
+    with durable(Step.ATTRIBUTE):
+        counts[kind] = failures, n_epochs
+        study.storage.set_trial_user_attr(trial_id, Attr.RETRIES, counts)
+    return failures
+
+
 def end_trial(study: SweepStudy, number: int, outcome: Outcome) -> None:
-    """Write the end of a trial to the storage."""
+    """Write the end of a trial, which its log has, to the storage. Call it with the lock held."""
     trial_id = study.trial_id(number)
     storage = study.storage
-    if outcome.state != TrialState.COMPLETE:
-        storage.set_trial_user_attr(trial_id, Attr.STATE, outcome.state)
-        storage.set_trial_user_attr(trial_id, Attr.CAUSE, outcome.cause)
     values = None
     if outcome.best is not None and outcome.state in (TrialState.COMPLETE, TrialState.PRUNED):
         values = [outcome.best.values[metric] for metric in study.spec.objective.metrics]
-    storage.set_trial_state_values(trial_id, _OPTUNA_STATE[outcome.state], values)
-    study.paths.checkpoint(number).unlink(missing_ok=True)
-
-
-def reclaim_orphans(study: SweepStudy, cause: str, *, is_fault: bool = False) -> int:
-    """Put back the trials whose worker is gone; fail those that keep killing theirs.
-
-    A trial whose end stands in its event log is ended as it says there: that is what MLflow and
-    the user have seen.
-
-    Args:
-        study: The study.
-        cause: What is known of the death, for the event log.
-        is_fault: The worker died by itself, which may be the trial's doing; otherwise somebody
-            stopped it, or the machine did.
-
-    Returns:
-        How many trials had lost their worker.
-    """
-    with study.lock.held():
-        orphans = study.orphans()
-        for trial in orphans:
-            _reclaim(study, trial, cause, is_fault=is_fault)
-    study.top_up()
-    return len(orphans)
-
-
-def _reclaim(study: SweepStudy, trial: FrozenTrial, cause: str, *, is_fault: bool) -> None:
-    path = study.paths.events(trial.number)
-    logged, _ = read_events(path)
-    if logged and isinstance(logged[-1], Ended):
-        end_trial(study, trial.number, logged[-1].outcome)
-        return
-    history = [event for event in logged if isinstance(event, EpochMetrics)]
-    deaths = _count_death(study, trial, len(history)) if is_fault else 0
-    with EventWriter(path) as events:
-        if deaths <= MOST_DEATHS:
-            if logged:
-                events.append(Interrupted(time.time(), cause))
-            study.put_back(trial.number)
-            return
-        if not logged:
-            events.append(Started(time.time(), deaths - 1, trial.params, {}, None, None))
-        cause = f"its worker died {deaths} times: {cause}"
-        outcome = Outcome(TrialState.FAILED, _best(study, history), cause)
-        events.append(Ended(time.time(), outcome))
-        end_trial(study, trial.number, outcome)
-
-
-def _count_death(study: SweepStudy, trial: FrozenTrial, n_epochs: int) -> int:
-    """Deaths of this trial's workers since it last got an epoch further, this one included."""
-    before, at_epoch = trial.user_attrs.get(Attr.DEATHS, (0, 0))
-    deaths = before + 1 if at_epoch == n_epochs else 1
-    study.storage.set_trial_user_attr(
-        study.trial_id(trial.number), Attr.DEATHS, [deaths, n_epochs]
-    )
-    return deaths
+    for leftover in study.paths.checkpoint_files(number):
+        leftover.unlink(missing_ok=True)
+    with durable(Step.END):
+        if outcome.state != TrialState.COMPLETE:
+            storage.set_trial_user_attr(trial_id, Attr.STATE, outcome.state)
+            storage.set_trial_user_attr(trial_id, Attr.CAUSE, outcome.cause)
+        if outcome.kind is not None:
+            storage.set_trial_user_attr(trial_id, Attr.FAILURE, outcome.kind)
+        storage.set_trial_state_values(trial_id, _OPTUNA_STATE[outcome.state], values)

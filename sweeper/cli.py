@@ -10,7 +10,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from sweeper import __version__
-from sweeper.errors import ExitCode, SweeperError
+from sweeper.errors import ExitCode, SweeperError, redacted
+from sweeper.logs import log_to_stderr
+from sweeper.signals import exit_when_told
 
 app = typer.Typer(
     name="sweeper",
@@ -26,6 +28,9 @@ app = typer.Typer(
 ROOT = Path("mlruns")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (YAML).")]
+StudyOrFolder = Annotated[
+    Path, typer.Argument(metavar="STUDY", help="The study file, or a folder mlruns/studies/NAME.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
@@ -121,6 +126,35 @@ def status(path: StudyFile, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def sync(path: StudyOrFolder) -> None:
+    """Send to MLflow what was left behind, without running anything.
+
+    A folder mlruns/studies/NAME may come from another machine. Of a study file, code of your own
+    is imported, so that models of your own architectures are logged as MLflow models.
+
+    Example: sweeper sync studies/mnist.yaml
+    """
+    from sweeper.sync import sync_study
+
+    print(sync_study(path, root=ROOT, note=_note))
+
+
+@app.command()
+def doctor(
+    path: StudyOrFolder,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended.")] = False,
+) -> None:
+    """Find, and with --fix mend, what disagrees: storage, event logs, MLflow, files.
+
+    Example: sweeper doctor studies/mnist.yaml --fix
+    """
+    from sweeper.doctor.examination import examine_study
+
+    is_well = examine_study(path, root=ROOT, fix=fix, show=print, note=_note)
+    raise typer.Exit(ExitCode.GOAL_REACHED if is_well else ExitCode.FAILURE)
+
+
+@app.command()
 def ui(
     path: StudyFile,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
@@ -138,12 +172,13 @@ def ui(
 
 
 def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(redacted(text), file=sys.stderr, flush=True)
 
 
 def main() -> NoReturn:
     """Run a command and exit with one of the codes of :class:`~sweeper.errors.ExitCode`."""
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    log_to_stderr("%(levelname)s: %(message)s", logging.WARNING)
+    exit_when_told()
     try:
         app()
     except SweeperError as exc:

@@ -107,7 +107,8 @@ class TrialConfig:
     seed: int
 
 
-#: Arguments of the built-in architectures. Bounds only: the builders own the defaults.
+#: Arguments of the built-in architectures. Bounds only: the builders own the defaults. The upper
+#: ones keep a model that is too big countable; whether a machine can hold it, ``check`` says.
 _HIDDEN = {
     "activation": Annotated[Activation, Field(description="Nonlinearity after each hidden layer")],
     "dropout": Annotated[float, Field(ge=0, lt=1, description="Share of units dropped")],
@@ -115,16 +116,18 @@ _HIDDEN = {
 }
 ARCHITECTURE_PARAMS: Mapping[str, Mapping[str, Any]] = {
     "mlp": {
-        "depth": Annotated[int, Field(ge=0, description="Hidden layers")],
-        "width": Annotated[int, Field(ge=1, description="Units of a hidden layer")],
+        "depth": Annotated[int, Field(ge=0, le=1000, description="Hidden layers")],
+        "width": Annotated[int, Field(ge=1, le=1_000_000, description="Units of a hidden layer")],
         **_HIDDEN,
     },
     "cnn": {
         "depth": Annotated[
-            int, Field(ge=1, description="Convolution blocks, each halves H and W")
+            int, Field(ge=1, le=10, description="Convolution blocks, each halves H and W")
         ],
-        "channels": Annotated[int, Field(ge=1, description="Channels of the first block")],
-        "kernel_size": Annotated[int, Field(ge=1, description="Side of the square kernel")],
+        "channels": Annotated[
+            int, Field(ge=1, le=10_000, description="Channels of the first block")
+        ],
+        "kernel_size": Annotated[int, Field(ge=1, le=99, description="Side of the square kernel")],
         **_HIDDEN,
     },
 }
@@ -136,6 +139,8 @@ DATA_PARAMS: Mapping[str, Mapping[str, Any]] = {
     "kmnist": {},
     "cifar10": {},
     "digits": {
-        "size": Annotated[int, Field(ge=8, description="Side of the images after up-sampling")]
+        "size": Annotated[
+            int, Field(ge=8, le=256, description="Side of the images after up-sampling")
+        ]
     },
 }

@@ -1,16 +1,18 @@
-"""Errors that users meet, the two signals that end a trial early, and the exit codes.
+"""Errors that users meet, the signals that end a trial early, and the exit codes.
 
     SweeperError                  exit 1: a failure we know and can explain
     ├── SpecError                 exit 2: the study file or the command line
     ├── DataError                 a data set is absent, unreadable or of the wrong form
     ├── TrainingError             a model or training function cannot be built or run
     ├── StudyError                the Optuna study cannot be opened, or must not go on
+    │   └── StoreError            the disk or the storage fails; what it held before is intact
     └── TrackerError              MLflow cannot be reached or refuses
         └── RequestRefusedError   it answers, but not to this request
 
     TrialPruned                   signal: the pruner said stop
     TrialDiverged                 signal: a metric is not finite
     TrialInterrupted              signal: stop now, the trial goes on later from its checkpoint
+    TrialLost                     signal: another process holds the trial, write nothing more
 
 The signals derive from ``BaseException`` so that an ``except Exception`` in a user's training
 function cannot swallow them.
@@ -55,6 +57,10 @@ class StudyError(SweeperError):
     """The Optuna study cannot be opened, or must not go on."""
 
 
+class StoreError(StudyError):
+    """The disk or the storage fails; what it held before is intact."""
+
+
 class TrackerError(SweeperError):
     """MLflow cannot be reached or refuses what it is sent."""
 
@@ -72,11 +78,31 @@ class TrialDiverged(BaseException):
 
 
 class TrialInterrupted(BaseException):
-    """Raised by ``report`` when the process must stop; the trial stays resumable."""
+    """Raised when the process must stop; the trial stays resumable."""
+
+
+class TrialLost(BaseException):
+    """Raised by ``report`` when the trial was taken over, as its process seemed dead."""
+
+
+_SECRETS = "((?:ssl)?password|passwd|token|secret|api_?key)"
+_QUOTED = """('[^']*'|"[^"]*")"""
+#: Where a password stands, and what of it stays. As far as a URL may go where it is one: a
+#: password may hold an @, a / or a quote of its own, escaped or not.
+_BLACKENED = (
+    (re.compile(r"://\S*@"), "://***@"),
+    (re.compile(rf"(?i)([?&]){_SECRETS}=[^&\s]+"), r"\1\2=***"),
+    (re.compile(rf"(?i)\b{_SECRETS}=(?!\*\*\*)({_QUOTED}|[^&\s'\"]+)"), r"\1=***"),
+    (re.compile(rf"(?i)(['\"]){_SECRETS}\1: *{_QUOTED}"), r"\1\2\1: ***"),
+)
 
 
 def redacted(text: str) -> str:
-    """A text as it may be shown or stored: without user names and passwords of URLs."""
-    # Up to the last @: a password may hold an @ or a / of its own, escaped or not.
-    text = re.sub(r"://[^\s'\"]*@", "://***@", text)
-    return re.sub(r"(?i)\b(password|token|secret|sslpassword)=[^&\s'\"]+", r"\1=***", text)
+    """A text as it may be shown or stored: without user names and passwords of URLs.
+
+    Nor those of a query, a keyword argument or a dict that a message shows. Take it before a text
+    is cut: of half a URL nobody knows what it holds.
+    """
+    for pattern, replacement in _BLACKENED:
+        text = pattern.sub(replacement, text)
+    return text

@@ -4,6 +4,7 @@ A line is whole once its newline is on disk. A process that died while writing l
 line; readers stop before it and the next writer cuts it off.
 """
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -13,7 +14,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from sweeper.config import ModelConfig, Scalar
-from sweeper.trial import DataInfo, EpochMetrics, Outcome, TrialState
+from sweeper.durable import Step, durable
+from sweeper.trial import DataInfo, EpochMetrics, FailureKind, Outcome, TrialState
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,11 @@ def _decode_data(record: dict[str, Any]) -> DataInfo:
 
 
 def _decode_outcome(record: dict[str, Any]) -> Outcome:
-    best = record.pop("best")
+    best, kind = record.pop("best"), record.pop("kind", None)
     return Outcome(
         **{**record, "state": TrialState(record["state"])},
         best=EpochMetrics(**best) if best else None,
+        kind=FailureKind(kind) if kind else None,
     )
 
 
@@ -113,6 +116,7 @@ class EventWriter:
     """Appends to one trial's log. One process at a time holds a trial, so there is one writer."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         _, whole = read_events(path)
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -125,10 +129,11 @@ class EventWriter:
             OSError: If there is no room for it; the log is as it was before.
         """
         line = encode_event(event)
-        n_written = os.write(self._fd, line)
-        if n_written != len(line):
-            os.ftruncate(self._fd, os.fstat(self._fd).st_size - n_written)
-            raise OSError("the event log could not be written in full; is the disk full?")
+        with durable(Step.EVENT):
+            n_written = os.write(self._fd, line)
+            if n_written != len(line):
+                os.ftruncate(self._fd, os.fstat(self._fd).st_size - n_written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
 
     def close(self) -> None:
         """Close the file."""

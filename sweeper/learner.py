@@ -1,7 +1,7 @@
 """One model as tensors on a device: trained for an epoch, evaluated, saved and restored."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,6 +20,21 @@ class Runtime:
 
     device: torch.device
     precision: Precision = "fp32"
+
+
+@dataclass
+class EpochTotals:
+    """How far one epoch of training has come; after every batch it can go on from here.
+
+    Attributes:
+        loss: Cross-entropy in nats, summed over the samples, float32 [].
+        n_samples: Of the batches done.
+        n_batches: Batches done.
+    """
+
+    loss: Tensor = field(default_factory=lambda: torch.zeros(()))
+    n_samples: int = 0
+    n_batches: int = 0
 
 
 class Learner:
@@ -59,11 +74,13 @@ class Learner:
         """Of the last update; of the first one before any."""
         return self._schedule.rate_at(max(0, self._steps - 1))
 
-    def train_epoch(self, batches: Batches) -> float:
+    def train_epoch(self, batches: Batches, totals: EpochTotals | None = None) -> float:
         """Do one update per batch.
 
         Args:
             batches: Inputs float32 [B, *input_shape] and targets int64 [B], on the device.
+            totals: Of the epoch's batches that are done already; those of ``batches`` are added
+                one by one, so it holds wherever ``batches`` raises. None for a whole epoch.
 
         Returns:
             Cross-entropy in nats, the mean over all samples, each measured before the update that
@@ -71,11 +88,11 @@ class Learner:
             penalty at every update would cost a small MLP 5 % of its time.
 
         Raises:
-            ValueError: If there is no batch.
+            ValueError: If there is no batch, done already or now.
         """
         self.model.train()
-        total = torch.zeros((), device=self._runtime.device)
-        n_samples = 0
+        totals = EpochTotals() if totals is None else totals
+        totals.loss = totals.loss.to(self._runtime.device)
         for inputs, targets in batches:
             self._optimizer.zero_grad()
             loss = F.cross_entropy(self._logits(inputs), targets)
@@ -86,11 +103,12 @@ class Learner:
                 nn.utils.clip_grad_norm_(self._parameters, self._clip_grad_norm, foreach=True)
             self._optimizer.step(self._schedule.rate_at(self._steps))
             self._steps += 1
-            total.add_(loss.detach(), alpha=len(targets))
-            n_samples += len(targets)
-        if not n_samples:
+            totals.loss.add_(loss.detach(), alpha=len(targets))
+            totals.n_samples += len(targets)
+            totals.n_batches += 1
+        if not totals.n_samples:
             raise ValueError("an epoch needs at least one batch")
-        mean = total / n_samples
+        mean = totals.loss / totals.n_samples
         if self._l1:
             mean += l1_penalty(self._weights, self._l1)
         return mean.item()
@@ -131,7 +149,11 @@ class Learner:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next epoch depends on, except random generators."""
+        """Everything that the next update depends on, except random generators.
+
+        The schedule is a function of the number of updates. There is no gradient scaler: bf16 has
+        the exponents of fp32, and fp16 is not on offer.
+        """
         return {
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),

@@ -2,13 +2,25 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Protocol
+
+_POLL_S = 0.1
+
+
+class Lock(Protocol):
+    """What lets one process at a time do something."""
+
+    def held(self) -> AbstractContextManager[None]:
+        """Hold the lock within a ``with`` block. A process that holds it must not ask again."""
 
 
 class FileLock:
-    """An exclusive ``flock`` on a file beside what it guards, among processes of one machine.
+    """A ``flock`` on a file beside what it guards, among the processes that see the file.
 
     Optuna's own journal locks are files whose mere existence counts, so a killed holder blocks
     the others until a grace period of 30 s is over; this one is free at once.
@@ -22,10 +34,10 @@ class FileLock:
         """Wait for the lock."""
         return self._take(fcntl.LOCK_EX)
 
-    def try_acquire(self) -> bool:
-        """Take the lock if nobody holds it."""
+    def try_acquire(self, *, shared: bool = False) -> bool:
+        """Take the lock if nobody holds it; if ``shared``, unless somebody has it alone."""
         try:
-            return self._take(fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return self._take((fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
 
@@ -93,3 +105,54 @@ def is_present(folder: Path, name: str) -> bool:
     path.unlink(missing_ok=True)
     lock.release()
     return False
+
+
+class Room:
+    """What many processes share at a time, or one has alone: a device with its memory.
+
+    Who waits to be alone is not passed by others.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._door = FileLock(path)
+        self._gate = FileLock(path.with_suffix(".gate"))
+        os.register_at_fork(after_in_child=self._door.drop)
+
+    @contextmanager
+    def entered(self, *, alone: bool, while_waiting: Callable[[], None]) -> Iterator[None]:
+        """Be inside within a ``with`` block.
+
+        Args:
+            alone: Wait until nobody else is inside, and keep others out.
+            while_waiting: Called again and again; may raise to give up.
+        """
+        _wait(lambda: self._gate.try_acquire(), while_waiting)
+        try:
+            _wait(lambda: self._door.try_acquire(shared=not alone), while_waiting)
+        finally:
+            self._gate.release()
+        try:
+            yield
+        finally:
+            self._door.release()
+
+
+def _wait(try_acquire: Callable[[], bool], while_waiting: Callable[[], None]) -> None:
+    while not try_acquire():
+        while_waiting()
+        time.sleep(_POLL_S)
+
+
+def locality(folder: Path) -> str:
+    """Names where ``flock`` tells who lives: this folder under this running kernel.
+
+    Two processes with the same locality see each other's locks. A copy of the folder, another
+    machine or the same one after a reboot has another locality.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        kernel = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        kernel = socket.gethostname()  # where there is no /proc: then a reboot goes unnoticed
+    status = folder.stat()
+    return f"{kernel}:{status.st_dev}:{status.st_ino}"

@@ -4,6 +4,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Self
 
+#: Ends the last word of a worker to its agent; what stands before it is why it cannot go on.
+FAREWELL = "\x04"
+
 
 @dataclass(frozen=True)
 class WorkerOrder:
@@ -15,25 +18,26 @@ class WorkerOrder:
         root: The ``mlruns`` folder.
         study: Name of the study, whose resolved file is read.
         storage: As in the study file; the resolved file does not hold its password.
+        agent: Name of the agent, which holds the lease.
         name: The worker's own, unique among all that ever lived.
         import_dirs: Folders in which the user's code is found.
         device: As torch names it, ``cuda:1``.
         n_threads: torch's threads.
         data_label: Name of the data in the records, as it may be a fallback.
-        since: Start of this run in local time, as Optuna's times are, ISO 8601; earlier failures
-            do not count.
+        failed_before: Numbers of trials that had failed when the command began; they do not count.
         tags: Of every trial: versions, git commit.
     """
 
     root: str
     study: str
     storage: str
+    agent: str
     name: str
     import_dirs: list[str]
     device: str
     n_threads: int
     data_label: str
-    since: str
+    failed_before: list[int]
     tags: dict[str, str]
 
     def encode(self) -> bytes:

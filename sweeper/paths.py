@@ -1,6 +1,7 @@
 """The name of every file that sweeper writes; nobody else joins paths."""
 
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,11 @@ class RunPaths:
     def journal(self) -> Path:
         """Optuna's journal, unless ``storage`` names a database."""
         return self.study_dir / "journal.log"
+
+    @property
+    def journal_lock(self) -> Path:
+        """Held by whoever appends to the journal, line by line."""
+        return self.study_dir / "journal.lock"
 
     @property
     def lock(self) -> Path:
@@ -61,6 +67,10 @@ class RunPaths:
         """Where a trial goes on from; gone once it has ended."""
         return self.trial_dir(number) / "checkpoint.pt"
 
+    def checkpoint_files(self, number: int) -> list[Path]:
+        """The checkpoint and what was written aside of it or moved aside as broken."""
+        return sorted(self.trial_dir(number).glob(f"{self.checkpoint(number).name}*"))
+
     def model(self, number: int) -> Path:
         """Weights of the epoch that counts, as a state_dict, once the trial is complete."""
         return self.trial_dir(number) / "model.pt"
@@ -78,6 +88,10 @@ class RunPaths:
         """One locked file for each living worker."""
         return self.study_dir / "alive"
 
+    def device_room(self, device: str) -> Path:
+        """Lock of a device's memory among the workers of one machine."""
+        return self.study_dir / "rooms" / f"{socket.gethostname()}-{device.replace(':', '')}.lock"
+
     def worker_log(self, name: str) -> Path:
         """What a worker printed; gone once it ended well."""
         return self.study_dir / "workers" / f"{name}.log"
@@ -91,6 +105,11 @@ class RunPaths:
     def mlflow_db(self) -> Path:
         """MLflow's own store, unless the study is tracked elsewhere."""
         return self.root / "mlflow.db"
+
+    @property
+    def mlflow_lock(self) -> Path:
+        """Held by whoever makes ``mlflow_db``."""
+        return self.root / "mlflow.lock"
 
     @property
     def artifacts(self) -> Path:

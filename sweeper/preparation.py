@@ -1,15 +1,26 @@
 """What must be settled before any trial: the data are at hand, or their fallback is taken."""
 
+import os
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
+from sweeper.config import Scalar
 from sweeper.data import FALLBACK_SUFFIX, fallback, prepare_data
-from sweeper.errors import DataError, SpecError
+from sweeper.errors import DataError, SpecError, StudyError, TrackerError
 from sweeper.paths import RunPaths
 from sweeper.reference import import_folders, is_reference, load_reference, make_importable
-from sweeper.space import first_value, suggest_config
-from sweeper.spec import Choices, StudySpec
+from sweeper.space import Suggest, first_value, grid_points, is_forbidden, suggest_config
+from sweeper.spec import Choices, IntRange, Range, StudySpec
+from sweeper.spec.address import tracking_fault
+from sweeper.spec.names import study_name_fault
+
+#: More would take seconds to count, and each waits in the storage.
+_MOST_POINTS = 100_000
+#: As many as a trial would make before it gives up.
+_DRAWS = 1000
 
 
 @dataclass(frozen=True)
@@ -51,13 +62,20 @@ def prepare_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> P
         note: Told of a fallback.
 
     Raises:
-        SpecError: If the user's own code cannot be imported.
+        SpecError: If the user's own code cannot be imported, or nothing can be drawn.
+        StudyError: If this machine cannot open such a storage, whoever serves it.
+        TrackerError: If the environment names no MLflow store.
         DataError: If the data are not to be had and the file names no fallback.
     """
     import_user_code(spec)
+    _check_search(spec)
+    _check_stores(spec)
     config = suggest_config(spec, first_value, seed=spec.seed).data
     if config is None:
         return PreparedStudy(spec, "")
+    if config.fallback and (fault := study_name_fault(spec.name + FALLBACK_SUFFIX)):
+        message = f"with data.fallback, {FALLBACK_SUFFIX} may be added, and a name {fault}"
+        raise SpecError(f"{spec.place('name')}: {message}")
     cache_dir = RunPaths(root, spec.name).cache_dir
     try:
         prepare_data(config, cache_dir=cache_dir)
@@ -86,3 +104,56 @@ def prepare_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> P
     return PreparedStudy(
         replace(spec, name=name, sections=sections), config.name + FALLBACK_SUFFIX
     )
+
+
+def _check_search(spec: StudySpec) -> None:
+    """See that a grid can be counted, and that ``forbid`` leaves something."""
+    if spec.sampler.name == "grid":
+        everything = grid_points(replace(spec, forbid=()))
+        if next(islice(everything, _MOST_POINTS, None), None) is not None:
+            raise SpecError(
+                f"{spec.place('sampler.name')}: the grid has more than {_MOST_POINTS:,} points; "
+                "make it coarser, or draw from it with `sampler: {name: random}`"
+            )
+        is_empty = next(grid_points(spec), None) is None
+    else:
+        draw = _uniform(random.Random(spec.seed))
+        drawn = (suggest_config(spec, draw, seed=0).params for _ in range(_DRAWS))
+        is_empty = bool(spec.forbid) and all(is_forbidden(spec, params) for params in drawn)
+    if is_empty:
+        raise SpecError(f"{spec.place('forbid')}: leaves nothing to draw; loosen it")
+
+
+def _uniform(generator: random.Random) -> Suggest:
+    def suggest(name: str, values: Range) -> Scalar:
+        if isinstance(values, Choices):
+            return generator.choice(values.options)
+        if isinstance(values, IntRange):
+            return generator.randrange(values.low, values.high + 1, values.step)
+        if values.step is None:
+            return generator.uniform(values.low, values.high)
+        n_steps = round((values.high - values.low) / values.step)
+        return values.low + generator.randint(0, n_steps) * values.step
+
+    return suggest
+
+
+def _check_stores(spec: StudySpec) -> None:
+    address = os.environ.get("MLFLOW_TRACKING_URI")
+    if spec.tracking.uri == "auto" and address and (fault := tracking_fault(address)):
+        raise TrackerError(f"$MLFLOW_TRACKING_URI: {fault}")
+    if spec.storage == "auto":
+        return
+    from sqlalchemy.engine import make_url  # a fifth of a second that a journal needs not
+
+    url = make_url(spec.storage)
+    try:
+        url.get_dialect().import_dbapi()
+    except ImportError as exc:
+        raise StudyError(
+            f"{spec.place('storage')}: the driver {exc.name!r} is not installed: "
+            "`pip install 'sweeper[postgres]'` and write postgresql+psycopg://..., "
+            "or set `storage: auto` for a journal file"
+        ) from exc
+    if spec.is_on_sqlite and not (folder := Path(str(url.database)).parent).is_dir():
+        raise StudyError(f"{spec.place('storage')}: there is no folder {folder}; make it first")

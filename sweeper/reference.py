@@ -83,9 +83,10 @@ def _import_module(module: str, name: str) -> ModuleType:
 
 
 def _failed_import(module: str, name: str, exc: BaseException) -> str:
+    reason = str(exc).partition("\n")[0]
     return (
         f"cannot import {name!r} from {module!r}: the module fails while it is imported, with "
-        f"{type(exc).__name__}: {exc}; `python -c 'import {module}'` shows where"
+        f"{type(exc).__name__}: {reason}; `python -c 'import {module}'` shows where"
     )
 
 

@@ -1,22 +1,31 @@
 """``sweeper check``: everything that a run would do, up to one batch."""
 
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweeper.config import FunctionConfig, Scalar, TrialConfig
+from sweeper.errors import SweeperError
 from sweeper.machine import check_torch_pair, place_workers
 from sweeper.paths import RunPaths
 from sweeper.preparation import PreparedStudy, prepare_study
 from sweeper.sampling import choose_sampler
-from sweeper.space import count_goal, first_value, suggest_config
+from sweeper.space import Suggest, count_goal, first_value, is_forbidden, suggest_config
 from sweeper.spec import Choices, Range, StudySpec
+
+if TYPE_CHECKING:
+    from sweeper.data.dataset import TrialData
+    from sweeper.tryout import Footprint
 
 _ARCHITECTURE = "model.architecture"
 
 
 def rehearse(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Iterator[str]:
-    """Prepare the data, build every architecture, run a batch through it; a line for each.
+    """Prepare the data, run a batch through every architecture; a line for each.
+
+    The first value of every range is tried so. Of the largest values it is seen that the model
+    can be built and that a batch fits into memory.
 
     Raises:
         SweeperError: If a run of the study would not get as far.
@@ -30,54 +39,107 @@ def rehearse(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Iterat
     placements = place_workers(spec)
     where = ", ".join(dict.fromkeys(place.device for place in placements))
     yield f"{len(placements)} workers on {where}, {placements[0].n_threads} threads each"
-    for config in _configs(spec):
-        yield from _rehearse_config(prepared, root, config)
+    found = spec.ranges().get(_ARCHITECTURE)
+    for option in found.options if isinstance(found, Choices) else (None,):
+        first = _config(spec, option, first_value)
+        if isinstance(first.train, FunctionConfig):
+            yield f"train.function {first.train.function} is there; it is not called by check"
+            continue
+        yield _try_batch(prepared, root, first)
+        largest = _config(spec, option, _largest_value)
+        is_drawn = not is_forbidden(spec, largest.params)
+        if is_drawn and (largest.model, largest.data) != (first.model, first.data):
+            yield _try_size(prepared, root, largest)
     yield f"ready: sweeper run {spec.path}"
 
 
-def _configs(spec: StudySpec) -> Iterator[TrialConfig]:
-    """The first value of every range, once for each architecture."""
-    found = spec.ranges().get(_ARCHITECTURE)
-    options = found.options if isinstance(found, Choices) else (None,)
-    for option in options:
+def _config(spec: StudySpec, architecture: Scalar, suggest: Suggest) -> TrialConfig:
+    """A value for every range, with that architecture if there are several."""
 
-        def suggest(name: str, values: Range, option: Scalar = option) -> Scalar:
-            return option if name == _ARCHITECTURE else first_value(name, values)
+    def choose(name: str, values: Range) -> Scalar:
+        return architecture if name == _ARCHITECTURE else suggest(name, values)
 
-        yield suggest_config(spec, suggest, seed=spec.seed)
+    return suggest_config(spec, choose, seed=spec.seed)
 
 
-def _rehearse_config(prepared: PreparedStudy, root: Path, config: TrialConfig) -> Iterator[str]:
-    if isinstance(config.train, FunctionConfig):
-        yield f"train.function {config.train.function} is there; it is not called by check"
-        return
-    # Below the function: a study with its own training function needs no torch here.
-    import torch
-    from torch.nn.functional import cross_entropy
+def _largest_value(name: str, values: Range) -> Scalar:
+    if not isinstance(values, Choices):
+        return values.high
+    numbers = [option for option in values.options if isinstance(option, int | float)]
+    return max(numbers) if len(numbers) == len(values.options) else values.options[-1]
 
-    from sweeper.data.dataset import load_data
-    from sweeper.models import build_model, check_model
+
+def _try_batch(prepared: PreparedStudy, root: Path, config: TrialConfig) -> str:
+    from sweeper.tryout import time_batch  # torch, which a function of the user's own may not need
 
     assert config.data is not None
     assert config.model is not None
-    data = load_data(
-        config.data,
-        cache_dir=RunPaths(root, prepared.spec.name).cache_dir,
-        seed=prepared.spec.seed,
-        device=torch.device("cpu"),
-        label=prepared.data_label,
-    )
+    data = _load(prepared, root, config)
+    needs = _measure(prepared.spec, config, data)
+    with _placed(prepared.spec, config, "data.name"):
+        batch = next(data.train.batches(config.data.batch_size))
+    with _placed(prepared.spec, config, _ARCHITECTURE):
+        step_s = time_batch(config.model, data.info, batch)
     info = data.info
-    name = config.model.architecture
-    model = build_model(name, info.input_shape, info.n_classes, **config.model.params)
-    check_model(model, info.input_shape, info.n_classes)
-    inputs, targets = next(data.train.batches(config.data.batch_size))
-    begun = time.perf_counter()
-    cross_entropy(model(inputs), targets).backward()  # type: ignore[no-untyped-call]
-    step_s = time.perf_counter() - begun
-    n_weights = sum(parameter.numel() for parameter in model.parameters())
-    yield (
+    return (
         f"{info.name} {'x'.join(map(str, info.input_shape))}, {info.n_classes} classes, "
         f"{info.n_train} + {info.n_validation} rows, fingerprint {info.fingerprint}: "
-        f"{name} with {n_weights:,} weights, first batch of {len(targets)} in {step_s:.2g} s"
+        f"{config.model.architecture} with {needs.n_weights:,} weights, "
+        f"first batch of {len(batch[1])} in {step_s:.2g} s"
     )
+
+
+def _try_size(prepared: PreparedStudy, root: Path, config: TrialConfig) -> str:
+    assert config.data is not None
+    assert config.model is not None
+    needs = _measure(prepared.spec, config, _load(prepared, root, config))
+    return (
+        f"largest {config.model.architecture}: {needs.n_weights:,} weights, "
+        f"{needs.n_bytes / 2**20:,.1f} MiB with a batch of {config.data.batch_size}"
+    )
+
+
+def _load(prepared: PreparedStudy, root: Path, config: TrialConfig) -> "TrialData":
+    import torch
+
+    from sweeper.data.dataset import load_data
+
+    assert config.data is not None
+    with _placed(prepared.spec, config, "data.name"):
+        return load_data(
+            config.data,
+            cache_dir=RunPaths(root, prepared.spec.name).cache_dir,
+            seed=prepared.spec.seed,
+            device=torch.device("cpu"),
+            label=prepared.data_label,
+        )
+
+
+def _measure(spec: StudySpec, config: TrialConfig, data: "TrialData") -> "Footprint":
+    from sweeper.tryout import measure_model
+
+    assert config.data is not None
+    assert config.model is not None
+    n_rows = min(config.data.batch_size, data.info.n_train)
+    with _placed(spec, config, _ARCHITECTURE):
+        return measure_model(config.model, data.info, n_rows)
+
+
+@contextmanager
+def _placed(spec: StudySpec, config: TrialConfig, path: str) -> Iterator[None]:
+    """Put the place in the file before an error, and what was drawn in that section behind it."""
+    section = path.partition(".")[0]
+    try:
+        yield
+    except SweeperError as exc:
+        message = str(exc)
+        where = spec.place(path)
+        if message.startswith(f"{section}."):
+            where = where.removesuffix(f": {path}")
+        drawn = ", ".join(
+            f"{name}={config.params[name]}"
+            for name in spec.ranges()
+            if name in config.params and name.startswith(f"{section}.")
+        )
+        tried = f"; tried with {drawn}" if drawn else ""
+        raise type(exc)(f"{where}: {message}{tried}") from exc

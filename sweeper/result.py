@@ -12,7 +12,7 @@ from sweeper.config import Scalar
 from sweeper.errors import ExitCode
 from sweeper.events import Ended, read_events
 from sweeper.study import Attr, SweepStudy, state_of
-from sweeper.trial import EpochMetrics, TrialState
+from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,12 +38,16 @@ class Failure:
     """A cause of failed trials.
 
     Attributes:
+        kind: What the cause stands for, a :class:`~sweeper.trial.FailureKind`.
         n_trials: That failed of it.
-        details: Last lines of the latest one's traceback.
+        n_retries: How often they were tried again before.
+        details: Last lines of the latest one's traceback or log.
     """
 
     cause: str
+    kind: str
     n_trials: int
+    n_retries: int
     details: str
 
 
@@ -99,13 +103,18 @@ class Result:
     @property
     def failures(self) -> list[Failure]:
         """Causes of failed trials, the most frequent first."""
-        numbers: dict[str, list[int]] = {}
+        groups: dict[str, list[FrozenTrial]] = {}
         for trial in self._study.trials((OptunaState.FAIL,)):
-            cause = str(trial.user_attrs.get(Attr.CAUSE, "unknown"))
-            numbers.setdefault(cause, []).append(trial.number)
+            groups.setdefault(str(trial.user_attrs.get(Attr.CAUSE, "unknown")), []).append(trial)
         failures = [
-            Failure(cause, len(found), self._details(found[-1]))
-            for cause, found in numbers.items()
+            Failure(
+                cause,
+                str(found[-1].user_attrs.get(Attr.FAILURE, FailureKind.EXCEPTION)),
+                len(found),
+                sum(self._outcome(trial.number).retries for trial in found),
+                self._outcome(found[-1].number).details,
+            )
+            for cause, found in groups.items()
         ]
         return sorted(failures, key=lambda failure: -failure.n_trials)
 
@@ -128,7 +137,10 @@ class Result:
                 {"trial": b.number, "values": dict(b.values), "params": dict(b.params)}
                 for b in self.front
             ],
-            "failures": [{"cause": f.cause, "trials": f.n_trials} for f in self.failures],
+            "failures": [
+                {"cause": f.cause, "kind": f.kind, "trials": f.n_trials, "retries": f.n_retries}
+                for f in self.failures
+            ],
         }
 
     def _n_epochs(self, number: int) -> int:
@@ -136,9 +148,11 @@ class Result:
         events, _ = read_events(self._study.paths.events(number))
         return max((e.epoch for e in events if isinstance(e, EpochMetrics)), default=0)
 
-    def _details(self, number: int) -> str:
+    def _outcome(self, number: int) -> Outcome:
+        """As the event log has it; an empty one if another machine has the log."""
         events, _ = read_events(self._study.paths.events(number))
-        return next((e.outcome.details for e in reversed(events) if isinstance(e, Ended)), "")
+        ends = (event.outcome for event in reversed(events) if isinstance(event, Ended))
+        return next(ends, Outcome(TrialState.FAILED, None))
 
     def _as_best(self, trial: FrozenTrial) -> Best:
         metrics = self._study.spec.objective.metrics

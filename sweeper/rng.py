@@ -1,4 +1,4 @@
-"""The state of every random generator that training draws from."""
+"""The state of every global random generator that training draws from."""
 
 import random
 from typing import Any
@@ -18,8 +18,8 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def capture_rng_state(shuffle: torch.Generator, device: torch.device) -> dict[str, Any]:
-    """State of the global generators and of ``shuffle``.
+def capture_rng_state(device: torch.device) -> dict[str, Any]:
+    """State of the global generators, that of ``device`` included.
 
     Holds tensors, numbers, lists and tuples alone, which ``torch.load(weights_only=True)`` reads.
     """
@@ -29,20 +29,16 @@ def capture_rng_state(shuffle: torch.Generator, device: torch.device) -> dict[st
         "python": random.getstate(),
         "numpy": numpy_state,
         "torch": torch.get_rng_state(),
-        "shuffle": shuffle.get_state(),
     }
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
     return state
 
 
-def restore_rng_state(
-    state: dict[str, Any], shuffle: torch.Generator, device: torch.device
-) -> None:
+def restore_rng_state(state: dict[str, Any], device: torch.device) -> None:
     """Put back what :func:`capture_rng_state` took, on the same kind of device or another."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"])
-    shuffle.set_state(state["shuffle"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)

@@ -1,13 +1,17 @@
-"""The mirror at work in the background of an agent."""
+"""Event logs on their way to MLflow: the mirror at work in the background, or once and for all."""
 
 import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from sweeper.errors import RequestRefusedError, TrackerError
+from sweeper.errors import RequestRefusedError, StoreError, TrackerError
 from sweeper.lock import FileLock
+from sweeper.paths import RunPaths
 from sweeper.result import Result
+from sweeper.spec import StudySpec
+from sweeper.storage import store_errors
 from sweeper.study import SweepStudy
 
 if TYPE_CHECKING:
@@ -17,6 +21,67 @@ _INTERVAL_S = 0.5
 _RETRY_S = 15.0
 #: So long the end of a command may take without a word.
 _QUIET_S = 2.0
+
+
+def build_mirror(
+    spec: StudySpec, paths: RunPaths, tags: Mapping[str, str], *, is_start: bool
+) -> "Mirror":
+    """The mirror of a study.
+
+    Args:
+        spec: The study.
+        paths: Its files.
+        tags: Of the study's run in MLflow.
+        is_start: Somebody begins to work on the study.
+    """
+    from sweeper.tracking.mirror import Mirror  # a second of a core
+    from sweeper.tracking.store import tracking_uri
+
+    return Mirror(
+        paths,
+        uri=tracking_uri(spec.tracking.uri, paths),
+        objective=spec.objective,
+        log_models=spec.tracking.log_models,
+        tags=tags,
+        is_start=is_start,
+    )
+
+
+def ship_all(
+    mirror: "Mirror",
+    study: SweepStudy | None,
+    show: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Send everything, then let the study's run show what the study has come to.
+
+    Args:
+        mirror: Of the study.
+        study: In its storage; None if that is out of reach: then the run stays as it is.
+        show: Called with the number of trials looked at and that of all to look at.
+
+    Raises:
+        TrackerError: If MLflow cannot be used, or refused what a trial sent. In the latter case
+            all the rest has been done.
+        StoreError: If the disk or the storage fails.
+    """
+    refusal = None
+    try:
+        mirror.ship(show)
+    except RequestRefusedError as exc:
+        refusal = exc
+    if study is not None:
+        _close(mirror, study)
+    if refusal is not None:
+        raise refusal
+
+
+def _close(mirror: "Mirror", study: SweepStudy) -> None:
+    with store_errors():
+        result = Result(study)
+        is_reached = result.n_finished >= result.goal
+        best_trials = [best.number for best in result.front]
+        counts = result.counts
+    mirror.finish(goal_reached=is_reached, best_trials=best_trials, counts=counts)
 
 
 class Shipping:
@@ -34,14 +99,14 @@ class Shipping:
         self._note = note
         self._lock = FileLock(study.paths.mirror_lock)
         self._done = threading.Event()
-        self._is_well = self._is_answering = True
+        self._is_well = True
         self._thread = threading.Thread(target=self._loop, name="mirror", daemon=True)
 
     def start(self) -> None:
         """Begin to ship."""
         self._thread.start()
 
-    def finish(self, is_stopping: Callable[[], bool]) -> bool:
+    def finish(self, is_stopping: Callable[[], bool], *, patience_s: float | None = None) -> bool:
         """Ship what is left and close the parent run; whether MLflow has everything now.
 
         Takes as long as the rest needs while MLflow answers, and a minute at most when it does
@@ -49,13 +114,20 @@ class Shipping:
 
         Args:
             is_stopping: Whether the user does not want to wait any longer.
+            patience_s: Seconds after which the rest is left to the next command; None for no
+                limit. A scheduler that has sent its signal soon kills.
         """
+        limit_s = float("inf") if patience_s is None else patience_s
+        begun = time.monotonic()
         self._done.set()
-        self._thread.join(_QUIET_S)
-        if self._thread.is_alive():
+        self._thread.join(min(_QUIET_S, limit_s))
+        if self._thread.is_alive() and patience_s is None:
             self._note("sending the rest to MLflow; Ctrl-C leaves it to the next command ...")
         while self._thread.is_alive() and not is_stopping():
-            self._thread.join(_INTERVAL_S)
+            left_s = limit_s - (time.monotonic() - begun)
+            if left_s <= 0:
+                break
+            self._thread.join(min(_INTERVAL_S, left_s))
         return self._is_well and not self._thread.is_alive()
 
     def _loop(self) -> None:
@@ -66,13 +138,11 @@ class Shipping:
             # Importing mlflow takes a second of a core that a starting worker can use better.
             while not self._study.paths.trials_dir.exists() and not self._done.is_set():
                 self._done.wait(_INTERVAL_S)
-            mirror = self._build_mirror()
+            mirror = build_mirror(self._study.spec, self._study.paths, self._tags, is_start=True)
             while not self._done.is_set():
-                self._ship(mirror)
+                self._try(mirror.ship)
                 self._done.wait(_INTERVAL_S if self._is_well else _RETRY_S)
-            self._ship(mirror)
-            if self._is_answering:
-                self._close(mirror)
+            self._try(lambda: ship_all(mirror, self._study))
         except Exception:
             self._is_well = False
             self._note(
@@ -81,46 +151,16 @@ class Shipping:
         finally:
             self._lock.release()
 
-    def _build_mirror(self) -> "Mirror":
-        from sweeper.tracking.mirror import Mirror
-        from sweeper.tracking.store import tracking_uri
-
-        spec = self._study.spec
-        return Mirror(
-            self._study.paths,
-            uri=tracking_uri(spec.tracking.uri, self._study.paths),
-            study=spec.name,
-            objective=spec.objective,
-            log_models=spec.tracking.log_models,
-            tags=self._tags,
-        )
-
-    def _ship(self, mirror: "Mirror") -> None:
+    def _try(self, ship: Callable[[], object]) -> None:
         """One pass; trouble is noted once, and once that it is over."""
         try:
-            mirror.ship()
-        except TrackerError as exc:
-            # A refused trial is no reason to leave the parent run as it is.
-            self._is_answering = isinstance(exc, RequestRefusedError)
-            self._note_trouble(exc)
+            ship()
+        except (TrackerError, StoreError) as exc:
+            if self._is_well:
+                folder = self._study.paths.study_dir
+                self._note(f"{exc}\nTraining goes on; the events wait in {folder}")
+            self._is_well = False
             return
         if not self._is_well:
             self._note("MLflow answers again; everything held back has been sent")
-        self._is_well = self._is_answering = True
-
-    def _note_trouble(self, exc: TrackerError) -> None:
-        if self._is_well:
-            folder = self._study.paths.study_dir
-            self._note(f"{exc}\nTraining goes on; the events wait in {folder}")
-        self._is_well = False
-
-    def _close(self, mirror: "Mirror") -> None:
-        result = Result(self._study)
-        try:
-            mirror.finish(
-                goal_reached=result.n_finished >= result.goal,
-                best_trials=[best.number for best in result.front],
-                counts=result.counts,
-            )
-        except TrackerError as exc:
-            self._note_trouble(exc)
+        self._is_well = True

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from sweeper.data import FALLBACK_SUFFIX
 from sweeper.errors import StudyError
+from sweeper.opening import load_study_from_storage
 from sweeper.paths import RunPaths
 from sweeper.progress import format_best
 from sweeper.result import Result
 from sweeper.spec import StudySpec, load_study
-from sweeper.study import load_study_from_storage
 
 
 def load_result(spec: StudySpec, root: Path) -> Result:
@@ -43,5 +43,7 @@ def render_status(result: Result) -> str:
         lines += [f"best     {first}", *(f"         {line}" for line in rest)]
     for failure in result.failures:
         lines.append(f"failed   {failure.n_trials}: {failure.cause}")
+        again = f", after {failure.n_retries} retries" if failure.n_retries else ""
+        lines.append(f"         ({failure.kind}{again})")
         lines += [f"         {line}" for line in failure.details.splitlines()]
     return "\n".join(lines)

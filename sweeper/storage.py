@@ -1,16 +1,19 @@
 """Where Optuna keeps a study: a journal file, or the database that the study file names."""
 
+import hashlib
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 
-from sweeper.errors import StudyError, redacted
-from sweeper.lock import FileLock
+from sweeper.errors import StoreError, StudyError, SweeperError, redacted
+from sweeper.lock import FileLock, Lock
 from sweeper.paths import RunPaths
 from sweeper.spec import StudySpec
 
@@ -25,18 +28,83 @@ def open_storage(spec: StudySpec, paths: RunPaths) -> BaseStorage:
     warnings.filterwarnings("ignore", category=ExperimentalWarning)  # each would come per worker
     if spec.storage == "auto":
         paths.journal.parent.mkdir(parents=True, exist_ok=True)
-        lock = _JournalLock(paths.journal)
+        lock = _JournalLock(paths)
         return JournalStorage(JournalFileBackend(str(paths.journal), lock_obj=lock))  # type: ignore[arg-type]
-    try:
+    with opening_errors(spec):
         # Not RDBStorage itself, which reads all trials anew each time: 0.3 s for a thousand.
         return get_storage(spec.storage)
-    except Exception as exc:
-        reason = redacted(str(exc).partition("\n")[0])
+
+
+@contextmanager
+def opening_errors(spec: StudySpec) -> Iterator[None]:
+    """Say where the study file names a database that cannot be opened."""
+    try:
+        yield
+    except (SweeperError, OSError):
+        raise
+    except Exception as exc:  # whatever the database's driver raises
+        reason = redacted(str(exc)).partition("\n")[0]
         raise StudyError(
             f"{spec.place('storage')}: cannot open the study's storage "
             f"({type(exc).__name__}: {reason}); check that the server runs and the URL is right, "
             f"or set `storage: auto` for a journal file"
         ) from exc
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turn what a full disk or a database that went away raises into a :class:`StoreError`.
+
+    Also a decorator. Only our own reads and writes may stand inside, no code of a user.
+    """
+    try:
+        yield
+    except Exception as exc:
+        if isinstance(exc, BrokenPipeError) or not _is_from_store(exc):
+            raise  # the former is of whoever read our output
+        reason = redacted(f"{type(exc).__name__}: {exc}").partition("\n")[0]
+        raise StoreError(
+            f"the study's folder or storage cannot be used: {reason}. What it held before is "
+            "intact: make room, or see to the database; then the same command goes on"
+        ) from exc
+
+
+def _is_from_store(error: Exception) -> bool:
+    if isinstance(error, OSError | StorageInternalError):
+        return True
+    return type(error).__module__.partition(".")[0] in ("sqlalchemy", "psycopg", "psycopg2")
+
+
+def open_lock(spec: StudySpec, paths: RunPaths) -> Lock:
+    """The lock among all processes that share the study's storage, on whatever machine."""
+    if spec.storage.startswith("postgresql"):
+        return _AdvisoryLock(spec.storage, spec.name)
+    return FileLock(paths.lock)
+
+
+class _AdvisoryLock:
+    """A lock of PostgreSQL's own; like ``flock``, it is free once its holder's connection is gone.
+
+    Each hold opens a connection, a few milliseconds, so none idles beside a trial that trains.
+    """
+
+    def __init__(self, url: str, study: str) -> None:
+        from sqlalchemy import NullPool, create_engine
+
+        self._engine = create_engine(url, poolclass=NullPool)
+        digest = hashlib.sha256(f"sweeper {study}".encode()).digest()
+        self._key = int.from_bytes(digest[:8], "big", signed=True)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        from sqlalchemy import text
+
+        with self._engine.connect() as connection:
+            # A machine that vanishes would else hold it until the server's default of two hours.
+            for setting, seconds in (("idle", 10), ("interval", 5), ("count", 3)):
+                connection.execute(text(f"SET tcp_keepalives_{setting} = {seconds}"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._key})
+            yield
 
 
 class _JournalLock:
@@ -46,14 +114,14 @@ class _JournalLock:
     appended to that can never be read again. So whoever takes the lock cuts such a line off.
     """
 
-    def __init__(self, journal: Path) -> None:
-        self._journal = journal
-        self._lock = FileLock(journal.with_suffix(".lock"))
+    def __init__(self, paths: RunPaths) -> None:
+        self._journal = paths.journal
+        self._lock = FileLock(paths.journal_lock)
 
     def acquire(self) -> bool:
         """Wait for the lock, then see that the journal ends with a whole line."""
         self._lock.acquire()
-        _cut_torn_line(self._journal)
+        cut_torn_tail(self._journal)
         return True
 
     def release(self) -> None:
@@ -61,12 +129,18 @@ class _JournalLock:
         self._lock.release()
 
 
-def _cut_torn_line(path: Path) -> None:
-    with path.open("rb+") as file:
+def has_torn_tail(path: Path) -> bool:
+    """Whether the file's last line was not written to its end."""
+    with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         if size == 0:
-            return
+            return False
         file.seek(size - 1)
-        if file.read(1) != b"\n":
-            file.seek(0)
+        return file.read(1) != b"\n"
+
+
+def cut_torn_tail(path: Path) -> None:
+    """Cut off a last line that was not written to its end."""
+    if has_torn_tail(path):
+        with path.open("rb+") as file:
             file.truncate(file.read().rfind(b"\n") + 1)

@@ -5,39 +5,31 @@ claim them by WAITING -> RUNNING, so the total is exact however many work on it.
 """
 
 import hashlib
-import json
 import re
-import socket
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from datetime import datetime
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import chain, islice, repeat, takewhile
-from typing import Any
+from typing import NamedTuple
 
 import optuna
-from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.config import Scalar
-from sweeper.errors import DataError, StudyError
-from sweeper.lock import FileLock, is_present
+from sweeper.durable import Step, durable
+from sweeper.errors import DataError
+from sweeper.lease import Leases
+from sweeper.lock import is_present, locality
 from sweeper.paths import RunPaths
 from sweeper.sampling import build_pruner, build_sampler, choose_sampler
 from sweeper.space import count_goal, grid_points
 from sweeper.spec import StudySpec
-from sweeper.spec.render import plain_study
-from sweeper.storage import open_storage
-from sweeper.trial import TrialState
+from sweeper.storage import open_lock, store_errors
+from sweeper.trial import FailureKind, TrialState
 
-#: Parts of a study file that decide what its trials mean; they cannot change once it has begun.
-FROZEN = ("objective", "seed", "data", "model", "train", "forbid")
-#: A trial whose worker dies more often without a new epoch is taken to be the reason, and fails.
-MOST_DEATHS = 3
 #: So many failures in a row with one cause end a run: the next trial would fail as well.
 FAILURE_STREAK = 10
 #: So many in a row of whatever causes end it too.
@@ -58,8 +50,33 @@ class Attr(StrEnum):
     STATE = "sweeper.state"
     CAUSE = "sweeper.cause"
     OWNER = "sweeper.owner"
+    FAILURE = "sweeper.failure"
     RESUMED = "sweeper.resumed"
-    DEATHS = "sweeper.deaths"
+    RETRIES = "sweeper.retries"
+
+
+class Owner(NamedTuple):
+    """Who works on a trial.
+
+    Attributes:
+        agent: Holds the lease.
+        worker: Name of its presence file.
+        claim: Claims of this trial so far, the fencing number: a process that claimed it before
+            finds a higher one, and must write nothing more.
+    """
+
+    agent: str
+    worker: str
+    claim: int
+
+
+def _n_claims(trial: FrozenTrial) -> int:
+    return Owner(*trial.user_attrs[Attr.OWNER]).claim if Attr.OWNER in trial.user_attrs else 0
+
+
+def wants_device_alone(trial: FrozenTrial) -> bool:
+    """Whether the trial ran out of memory beside others."""
+    return FailureKind.OUT_OF_MEMORY in trial.user_attrs.get(Attr.RETRIES, {})
 
 
 def state_of(trial: FrozenTrial) -> TrialState:
@@ -76,7 +93,8 @@ class SweepStudy:
 
     Attributes:
         goal: Finished trials to reach: the budget, or the whole grid if that is smaller.
-        lock: Held by whoever must look at several trials and then change one.
+        lock: Held by whoever must look at several trials and then change one, on any machine.
+        leases: Of the agents that work on it.
     """
 
     def __init__(self, spec: StudySpec, paths: RunPaths, storage: BaseStorage) -> None:
@@ -86,7 +104,8 @@ class SweepStudy:
         self.study_id = storage.get_study_id_from_name(spec.name)
         self.pruner = build_pruner(spec.pruner)
         self.goal = count_goal(spec)
-        self.lock = FileLock(paths.lock)
+        self.lock = open_lock(spec, paths)
+        self.leases = Leases(storage, self.study_id, locality(paths.study_dir))
 
     def trials(self, states: Sequence[OptunaState] | None = None) -> list[FrozenTrial]:
         """Trials by number, all of them or those in the given states."""
@@ -115,6 +134,7 @@ class SweepStudy:
         sign = -1 if self.spec.objective.directions[0] == "maximize" else 1
         return min(complete, key=lambda trial: sign * trial.values[0])
 
+    @store_errors()
     def sampler(self) -> tuple[str, str]:
         """The sampler in use and why; ``auto`` may have moved on since the study began."""
         attrs = self.storage.get_study_user_attrs(self.study_id)
@@ -123,10 +143,12 @@ class SweepStudy:
             return name, why
         return choose_sampler(self.spec)
 
+    @store_errors()
     def use_sampler(self, name: str, why: str) -> None:
         """Let all workers draw with another sampler from now on."""
-        self.storage.set_study_user_attr(self.study_id, Attr.SAMPLER, [name, why])
+        self._set_attr(Attr.SAMPLER, [name, why])
 
+    @store_errors()
     def settle_fingerprint(self, data: str, fingerprint: str) -> None:
         """Hold a fingerprint against that of the first trial on the same data.
 
@@ -140,13 +162,17 @@ class SweepStudy:
         key = f"{Attr.FINGERPRINT}.{hashlib.sha256(data.encode()).hexdigest()[:16]}"
         before = self.storage.get_study_user_attrs(self.study_id).get(key)
         if before is None:
-            self.storage.set_study_user_attr(self.study_id, key, fingerprint)
+            self._set_attr(key, fingerprint)
         elif before != fingerprint:
             raise DataError(
                 f"the data have fingerprint {fingerprint}, but earlier trials of this study had "
                 f"{before}; trials on different data would not compare: bring the same rows each "
                 "time (a seed in a load function?), or give the study file a new `name:`"
             )
+
+    def _set_attr(self, key: str, value: object) -> None:
+        with durable(Step.ATTRIBUTE):
+            self.storage.set_study_user_attr(self.study_id, key, value)
 
     def handle(self) -> optuna.Study:
         """A fresh Optuna study object; a handle caches the history, so none is kept."""
@@ -172,7 +198,8 @@ class SweepStudy:
                 is_blank = not trial.params and not trial.system_attrs.get(_FIXED)
                 if is_blank and (setting := next(planned, {})):
                     trial_id = self.trial_id(trial.number)
-                    self.storage.set_trial_system_attr(trial_id, _FIXED, dict(setting))
+                    with durable(Step.TOP_UP):
+                        self.storage.set_trial_system_attr(trial_id, _FIXED, dict(setting))
         return n_missing
 
     def _planned(self) -> Iterator[Mapping[str, Scalar]]:
@@ -185,138 +212,81 @@ class SweepStudy:
         return (setting for setting in settings if frozenset(setting.items()) not in taken)
 
     def _enqueue(self, setting: Mapping[str, Scalar]) -> None:
-        self.storage.create_new_trial(
-            self.study_id,
-            optuna.trial.create_trial(
-                state=OptunaState.WAITING, system_attrs={_FIXED: dict(setting)}
-            ),
+        waiting = optuna.trial.create_trial(
+            state=OptunaState.WAITING, system_attrs={_FIXED: dict(setting)}
         )
+        with durable(Step.TOP_UP):
+            self.storage.create_new_trial(self.study_id, waiting)
 
-    def claim(self, name: str) -> FrozenTrial | None:
-        """Take the first waiting trial for the process that is present under that name.
+    def claim(self, agent: str, worker: str) -> FrozenTrial | None:
+        """Take the first waiting trial for a worker of an agent that holds a lease.
 
         Claims without creating: None when no trial waits, or when those that run will reach
-        the goal (the budget may have been lowered).
+        the goal (the budget may have been lowered). Trials that want their device alone are taken
+        last, as the other workers must then wait.
         """
         with self.lock.held():
             if len(self.trials(_CLAIMED)) >= self.goal:
                 return None
-            for trial in self.trials((OptunaState.WAITING,)):
-                if self._take(self.trial_id(trial.number), name):
-                    return self.storage.get_trial(self.trial_id(trial.number))
+            waiting = self.trials((OptunaState.WAITING,))
+            for trial in sorted(
+                waiting, key=lambda trial: (wants_device_alone(trial), trial.number)
+            ):
+                trial_id = self.trial_id(trial.number)
+                if self._take(trial_id, Owner(agent, worker, _n_claims(trial) + 1)):
+                    return self.storage.get_trial(trial_id)
         return None
 
-    def _take(self, trial_id: int, name: str) -> bool:
+    def _take(self, trial_id: int, owner: "Owner") -> bool:
         """WAITING -> RUNNING; the owner comes first, so that no trial ever runs without one."""
-        owner = f"{socket.gethostname()}:{name}"
-        try:
-            self.storage.set_trial_user_attr(trial_id, Attr.OWNER, owner)
-            if not self.storage.set_trial_state_values(trial_id, OptunaState.RUNNING):
+        with durable(Step.CLAIM):
+            try:
+                self.storage.set_trial_user_attr(trial_id, Attr.OWNER, list(owner))
+                return self.storage.set_trial_state_values(trial_id, OptunaState.RUNNING)
+            except UpdateFinishedTrialError:
                 return False
-        except UpdateFinishedTrialError:
-            return False
-        if self.storage.get_trial(trial_id).user_attrs[Attr.OWNER] != owner:
-            # Another machine tried at the same time and lost.
-            self.storage.set_trial_user_attr(trial_id, Attr.OWNER, owner)
-        return True
 
     def put_back(self, number: int) -> None:
         """RUNNING -> WAITING: another process goes on with the trial from its checkpoint."""
         trial_id = self.trial_id(number)
         attrs = self.storage.get_trial(trial_id).user_attrs
-        self.storage.set_trial_user_attr(trial_id, Attr.RESUMED, attrs.get(Attr.RESUMED, 0) + 1)
-        self.storage.set_trial_state_values(trial_id, OptunaState.WAITING)
+        with durable(Step.PUT_BACK):
+            resumed = attrs.get(Attr.RESUMED, 0) + 1
+            self.storage.set_trial_user_attr(trial_id, Attr.RESUMED, resumed)
+            self.storage.set_trial_state_values(trial_id, OptunaState.WAITING)
 
     def orphans(self) -> list[FrozenTrial]:
-        """RUNNING trials whose worker on this machine is gone. Call it with ``lock`` held."""
+        """RUNNING trials whose worker is gone. Call it with ``lock`` held.
+
+        Of an agent elsewhere, which is known by its lease alone, it takes calls during
+        :data:`~sweeper.lease.LEASE_S` to tell.
+        """
         orphans = []
         for trial in self.trials((OptunaState.RUNNING,)):
-            host, _, name = trial.user_attrs[Attr.OWNER].rpartition(":")
-            # A journal lies beside the locks of its workers, whatever the machine is called today.
-            is_here = self.spec.storage == "auto" or host == socket.gethostname()
-            if is_here and not is_present(self.paths.presence_dir, name):
+            agent, worker, _ = Owner(*trial.user_attrs[Attr.OWNER])
+            if self.leases.is_here(agent):
+                if not is_present(self.paths.presence_dir, worker):
+                    orphans.append(trial)
+            elif self.leases.is_over(agent):
                 orphans.append(trial)
         return orphans
 
-    def failure_streak(self, since: datetime) -> str | None:
-        """The latest cause of too many failures in a row since then (local time), if so many."""
-        ended = sorted(
-            (trial.datetime_complete, trial.number, trial)
-            for trial in self.trials()
-            if trial.datetime_complete is not None and trial.datetime_complete >= since
+    def failed(self) -> list[int]:
+        """Numbers of the failed trials."""
+        return [trial.number for trial in self.trials((OptunaState.FAIL,))]
+
+    def failure_streak(self, earlier: Collection[int]) -> str | None:
+        """The latest cause of too many failures in a row, if so many; not counting earlier ones.
+
+        Args:
+            earlier: Numbers of trials that failed in former commands.
+        """
+        ended = [trial for trial in self.trials() if trial.datetime_complete is not None]
+        ended.sort(key=lambda trial: (trial.datetime_complete, trial.number), reverse=True)
+        failed = takewhile(
+            lambda trial: trial.state == OptunaState.FAIL and trial.number not in earlier, ended
         )
-        latest_first = (trial for *_, trial in reversed(ended))
-        failed = list(takewhile(lambda trial: trial.state == OptunaState.FAIL, latest_first))
         causes = [str(trial.user_attrs.get(Attr.CAUSE, "unknown")) for trial in failed]
         alike = {re.sub(r"\d+", "#", cause) for cause in causes[:FAILURE_STREAK]}
         is_streak = len(causes) >= FAILURE_STREAK and len(alike) == 1
         return causes[0] if is_streak or len(causes) >= LONGEST_STREAK else None
-
-
-def create_study(spec: StudySpec, paths: RunPaths) -> SweepStudy:
-    """Open the study, or begin it.
-
-    Raises:
-        StudyError: If the storage cannot be opened, or the file's search changed since the study
-            began.
-    """
-    storage = open_storage(spec, paths)
-    frozen = {key: value for key, value in plain_study(spec).items() if key in FROZEN}
-    frozen.get("data", {}).pop("root", None)  # where the files lie does not change what they are
-    with FileLock(paths.lock).held():
-        study_id = _find_or_create(spec, storage)
-        attrs = storage.get_study_user_attrs(study_id)
-        if Attr.FROZEN not in attrs:
-            storage.set_study_user_attr(study_id, Attr.FROZEN, frozen)
-    _refuse_changes(spec, attrs.get(Attr.FROZEN, frozen), frozen)
-    return SweepStudy(spec, paths, storage)
-
-
-def _find_or_create(spec: StudySpec, storage: BaseStorage) -> int:
-    with suppress(KeyError):
-        return int(storage.get_study_id_from_name(spec.name))
-    directions = [StudyDirection[direction.upper()] for direction in spec.objective.directions]
-    with suppress(DuplicatedStudyError):  # another machine was faster
-        return int(storage.create_new_study(directions, spec.name))
-    return int(storage.get_study_id_from_name(spec.name))
-
-
-def load_study_from_storage(spec: StudySpec, paths: RunPaths) -> SweepStudy | None:
-    """Open the study as it is; None if it has not begun."""
-    if spec.storage == "auto" and not paths.journal.exists():
-        return None
-    storage = open_storage(spec, paths)
-    try:
-        return SweepStudy(spec, paths, storage)
-    except KeyError:
-        return None
-
-
-def _refuse_changes(spec: StudySpec, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    old, new = _leaves(before), _leaves(now)
-    changes = [
-        f"  {name}: was {old.get(name, 'absent')}, is {new.get(name, 'absent')}"
-        for name in dict.fromkeys([*old, *new])
-        if old.get(name) != new.get(name)
-    ]
-    if changes:
-        raise StudyError(
-            "\n".join(
-                [
-                    f"{spec.path}: the search has changed since study {spec.name!r} began:",
-                    *changes,
-                    "Trials before and after would not compare. Change it back, or give the file "
-                    "a new `name:`; budget, sampler, pruner, run and tracking may change freely.",
-                ]
-            )
-        )
-
-
-def _leaves(value: Any, path: str = "") -> dict[str, str]:
-    if isinstance(value, dict) and value and not value.keys() & {"low", "choices"}:
-        return {
-            name: leaf
-            for key, inner in value.items()
-            for name, leaf in _leaves(inner, f"{path}.{key}" if path else key).items()
-        }
-    return {path: json.dumps(value)}

@@ -4,7 +4,6 @@ Both tell a :class:`Reporter` what each epoch measured and know nothing of who l
 that it raises pass through untouched: the caller judges how a trial ended.
 """
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,16 +18,14 @@ from torch import Tensor
 from sweeper.checkpoint import load_checkpoint, save_checkpoint
 from sweeper.config import DataConfig, FunctionConfig, ModelConfig, TrainConfig, TrialConfig
 from sweeper.data.dataset import TrialData
-from sweeper.errors import TrainingError
-from sweeper.learner import Learner, Runtime
+from sweeper.errors import TrainingError, TrialInterrupted
+from sweeper.learner import Batches, EpochTotals, Learner, Runtime
 from sweeper.models import build_model, check_model
 from sweeper.optim import Schedule, build_optimizer
 from sweeper.reference import load_reference
 from sweeper.rng import capture_rng_state, restore_rng_state, seed_everything
+from sweeper.spec.names import mlflow_name_fault
 from sweeper.trial import EpochMetrics, Objective
-
-#: What MLflow takes.
-_METRIC_NAME = re.compile(r"[\w\-.:/ ]+")
 
 
 class Reporter(Protocol):
@@ -37,6 +34,10 @@ class Reporter(Protocol):
     @property
     def history(self) -> Sequence[EpochMetrics]:
         """What was reported, by earlier processes of the same trial too."""
+        ...
+
+    def is_stopping(self) -> bool:
+        """Whether the process must stop; asked after every batch, so it must be cheap."""
         ...
 
     def report(self, metrics: EpochMetrics) -> None:
@@ -62,8 +63,10 @@ def train(
     """Train one trial to its end, or on from its checkpoint.
 
     An epoch is measured, then saved, then reported, so what was reported can always be reproduced.
-    On a CPU the same config and data give the same numbers bit for bit, resumed or not, except
-    ``epoch_seconds``, which is the wall time of training and validation together.
+    Told to stop, it finishes the batch and saves the unfinished epoch. On a CPU the same config
+    and data give the same numbers bit for bit, resumed or not, except ``epoch_seconds``, which is
+    the wall time of training and validation together, in every process that took part. For a
+    user's ``Dataset`` this holds if it draws from the global generators alone.
 
     Args:
         config: With data, a model and a :class:`~sweeper.config.TrainConfig`.
@@ -71,14 +74,17 @@ def train(
         objective: Its first metric decides about patience.
         runtime: Where and with which numbers to compute.
         reporter: Hears of every epoch, of those in the checkpoint once more.
-        checkpoint: File to go on from, replaced after each epoch.
+        checkpoint: File to go on from, replaced after each epoch. One that is damaged counts as
+            none: the trial starts over, with the same numbers.
 
     Returns:
         The weights of the epoch that counts (``Objective.best``), on the CPU.
 
     Raises:
         TrainingError: If the model cannot be built or fed, or a setting contradicts another.
-        TrialPruned, TrialDiverged, TrialInterrupted: From ``reporter``.
+        StoreError: If the checkpoint cannot be written.
+        TrialInterrupted: If the process must stop; also from ``reporter``.
+        TrialPruned, TrialDiverged: From ``reporter``.
     """
     assert config.data is not None
     assert isinstance(config.train, TrainConfig)
@@ -87,22 +93,51 @@ def train(
     shuffle = torch.Generator().manual_seed(config.seed)
     history: list[EpochMetrics] = []
     best_weights: dict[str, Tensor] = {}
+    totals, seconds = EpochTotals(), 0.0  # of the epoch under way
 
     saved = load_checkpoint(checkpoint)
     if saved is not None:
         learner.load_state_dict(saved["learner"])
-        restore_rng_state(saved["rng"], shuffle, runtime.device)
+        restore_rng_state(saved["rng"], runtime.device)
+        shuffle.set_state(saved["shuffle"])
         history = [EpochMetrics(**record) for record in saved["history"]]
-        best_weights = saved["best_weights"] or learner.weights()
+        best_weights = saved["best_weights"]
+        totals, seconds = EpochTotals(**saved["totals"]), saved["seconds"]
         for metrics in history:
             reporter.report(metrics)
 
-    while not _is_over(history, config.train, objective):
-        started_s = time.perf_counter()
-        train_loss = learner.train_epoch(
-            data.train.batches(config.data.batch_size, generator=shuffle)
+    def save(rng: dict[str, Any], epoch_start: Tensor, *, is_best: bool) -> None:
+        state = learner.state_dict()
+        save_checkpoint(
+            checkpoint,
+            {
+                "learner": state,
+                "rng": rng,
+                "shuffle": epoch_start,
+                "history": [asdict(metrics) for metrics in history],
+                # The same tensors twice take the room of one.
+                "best_weights": state["model"] if is_best else best_weights,
+                "totals": vars(totals),
+                "seconds": seconds,
+            },
         )
-        val_loss, val_accuracy = learner.evaluate(data.validation.batches(config.data.batch_size))
+
+    while not _is_over(history, config.train, objective):
+        started_s = time.perf_counter() - seconds
+        epoch, epoch_start, rng = len(history) + 1, shuffle.get_state(), None
+        try:
+            batches = data.train.batches(
+                config.data.batch_size, generator=shuffle, skip=totals.n_batches
+            )
+            train_loss = learner.train_epoch(_until_stopped(batches, reporter, epoch), totals)
+            rng = capture_rng_state(runtime.device)
+            batches = data.validation.batches(config.data.batch_size)
+            val_loss, val_accuracy = learner.evaluate(_until_stopped(batches, reporter, epoch))
+        except TrialInterrupted:
+            seconds = time.perf_counter() - started_s
+            # An evaluation is done again from its start, with the numbers that it had there.
+            save(rng or capture_rng_state(runtime.device), epoch_start, is_best=False)
+            raise
         values = {
             "train_loss": train_loss,
             "val_loss": val_loss,
@@ -110,22 +145,23 @@ def train(
             "learning_rate": learner.learning_rate,
             "epoch_seconds": time.perf_counter() - started_s,
         }
-        metrics = EpochMetrics(len(history) + 1, values, time.time())
+        metrics = EpochMetrics(epoch, values, time.time())
         history.append(metrics)
         is_best = objective.best(history) is metrics
         if is_best:
             best_weights = learner.weights()
-        save_checkpoint(
-            checkpoint,
-            {
-                "learner": learner.state_dict(),
-                "rng": capture_rng_state(shuffle, runtime.device),
-                "history": [asdict(metrics) for metrics in history],
-                "best_weights": None if is_best else best_weights,
-            },
-        )
+        totals, seconds = EpochTotals(), 0.0
+        save(capture_rng_state(runtime.device), shuffle.get_state(), is_best=is_best)
         reporter.report(metrics)
     return best_weights
+
+
+def _until_stopped(batches: Batches, reporter: Reporter, epoch: int) -> Batches:
+    """Batches up to the one after which the process must stop; the next one is not loaded."""
+    for batch in batches:
+        yield batch
+        if reporter.is_stopping():
+            raise TrialInterrupted(f"stopped in epoch {epoch}")
 
 
 def _build_learner(config: TrialConfig, data: TrialData, runtime: Runtime) -> Learner:
@@ -230,10 +266,9 @@ class UserTrial:
             raise TrainingError(
                 f"trial.report: epochs must increase, got {epoch} after {self._reported[-1]}"
             )
-        if bad := [name for name in metrics if not _METRIC_NAME.fullmatch(name)]:
+        if bad := [name for name in metrics if mlflow_name_fault(name)]:
             raise TrainingError(
-                f"trial.report: {bad[0]!r} is no name for a metric; MLflow takes letters, digits, "
-                "spaces and _ - . : /"
+                f"trial.report: {bad[0]!r} is no name for a metric: {mlflow_name_fault(bad[0])}"
             )
         missing = [name for name in self.objective.metrics if name not in metrics]
         if missing:

@@ -22,6 +22,16 @@ class TrialState(StrEnum):
     FAILED = "failed"
 
 
+class FailureKind(StrEnum):
+    """Why a trial failed; decides whether it is tried again (:mod:`~sweeper.failures`)."""
+
+    EXCEPTION = "exception"
+    DATA_ERROR = "data_error"
+    OUT_OF_MEMORY = "out_of_memory"
+    TRIAL_TIMEOUT = "trial_timeout"
+    LOST_WORKER = "lost_worker"
+
+
 @dataclass(frozen=True)
 class EpochMetrics:
     """What one epoch measured.
@@ -71,13 +81,17 @@ class Outcome:
         state: COMPLETE, PRUNED, DIVERGED or FAILED.
         best: The epoch that counts; None when no finite epoch was reported.
         cause: One line for people, empty when COMPLETE.
-        details: Last lines of a traceback, empty unless FAILED.
+        details: Last lines of a traceback or of the worker's log, empty unless FAILED.
+        kind: Of the failure; None unless FAILED.
+        retries: How often the trial was tried again before it failed.
     """
 
     state: TrialState
     best: EpochMetrics | None
     cause: str = ""
     details: str = ""
+    kind: FailureKind | None = None
+    retries: int = 0
 
 
 @dataclass(frozen=True)

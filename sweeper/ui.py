@@ -114,5 +114,5 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log_file: IO[
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
     log_file.seek(0)
-    words = log_file.read().decode(errors="replace")
+    words = redacted(log_file.read().decode(errors="replace"))  # before it is cut
     raise TrackerError(f"MLflow's server did not come up:\n{words[-2000:]}")

@@ -1,10 +1,13 @@
 """One process that claims trials and trains them until the goal is reached.
 
 It is started by the agent and lives as long as there is work, so torch, the data and the device
-are loaded once, not once a trial. It never talks to MLflow. Its standard input is a pipe from the
-agent: one line that says what to do, then silence, whose end means that the agent is gone.
+are loaded once, not once a trial. It never talks to MLflow. Its standard input is a channel to
+the agent: in comes one line that says what to do, then silence, whose end means that the agent is
+gone; out goes a last word, see :data:`~sweeper.order.FAREWELL`.
 """
 
+import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -13,7 +16,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,14 +27,18 @@ from sweeper.checkpoint import save_checkpoint
 from sweeper.claim import Claim
 from sweeper.config import FunctionConfig, ModelConfig, TrialConfig
 from sweeper.data.dataset import load_data
+from sweeper.errors import StoreError, TrialInterrupted, TrialLost
 from sweeper.learner import Runtime
-from sweeper.lock import Presence
+from sweeper.lock import Presence, Room
+from sweeper.logs import log_to_stderr
 from sweeper.models import model_params
-from sweeper.order import WorkerOrder
+from sweeper.opening import load_study_from_storage
+from sweeper.order import FAREWELL, WorkerOrder
 from sweeper.paths import RunPaths
 from sweeper.reference import make_importable
 from sweeper.spec import load_study
-from sweeper.study import SweepStudy, load_study_from_storage
+from sweeper.storage import store_errors
+from sweeper.study import SweepStudy
 from sweeper.training import UserTrial, train, train_function
 
 log = logging.getLogger("sweeper")
@@ -48,19 +55,42 @@ class Worker:
         self._stopping = stopping
         self._runtime = Runtime(torch.device(order.device), study.spec.run.precision)
         self._asking = AskingBudget(study)
+        self._room = Room(study.paths.device_room(order.device))
 
     def work(self) -> None:
-        """Claim and train until the goal is reached, or it makes no sense to go on."""
-        since = datetime.fromisoformat(self._order.since)
-        while not self._stopping.is_set() and not self._study.failure_streak(since):
+        """Claim and train until the goal is reached, or it makes no sense to go on.
+
+        Raises:
+            StoreError: If disk or storage fail.
+            TrialLost: If the agent's lease ran out and its trials were taken over.
+        """
+        while (claim := self._next_claim()) is not None:
+            with claim:
+                claim.conclude(partial(self._run_inside, claim))
+
+    @store_errors()
+    def _next_claim(self) -> Claim | None:
+        """Claim the next trial, or wait for one; None when it is time to end."""
+        earlier = frozenset(self._order.failed_before)
+        while not self._stopping.is_set() and not self._study.failure_streak(earlier):
             if self._study.n_finished() >= self._study.goal:
-                return
-            trial = self._study.claim(self._order.name)
-            if trial is None:
-                self._stopping.wait(_POLL_S)
-                continue
-            with Claim(self._study, trial, is_stopping=self._stopping.is_set) as claim:
-                claim.conclude(lambda: self._run(claim))
+                return None
+            trial = self._study.claim(self._order.agent, self._order.name)
+            if trial is not None:
+                return Claim(self._study, trial, is_stopping=self._stopping.is_set)
+            self._stopping.wait(_POLL_S)
+        return None
+
+    def _run_inside(self, claim: Claim) -> None:
+        """Run it beside other trials, or alone on the device if it must be."""
+
+        def while_waiting() -> None:
+            _free_memory(self._runtime.device)
+            if self._stopping.is_set():
+                raise TrialInterrupted("stopped while it waited for the device")
+
+        with self._room.entered(alone=claim.wants_device_alone, while_waiting=while_waiting):
+            self._run(claim)
 
     def _run(self, claim: Claim) -> None:
         begun = time.monotonic()
@@ -135,6 +165,13 @@ class Worker:
         }
 
 
+def _free_memory(device: torch.device) -> None:
+    """Give back what earlier trials have left, for the one that needs the device alone."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def _read_line(fd: int) -> bytes:
     """Read up to the first newline and nothing behind it."""
     line = b""
@@ -147,24 +184,27 @@ def _read_line(fd: int) -> bytes:
 
 
 def _stop_when_alone(stopping: threading.Event) -> None:
-    """Stop after the current epoch once the agent's end of the pipe is closed."""
+    """Stop after the current batch once the agent's end of the channel is closed."""
     os.read(sys.stdin.fileno(), 1)  # unlike sys.stdin, holds no lock that blocks the exit
-    log.warning("the agent is gone; this worker ends after the current epoch")
+    log.warning("the agent is gone; this worker ends after the current batch")
     stopping.set()
 
 
 def main() -> None:
     """Run one worker to its end."""
     order = WorkerOrder.decode(_read_line(sys.stdin.fileno()))
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    log_to_stderr("%(asctime)s %(levelname)s %(message)s", logging.INFO)
+    faulthandler.register(signal.SIGUSR2, all_threads=False)  # the agent asks where it hangs
     stopping = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    for number in (signal.SIGTERM, signal.SIGUSR1):  # a scheduler may signal the whole job
+        signal.signal(number, lambda *_: stopping.set())
     threading.Thread(target=_stop_when_alone, args=(stopping,), daemon=True).start()
     make_importable(order.import_dirs)
     torch.set_num_threads(order.n_threads)
     paths = RunPaths(Path(order.root), order.study)
-    presence = Presence(paths.presence_dir, order.name)
+    with store_errors():
+        presence = Presence(paths.presence_dir, order.name)
     try:
         spec = replace(load_study(paths.resolved_spec), storage=order.storage)
         study = load_study_from_storage(spec, paths)
@@ -176,15 +216,21 @@ def main() -> None:
 
 def _main_process() -> NoReturn:
     """Run :func:`main`, then end at once: threads that user code left must not keep it alive."""
-    code = 0
+    last_word: str | None = ""
     try:
         main()
+    except TrialLost as signal_:
+        log.warning("%s; this worker ends", signal_)
+    except StoreError as exc:
+        last_word = str(exc)
     except BaseException:
         log.exception("this worker dies")
-        code = 1
+        last_word = None
+    if last_word is not None:
+        os.write(sys.stdin.fileno(), (last_word + FAREWELL).encode())
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    os._exit(last_word is None)
 
 
 if __name__ == "__main__":

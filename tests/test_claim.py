@@ -1,3 +1,4 @@
+import errno
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,21 +11,24 @@ from sweep_studies import (
     Body,
     begin,
     claim_and_die,
+    claim_trial,
     epoch,
     in_processes,
     killed,
     raises,
     reports,
+    run_claimed,
     run_trial,
 )
 
-from sweeper.claim import Claim, end_trial, reclaim_orphans
+from sweeper.claim import Claim, end_trial
 from sweeper.config import TrialConfig
-from sweeper.errors import TrialDiverged, TrialPruned
+from sweeper.errors import StoreError, TrialDiverged, TrialLost, TrialPruned
 from sweeper.events import Ended, Event, EventWriter, Interrupted, Started, read_events
 from sweeper.lock import Presence
-from sweeper.study import Attr, SweepStudy, state_of
-from sweeper.trial import EpochMetrics, Outcome, TrialState
+from sweeper.reclaim import SILENT, Death, reclaim_orphans
+from sweeper.study import Attr, SweepStudy, state_of, wants_device_alone
+from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
 
 NAN = float("nan")
 DIED = "its worker died: killed by SIGKILL"
@@ -87,7 +91,7 @@ def test_a_complete_trial_keeps_its_best_epoch(study: SweepStudy) -> None:
 
 
 def test_a_started_trial_tells_what_it_runs_with(study: SweepStudy) -> None:
-    trial = study.claim("worker")
+    trial = claim_trial(study, "worker")
     assert trial is not None
     with Claim(study, trial, is_stopping=lambda: False) as claim:
         config: TrialConfig = claim.draw()
@@ -137,16 +141,16 @@ def test_a_signal_that_user_code_held_back_does_not_make_a_trial_complete(
 def test_an_exception_fails_the_trial_and_another_takes_its_place(study: SweepStudy) -> None:
     def body(claim: Claim) -> None:
         reports(0.5)(claim)
-        raise MemoryError("no room\nfor weights")
+        raise LookupError("no room\nfor weights")
 
     assert run_trial(study, body) == TrialState.FAILED
     trial = study.trials()[0]
     assert (trial.state, trial.values) == (OptunaState.FAIL, None)
-    assert trial.user_attrs[Attr.CAUSE] == "MemoryError: no room"
+    assert trial.user_attrs[Attr.CAUSE] == "LookupError: no room"
     outcome = last_outcome(study)
     assert (outcome.state, outcome.best) == (TrialState.FAILED, epoch(1, 0.5))
     assert "in body" in outcome.details
-    assert outcome.details.endswith("MemoryError: no room\nfor weights")
+    assert outcome.details.endswith("LookupError: no room\nfor weights")
     assert study.counts() == {TrialState.FAILED: 1, TrialState.WAITING: 10}
 
 
@@ -171,7 +175,7 @@ def test_leaving_the_process_is_a_failure_like_any_other(study: SweepStudy) -> N
 
 
 def test_a_trial_that_fails_before_it_starts_has_a_whole_log(study: SweepStudy) -> None:
-    trial = study.claim("worker")
+    trial = claim_trial(study, "worker")
     assert trial is not None
     with Claim(study, trial, is_stopping=lambda: False) as claim:
         claim.conclude(lambda: raises(RuntimeError("no data"))(claim))
@@ -218,7 +222,7 @@ def test_an_epoch_that_reached_the_log_alone_is_filled_in(study: SweepStudy) -> 
     with EventWriter(study.paths.events(0)) as events:
         events.append(epoch(2, 0.9))
     assert study.trials()[0].intermediate_values == {1: 0.5}
-    trial = study.claim("worker")
+    trial = claim_trial(study, "worker")
     assert trial is not None
     with Claim(study, trial, is_stopping=lambda: False) as claim:
         assert claim.history == [epoch(1, 0.5), epoch(2, 0.9)]
@@ -235,20 +239,30 @@ def test_an_epoch_that_diverged_ends_the_trial_also_after_a_crash(study: SweepSt
     assert last_outcome(study).best == epoch(1, 0.5)
 
 
+def died(worker: str, kind: FailureKind = FailureKind.LOST_WORKER) -> Death:
+    return Death(worker, "killed by SIGKILL", kind, "its last lines")
+
+
 def test_a_killed_workers_trial_waits_again_until_it_killed_four(tmp_path: Path) -> None:
     study = begin(tmp_path)
     for death in (1, 2, 3, 4):
         killed(claim_and_die, tmp_path, {}, f"worker{death}", 1)
         assert study.counts()[TrialState.RUNNING] == 1
-        assert reclaim_orphans(study, DIED, is_fault=True) == 1
+        assert reclaim_orphans(study, SILENT, died(f"worker{death}")) == 1
         trial = study.trials()[0]
-        assert trial.user_attrs[Attr.DEATHS] == [death, 1]
+        assert trial.user_attrs[Attr.RETRIES] == {"lost_worker": [death, 1]}
         expected = OptunaState.FAIL if death == 4 else OptunaState.WAITING
         assert trial.state == expected
     assert study.trials()[0].user_attrs[Attr.RESUMED] == 3
-    outcome = last_outcome(study)
-    assert outcome.cause == f"its worker died 4 times: {DIED}"
-    assert outcome.best == epoch(1, 0.5)
+    assert study.trials()[0].user_attrs[Attr.FAILURE] == "lost_worker"
+    assert last_outcome(study) == Outcome(
+        TrialState.FAILED,
+        epoch(1, 0.5),
+        "killed by SIGKILL, 4 times",
+        "its last lines",
+        FailureKind.LOST_WORKER,
+        retries=3,
+    )
     assert study.counts() == {TrialState.FAILED: 1, TrialState.WAITING: 10}
 
 
@@ -256,35 +270,85 @@ def test_deaths_are_counted_anew_once_a_trial_got_further(tmp_path: Path) -> Non
     study = begin(tmp_path)
     for n_epochs in (1, 2, 3, 4, 5):
         killed(claim_and_die, tmp_path, {}, f"worker{n_epochs}", n_epochs)
-        reclaim_orphans(study, DIED, is_fault=True)
+        reclaim_orphans(study, SILENT, died(f"worker{n_epochs}"))
     assert study.trials()[0].state == OptunaState.WAITING
-    assert study.trials()[0].user_attrs[Attr.DEATHS] == [1, 5]
+    assert study.trials()[0].user_attrs[Attr.RETRIES] == {"lost_worker": [1, 5]}
+
+
+def test_a_worker_that_died_takes_no_other_workers_trial_along(study: SweepStudy) -> None:
+    for worker in ("timed out", "bystander"):
+        claim_trial(study, worker)
+    assert reclaim_orphans(study, SILENT, died("timed out", FailureKind.TRIAL_TIMEOUT)) == 2
+    assert [trial.state for trial in study.trials()[:2]] == [OptunaState.FAIL, OptunaState.WAITING]
+    assert last_outcome(study).kind == FailureKind.TRIAL_TIMEOUT
+    assert last_outcome(study).retries == 0
+
+
+def test_a_trial_that_ran_out_of_memory_is_tried_once_more_alone(study: SweepStudy) -> None:
+    no_memory = raises(MemoryError("70 GiB"))
+    assert run_trial(study, no_memory) == TrialState.WAITING
+    assert run_trial(study, reports(0.5)) == TrialState.COMPLETE  # the others come first
+    while study.n_finished() < study.goal - 1:
+        run_trial(study, reports(0.5))
+    again = claim_trial(study)
+    assert again is not None
+    assert again.number == 0
+    assert wants_device_alone(again)
+    assert run_claimed(study, again, no_memory) == TrialState.FAILED
+    outcome = last_outcome(study)
+    assert (outcome.kind, outcome.retries) == (FailureKind.OUT_OF_MEMORY, 1)
+    assert outcome.cause == "MemoryError: 70 GiB"
+    assert study.counts()[TrialState.WAITING] == 1
+
+
+def test_a_full_disk_is_not_the_trials_fault(study: SweepStudy) -> None:
+    with pytest.raises(StoreError, match="No space left"):
+        run_trial(study, raises(OSError(errno.ENOSPC, "No space left on device")))
+    assert study.trials()[0].state == OptunaState.RUNNING
+    assert kinds(study) == ["Started"]
+
+
+def test_a_trial_that_was_taken_over_is_written_no_more(study: SweepStudy) -> None:
+    def lose(held: Claim) -> None:
+        held.report(epoch(1, 0.5))
+        assert reclaim_orphans(study, "it seemed dead") == 1
+        again = claim_trial(study, "successor")
+        assert again is not None
+        assert again.number == 0
+        held.report(epoch(2, 0.6))
+
+    with pytest.raises(TrialLost, match="trial 0 was taken over and is RUNNING now"):
+        run_trial(study, lose)
+    trial = study.trials()[0]
+    assert (trial.state, trial.intermediate_values) == (OptunaState.RUNNING, {1: 0.5})
+    assert kinds(study) == ["Started", "EpochMetrics", "Interrupted"]
+
+
+def test_the_end_of_a_trial_that_was_taken_over_is_not_written(study: SweepStudy) -> None:
+    def lose(held: Claim) -> None:
+        held.report(epoch(1, 0.5))
+        reclaim_orphans(study, "it seemed dead")
+
+    with pytest.raises(TrialLost, match="is WAITING now"):
+        run_trial(study, lose)
+    assert study.trials()[0].state == OptunaState.WAITING
 
 
 def test_whoever_stops_a_worker_does_not_blame_its_trial(study: SweepStudy) -> None:
     for _ in range(6):
-        study.claim("stopped")
+        claim_trial(study, "stopped")
         assert reclaim_orphans(study, "stopped at once") == 1
     assert study.counts() == {TrialState.WAITING: 10}
 
 
 def test_a_living_workers_trial_is_left_alone(study: SweepStudy) -> None:
     presence = Presence(study.paths.presence_dir, "living")
-    trial = study.claim("living")
+    trial = claim_trial(study, "living")
     assert trial is not None
     assert reclaim_orphans(study, DIED) == 0
     assert study.trials()[0].state == OptunaState.RUNNING
     presence.leave()
     assert reclaim_orphans(study, DIED) == 1
-
-
-def test_a_trial_of_another_machine_is_left_alone(tmp_path: Path) -> None:
-    study = begin(tmp_path, storage=f"sqlite:///{tmp_path}/optuna.db", run={"workers": 1})
-    trial = study.claim("dead")
-    assert trial is not None
-    study.storage.set_trial_user_attr(study.trial_id(0), Attr.OWNER, "elsewhere:dead")
-    assert reclaim_orphans(study, DIED) == 0
-    assert study.counts()[TrialState.RUNNING] == 1
 
 
 def reclaim(index: int, folder: Path, changes: dict[str, Any]) -> None:
@@ -295,7 +359,7 @@ def reclaim(index: int, folder: Path, changes: dict[str, Any]) -> None:
 def test_processes_that_reclaim_at_once_put_a_trial_back_once(tmp_path: Path) -> None:
     study = begin(tmp_path)
     for name in ("dead", "gone"):
-        study.claim(name)
+        claim_trial(study, name)
     in_processes(3, reclaim, tmp_path, {})
     assert sorted((tmp_path / f"reclaimed{i}").read_text() for i in range(3)) == ["0", "0", "2"]
     assert [trial.user_attrs.get(Attr.RESUMED) for trial in study.trials()[:2]] == [1, 1]
@@ -303,7 +367,7 @@ def test_processes_that_reclaim_at_once_put_a_trial_back_once(tmp_path: Path) ->
 
 
 def test_an_end_that_reached_the_log_alone_is_brought_to_the_storage(study: SweepStudy) -> None:
-    trial = study.claim("dead")
+    trial = claim_trial(study, "dead")
     assert trial is not None
     outcome = Outcome(TrialState.COMPLETE, epoch(3, 0.8))
     with EventWriter(study.paths.events(0)) as events:
@@ -316,7 +380,7 @@ def test_an_end_that_reached_the_log_alone_is_brought_to_the_storage(study: Swee
 
 def test_an_end_can_be_written_for_every_state(study: SweepStudy) -> None:
     for state in ("complete", "pruned", "diverged", "failed"):
-        trial = study.claim("worker")
+        trial = claim_trial(study, "worker")
         assert trial is not None
         end_trial(study, trial.number, Outcome(TrialState(state), epoch(1, 0.5), "why"))
     ended = study.trials()[:4]

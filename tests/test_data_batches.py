@@ -60,6 +60,31 @@ def test_a_generator_shuffles_by_one_permutation(split):
 
 
 @every_split
+@pytest.mark.parametrize("skip", [0, 1, 2, 3])
+@pytest.mark.parametrize("shuffled", [True, False])
+def test_skipped_batches_change_nothing_else(split, shuffled, skip):
+    whole, cut = (torch.Generator().manual_seed(11) if shuffled else None for _ in range(2))
+    expected = [targets.tolist() for _, targets in split().batches(2, generator=whole)][skip:]
+    batches = split().batches(2, generator=cut, skip=skip)
+    assert [targets.tolist() for _, targets in batches] == expected
+    if whole is not None and cut is not None:
+        assert torch.equal(whole.get_state(), cut.get_state())
+
+
+def test_skipped_batches_are_not_loaded():
+    loaded = []
+
+    class Noting(FloatDataset):
+        def __getitem__(self, row: int) -> tuple[Tensor, int]:
+            loaded.append(row)
+            return super().__getitem__(row)
+
+    split = LoaderSplit(Noting(), ROWS, None, device=CPU)
+    list(split.batches(2, skip=1))
+    assert loaded == [2, 4, 6]
+
+
+@every_split
 @pytest.mark.parametrize(
     ("n_rows", "batch_size", "sizes"),
     [(5, 2, [2, 2]), (5, 3, [3, 2]), (5, 5, [5]), (3, 1, [1, 1, 1]), (1, 4, [1])],

@@ -7,20 +7,21 @@ import sweeper
 
 PACKAGE = Path(sweeper.__file__).parent
 ROWS = (
-    ("errors", "seeding", "lock"),
-    ("reference", "config", "trial"),
-    ("events", "paths"),
+    ("errors", "seeding", "lock", "durable", "ticker"),
+    ("reference", "config", "trial", "signals", "logs"),
+    ("events", "paths", "failures"),
     ("spec",),
     ("space",),
     ("data", "models", "optim", "rng"),
     ("checkpoint", "learner"),
     ("training",),
-    ("sampling", "storage"),
+    ("sampling", "storage", "lease"),
     ("study",),
-    ("asking", "claim", "result"),
-    ("tracking", "board", "machine", "order"),
-    ("shipping", "preparation", "progress"),
-    ("worker", "agent", "status", "rehearsal", "ui", "template"),
+    ("asking", "claim", "result", "opening"),
+    ("reclaim", "tracking", "board", "machine", "order"),
+    ("shipping", "preparation", "progress", "process", "begun", "tryout"),
+    ("crew", "sync"),
+    ("worker", "agent", "status", "rehearsal", "ui", "template", "doctor"),
     ("cli",),
 )
 ROW_OF = {module: row for row, modules in enumerate(ROWS) for module in modules}
@@ -58,7 +59,7 @@ def test_imports_point_to_rows_above() -> None:
 
 
 def test_no_import_circle_within_a_package() -> None:
-    for package in ("spec", "data", "models", "tracking"):
+    for package in ("spec", "data", "models", "tracking", "doctor"):
         edges = {
             path.stem: _siblings(path, package)
             for path in (PACKAGE / package).glob("*.py")

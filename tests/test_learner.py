@@ -1,5 +1,5 @@
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sweeper.config import Precision
-from sweeper.learner import Learner, Runtime
+from sweeper.learner import EpochTotals, Learner, Runtime
 from sweeper.models import build_cnn, build_mlp
 from sweeper.optim import Schedule, build_optimizer, split_parameters
 
@@ -185,6 +185,36 @@ def test_a_restored_learner_goes_on_bit_for_bit(
     assert first.learning_rate == second.learning_rate
     restored = second.weights()
     assert all(torch.equal(value, restored[key]) for key, value in first.weights().items())
+
+
+def test_an_epoch_in_two_parts_equals_a_whole_one() -> None:
+    torch.manual_seed(0)
+    batches = blobs(29)
+    first = build_learner(build_mlp((6,), 3), l1=0.01)
+    second = build_learner(build_mlp((6,), 3), l1=0.01)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+
+    def cut() -> Iterator[tuple[Tensor, Tensor]]:
+        yield from batches[:3]
+        raise InterruptedError
+
+    totals = EpochTotals()
+    with pytest.raises(InterruptedError):
+        second.train_epoch(cut(), totals)
+    assert (totals.n_batches, totals.n_samples) == (3, 24)
+    assert second.train_epoch(batches[3:], totals) == first.train_epoch(batches)
+    assert (totals.n_batches, totals.n_samples) == (4, 29)
+    restored = second.weights()
+    assert all(torch.equal(value, restored[key]) for key, value in first.weights().items())
+
+
+def test_the_loss_of_an_epoch_whose_batches_are_done_is_read_again() -> None:
+    learner = build_learner(build_mlp((6,), 3), l1=0.01)
+    totals = EpochTotals()
+    loss = learner.train_epoch(blobs(20), totals)
+    before = learner.weights()
+    assert learner.train_epoch([], totals) == loss
+    assert all(torch.equal(before[key], value) for key, value in learner.weights().items())
 
 
 def test_weights_are_a_copy() -> None:

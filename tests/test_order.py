@@ -4,12 +4,13 @@ ORDER = WorkerOrder(
     root="mlruns/ü",
     study="small",
     storage="postgresql://me:secret\n@host/db",
+    agent="ba9876543210",
     name="0123456789ab",
     import_dirs=["studies", "/home/me/my code"],
     device="cuda:1",
     n_threads=3,
     data_label="mnist-on-digits",
-    since="2030-01-02T03:04:05.678901",
+    failed_before=[3, 5],
     tags={"git_commit": "c0ffee", "version.torch": "2.6"},
 )
 

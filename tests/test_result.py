@@ -61,7 +61,7 @@ def test_json_holds_what_a_script_wants_to_know(tmp_path: Path) -> None:
                 "params": {"train.learning_rate": 0.05},
             }
         ],
-        "failures": [{"cause": "ValueError: no", "trials": 1}],
+        "failures": [{"cause": "ValueError: no", "kind": "exception", "trials": 1, "retries": 0}],
     }
 
 
@@ -131,7 +131,7 @@ def test_failures_are_grouped_with_the_last_traceback_the_most_frequent_first(
     twice, once = Result(study).failures
     assert (twice.cause, twice.n_trials) == ("ValueError: twice", 2)
     assert twice.details.endswith("ValueError: twice")
-    assert once == Failure("KeyError: 'once'", 1, once.details)
+    assert once == Failure("KeyError: 'once'", "exception", 1, 0, once.details)
 
 
 def test_a_result_shows_the_study_as_it_is_now(tmp_path: Path) -> None:

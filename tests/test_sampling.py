@@ -4,7 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sweep_studies import CONDITIONAL, begin_in_memory, epoch, reports, run_all, run_trial, spec_of
+from sweep_studies import (
+    CONDITIONAL,
+    begin_in_memory,
+    claim_trial,
+    epoch,
+    reports,
+    run_all,
+    run_trial,
+    spec_of,
+)
 
 from sweeper.claim import Claim
 from sweeper.errors import StudyError
@@ -206,7 +215,7 @@ def test_forbidding_everything_is_told(tmp_path: Path) -> None:
     )
     spec = parse_study(text, Path("studies/none.yaml"))
     study = begin_in_memory(tmp_path, **FOUR)
-    trial = study.claim("worker")
+    trial = claim_trial(study, "worker")
     assert trial is not None
     with pytest.raises(StudyError) as caught:
         draw_config(study.handle(), trial, spec, sampler_name="random")

@@ -1,6 +1,7 @@
 """Every message that a study file can meet: its full text, with file and line."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +62,7 @@ seed: 2
         ("seed: 1.5", "3: seed: must be a whole number, got 1.5"),
         ("seed: 99999999999999999999", "3: seed: must be a whole number, got 1e+20"),
         ("seed: 1_000", "3: seed: must be a whole number, got '1_000'"),
-        ("budget: 5", "3: budget: must be a mapping of trials, timeout, got 5"),
+        ("budget: 5", "3: budget: must be a mapping of trials, timeout, trial_timeout, got 5"),
         ("budget: {trials: 0, timeout: soon}",
          "3: budget.trials: must be greater than or equal to 1, got 0\n"
          "3: budget.timeout: must be a duration such as 2h, 90m, 1h30m or 45s, got 'soon'"),
@@ -107,8 +108,23 @@ seed: 2
          "3: run.precision: must be 'fp32' or 'bf16', got 'fp16'; did you mean 'bf16'?"),
         ("tracking: {log_models: all}",
          "3: tracking.log_models: must be 'none', 'best' or 'completed', got 'all'"),
-        ("storage: ann:secret@host",
-         "3: storage: must be auto, or a database URL such as postgresql://host/name"),
+        ("budget: {trials: 99999999}\nrun: {workers: 5000}",
+         "3: budget.trials: must be at most 1,000,000, got 99,999,999\n"
+         "4: run.workers: must be at most 1,000, got 5,000"),
+        ("objective: {metric: ../x, direction: minimize}\ntrain: {function: 'a:b'}",
+         "3: objective.metric: MLflow reads a name as a path, which may not be absolute and holds "
+         "no . .. or //, got '../x'"),
+        ("train: {function: 'a:b', a: {lr*: 1}, b/: 1, c: {choices: {'x?': {d: 1}}}}",
+         """3: train.a.lr*: MLflow takes letters, digits, spaces and _ - . : / in a name alone
+         3: train.b/: MLflow reads a name as a path, which may not be absolute and holds no . .. \
+or //
+         3: train.c.x?.d: MLflow takes letters, digits, spaces and _ - . : / in a name alone"""),
+        (f"train: {{function: 'a:b', {'k' * 300}: 1}}",
+         f"3: train.{'k' * 300}: MLflow takes names of up to 245 signs, this one has 306"),
+        (r'train: {function: "a:b", x: "a\0b", y: ["\ud800"]}',
+         r"3: train.x: a text may hold neither \0 nor half of a surrogate pair; write it without"
+         "\n" r"3: train.y[0]: a text may hold neither \0 nor half of a surrogate pair; write it "
+         "without"),
         ("train: 5", "3: train: must be a mapping of keys, got 5"),
         ("train: {epochs: 5, warmup_epochs: 5, nesterov: true, momentum: 0}",
          "3: train.warmup_epochs: must be shorter than train.epochs=5, got 5\n"
@@ -187,9 +203,138 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         messages.append(str(caught.value))
     assert messages == [
         f"{absent}: no such file; `sweeper init {absent}` writes one",
-        f"{folder}: cannot read the study file: Is a directory",
+        f"{folder}: is a folder; a study is a file of YAML text",
         f"{latin}:2: not UTF-8 text; save the file as UTF-8",
     ]
+
+
+def test_a_file_that_never_ends_or_has_no_name_to_print(tmp_path: Path) -> None:
+    pipe, huge = tmp_path / "pipe.yaml", tmp_path / "huge.yaml"
+    os.mkfifo(pipe)
+    with huge.open("wb") as file:
+        file.truncate(10**12)
+    messages = []
+    for path in (pipe, huge, tmp_path / "two\nlines.yaml", tmp_path / "\udcff.yaml"):
+        with pytest.raises(SpecError) as caught:
+            load_study(path)
+        messages.append(str(caught.value))
+    assert messages == [
+        f"{pipe}: is no file on a disk; a study is a file of YAML text",
+        f"{huge}: is bigger than 1,000,000 bytes, so it is no study file",
+        f"'{tmp_path}/two\\nlines.yaml': the name of a study file must be printable; rename it",
+        f"'{tmp_path}/\\udcff.yaml': the name of a study file must be printable; rename it",
+    ]
+
+
+def test_after_two_hundred_problems_nobody_reads_on() -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_study(BASE + "".join(f"k{i}: 1\n" for i in range(1000)), Path("s.yaml"))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 201
+    assert lines[199].startswith("s.yaml:202: k199: unknown key")
+    assert lines[200] == "s.yaml:203: more than 200 problems; mend those above first"
+
+
+_STORAGE = "must be auto, or a database URL such as postgresql://host/name"
+_TRACKING = (
+    "must be auto, http://host:port, or a database such as postgresql://host/name or "
+    "sqlite:///mlflow.db"
+)
+_SQLITE = "must name its file: sqlite:///sweep.db, or sqlite:////folder/sweep.db"
+_ESCAPES = "write user and password with %40 for @, %2F for /, %3A for :, %20 for a space"
+_DATABASE = f"is no URL of the form postgresql://host:5432/name; {_ESCAPES}"
+_SERVER = f"is no URL of the form http://host:5000; {_ESCAPES}"
+_PORT = "the port of a URL is a number from 1 to 65535"
+
+
+@pytest.mark.parametrize(
+    ("key", "url", "expected"),
+    [
+        ("storage", "ann:secret@host", _STORAGE),
+        ("storage", "", _STORAGE),
+        ("storage", "mysql://ann:secret@host/db", _STORAGE),
+        ("storage", "postgresql+asyncpg://ann:secret@host/db", _STORAGE),
+        ("storage", "http://ann:secret@host", _STORAGE),
+        ("storage", "sqlite://", _SQLITE),
+        ("storage", "sqlite:///", _SQLITE),
+        ("storage", "sqlite:///:memory:", _SQLITE),
+        ("storage", "sqlite://sweep.db", _SQLITE),
+        ("storage", "postgresql://ann:sec@ret@host/db", _DATABASE),
+        ("storage", "postgresql://ann:sec ret@host/db", _DATABASE),
+        ("storage", "postgresql://ann:secret@host:port/db", _DATABASE),
+        ("storage", "postgresql://ann:secret@host:0/db", _PORT),
+        ("storage", "postgresql://host:70000/db", _PORT),
+        ("tracking.uri", "", _TRACKING),
+        ("tracking.uri", "localhost:5000", _TRACKING),
+        ("tracking.uri", "./mlruns", _TRACKING),
+        ("tracking.uri", "file:///mlruns", _TRACKING),
+        ("tracking.uri", "ftp://ann:secret@host", _TRACKING),
+        ("tracking.uri", "sqlite://", _SQLITE),
+        ("tracking.uri", "mysql://ann:sec@ret@host/db", _DATABASE),
+        ("tracking.uri", "http://", _SERVER),
+        ("tracking.uri", "http://[::1", _SERVER),
+        ("tracking.uri", "http://ann:sec/ret@host", _SERVER),
+        ("tracking.uri", "http://ann:12/ret@host", _SERVER),
+        ("tracking.uri", "http://ann:secret@ho st", _SERVER),
+        ("tracking.uri", "http://host:99999", _SERVER),
+    ],
+)
+def test_a_url_of_the_wrong_form_is_refused_and_not_shown(
+    key: str, url: str, expected: str
+) -> None:
+    text = f"storage: '{url}'" if key == "storage" else f"tracking: {{uri: '{url}'}}"
+    assert_refused(BASE + text, f"3: {key}: {expected}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///sweep.db",
+        "sqlite:////var/lib/sweep.db?timeout=60",
+        "postgresql:///sweeps",
+        "postgresql://host",
+        "postgresql://ann:p%40ss%2Fw'ord@host:5432/sweeps?sslmode=require",
+        "postgresql+psycopg://ann@[2001:db8::1]:5432/sweeps",
+        "postgresql://ann:@/sweeps?host=/run/postgresql",
+    ],
+)
+def test_urls_of_the_right_form(url: str) -> None:
+    for key in (f'storage: "{url}"', f'tracking: {{uri: "{url}"}}'):
+        spec = parse_study(f"{BASE}{key}", Path("s.yaml"))
+        assert url in (spec.storage, spec.tracking.uri)
+
+
+def test_mlflow_and_optuna_do_not_share_a_database() -> None:
+    assert_refused(
+        BASE + "storage: postgresql+psycopg://ann:x@host/db\n"
+        "tracking: {uri: 'postgresql://bob@host/db'}",
+        "4: tracking.uri: is the database of storage as well, where MLflow and Optuna would each "
+        "take the other's tables for its own of another version; give it a database of its own",
+    )
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["https://ann:p%40ss@mlflow.example:5000/team", "http://[::1]:5000", "mysql+pymysql://h/db"],
+)
+def test_uris_that_only_mlflow_takes(uri: str) -> None:
+    spec = parse_study(f'{BASE}tracking: {{uri: "{uri}"}}', Path("s.yaml"))
+    assert spec.tracking.uri == uri
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x: 'postgresql://ann:secret@host/db'",
+        "x: {y: [1, 'https://host/?token=secret']}",
+        "x: {choices: ['ftp://ann:secret@host', b]}",
+    ],
+)
+def test_a_password_among_the_parameters_would_reach_mlflow(text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_study(BASE + f"train: {{function: 'a:b', {text}}}", Path("s.yaml"))
+    assert "secret" not in str(caught.value)
+    assert "a password here would be written to MLflow and to files" in str(caught.value)
 
 
 def test_a_file_whose_name_cannot_name_the_study() -> None:

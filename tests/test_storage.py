@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from sweep_studies import begin, reports, run_all, run_trial, spec_of
 
-from sweeper.errors import StudyError
+from sweeper.errors import StoreError, StudyError
 from sweeper.lock import FileLock
 from sweeper.paths import RunPaths
 from sweeper.storage import open_storage
@@ -42,7 +42,7 @@ def test_a_full_disk_does_not_spoil_the_journal(tmp_path: Path) -> None:
     room = study.paths.journal.stat().st_size + 10
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))  # as a disk with 10 bytes left
     try:
-        with pytest.raises(OSError, match="File too large"):
+        with pytest.raises(StoreError, match="File too large.*make room"):
             study.use_sampler("tpe", "to write something")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -1,15 +1,20 @@
+import logging
+import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
-from torch import Generator, Tensor
+from torch import Tensor
+from torch.utils.data import Dataset
 
+from sweeper.checkpoint import load_checkpoint, save_checkpoint
 from sweeper.config import (
     METRICS,
     DataConfig,
@@ -18,6 +23,7 @@ from sweeper.config import (
     TrainConfig,
     TrialConfig,
 )
+from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError, TrialInterrupted, TrialPruned
 from sweeper.learner import Runtime
@@ -33,49 +39,63 @@ MLP = {"architecture": "mlp", "params": {"width": 16, "dropout": 0.3}}
 Weights = dict[str, Tensor]
 
 
-class MemorySplit:
-    """Rows in memory behind the interface of ``sweeper.data``."""
+class Jittered(Dataset[tuple[Tensor, int]]):
+    """Images with noise from each of the global generators."""
 
     def __init__(self, inputs: Tensor, targets: Tensor) -> None:
         self._inputs = inputs
         self._targets = targets
 
-    @property
-    def n_rows(self) -> int:
-        return len(self._targets)
-
-    def batches(
-        self, batch_size: int, *, generator: Generator | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.arange(self.n_rows)
-        if generator is not None:
-            order = torch.randperm(self.n_rows, generator=generator)
-        for rows in order.split(batch_size):
-            yield self._inputs[rows], self._targets[rows]
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        noise = 0.1 * torch.randn(1, 8, 8) + random.random() + float(np.random.standard_normal())
+        return self._inputs[row] + noise, int(self._targets[row])
 
 
 @cache
-def digits() -> TrialData:
-    images, targets = load_digits(return_X_y=True)
+def digits(*, jittered: bool = False) -> TrialData:
+    images, classes = load_digits(return_X_y=True)
     inputs = torch.tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8) / 8 - 1
-    classes = torch.tensor(targets)
+    targets = torch.tensor(classes)
     info = DataInfo("digits", "0" * 16, (1, 8, 8), 10, n_train=300, n_validation=100)
-    return TrialData(
-        info,
-        MemorySplit(inputs[:300], classes[:300]),
-        MemorySplit(inputs[300:400], classes[300:400]),
-    )
+    splits: list[Split] = []
+    for rows in (torch.arange(300), torch.arange(300, 400)):
+        if jittered:
+            splits.append(LoaderSplit(Jittered(inputs, targets), rows, None, device=CPU))
+        else:
+            splits.append(ResidentSplit(inputs, targets, rows, None))
+    return TrialData(info, *splits)
 
 
 class Recorder:
-    """Follows a trial; stops after an epoch if asked to."""
+    """Follows a trial.
 
-    def __init__(self, stop_after: int | None = None, signal: type[BaseException] = TrialPruned):
+    Args:
+        stop_after: Raise ``signal`` after this epoch.
+        signal: What to raise.
+        n_batches: The process must stop after so many batches, of training and evaluation.
+    """
+
+    def __init__(
+        self,
+        stop_after: int | None = None,
+        signal: type[BaseException] = TrialPruned,
+        *,
+        n_batches: int | None = None,
+    ) -> None:
         self.history: list[EpochMetrics] = []
+        self.heard: list[int] = []
         self.stop_after = stop_after
+        self.n_batches = n_batches
         self._signal = signal
 
+    def is_stopping(self) -> bool:
+        if self.n_batches is None:
+            return False
+        self.n_batches -= 1
+        return self.n_batches <= 0
+
     def report(self, metrics: EpochMetrics) -> None:
+        self.heard.append(metrics.epoch)
         if metrics.epoch > len(self.history):
             self.history.append(metrics)
             if metrics.epoch == self.stop_after:
@@ -105,10 +125,11 @@ def run(
     checkpoint: Path,
     *,
     objective: Objective = ACCURACY,
+    data: TrialData | None = None,
 ) -> Weights:
     return train(
         trial,
-        digits(),
+        data or digits(),
         objective=objective,
         runtime=Runtime(CPU),
         reporter=reporter,
@@ -162,6 +183,160 @@ def test_a_resumed_trial_ends_bit_for_bit_as_one_never_stopped(
     assert len(broken.history) == stop_after
     assert_same_weights(run(trial, broken, tmp_path / "broken.pt"), expected)
     assert broken.values() == whole.values()
+
+
+def interrupt(
+    trial: TrialConfig,
+    reporter: Recorder,
+    checkpoint: Path,
+    *,
+    after_batches: int,
+    **others: Any,
+) -> None:
+    """One process, which must stop after so many batches and leaves other random states."""
+    reporter.n_batches = after_batches
+    with pytest.raises(TrialInterrupted):
+        run(trial, reporter, checkpoint, **others)
+    reporter.n_batches = None
+    torch.rand(7)
+    np.random.standard_normal()
+    random.random()
+
+
+def assert_same_state(one: Any, other: Any) -> None:
+    """Equal bit for bit, however deep."""
+    assert type(one) is type(other)
+    if isinstance(one, Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, Mapping):
+        assert one.keys() == other.keys()
+        for key, value in one.items():
+            assert_same_state(value, other[key])
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for value, other_value in zip(one, other, strict=True):
+            assert_same_state(value, other_value)
+    else:
+        assert one == other
+
+
+def assert_same_checkpoint(one: Path, other: Path) -> None:
+    """All that a trial goes on from is equal but the times."""
+    states = load_checkpoint(one), load_checkpoint(other)
+    for state in states:
+        assert state is not None
+        del state["history"]
+    assert_same_state(*states)
+
+
+#: After how many batches each process stops: an epoch is 10 of training and 4 of evaluation.
+STOPS = {
+    "first batch": [1],
+    "middle of an epoch": [6],
+    "last training batch": [10],
+    "evaluation": [12],
+    "last evaluation batch": [14],
+    "second epoch": [14 + 7],
+    "evaluation of the last epoch": [28 + 11],
+    "twice in one epoch": [3, 4],
+    "twice in one evaluation": [11, 2],
+    "training, then evaluation": [4, 6 + 1, 3],
+}
+
+
+@pytest.mark.parametrize("jittered", [False, True], ids=["resident", "loader"])
+@pytest.mark.parametrize("model", [MLP, CNN], ids=["mlp", "cnn"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_trial_stopped_between_batches_ends_bit_for_bit_as_one_never_stopped(
+    model: Mapping[str, Any], optimizer: str, jittered: bool, tmp_path: Path
+) -> None:
+    settings = {"schedule": "cosine", "warmup_epochs": 0.5, "l1": 1e-5, "l2": 1e-4}
+    trial = config(model, optimizer=optimizer, **settings)
+    data = digits(jittered=jittered)
+    whole = Recorder()
+    expected = run(trial, whole, tmp_path / "whole.pt", data=data)
+
+    for name, stops in STOPS.items():
+        checkpoint = tmp_path / f"{name}.pt"
+        reporter = Recorder()
+        for n_batches in stops:
+            interrupt(trial, reporter, checkpoint, after_batches=n_batches, data=data)
+        weights = run(trial, reporter, checkpoint, data=data)
+        assert reporter.values() == whole.values(), name
+        assert_same_weights(weights, expected)
+        assert_same_checkpoint(checkpoint, tmp_path / "whole.pt")
+
+
+def test_a_stop_keeps_the_weights_of_the_epoch_that_counts(tmp_path: Path) -> None:
+    worst_last = Objective(("val_loss",), ("maximize",))  # epoch 1 counts
+    trial = config(learning_rate=0.01)
+    expected = run(trial, Recorder(), tmp_path / "whole.pt", objective=worst_last)
+    for n_batches in (14 + 7, 14 + 12, 28 + 3):
+        checkpoint, reporter = tmp_path / f"{n_batches}.pt", Recorder()
+        interrupt(trial, reporter, checkpoint, after_batches=n_batches, objective=worst_last)
+        assert_same_weights(run(trial, reporter, checkpoint, objective=worst_last), expected)
+
+
+@pytest.mark.parametrize("n_batches", [14 + 7, 14 + 12])
+def test_an_interrupted_epoch_is_reported_once_when_it_is_whole(
+    n_batches: int, tmp_path: Path
+) -> None:
+    reporter = Recorder(n_batches=n_batches)
+    with pytest.raises(TrialInterrupted, match=r"^stopped in epoch 2$"):
+        run(config(), reporter, tmp_path / "c.pt")
+    assert reporter.heard == [1]
+    resumed = Recorder()
+    run(config(), resumed, tmp_path / "c.pt")
+    assert resumed.heard == [1, 2, 3]
+
+
+def test_the_batch_is_finished_and_no_other_is_begun(tmp_path: Path) -> None:
+    interrupt(config(), Recorder(), tmp_path / "c.pt", after_batches=14 + 7)
+    state = load_checkpoint(tmp_path / "c.pt")
+    assert state is not None
+    assert state["learner"]["steps"] == 10 + 7
+    assert (state["totals"]["n_batches"], state["totals"]["n_samples"]) == (7, 7 * 32)
+    assert len(state["history"]) == 1
+
+
+def test_a_stop_after_the_last_batch_of_all_does_not_interrupt(tmp_path: Path) -> None:
+    reporter = Recorder(n_batches=3 * 14 + 1)
+    run(config(), reporter, tmp_path / "c.pt")
+    assert len(reporter.history) == 3
+
+
+def test_the_seconds_of_an_epoch_add_up_over_its_processes(tmp_path: Path) -> None:
+    checkpoint, reporter = tmp_path / "c.pt", Recorder()
+    interrupt(config(), reporter, checkpoint, after_batches=14 + 7)
+    state = load_checkpoint(checkpoint)
+    assert state is not None
+    assert state["seconds"] > 0
+    save_checkpoint(checkpoint, {**state, "seconds": 1000.0})
+    interrupt(config(), reporter, checkpoint, after_batches=1)
+    run(config(), reporter, checkpoint)
+    seconds = [metrics.values["epoch_seconds"] for metrics in reporter.history]
+    assert [value > 1000 for value in seconds] == [False, True, False]
+
+
+def test_a_damaged_checkpoint_starts_the_trial_over_with_the_same_numbers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial = config(CNN)
+    whole = Recorder()
+    expected = run(trial, whole, tmp_path / "whole.pt")
+    checkpoint, reporter = tmp_path / "c.pt", Recorder()
+    interrupt(trial, reporter, checkpoint, after_batches=14 + 7)
+    content = checkpoint.read_bytes()
+    checkpoint.write_bytes(content[: len(content) // 2])
+
+    assert_same_weights(run(trial, reporter, checkpoint), expected)
+    assert reporter.heard == [1, 1, 2, 3]
+    assert reporter.values() == whole.values()
+    assert_same_checkpoint(checkpoint, tmp_path / "whole.pt")
+    assert (tmp_path / "c.pt.broken").read_bytes() == content[: len(content) // 2]
+    [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert f"{checkpoint}: its checksum is wrong" in record.getMessage()
+    assert "starts over" in record.getMessage()
 
 
 def test_what_the_reporter_missed_is_reported_again(tmp_path: Path) -> None:
@@ -407,5 +582,5 @@ def test_epochs_of_a_users_function_must_increase(tmp_path: Path) -> None:
 
 
 def test_a_metric_needs_a_name_that_mlflow_takes(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="'top 5 @%' is no name for a metric; MLflow takes"):
+    with pytest.raises(TrainingError, match="'top 5 @%' is no name for a metric: MLflow takes"):
         user_trial(tmp_path, Recorder()).report(1, val_accuracy=0.5, **{"top 5 @%": 1.0})

@@ -16,7 +16,7 @@ class Split(Protocol):
         """Rows of this split, > 0."""
 
     def batches(
-        self, batch_size: int, *, generator: Generator | None = None
+        self, batch_size: int, *, generator: Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """One pass over the rows.
 
@@ -24,6 +24,8 @@ class Split(Protocol):
             batch_size: Rows of each batch but the last, > 0.
             generator: Shuffles the rows by one ``torch.randperm``; the same state gives the same
                 order in every implementation. None keeps their order.
+            skip: Batches at the start that are left out and not loaded, >= 0. The order is drawn
+                all the same, so the others are those of a whole pass.
 
         Yields:
             Inputs [B, ...], normalised float32 where the data are uint8, and targets, int64 [B],
@@ -71,10 +73,10 @@ class ResidentSplit:
         return len(self._rows)
 
     def batches(
-        self, batch_size: int, *, generator: Generator | None = None
+        self, batch_size: int, *, generator: Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """See :class:`Split`."""
-        for rows in _chunks(self._rows, batch_size, generator):
+        for rows in _chunks(self._rows, batch_size, generator)[skip:]:
             inputs = self._inputs.index_select(0, rows)
             if self._normalise is not None:
                 inputs = self._normalise(inputs)
@@ -107,10 +109,11 @@ class LoaderSplit:
         return len(self._rows)
 
     def batches(
-        self, batch_size: int, *, generator: Generator | None = None
+        self, batch_size: int, *, generator: Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """See :class:`Split`."""
-        for inputs, targets in self._loader(_chunks(self._rows, batch_size, generator)):
+        chunks = _chunks(self._rows, batch_size, generator)
+        for inputs, targets in self._loader(chunks[skip:]):
             inputs = inputs.to(self._device)
             if self._normalise is not None:
                 inputs = self._normalise(inputs)

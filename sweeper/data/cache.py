@@ -98,6 +98,34 @@ def open_cache(config: DataConfig, cache_dir: Path) -> CacheEntry:
         ) from exc
 
 
+def damaged_entries(cache_dir: Path) -> list[Path]:
+    """Folders of data sets whose content is not what was written; loads torch if there are any."""
+    folders = [meta.parent for meta in cache_dir.glob("*/meta.json")]
+    written = [folder for folder in folders if folder.suffix != ".partial"]
+    entries = [entry for folder in written if (entry := _read(folder)) is not None]
+    return sorted(entry.folder for entry in entries if not _is_intact(entry))
+
+
+def _is_intact(entry: CacheEntry) -> bool:
+    if not entry.is_whole():
+        return False
+    import torch
+
+    from sweeper.data.fingerprint import content_digest
+
+    n_values, n_rows = prod(entry.shape), entry.shape[0]
+    inputs = torch.from_file(str(entry.inputs), shared=False, size=n_values, dtype=torch.uint8)
+    targets = torch.from_file(str(entry.targets), shared=False, size=n_rows, dtype=torch.int64)
+    return content_digest(inputs.view(entry.shape), targets) == entry.digest
+
+
+def remove_entry(folder: Path) -> None:
+    """Take a decoded data set out of the cache; whoever wants it next decodes it anew."""
+    name = folder.name.rpartition("-")[0]
+    with FileLock(folder.parent / f"{name}.lock").held():
+        shutil.rmtree(folder)
+
+
 def _find(config: DataConfig, cache_dir: Path) -> CacheEntry | None:
     if config.name != DIGITS and raw_files(config).missing():
         return None

@@ -1,7 +1,7 @@
 """A user's own data set: ``load(**params) -> (train, test)``, called and checked."""
 
 import logging
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def load_custom(reference: str, params: Mapping[str, Any]) -> TensorRows | Datas
     function = load_reference(reference)
     try:
         loaded = function(**params)
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:  # a script's main function may call sys.exit
         raise DataError(f"{reference} raised {type(exc).__name__}: {exc}") from exc
     if not isinstance(loaded, tuple) or len(loaded) != 2:
         raise DataError(f"{reference} returned {_describe(loaded)}; {_WANTED}")
@@ -41,6 +41,8 @@ def load_custom(reference: str, params: Mapping[str, Any]) -> TensorRows | Datas
         return _rows(loaded[0])
     except DataError as exc:
         raise DataError(f"{reference}: train: {exc}") from exc
+    except Exception as exc:  # of the user's Dataset
+        raise DataError(f"{reference}: train: raised {type(exc).__name__}: {exc}") from exc
 
 
 def _rows(train: object) -> TensorRows | DatasetRows:
@@ -77,21 +79,52 @@ def _dataset_rows(dataset: "Dataset[Any]") -> DatasetRows:
         )
     if len(dataset) == 0:
         raise DataError(f"{type(dataset).__name__} is empty; wanted is at least one row per class")
-    sample = _check_item(dataset[0])
-    targets = _check_targets(_dataset_targets(dataset))
+    rows = _AlikeRows(dataset, len(dataset))
+    targets = _check_targets(_dataset_targets(dataset, rows))
     if len(targets) != len(dataset):
         raise DataError(
             f"{type(dataset).__name__} has {len(dataset)} rows, its .targets {len(targets)}; "
             "wanted is one target a row"
         )
-    return DatasetRows(dataset, targets, content_digest(targets), tuple(sample.shape))
+    return DatasetRows(rows, targets, content_digest(targets), rows.input_shape)
 
 
-def _dataset_targets(dataset: Any) -> Tensor:
+class _AlikeRows(Dataset[tuple[Tensor, Any]]):
+    """A user's rows, where one that differs from the first is named instead of failing a batch."""
+
+    def __init__(self, dataset: Any, n_rows: int) -> None:
+        self._dataset = dataset
+        self._n_rows = n_rows
+        self.input_shape = tuple(_check_item(dataset[0]).shape)
+
+    def __len__(self) -> int:
+        return self._n_rows
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Any]:
+        return self.__getitems__([row])[0]
+
+    def __getitems__(self, rows: Sequence[int]) -> list[tuple[Tensor, Any]]:
+        """Many at once: ``DataLoader`` asks for a batch this way."""
+        fetch = getattr(self._dataset, "__getitems__", None)
+        items = fetch(rows) if fetch else map(self._dataset.__getitem__, rows)
+        return [self._checked(row, item) for row, item in zip(rows, items, strict=True)]
+
+    def _checked(self, row: int, item: Any) -> tuple[Tensor, Any]:
+        sample = _check_item(item)
+        if sample.shape != self.input_shape:
+            raise DataError(
+                f"row {row} of {type(self._dataset).__name__} has the shape "
+                f"{tuple(sample.shape)}, row 0 {self.input_shape}; wanted is one shape for all: "
+                "resize, crop or pad them"
+            )
+        return sample, item[1]
+
+
+def _dataset_targets(dataset: Any, rows: _AlikeRows) -> Tensor:
     targets = getattr(dataset, "targets", None)
     if targets is None:
         log.info("%s has no .targets: reading every row once", type(dataset).__name__)
-        targets = [dataset[row][1] for row in range(len(dataset))]
+        targets = [rows[row][1] for row in range(len(rows))]
     return torch.as_tensor(targets)
 
 

@@ -5,7 +5,8 @@ from typing import get_args
 
 from sweeper.config import METRICS
 from sweeper.spec.leaf import came, check_keys, read_leaf
-from sweeper.spec.problem import Problems, did_you_mean
+from sweeper.spec.names import mlflow_name_fault
+from sweeper.spec.problem import Problems, did_you_mean, shown
 from sweeper.spec.source import Located
 from sweeper.trial import Direction, Objective
 
@@ -38,7 +39,9 @@ def read_objective(item: Located | None, problems: Problems, *, is_free: bool) -
     for word in metrics:
         if not is_free and word not in METRICS:
             hint = did_you_mean(word, METRICS)
-            problems.add(metric.line, metric.path, f"nobody reports {word!r}{hint}")
+            problems.add(metric.line, metric.path, f"nobody reports {shown(word)}{hint}")
+        elif fault := mlflow_name_fault(word):
+            problems.add(metric.line, metric.path, f"{fault}, got {shown(word)}")
     if "direction" in item.value:
         directions = _directions(item.value["direction"], len(metrics), problems)
     else:
@@ -52,7 +55,7 @@ def _directions(item: Located, n_metrics: int, problems: Problems) -> tuple[Dire
     for word in words:
         if word not in known:
             hint = did_you_mean(word, known, otherwise="")
-            message = f"must be 'minimize' or 'maximize', got {word!r}{hint}"
+            message = f"must be 'minimize' or 'maximize', got {shown(word)}{hint}"
             problems.add(item.line, item.path, message)
     if len(words) != n_metrics and not problems.concern("objective"):
         message = f"must be one for each metric, got {len(words)} for {n_metrics}"
@@ -65,7 +68,7 @@ def _natural_directions(
 ) -> tuple[Direction, ...]:
     unclear = [word for word in metrics if word not in _NATURAL]
     if unclear and not problems.concern(metric.path):
-        message = f"is required, minimize or maximize: {unclear[0]!r} does not tell"
+        message = f"is required, minimize or maximize: {shown(unclear[0])} does not tell"
         problems.add(metric.line, "objective.direction", message)
     return tuple(_NATURAL[word] for word in metrics if word in _NATURAL)
 

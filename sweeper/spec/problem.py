@@ -4,7 +4,10 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sweeper.errors import SpecError
+from sweeper.errors import SpecError, redacted
+
+#: Nobody reads on behind so many, and to look for more takes time.
+_MOST = 200
 
 
 @dataclass
@@ -19,9 +22,18 @@ class Problems:
     _found: list[tuple[int, str, str]] = field(default_factory=list)
 
     def add(self, line: int, path: str, message: str) -> None:
-        """Note a problem of the value at the dotted ``path`` on ``line`` (from 1)."""
+        """Note a problem of the value at the dotted ``path`` on ``line`` (from 1).
+
+        Raises:
+            SpecError: If there are so many already that it makes no sense to read on.
+        """
+        if len(self._found) == _MOST:
+            message = f"{self.file}:{line}: more than {_MOST} problems; mend those above first"
+            self._found.append((line, "", message))
+            self.raise_if_any()
         where = f"{path}: " if path else ""
-        self._found.append((line, path, f"{self.file}:{line}: {where}{message}"))
+        # A URL may stand where it does not belong, even as a key.
+        self._found.append((line, path, f"{self.file}:{line}: {redacted(where + message)}"))
 
     def concern(self, path: str) -> bool:
         """Whether one was noted at the dotted ``path``, above it or below it."""
@@ -40,7 +52,8 @@ class Problems:
             SpecError: If any problem was noted.
         """
         if self._found:
-            in_order = sorted(self._found, key=lambda problem: problem[0])
+            in_order = sorted(self._found[:_MOST], key=lambda problem: problem[0])
+            in_order += self._found[_MOST:]
             raise SpecError("\n".join(dict.fromkeys(message for _, _, message in in_order)))
 
 
@@ -48,7 +61,7 @@ def shown(value: object) -> str:
     """A value as the file could spell it, cut where it gets long."""
     if value is None:
         return "nothing"
-    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    text = str(value).lower() if isinstance(value, bool) else redacted(repr(value))
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

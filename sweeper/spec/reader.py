@@ -1,13 +1,16 @@
 """Study file text -> :class:`StudySpec`, or every problem of it at once."""
 
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sweeper.config import Scalar
 from sweeper.errors import SpecError
+from sweeper.spec.address import holds_password
 from sweeper.spec.leaf import came, check_keys, read_fields, read_leaf
+from sweeper.spec.names import study_name_fault
 from sweeper.spec.objective import read_objective
 from sweeper.spec.problem import Problems, shown
 from sweeper.spec.ranges import Section
@@ -28,8 +31,9 @@ KEYS = (
     "name", "objective", "budget", "seed", "sampler", "pruner", *SEARCHABLE,
     "forbid", "enqueue", "run", "tracking", "storage",
 )  # fmt: skip
+#: Seconds for the YAML parser already; no study file comes near this.
+_MOST_BYTES = 1_000_000
 _CHOICES = re.compile(r"\.choices(?=\.|$)")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def load_study(path: Path | str) -> StudySpec:
@@ -39,16 +43,32 @@ def load_study(path: Path | str) -> StudySpec:
         SpecError: With every problem of the file, one a line, each with file and line.
     """
     path = Path(path)
+    content = _read(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = content.decode()
+    except UnicodeDecodeError as exc:
+        line = content.count(b"\n", 0, exc.start) + 1
+        raise SpecError(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from exc
+    return parse_study(text, path)
+
+
+def _read(path: Path) -> bytes:
+    if not str(path).isprintable():  # else no message, and no terminal, could name it
+        raise SpecError(f"{str(path)!r}: the name of a study file must be printable; rename it")
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "no file on a disk"
+            raise SpecError(f"{path}: is {kind}; a study is a file of YAML text")
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
     except FileNotFoundError as exc:
         raise SpecError(f"{path}: no such file; `sweeper init {path}` writes one") from exc
     except OSError as exc:
         raise SpecError(f"{path}: cannot read the study file: {exc.strerror}") from exc
-    except UnicodeDecodeError as exc:
-        line = exc.object.count(b"\n", 0, exc.start) + 1
-        raise SpecError(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from exc
-    return parse_study(text, path)
+    if len(content) > _MOST_BYTES:
+        raise SpecError(f"{path}: is bigger than {_MOST_BYTES:,} bytes, so it is no study file")
+    return content
 
 
 def parse_study(text: str, path: Path) -> StudySpec:
@@ -108,14 +128,10 @@ class _StudyReader:
     def _name(self) -> str:
         item = self._top.value.get("name")
         name: str = self._leaf("name", str, self._path.stem)
-        if not self._problems.concern("name") and not _NAME.fullmatch(name):
+        if not self._problems.concern("name") and (fault := study_name_fault(name)):
             way_out = "" if item else "; give the file such a name or set `name:`"
-            self._problems.add(
-                item.line if item else 1,
-                "name",
-                "must be up to 100 letters, digits, '.', '_' or '-', a letter or digit first, "
-                f"got {shown(name)}{way_out}",
-            )
+            message = f"{fault}, got {shown(name)}{way_out}"
+            self._problems.add(item.line if item else 1, "name", message)
         return name
 
     def _pruner(self, n_metrics: int) -> PrunerSpec:
@@ -142,6 +158,12 @@ class _StudyReader:
         if not isinstance(item.value, dict | None):
             self._problems.add(item.line, key, f"must be a mapping of keys, got {came(item)}")
             return {}
+        for line, path in _passwords(item):
+            message = (
+                "a password here would be written to MLflow and to files; let your code read it "
+                "from an environment variable"
+            )
+            self._problems.add(line, _CHOICES.sub("", path), message)
         section: Section = getattr(reader, key)(Located(item.value or {}, item.line, key))
         return section
 
@@ -158,6 +180,17 @@ class _StudyReader:
                 {name: read_leaf(value, Any, self._problems) for name, value in item.items()}
             )
         return tuple(settings)
+
+
+def _passwords(item: Located) -> Iterator[tuple[int, str]]:
+    """Line and path of each text that is a URL with a password."""
+    if isinstance(item.value, str) and holds_password(item.value):
+        yield item.line, item.path
+    inner = item.value
+    for value in inner.values() if isinstance(inner, dict) else ():
+        yield from _passwords(value)
+    for value in inner if isinstance(inner, list) else ():
+        yield from _passwords(value)
 
 
 def _lines(item: Located) -> Iterator[tuple[str, int]]:

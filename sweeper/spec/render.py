@@ -48,7 +48,7 @@ def plain_study(spec: StudySpec) -> dict[str, Any]:
             "metric": list(spec.objective.metrics),
             "direction": list(spec.objective.directions),
         },
-        "budget": _present({"trials": trials, "timeout": spec.budget.timeout}),
+        "budget": _present({**asdict(spec.budget), "trials": trials}),
         "seed": spec.seed,
         "sampler": asdict(spec.sampler),
         "pruner": {key: pruner[key] for key in ("name", *PRUNER_KEYS[spec.pruner.name])},

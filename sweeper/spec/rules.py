@@ -1,15 +1,20 @@
 """Rules that look at more than one value of a study file."""
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 
 import yaml
 
 from sweeper.config import Scalar, TrainConfig
+from sweeper.spec.address import is_one_database, storage_fault, tracking_fault
 from sweeper.spec.problem import Problems, did_you_mean, shown
 from sweeper.spec.ranges import Choices, FloatRange, IntRange, Range, Section, option_word
 from sweeper.spec.render import plain_value
 from sweeper.spec.study import FIXED, PRUNER_KEYS, StudySpec
+
+#: Each waiting trial is a record in the storage, and each worker a process.
+_MOST = {"budget.trials": 1_000_000, "run.workers": 1_000}
 
 
 def check_rules(spec: StudySpec, problems: Problems) -> None:
@@ -40,6 +45,7 @@ class _Rules:
     def __init__(self, spec: StudySpec, problems: Problems) -> None:
         self._spec = spec
         self._problems = problems
+        self._ranges = spec.ranges()
 
     def check(self) -> None:
         for name in FIXED:
@@ -50,7 +56,8 @@ class _Rules:
         self._check_train()
         self._check_sampler()
         self._check_settings()
-        self._check_storage()
+        self._check_addresses()
+        self._check_sizes()
 
     def _add(self, path: str, message: str) -> None:
         self._problems.add(self._spec.line(path), path, message)
@@ -112,7 +119,7 @@ class _Rules:
     def _check_sampler(self) -> None:
         name = self._spec.sampler.name
         if name == "grid":
-            for path, values in self._spec.ranges().items():
+            for path, values in self._ranges.items():
                 if isinstance(values, FloatRange) and values.step is None:
                     message = "a grid needs a step, or choices, in place of every real number"
                     self._add(path, message)
@@ -131,22 +138,28 @@ class _Rules:
                         self._add(path, fault)
                     elif not known and (choice := self._missing_choice(name, setting)):
                         self._add(path, f"is drawn only with {choice}; add that")
+        forbidden = defaultdict(list)
+        for setting in self._spec.forbid:
+            forbidden[next(iter(setting.items()))].append(setting.items())
         for i, setting in enumerate(self._spec.enqueue):
-            if any(forbidden.items() <= setting.items() for forbidden in self._spec.forbid):
+            rules = (rule for item in setting.items() for rule in forbidden.get(item, ()))
+            if any(rule <= setting.items() for rule in rules):
                 self._add(f"enqueue[{i}]", "is ruled out by forbid; drop one of the two")
 
     def _setting_fault(self, name: str, value: Scalar) -> str:
         """Why a range cannot take the value, or nothing."""
-        ranges = self._spec.ranges()
-        if name not in ranges:
-            return "is not searched" + (did_you_mean(name, ranges) or "; this file has no range")
-        if not contains(ranges[name], value):
-            return f"must lie within {spell(ranges[name])}, got {shown(value)}"
+        if name not in self._ranges:
+            hint = did_you_mean(name, self._ranges) or "; this file has no range"
+            return f"is not searched{hint}"
+        if not contains(self._ranges[name], value):
+            return f"must lie within {spell(self._ranges[name])}, got {shown(value)}"
         return ""
 
     def _missing_choice(self, name: str, setting: Mapping[str, Scalar]) -> str:
         """The choice on which the named range hangs, if the setting does not make it."""
-        for other, values in self._spec.ranges().items():
+        for other, values in self._ranges.items():
+            if not name.startswith(f"{other}."):
+                continue
             for option in values.options if isinstance(values, Choices) else ():
                 word = option_word(option)
                 is_made = other in setting and option_word(setting[other]) == word
@@ -154,17 +167,28 @@ class _Rules:
                     return f"{other}: {word}"
         return ""
 
-    def _check_storage(self) -> None:
-        storage = self._spec.storage
-        if storage != "auto" and "://" not in storage:
-            # The value is not shown: it may hold a password.
-            message = "must be auto, or a database URL such as postgresql://host/name"
-            self._add("storage", message)
+    def _check_addresses(self) -> None:
+        if fault := storage_fault(self._spec.storage):
+            self._add("storage", fault)
+        if fault := tracking_fault(self._spec.tracking.uri):
+            self._add("tracking.uri", fault)
+        elif is_one_database(self._spec.storage, self._spec.tracking.uri):
+            message = (
+                "is the database of storage as well, where MLflow and Optuna would each take the "
+                "other's tables for its own of another version; give it a database of its own"
+            )
+            self._add("tracking.uri", message)
         if self._spec.is_on_sqlite and self._spec.run.workers not in ("auto", 1):
             message = (
                 "claims on SQLite are not atomic; use storage: auto, PostgreSQL, or workers: 1"
             )
             self._add("run.workers", message)
+
+    def _check_sizes(self) -> None:
+        found = {"budget.trials": self._spec.budget.trials, "run.workers": self._spec.run.workers}
+        for path, value in found.items():
+            if isinstance(value, int) and value > _MOST[path]:
+                self._add(path, f"must be at most {_MOST[path]:,}, got {value:,}")
 
 
 def spell(values: Range) -> str:

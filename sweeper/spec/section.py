@@ -16,6 +16,7 @@ from sweeper.errors import SpecError
 from sweeper.reference import is_reference, split_reference
 from sweeper.spec.interval import read_interval
 from sweeper.spec.leaf import came, check_keys, field_types, read_leaf
+from sweeper.spec.names import mlflow_name_fault
 from sweeper.spec.problem import Problems, did_you_mean, shown
 from sweeper.spec.ranges import Choices, Range, Section, option_word
 from sweeper.spec.source import Located, parse_scalar
@@ -121,6 +122,8 @@ class SectionReader:
                 if "." in key:
                     message = "a key here may hold no dot, which joins the names of nested keys"
                     self._problems.add(value.line, value.path, message)
+                elif fault := mlflow_name_fault(value.path):
+                    self._problems.add(value.line, value.path, fault)
         return section
 
     def _value(self, item: Located, declared: Any, known: Known, others: Any) -> Any:
@@ -152,9 +155,11 @@ class SectionReader:
                 for word, branch in node.items()
             ]
         options = [self._option(option, declared) for option in given]
-        for i, option in enumerate(options):
-            if option is not None and option in options[:i]:
+        met: set[Scalar] = set()
+        for option in options:
+            if option is not None and option in met:
                 self._problems.add(item.line, item.path, f"option {shown(option)} is given twice")
+            met.add(option)
         if isinstance(node.value, list):
             return Choices(tuple(options))
         branches = {

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from sweeper.config import Scalar
-from sweeper.spec.problem import Problems
+from sweeper.spec.problem import Problems, shown
 
 #: Aliases make a small text unfold into a huge tree; no study file comes near this.
 _MOST_NODES = 100_000
@@ -23,6 +23,9 @@ _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _BASES = {"0o": 8, "0x": 16}
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _SPECIAL = {".inf": math.inf, "+.inf": math.inf, "-.inf": -math.inf, ".nan": math.nan}
+
+#: What escapes in quotes can make, and no file name, database or terminal takes.
+_UNSTORABLE = re.compile("[\\0\ud800-\udfff]")
 
 _UNTAGGED = "untagged"
 
@@ -119,8 +122,12 @@ class _Reader:
             ]
             return Located(items, line, path)
         assert isinstance(node, yaml.ScalarNode)
+        text = _UNSTORABLE.sub("", node.value)
+        if text != node.value:
+            rule = "a text may hold neither \\0 nor half of a surrogate pair; write it without"
+            self._problems.add(line, path, rule)
         # A quoted or block scalar is text whatever it looks like.
-        return Located(node.value if node.style else parse_scalar(node.value), line, path)
+        return Located(text if node.style else parse_scalar(text), line, path)
 
     def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, Located]:
         found: dict[str, Located] = {}
@@ -150,7 +157,7 @@ def _key_fault(node: yaml.Node) -> str:
     if node.value == "<<":
         return "merge keys (<<) are not read; write the keys out"
     if not node.value or not node.value.isprintable():
-        return f"a key must be a word, got {node.value!r}"
+        return f"a key must be a word, got {shown(node.value)}"
     return ""
 
 

@@ -69,6 +69,10 @@ class BudgetSpec:
     timeout: Annotated[
         Duration | None, Field(description="Wall time of one command, e.g. 2h; then it drains")
     ] = None
+    trial_timeout: Annotated[
+        Duration | None,
+        Field(description="Wall time of a trial in one process, e.g. 30m; then it fails"),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

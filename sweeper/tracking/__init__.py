@@ -11,8 +11,9 @@ _MLFLOW_ENVIRONMENT = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # MLflow's own 7 retries last minutes; the event log is our buffer, so we come back later.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    # The event log is our buffer, so we come back later, and look first what was done already.
+    # MLflow's own 7 retries last minutes and may create a run twice.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
 for _name, _value in _MLFLOW_ENVIRONMENT.items():

@@ -36,9 +36,10 @@ class Batch:
 
     Attributes:
         objective: Decides which epoch counts.
-        last_epoch: Highest epoch known. An epoch that a resumed trial reports once more is left
-            out, as Optuna does.
+        last_epoch: Highest epoch that MLflow has. An epoch that a resumed trial reports once more
+            is left out, as Optuna does.
         best: The epoch that counts so far.
+        shown: What the runs table shows as the best.
         state: The run's new state; None when it stays as it is, RUNNING in a new run.
         ended_s: When the trial ended for good, seconds since the Unix epoch.
     """
@@ -46,6 +47,7 @@ class Batch:
     objective: Objective
     last_epoch: int
     best: EpochMetrics | None
+    shown: Mapping[str, float]
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     metrics: list[Metric] = field(default_factory=list)
@@ -67,13 +69,18 @@ class Batch:
 
     def chunks(self) -> Iterator[tuple[list[Param], list[RunTag], list[Metric]]]:
         """Params, tags and metrics in portions that one request may carry."""
-        params = [Param(key, value[:_MAX_PARAM_CHARS]) for key, value in self.params.items()]
+        params = [Param(key, value) for key, value in self.params.items()]
         tags = run_tags(self.tags)
         metrics = self.metrics
         while params or tags or metrics:
             yield params[:_MAX_PARAMS], tags[:_MAX_TAGS], metrics[:_MAX_METRICS]
             params, tags = params[_MAX_PARAMS:], tags[_MAX_TAGS:]
             metrics = metrics[_MAX_METRICS:]
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the trial ended for good."""
+        return self.ended_s > 0
 
     def _enter(self, state: TrialState) -> None:
         self.state = state
@@ -86,46 +93,47 @@ class Batch:
             self.tags["sweeper.resumed"] = str(event.resumed)
             self._enter(TrialState.RUNNING)
         # Also of a resumed trial: its first process may have died before it could say them.
-        self.params = {key: str(value) for key, value in event.params.items()}
+        self.params = param_texts(event)
         if event.data:
             self.tags["sweeper.data"] = event.data.name
             self.tags["sweeper.data_fingerprint"] = event.data.fingerprint
             self.dataset = _dataset_input(event.data)
 
     def _add_epoch(self, event: EpochMetrics) -> None:
-        if event.epoch <= self.last_epoch:
-            return
-        self.last_epoch = event.epoch
-        self.metrics += epoch_metrics(event)
         if _is_finite(event, self.objective.metrics) and self.objective.is_better(
             event, self.best
         ):
             self.best = event
-            self.metrics += best_metrics(event, self.objective, event.epoch, event.time_s)
+        if event.epoch > self.last_epoch:
+            self.last_epoch = event.epoch
+            self.metrics += epoch_metrics(event)
+        if event.epoch == self.last_epoch:
+            self._show_best(event.time_s)
 
     def _add_end(self, event: Ended) -> None:
         outcome, self.ended_s = event.outcome, event.time_s
         self._enter(outcome.state)
         if outcome.cause:
             self.tags["sweeper.cause"] = outcome.cause
+        if outcome.kind:
+            self.tags["sweeper.failure"] = outcome.kind
+            self.tags["sweeper.retries"] = str(outcome.retries)
         if outcome.details:
             self.tags["sweeper.details"] = outcome.details[-_MAX_TAG_CHARS:]
-        if outcome.best and outcome.best != self.best:
-            # A repeated epoch measured something else; the outcome is what Optuna has.
-            self.best = outcome.best
-            self.metrics += best_metrics(
-                outcome.best, self.objective, self.last_epoch, event.time_s
-            )
+        # A repeated epoch may have measured something else; the outcome is what Optuna has.
+        self.best = outcome.best or self.best
+        self._show_best(event.time_s)
+
+    def _show_best(self, time_s: float) -> None:
+        values = best_values(self.best, self.objective)
+        if values != self.shown:
+            self.shown = values
+            self.metrics += _points(values, self.last_epoch, time_s)
 
 
-def render_batch(
-    events: Sequence[Event], objective: Objective, *, last_epoch: int, best: EpochMetrics | None
-) -> Batch:
-    """Everything that ``events`` change, given what the events before them left behind."""
-    batch = Batch(objective, last_epoch, best)
-    for event in events:
-        batch.add(event)
-    return batch
+def param_texts(event: Started) -> dict[str, str]:
+    """A trial's params in MLflow's form, cut to the length it accepts."""
+    return {key: str(value)[:_MAX_PARAM_CHARS] for key, value in event.params.items()}
 
 
 def run_tags(tags: Mapping[str, str]) -> list[RunTag]:
@@ -143,12 +151,25 @@ def epoch_metrics(measured: EpochMetrics, model_id: str | None = None) -> list[M
     ]
 
 
-def best_metrics(
-    best: EpochMetrics, objective: Objective, step: int, time_s: float
-) -> list[Metric]:
+def best_metric_names(objective: Objective) -> frozenset[str]:
+    """What a run has beside the metrics that its epochs measured."""
+    return frozenset([*(f"best_{name}" for name in objective.metrics), "best_epoch"])
+
+
+def best_values(best: EpochMetrics | None, objective: Objective) -> dict[str, float]:
+    """What the runs table shows of the epoch that counts; nothing before there is one."""
+    if best is None:
+        return {}
+    values = {f"best_{name}": float(best.values[name]) for name in objective.metrics}
+    return {**values, "best_epoch": float(best.epoch)}
+
+
+def best_metrics(best: EpochMetrics, objective: Objective, step: int) -> list[Metric]:
     """The values of the epoch that counts, as known at ``step``."""
-    values = {f"best_{name}": best.values[name] for name in objective.metrics}
-    values["best_epoch"] = best.epoch
+    return _points(best_values(best, objective), step, best.time_s)
+
+
+def _points(values: Mapping[str, float], step: int, time_s: float) -> list[Metric]:
     return [Metric(key, value, milliseconds(time_s), step) for key, value in values.items()]
 
 

@@ -3,10 +3,13 @@
 import json
 import logging
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
+from sweeper.durable import Step, durable
+from sweeper.errors import StoreError
 from sweeper.trial import EpochMetrics
 
 _logger = logging.getLogger("sweeper")
@@ -16,14 +19,15 @@ _logger = logging.getLogger("sweeper")
 class Cursor:
     """What the mirror must remember of a trial between two passes.
 
-    Losing it is harmless: the log is sent again from its start and MLflow keeps each point once.
+    Losing it is harmless: then MLflow is asked what it has of the trial.
 
     Attributes:
         parent_id: MLflow's run of the study; a cursor that names another one is void.
         run_id: MLflow's run of the trial, empty until there is one.
         offset: Bytes of the event log that MLflow has accepted.
-        last_epoch: Highest epoch sent, 0 before the first.
+        last_epoch: Highest epoch that MLflow has, 0 before the first.
         best: The epoch that counts so far.
+        shown: What MLflow's runs table shows as the best.
         is_ended: The trial ended for good and all of it is sent.
     """
 
@@ -32,24 +36,42 @@ class Cursor:
     offset: int = 0
     last_epoch: int = 0
     best: EpochMetrics | None = None
+    shown: Mapping[str, float] = field(default_factory=dict)
     is_ended: bool = False
 
     @classmethod
-    def load(cls, path: Path, parent_id: str) -> Self:
-        """The cursor at ``path`` if it belongs to ``parent_id``, else one at the log's start."""
+    def load(cls, path: Path, parent_id: str | None) -> Self:
+        """The cursor at ``path`` if it belongs to ``parent_id``, else one at the log's start.
+
+        Without a ``parent_id`` it may belong to any.
+        """
         try:
             record = json.loads(path.read_bytes())
             best = record.pop("best")
             cursor = cls(**record, best=EpochMetrics(**best) if best else None)
         except FileNotFoundError:
-            return cls(parent_id=parent_id)
+            return cls(parent_id=parent_id or "")
         except (ValueError, TypeError, KeyError) as exc:
             _logger.warning("%s: unreadable (%s); sending this trial's events again", path, exc)
-            return cls(parent_id=parent_id)
-        return cursor if cursor.parent_id == parent_id else cls(parent_id=parent_id)
+            return cls(parent_id=parent_id or "")
+        return cursor if parent_id in (None, cursor.parent_id) else cls(parent_id=parent_id or "")
 
-    def save(self, path: Path) -> None:
-        """Write aside, then rename, so that a crash leaves the old or the new one."""
+    def save(self, path: Path, log: Path) -> None:
+        """Write aside, then rename, so that a crash leaves the old or the new one.
+
+        Args:
+            path: Of the cursor.
+            log: Is forced to disk first: what counts as sent must not vanish with the machine.
+
+        Raises:
+            StoreError: If the disk does not take it; then these events are looked at again.
+        """
         aside = path.with_suffix(".tmp")
-        aside.write_text(json.dumps(asdict(self)))
-        os.replace(aside, path)
+        try:
+            with durable(Step.MIRROR_CURSOR):
+                with log.open("rb") as file:
+                    os.fsync(file.fileno())
+                aside.write_text(json.dumps(asdict(self)))
+                os.replace(aside, path)
+        except OSError as exc:
+            raise StoreError(f"{path}: cannot be written: {exc.strerror}; make room") from exc

@@ -1,33 +1,16 @@
-"""The mirror itself: which MLflow run a trial has, and what is sent to it when."""
+"""The mirror itself: which trials have something to send, and what the study has come to."""
 
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Literal
+import time
+from collections.abc import Callable, Mapping, Sequence
 
+from sweeper.durable import Step, durable
 from sweeper.errors import RequestRefusedError
-from sweeper.events import Event, Started, read_events
+from sweeper.lease import LEASE_S
 from sweeper.paths import RunPaths
-from sweeper.tracking.batch import (
-    RUN_STATUS,
-    Batch,
-    best_metrics,
-    epoch_metrics,
-    milliseconds,
-    render_batch,
-    run_tags,
-)
+from sweeper.tracking.batch import best_metrics
 from sweeper.tracking.cursor import Cursor
-from sweeper.tracking.parent import (
-    KIND,
-    PARENT,
-    TRIAL,
-    Parent,
-    close_parent,
-    find_children,
-    open_parent,
-    origin_tags,
-)
+from sweeper.tracking.parent import Parent, close_parent, open_parent, parent_status
+from sweeper.tracking.sender import LogModels, Sender, Sent
 from sweeper.tracking.store import (
     artifact_errors,
     find_or_create_experiment,
@@ -36,25 +19,23 @@ from sweeper.tracking.store import (
 )
 from sweeper.trial import Objective, TrialState
 
-LogModels = Literal["none", "best", "completed"]
-
-_logger = logging.getLogger("sweeper")
-
 
 class Mirror:
     """Sends a study's event logs to MLflow. For one thread of one process at a time.
 
     A pass that fails half-way is repeated by the next one, and nothing is sent that MLflow would
-    keep twice. Losing the cursors, or MLflow's store, means a full resend and nothing else.
+    keep twice. Losing the cursors, or MLflow's store, means more requests and nothing else.
 
     Args:
         paths: Files of the study.
         uri: As :func:`~sweeper.tracking.store.tracking_uri` gives it.
-        study: Name of the study and of the MLflow experiment.
         objective: Decides which epoch of a trial counts.
         log_models: Of which complete trials the model is logged.
         tags: Of the parent run, without the ``sweeper.`` prefix; ``git_commit`` also becomes
             MLflow's own tag, as it does among the tags of :class:`~sweeper.events.Started`.
+        is_start: Somebody begins to work on the study; else a parent run that is there stays as
+            it is until ``finish``.
+        now: Seconds of a clock that counts on while the machine sleeps.
     """
 
     def __init__(
@@ -62,21 +43,29 @@ class Mirror:
         paths: RunPaths,
         *,
         uri: str,
-        study: str,
         objective: Objective,
         log_models: LogModels,
         tags: Mapping[str, str],
+        is_start: bool = True,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._paths = paths
         self._uri = uri
-        self._study = study
         self._objective = objective
         self._log_models = log_models
         self._tags = tags
+        self._is_start = is_start
+        self._now = now
         self._parent: Parent | None = None
+        self._sender: Sender | None = None
         self._cursors: dict[int, Cursor] = {}
         self._finished: set[int] = set()
-        self._known_runs: dict[int, str] | None = None
+        self._passed_s = now()
+
+    @property
+    def sent(self) -> Sent:
+        """What has been sent since the mirror was made."""
+        return self._sender.sent if self._sender else Sent()
 
     def open(self) -> Parent:
         """Find or create the experiment and the parent run. ``ship`` and ``finish`` do it too.
@@ -84,21 +73,36 @@ class Mirror:
         Raises:
             TrackerError: If MLflow cannot be used now. Call again later.
         """
-        if self._parent is None:
+        return self._open()[0]
+
+    def _open(self) -> tuple[Parent, Sender]:
+        if self._parent is None or self._sender is None:
             client = open_client(self._uri, self._paths)
+            study = self._paths.study
             experiment_id = find_or_create_experiment(
-                client, self._study, uri=self._uri, paths=self._paths
+                client, study, uri=self._uri, paths=self._paths
             )
             with tracker_errors(self._uri):
-                parent = open_parent(client, experiment_id, self._study, self._tags)
-                with artifact_errors(self._uri):
+                parent = open_parent(
+                    client, experiment_id, study, self._tags, is_start=self._is_start
+                )
+                with artifact_errors(self._uri), durable(Step.MIRROR_SEND):
                     client.log_artifact(parent.run_id, str(self._paths.resolved_spec))
-            self._known_runs = {} if parent.is_new else None
+            self._sender = Sender(
+                parent,
+                self._paths,
+                uri=self._uri,
+                objective=self._objective,
+                log_models=self._log_models,
+            )
             self._parent = parent
-        return self._parent
+        return self._parent, self._sender
 
-    def ship(self) -> int:
+    def ship(self, show: Callable[[int, int], None] = lambda done, total: None) -> int:
         """One pass over all trials with unsent events.
+
+        Args:
+            show: Called with the number of trials looked at and that of all to look at.
 
         Returns:
             The number of events sent.
@@ -106,19 +110,34 @@ class Mirror:
         Raises:
             TrackerError: If MLflow cannot be used, or refused what a trial sent; the other trials
                 have been sent then. A later call sends what is missing.
+            StoreError: If the disk does not take what must be remembered.
         """
-        parent = self.open()
-        n_events = 0
+        parent, sender = self._open()
+        now = self._now()
+        if now - self._passed_s > LEASE_S:
+            sender.forget()  # this process stood still for so long that others took over
+        self._passed_s = now
+        n_before = sender.sent.n_events
         refusal: RequestRefusedError | None = None
-        for number in sorted(self._paths.trial_numbers() - self._finished):
+        numbers = sorted(self._paths.trial_numbers() - self._finished)
+        for n_done, number in enumerate(numbers):
+            show(n_done, len(numbers))
             try:
                 with tracker_errors(self._uri):
-                    n_events += self._ship_trial(parent, number)
+                    self._ship_trial(parent, sender, number)
             except RequestRefusedError as exc:
                 refusal = refusal or exc
         if refusal:
             raise refusal
-        return n_events
+        return sender.sent.n_events - n_before
+
+    def forget(self, number: int) -> None:
+        """Let go of what was noted of a trial, so that the next pass sends what MLflow lacks."""
+        self._paths.shipped(number).unlink(missing_ok=True)
+        self._cursors.pop(number, None)
+        self._finished.discard(number)
+        if self._sender:
+            self._sender.forget()
 
     def finish(
         self,
@@ -127,10 +146,13 @@ class Mirror:
         best_trials: Sequence[int],
         counts: Mapping[TrialState, int],
     ) -> None:
-        """Close the parent run, after a last ``ship``. A study may be finished many times.
+        """Let the parent run show what the study has come to. May be called many times.
+
+        It ends as FINISHED when the goal is reached; else it stays RUNNING as long as a trial
+        runs, on whatever machine, and is SCHEDULED after that, to go on later.
 
         Args:
-            goal_reached: The run ends as FINISHED; else it is SCHEDULED, to go on later.
+            goal_reached: Nothing is left to do.
             best_trials: Number of the best complete trial, or those of the Pareto front. With
                 one alone, the parent run shows its ``best_<metric>`` too. Of a trial that another
                 machine shipped, the number alone is known here.
@@ -139,14 +161,13 @@ class Mirror:
         Raises:
             TrackerError: If MLflow cannot be used now. Call again later.
         """
-        parent = self.open()
+        parent, sender = self._open()
         loaded = {number: self._cursor(parent, number) for number in best_trials}
         cursors = {number: cursor for number, cursor in loaded.items() if cursor.run_id}
         metrics = []
         if len(best_trials) == 1 and (best := loaded[best_trials[0]].best):
             # A summary over more complete trials is the later one, whatever its epoch.
-            step = counts.get(TrialState.COMPLETE, 0)
-            metrics = best_metrics(best, self._objective, step, best.time_s)
+            metrics = best_metrics(best, self._objective, counts.get(TrialState.COMPLETE, 0))
         tags = {
             "sweeper.best_trials": ", ".join(map(str, best_trials)),
             "sweeper.best_runs": ", ".join(cursor.run_id for cursor in cursors.values()),
@@ -155,120 +176,27 @@ class Mirror:
         with tracker_errors(self._uri):
             if goal_reached and self._log_models == "best":
                 for number, cursor in cursors.items():
-                    self._log_model(parent, number, cursor)
-            close_parent(parent, goal_reached=goal_reached, metrics=metrics, tags=tags)
+                    sender.log_model(number, cursor)
+            status = parent_status(goal_reached=goal_reached, counts=counts)
+            close_parent(parent, status, metrics=metrics, tags=tags)
 
     def _cursor(self, parent: Parent, number: int) -> Cursor:
-        cursor = self._cursors.get(number)
-        return cursor or Cursor.load(self._paths.shipped(number), parent.run_id)
+        if number in self._cursors:
+            return self._cursors[number]
+        cursor = Cursor.load(self._paths.shipped(number), parent.run_id)
+        log = self._paths.events(number)
+        if log.exists() and log.stat().st_size < cursor.offset:
+            # The folder was copied while events were sent, the log before the cursor.
+            return Cursor(parent_id=parent.run_id)
+        return cursor
 
-    def _ship_trial(self, parent: Parent, number: int) -> int:
-        cursor = self._cursor(parent, number)
-        events: Sequence[Event] = []
-        if not cursor.is_ended:
-            events, offset = self._read(number, cursor)
-            if events:
-                cursor = replace(self._send(parent, number, cursor, events), offset=offset)
-                cursor.save(self._paths.shipped(number))
+    def _ship_trial(self, parent: Parent, sender: Sender, number: int) -> None:
+        before = self._cursor(parent, number)
+        cursor = before if before.is_ended else sender.send_next(number, before)
+        if cursor != before:
+            cursor.save(self._paths.shipped(number), self._paths.events(number))
         if cursor.is_ended:
             self._finished.add(number)
             self._cursors.pop(number, None)
         else:
             self._cursors[number] = cursor
-        return len(events)
-
-    def _read(self, number: int, cursor: Cursor) -> tuple[list[Event], int]:
-        path = self._paths.events(number)
-        try:
-            events, offset = read_events(path, cursor.offset)
-            if events and not cursor.run_id and not isinstance(events[0], Started):
-                raise ValueError(f"the first one is {type(events[0]).__name__}, not Started")
-        except (ValueError, KeyError, TypeError) as exc:
-            raise RequestRefusedError(
-                f"{path}: the events cannot be read: {exc}; MLflow lacks the rest of this trial. "
-                "Move the trial's folder away to leave it so"
-            ) from exc
-        return events, offset
-
-    def _send(
-        self, parent: Parent, number: int, cursor: Cursor, events: Sequence[Event]
-    ) -> Cursor:
-        """Bring the trial's run to where ``events`` end; the cursor, its offset still the old."""
-        client = parent.client
-        if not cursor.run_id:
-            cursor = replace(cursor, run_id=self._find_or_create_run(parent, number, events[0]))
-        batch = render_batch(
-            events, self._objective, last_epoch=cursor.last_epoch, best=cursor.best
-        )
-        for params, tags, metrics in batch.chunks():
-            client.log_batch(cursor.run_id, params=params, tags=tags, metrics=metrics)
-        if batch.dataset:
-            client.log_inputs(cursor.run_id, datasets=[batch.dataset])
-        cursor = replace(cursor, last_epoch=batch.last_epoch, best=batch.best)
-        if batch.state is TrialState.COMPLETE and self._log_models == "completed":
-            self._log_model(parent, number, cursor)
-        return replace(cursor, is_ended=_set_status(parent, cursor.run_id, batch))
-
-    def _find_or_create_run(self, parent: Parent, number: int, started: Event) -> str:
-        """The run of a trial without a cursor: new, or cut off before the cursor was written.
-
-        A resumed trial may have been begun by another machine since the runs were last listed.
-        """
-        assert isinstance(started, Started)
-        if self._known_runs is None or started.resumed:
-            self._known_runs = find_children(parent)
-        if number in self._known_runs:
-            return self._known_runs[number]
-        architecture = started.model.architecture.rpartition(":")[2] if started.model else ""
-        run = parent.client.create_run(
-            parent.experiment_id,
-            start_time=milliseconds(started.time_s),
-            tags={
-                PARENT: parent.run_id,
-                KIND: "trial",
-                TRIAL: str(number),
-                "sweeper.study": self._study,
-                **origin_tags(self._study, started.tags),
-            },
-            run_name=f"{number:04d} {architecture}".rstrip(),
-        )
-        self._known_runs[number] = str(run.info.run_id)
-        return self._known_runs[number]
-
-    def _log_model(self, parent: Parent, number: int, cursor: Cursor) -> None:
-        """Log the model of a complete trial, unless its training function brought its own."""
-        events, _ = read_events(self._paths.events(number))
-        started = next((event for event in events if isinstance(event, Started)), None)
-        if started is None or started.model is None or started.data is None:
-            return
-        weights = self._paths.model(number)
-        if not weights.exists():
-            _logger.warning("%s: absent; trial %d gets no model in MLflow", weights, number)
-            return
-        from sweeper.tracking.models import log_model  # loads torch
-
-        with artifact_errors(self._uri):
-            logged = log_model(
-                parent.client,
-                experiment_id=parent.experiment_id,
-                run_id=cursor.run_id,
-                started=started,
-                weights=weights,
-            )
-        metrics = []
-        if cursor.best and logged.model_id:
-            metrics = epoch_metrics(cursor.best, logged.model_id)
-        tags = run_tags({"sweeper.model": logged.form})
-        parent.client.log_batch(cursor.run_id, metrics=metrics, tags=tags)
-
-
-def _set_status(parent: Parent, run_id: str, batch: Batch) -> bool:
-    """Give the run the state that ``batch`` ends in; whether the trial has ended for good."""
-    if batch.state is None:
-        return False
-    status = RUN_STATUS[batch.state]
-    if batch.state in (TrialState.RUNNING, TrialState.WAITING):
-        parent.client.update_run(run_id, status)
-        return False
-    parent.client.set_terminated(run_id, status, milliseconds(batch.ended_s))
-    return True

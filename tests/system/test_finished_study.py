@@ -106,10 +106,12 @@ def test_the_best_model_gives_its_validation_accuracy_again(
 def test_status_tells_people_and_scripts(finished: Sweep) -> None:
     text = finished.run("status", "sweep.yaml").stdout
     assert f"goal     {N_TRIALS} of {N_TRIALS} trials finished" in text
-    assert "sampler  gp: a flat space and at most 200 trials" in text
+    sampler, why = finished.result().sampler
+    assert sampler in ("gp", "tpe")  # a slow machine moves on to the cheaper one
+    assert f"sampler  {sampler}: {why}" in text
     record = last_json(finished.run("status", "sweep.yaml", "--json").stdout)
     assert record["finished"] == record["goal"] == N_TRIALS
-    assert record["sampler"] == {"name": "gp", "why": "a flat space and at most 200 trials"}
+    assert record["sampler"] == {"name": sampler, "why": why}
 
 
 def test_again_means_goal_reached_and_a_higher_budget_goes_on(finished: Sweep) -> None:

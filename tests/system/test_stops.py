@@ -47,7 +47,8 @@ def test_ctrl_c_drains_and_the_same_command_goes_on(sweep: Sweep) -> None:
         kill_group(agent)
     assert agent.returncode == 130
     assert (
-        "stopping: running trials go to their next checkpoint; once more stops at once" in output
+        "stopping: running trials finish their batch and wait for the next command; "
+        "once more stops at once" in output
     )
     assert "the same command goes on: sweeper run sweep.yaml" in output
     assert sweep.states() == {0: "waiting", 1: "waiting"}
@@ -92,7 +93,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_goes_on(sweep: Sweep) -> None
     finally:
         kill_group(agent)
     assert agent.returncode == 0, output
-    assert "a worker died (killed by SIGKILL); its trial goes back to waiting" in output
+    assert "its worker died: killed by SIGKILL; its trial is given back" in output
     assert_goal_exactly(sweep, 2)
     causes = [e.cause for n in (0, 1) for e in sweep.events(n) if isinstance(e, Interrupted)]
     assert causes == ["its worker died: killed by SIGKILL"]
@@ -127,7 +128,10 @@ def test_time_is_over_before_the_goal(sweep: Sweep) -> None:
     write_long(sweep, trials=200, budget=", timeout: 12s")
     done = sweep.run()
     assert done.returncode == 4
-    assert "budget.timeout is over: running trials go to their next checkpoint" in done.stderr
+    assert (
+        "budget.timeout is over: running trials finish their batch and wait for the next command"
+        in done.stderr
+    )
     assert "running" not in sweep.states().values()
     assert {run.info.status for run in sweep.runs()} <= {"FINISHED", "SCHEDULED"}
 

@@ -1,7 +1,6 @@
 """Event logs arrive in a real MLflow store, each point once, whatever was lost on the way."""
 
 import math
-import shutil
 import socket
 import sqlite3
 from contextlib import closing
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow_store import copy_empty_database
 from tracked_study import START_S, Store, ended, epoch, started, two_complete_trials
 
 from sweeper.errors import TrackerError
@@ -279,11 +279,11 @@ def test_of_two_parent_runs_created_at_once_the_elder_stays(store: Store) -> Non
     assert [run.info.run_id for run in store.runs("study")] == [parent.run_id]
 
 
-def test_a_new_store_gets_everything(store: Store, tmp_path: Path, empty_database: Path) -> None:
+def test_a_new_store_gets_everything(store: Store, tmp_path: Path) -> None:
     two_complete_trials(store)
     store.mirror().ship()
     other = tmp_path / "mlruns" / "other.db"
-    shutil.copy(empty_database, other)
+    copy_empty_database(other)
     elsewhere = replace(store, uri=f"sqlite:///{other}", client=MlflowClient(f"sqlite:///{other}"))
     assert elsewhere.mirror().ship() == 8
     assert [run.info.status for run in elsewhere.runs("trial")] == ["FINISHED", "FINISHED"]
@@ -345,6 +345,27 @@ def test_a_study_stopped_before_its_goal_waits_and_runs_again(store: Store) -> N
     assert [run.info.status for run in store.runs("study")] == ["SCHEDULED"]
     store.mirror().open()
     assert [run.info.status for run in store.runs("study")] == ["RUNNING"]
+
+
+def test_a_study_of_which_a_trial_runs_elsewhere_is_running(store: Store) -> None:
+    two_complete_trials(store)
+    mirror = store.mirror()
+    mirror.ship()
+    counts = {TrialState.COMPLETE: 2, TrialState.RUNNING: 1}
+    mirror.finish(goal_reached=False, best_trials=[], counts=counts)
+    assert [run.info.status for run in store.runs("study")] == ["RUNNING"]
+    mirror.finish(goal_reached=True, best_trials=[], counts=counts)
+    assert [run.info.status for run in store.runs("study")] == ["FINISHED"]
+
+
+def test_who_starts_nothing_leaves_the_parent_run_as_it_is(store: Store) -> None:
+    mirror = store.mirror()
+    mirror.finish(goal_reached=True, best_trials=[], counts={})
+    before = [(run.info.status, run.info.end_time, run.data.tags) for run in store.runs("study")]
+    store.append(0, started())
+    assert store.mirror(is_start=False).ship() == 1
+    after = [(run.info.status, run.info.end_time, run.data.tags) for run in store.runs("study")]
+    assert after == before
 
 
 def test_a_deleted_experiment_is_explained(store: Store) -> None:

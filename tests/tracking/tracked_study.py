@@ -1,6 +1,8 @@
 """A study's folder with an MLflow store, and the events of short trials."""
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -8,7 +10,8 @@ from mlflow.entities import Run
 from sweeper.config import ModelConfig
 from sweeper.events import Ended, Event, EventWriter, Started
 from sweeper.paths import RunPaths
-from sweeper.tracking.mirror import LogModels, Mirror
+from sweeper.tracking.mirror import Mirror
+from sweeper.tracking.sender import LogModels
 from sweeper.trial import DataInfo, EpochMetrics, Objective, Outcome, TrialState
 
 ACCURACY = Objective(("val_accuracy",), ("maximize",))
@@ -31,20 +34,30 @@ class Store:
         objective: Objective = ACCURACY,
         log_models: LogModels = "none",
         uri: str | None = None,
+        is_start: bool = True,
+        now: Callable[[], float] = time.time,
     ) -> Mirror:
         return Mirror(
             self.paths,
             uri=uri or self.uri,
-            study=self.paths.study,
             objective=objective,
             log_models=log_models,
             tags={"git_commit": "c0ffee", "sampler": "tpe"},
+            is_start=is_start,
+            now=now,
         )
 
     def append(self, number: int, *events: Event) -> None:
         with EventWriter(self.paths.events(number)) as writer:
             for event in events:
                 writer.append(event)
+
+    def machine(self, name: str) -> "Store":
+        """The same study on another machine: the same MLflow, a folder of its own."""
+        paths = RunPaths(self.paths.root / name, self.paths.study)
+        paths.study_dir.mkdir(parents=True, exist_ok=True)
+        paths.resolved_spec.write_text("name: digits\n")
+        return replace(self, paths=paths)
 
     def runs(self, kind: str) -> list[Run]:
         experiment = self.client.get_experiment_by_name(self.paths.study)

@@ -1,0 +1,159 @@
+"""The workers of one agent: started, replaced when they die, drained, dismissed."""
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+
+from optuna.trial import TrialState as OptunaState
+
+from sweeper.errors import StudyError
+from sweeper.machine import Placement, place_workers
+from sweeper.order import WorkerOrder
+from sweeper.process import WorkerProcess
+from sweeper.progress import format_seconds
+from sweeper.reclaim import SILENT, Death, reclaim_orphans
+from sweeper.study import FAILURE_STREAK, Attr, Owner, SweepStudy
+from sweeper.trial import FailureKind
+
+_POLL_S = 0.1
+#: So long a worker may take to finish its batch and put its trial back; a scheduler that sent
+#: SIGTERM kills what is left after 30 s (the defaults of Slurm and Kubernetes).
+_DRAIN_S = 20.0
+
+
+class Crew:
+    """As many workers as the study file asks for on this machine.
+
+    Args:
+        study: What they work on.
+        order: What each is told, but for its name and place.
+        note: Told of deaths.
+        now: Seconds of a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        study: SweepStudy,
+        order: WorkerOrder,
+        note: Callable[[str], None],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._study = study
+        self._order = order
+        self._note = note
+        self._now = now
+        self._workers: list[WorkerProcess] = []
+        self._n_fruitless_deaths = 0
+        self._claimed_s: dict[tuple[int, int], float] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all found nothing more to do."""
+        return not self._workers
+
+    def start(self) -> None:
+        """Start them all."""
+        for placement in place_workers(self._study.spec):
+            self._start_worker(placement)
+
+    def _start_worker(self, placement: Placement) -> None:
+        name = uuid.uuid4().hex[:12]
+        order = replace(
+            self._order, name=name, device=placement.device, n_threads=placement.n_threads
+        )
+        log_path = self._study.paths.worker_log(name)
+        self._workers.append(WorkerProcess(order, placement, log_path))
+
+    def tend(self) -> None:
+        """Replace dead workers, let go of those that found nothing more to do.
+
+        Raises:
+            StoreError: If disk or storage fail; a later call goes on where this one stopped.
+            StudyError: If worker after worker dies before it could claim a trial.
+        """
+        for worker, trial in self._overdue():
+            self._end_overdue(worker, trial)
+        for worker in [worker for worker in self._workers if not worker.is_alive]:
+            if worker.last_word == "":
+                worker.forget_log()
+            elif worker.last_word:
+                # Taking its trial back writes to disk and storage, so this shows whether they
+                # work again before another one starts.
+                reclaim_orphans(self._study, worker.last_word)
+                self._replace(worker)
+            else:
+                cause, kind = worker.cause_of_death()
+                self._mourn(worker, Death(worker.name, cause, kind, worker.last_lines()))
+            self._workers.remove(worker)
+
+    def _mourn(self, worker: WorkerProcess, death: Death) -> None:
+        n_orphans = reclaim_orphans(self._study, SILENT, death)
+        self._note(
+            f"{death.cause}"
+            + ("; its trial is given back" if n_orphans else "")
+            + f"; another worker takes its place; log: {worker.log_path}"
+        )
+        self._n_fruitless_deaths = 0 if n_orphans else self._n_fruitless_deaths + 1
+        if self._n_fruitless_deaths >= FAILURE_STREAK:
+            raise StudyError(
+                f"{FAILURE_STREAK} workers in a row died before they could claim a trial "
+                f"({death.cause}); the last words of the last one:\n{death.details}"
+            )
+        self._replace(worker)
+
+    def _replace(self, worker: WorkerProcess) -> None:
+        if self._study.n_finished() < self._study.goal:
+            self._start_worker(worker.placement)
+
+    def _overdue(self) -> list[tuple[WorkerProcess, int]]:
+        """Workers whose trial has taken longer than the study file allows, and its number."""
+        timeout_s = self._study.spec.budget.trial_timeout
+        if timeout_s is None:
+            return []
+        workers = {worker.name: worker for worker in self._workers if worker.is_alive}
+        overdue = []
+        for trial in self._study.trials((OptunaState.RUNNING,)):
+            owner = Owner(*trial.user_attrs[Attr.OWNER])
+            if owner.worker in workers:
+                since_s = self._claimed_s.setdefault((trial.number, owner.claim), self._now())
+                if self._now() - since_s > timeout_s:
+                    overdue.append((workers[owner.worker], trial.number))
+        return overdue
+
+    def _end_overdue(self, worker: WorkerProcess, number: int) -> None:
+        timeout_s = self._study.spec.budget.trial_timeout
+        assert timeout_s is not None
+        stack = worker.show_stack()
+        worker.kill()
+        cause = (
+            f"trial timeout: not at its end after {format_seconds(timeout_s)} "
+            "(budget.trial_timeout)"
+        )
+        self._mourn(worker, Death(worker.name, cause, FailureKind.TRIAL_TIMEOUT, stack))
+        self._workers.remove(worker)
+
+    def drain(self, is_impatient: Callable[[], bool]) -> None:
+        """Let each finish its batch, put its trial back and end; kill those that do not.
+
+        Args:
+            is_impatient: Looked at while waiting; whether to kill at once.
+        """
+        for worker in self._workers:
+            worker.drain()
+        deadline_s = self._now() + _DRAIN_S
+        while any(worker.is_alive for worker in self._workers) and not is_impatient():
+            if self._now() > deadline_s:
+                self._note(
+                    f"some batch did not end in {format_seconds(_DRAIN_S)}; its worker is killed, "
+                    "and the trial goes on from its last checkpoint later"
+                )
+                break
+            time.sleep(_POLL_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """End them all at once."""
+        for worker in self._workers:
+            worker.kill()
+        self._workers.clear()

@@ -1,0 +1,102 @@
+"""All checks in their order."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sweeper.begun import BegunStudy, find_begun
+from sweeper.doctor.files import check_cache, check_checkpoints, check_journal, check_logs
+from sweeper.doctor.finding import Finding, Ledger
+from sweeper.doctor.patient import Patient, are_others_at_work
+from sweeper.doctor.tracking import check_tracking
+from sweeper.doctor.trials import check_orphans
+from sweeper.errors import StudyError
+from sweeper.lock import FileLock
+from sweeper.opening import load_study_from_storage
+from sweeper.paths import RunPaths
+from sweeper.storage import store_errors
+from sweeper.study import SweepStudy
+from sweeper.ticker import format_count
+
+
+@store_errors()
+def examine_study(
+    path: Path,
+    *,
+    root: Path,
+    fix: bool,
+    show: Callable[[str], None],
+    note: Callable[[str], None],
+) -> bool:
+    """List what disagrees in a study, and mend it if that is wanted.
+
+    A study in order takes one line. What is merely in flight, as a command works on the study, is
+    no finding.
+
+    Args:
+        path: A study file, or a folder ``mlruns/studies/<name>``.
+        root: The ``mlruns`` folder of study files.
+        fix: Mend what can be mended.
+        show: Takes the lines of the answer.
+        note: Told of progress.
+
+    Returns:
+        Whether all is well now.
+
+    Raises:
+        SweeperError: If there is no such study, or disk or storage fail.
+    """
+    begun = find_begun(path, root)
+    ledger = Ledger(fix=fix, show=show)
+    ledger.take(check_journal(begun.paths))
+    study = _open_study(begun, ledger)
+    agreement = _examine(begun, study, ledger, note) if study else ""
+    ledger.take(check_cache(begun.paths))
+    show(f"{begun.paths.study}: {ledger.summary() or agreement}")
+    return ledger.n_found == (ledger.n_mended if fix else 0)
+
+
+def _open_study(begun: BegunStudy, ledger: Ledger) -> SweepStudy | None:
+    try:
+        study = load_study_from_storage(begun.spec, begun.paths)
+        problem = "" if study else f"it has no study {begun.paths.study!r}"
+    except StudyError as exc:
+        study, problem = None, str(exc)
+    if study is None:
+        advice = "so trials, checkpoints and MLflow are not looked at"
+        ledger.take([Finding("storage", problem, advice)])
+    return study
+
+
+def _examine(
+    begun: BegunStudy, study: SweepStudy, ledger: Ledger, note: Callable[[str], None]
+) -> str:
+    """Look at all that needs the storage; the line to say if nothing is found."""
+    is_elsewhere = are_others_at_work(study, note)
+    with _alone(begun.paths, is_mending=ledger.fix) as is_alone:
+        patient = Patient(begun, study, not is_alone, is_elsewhere, note)
+        ledger.take(check_orphans(patient))
+        ledger.take(check_logs(patient))
+        ledger.take(check_tracking(patient))
+        # Last, as a trial that had just ended may still have been tidying up.
+        ledger.take(check_checkpoints(patient))
+    is_certain = is_alone and not is_elsewhere
+    caveat = "" if is_certain else " as far as can be told while a command works on it"
+    trials = format_count(len(patient.trials), "trial")
+    epochs = format_count(patient.n_epochs, "epoch")
+    runs = format_count(patient.n_runs, "MLflow run")
+    return f"healthy{caveat}: {trials}, {epochs} and {runs} agree"
+
+
+@contextmanager
+def _alone(paths: RunPaths, *, is_mending: bool) -> Iterator[bool]:
+    """Whether no command on this machine sends events, and none begins to while we mend."""
+    lock = FileLock(paths.mirror_lock)
+    is_alone = lock.try_acquire()
+    if is_alone and not is_mending:
+        lock.release()
+    try:
+        yield is_alone
+    finally:
+        if is_alone and is_mending:
+            lock.release()

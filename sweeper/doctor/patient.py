@@ -1,0 +1,83 @@
+"""The study that is looked at, and who works on it meanwhile."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from optuna.trial import FrozenTrial
+
+from sweeper.begun import BegunStudy
+from sweeper.events import Event, read_events
+from sweeper.lease import LEASE_S
+from sweeper.study import Attr, Owner, SweepStudy, state_of
+from sweeper.tracking.sender import UNREADABLE
+from sweeper.trial import TrialState
+
+_OPEN = (TrialState.WAITING, TrialState.RUNNING)
+
+
+@dataclass
+class Patient:
+    """A study and its trials at the moment when the examination began.
+
+    Attributes:
+        begun: The study's file and folder.
+        study: The study in its storage.
+        is_shipping: A command on this machine sends its events to MLflow.
+        is_elsewhere: Commands on other machines work on it.
+        note: Told of progress.
+        trials: By number, as they were.
+        n_epochs: Found in event logs that agree with MLflow, so far.
+        n_runs: MLflow runs looked at, so far.
+    """
+
+    begun: BegunStudy
+    study: SweepStudy
+    is_shipping: bool
+    is_elsewhere: bool
+    note: Callable[[str], None]
+    trials: dict[int, FrozenTrial] = field(init=False)
+    n_epochs: int = 0
+    n_runs: int = 0
+
+    def __post_init__(self) -> None:
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Read the trials anew, after they have been changed."""
+        self.trials = {trial.number: trial for trial in self.study.trials()}
+
+    def state(self, number: int) -> TrialState | None:
+        """How a trial stood; None if the storage does not know it."""
+        return state_of(self.trials[number]) if number in self.trials else None
+
+    def has_ended(self, number: int) -> bool:
+        """Whether nobody will write into the trial's folder any more."""
+        return self.state(number) not in _OPEN
+
+    def log(self, number: int, offset: int = 0) -> list[Event]:
+        """The trial's events from a byte on; none if they are elsewhere or cannot be read."""
+        try:
+            return read_events(self.begun.paths.events(number), offset)[0]
+        except UNREADABLE:
+            return []  # which is a finding of its own
+
+
+def are_others_at_work(
+    study: SweepStudy,
+    note: Callable[[str], None],
+    sleep: Callable[[float], None] = time.sleep,
+) -> bool:
+    """Whether agents elsewhere work on the study; takes :data:`LEASE_S` where that is open."""
+    owners = [trial.user_attrs.get(Attr.OWNER) for trial in study.trials()]
+    agents = {Owner(*owner).agent for owner in owners if owner}
+    leases = study.leases
+
+    def others() -> set[str]:
+        return {a for a in agents if not leases.is_here(a) and not leases.is_over(a)}
+
+    if not others():
+        return False
+    note(f"looking for {LEASE_S:.0f} s whether commands on other machines live ...")
+    sleep(LEASE_S + 1)
+    return bool(others())

@@ -1,0 +1,113 @@
+"""What MLflow holds of a study, and the ways to set it right."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import chain
+
+from mlflow.entities import Run
+
+from sweeper.doctor.patient import Patient
+from sweeper.durable import Step, durable
+from sweeper.shipping import ship_all
+from sweeper.sync import open_mirror
+from sweeper.tracking.cursor import Cursor
+from sweeper.tracking.holding import Holding, read_holding
+from sweeper.tracking.mirror import Mirror
+from sweeper.tracking.parent import Parent, find_parent, list_children, list_parents
+from sweeper.tracking.runs import set_status
+from sweeper.tracking.store import find_experiment, open_client, tracker_errors, tracking_uri
+from sweeper.trial import TrialState
+
+
+class Records:
+    """The runs of one study, listed once and anew after each change.
+
+    Every method raises :class:`~sweeper.errors.TrackerError` if MLflow cannot be used.
+
+    Attributes:
+        parent: The study's run; None before there is one.
+        parents: All that claim to be it, the eldest first, which is the one that counts.
+        children: Trial number -> its runs, the eldest first.
+    """
+
+    def __init__(self, patient: Patient) -> None:
+        begun = patient.begun
+        self._patient = patient
+        self._uri = tracking_uri(begun.spec.tracking.uri, begun.paths)
+        self._client = open_client(self._uri, begun.paths)
+        self._mirror: Mirror | None = None
+        self.parent: Parent | None = None
+        self.parents: list[Run] = []
+        self.children: dict[int, list[Run]] = {}
+        self._list_runs()
+
+    def _list_runs(self) -> None:
+        study = self._patient.begun.paths.study
+        experiment_id = find_experiment(self._client, study, uri=self._uri)
+        if experiment_id is None:
+            return
+        with tracker_errors(self._uri):
+            self.parents = list_parents(self._client, experiment_id)
+            self.parent = find_parent(self._client, experiment_id)
+            self.children = list_children(self.parent) if self.parent else {}
+
+    def run_of(self, number: int) -> Run | None:
+        """The run that counts for a trial, of several the one that its events went to."""
+        runs = self.children.get(number, [])
+        noted = self.cursor(number).run_id
+        return next((run for run in runs if run.info.run_id == noted), runs[0] if runs else None)
+
+    def cursor(self, number: int) -> Cursor:
+        """How far this machine has sent the trial's events."""
+        path = self._patient.begun.paths.shipped(number)
+        return Cursor.load(path, self.parent.run_id if self.parent else "")
+
+    def holding(self, run: Run) -> Holding:
+        """All that MLflow has of a trial."""
+        with tracker_errors(self._uri):
+            return read_holding(self._client, run.info.run_id, self._patient.begun.spec.objective)
+
+    def send(self, numbers: Iterable[int] = ()) -> None:
+        """Send all that is not known to be sent, and of these trials all that MLflow lacks."""
+        if self._mirror is None:
+            self._mirror = open_mirror(self._patient.begun)
+        for number in numbers:
+            self._mirror.forget(number)
+        try:
+            ship_all(self._mirror, self._patient.study)
+        finally:
+            self._list_runs()
+
+    def delete(self, runs: Iterable[Run]) -> None:
+        """Throw trials' runs and their models away; MLflow keeps runs in its trash."""
+        with tracker_errors(self._uri):
+            for run in runs:
+                experiments, run_id = [run.info.experiment_id], run.info.run_id
+                models = self._client.search_logged_models(
+                    experiments, f"source_run_id = '{run_id}'"
+                )
+                for model in models:
+                    self._client.delete_logged_model(model.model_id)
+                with durable(Step.MIRROR_RUN):
+                    self._client.delete_run(run_id)
+
+    def delete_rivals(self) -> None:
+        """Throw away the younger runs of the study, with all that is below them."""
+        assert self.parent is not None
+        for rival in self.parents[1:]:
+            with tracker_errors(self._uri):
+                below = list_children(replace(self.parent, run_id=rival.info.run_id))
+            self.delete([*chain.from_iterable(below.values()), rival])
+
+    def rebuild(self, number: int) -> None:
+        """Make a trial's run anew from its event log."""
+        self.delete(self.children[number])
+        self.send([number])
+
+    def set_state(self, run: Run, state: TrialState, ended_s: float) -> None:
+        """Let a trial's run say how the trial stands."""
+        assert self.parent is not None
+        with tracker_errors(self._uri):
+            set_status(self.parent, run.info.run_id, state, ended_s)
+            self._client.set_tag(run.info.run_id, "sweeper.state", state.value)
+        self._list_runs()

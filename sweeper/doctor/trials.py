@@ -1,0 +1,26 @@
+"""A check of the storage itself: trials that run without anybody running them."""
+
+from collections.abc import Iterator
+
+from sweeper.doctor.finding import Finding
+from sweeper.doctor.patient import Patient
+from sweeper.reclaim import SILENT, reclaim_orphans
+
+
+def check_orphans(patient: Patient) -> Iterator[Finding]:
+    """RUNNING trials without a living worker, as its lock or its agent's lease tells."""
+    study = patient.study
+
+    def mend() -> None:
+        reclaim_orphans(study, SILENT)
+        patient.look_again()
+
+    with study.lock.held():
+        orphans = study.orphans()
+    for trial in orphans:
+        yield Finding(
+            f"trial {trial.number}",
+            "RUNNING in the storage, but its worker is gone",
+            "puts it back to waiting, or ends it as its event log says",
+            mend,
+        )

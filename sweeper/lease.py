@@ -1,0 +1,102 @@
+"""Who lives, without a server: each agent counts up a number in the study's storage.
+
+Machines' clocks need not agree. Nobody compares times: an observer holds a lease to be over when
+the number has stood still for :data:`LEASE_S` of the observer's own time. Then it says so in the
+storage before it takes anything over, and the holder, should it come back, reads that and stops.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from optuna.storages import BaseStorage
+
+from sweeper.durable import Step, durable
+
+#: Seconds between two renewals, and without one until others take over.
+RENEWAL_S = 5.0
+LEASE_S = 30.0
+
+_LEASE = "sweeper.lease."
+_OVER = "sweeper.lease_over."
+_ENDED = -1
+
+
+def _now() -> float:
+    """Seconds that count on while the machine sleeps, where the system can tell."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
+class Leases:
+    """The leases of one study, as one process sees them.
+
+    Args:
+        storage: Of the study.
+        study_id: In that storage.
+        locality: Where this process's own locks count, see :func:`~sweeper.lock.locality`.
+        now: Seconds of a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        storage: BaseStorage,
+        study_id: int,
+        locality: str,
+        now: Callable[[], float] = _now,
+    ) -> None:
+        self._storage = storage
+        self._study_id = study_id
+        self._locality = locality
+        self._now = now
+        self._seen: dict[str, tuple[int, float]] = {}
+        self._renewed_s = -RENEWAL_S
+
+    def renew(self, agent: str) -> bool:
+        """Show that the agent lives, if it is time to; whether nobody has taken over from it."""
+        now = self._now()
+        if now - self._renewed_s < RENEWAL_S:
+            return True
+        if _OVER + agent in self._attributes():
+            return False
+        beat, _ = self._seen.get(agent, (0, now))
+        self._write(agent, beat + 1)
+        self._renewed_s = now
+        return True
+
+    def end(self, agent: str) -> None:
+        """Give the lease up; what the agent left behind may be taken over at once."""
+        self._write(agent, _ENDED)
+
+    def is_here(self, agent: str) -> bool:
+        """Whether this process can see the agent's own locks, which tell more than its lease."""
+        record = self._attributes().get(_LEASE + agent)
+        return record is not None and record[0] == self._locality
+
+    def is_over(self, agent: str) -> bool:
+        """Whether the agent ended, or has not renewed its lease while this process looked on."""
+        attributes = self._attributes()
+        record = attributes.get(_LEASE + agent)
+        if record is None or record[1] == _ENDED or _OVER + agent in attributes:
+            return True
+        beat, now = record[1], self._now()
+        before, since = self._seen.setdefault(agent, (beat, now))
+        if before != beat:
+            self._seen[agent] = beat, now
+            return False
+        return now - since > LEASE_S
+
+    def declare_over(self, agent: str) -> None:
+        """Fence the agent off, so that it stops when it comes back."""
+        with durable(Step.LEASE):
+            self._storage.set_study_user_attr(self._study_id, _OVER + agent, True)
+
+    def _write(self, agent: str, beat: int) -> None:
+        with durable(Step.LEASE):
+            record = [self._locality, beat]
+            self._storage.set_study_user_attr(self._study_id, _LEASE + agent, record)
+        self._seen[agent] = beat, self._now()
+
+    def _attributes(self) -> dict[str, Any]:
+        attributes: dict[str, Any] = self._storage.get_study_user_attrs(self._study_id)
+        return attributes

@@ -1,0 +1,120 @@
+"""A worker as its agent sees it: a process, a channel to it, the log of what it prints."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+
+from sweeper.errors import redacted
+from sweeper.failures import count_kernel_kills
+from sweeper.machine import Placement
+from sweeper.order import FAREWELL, WorkerOrder
+from sweeper.trial import FailureKind
+
+#: Of a dead worker's log, shown to the user.
+_LOG_LINES = 12
+#: So long a process may take to write down where it hangs.
+_STACK_S = 2.0
+#: How the log begins to tell where a process hangs (faulthandler).
+_STACK = "(most recent call first):"
+
+
+class WorkerProcess:
+    """One worker of this agent.
+
+    Attributes:
+        name: Its own, unique among all that ever lived.
+        placement: Where it computes.
+        log_path: What it and the user's code print.
+    """
+
+    def __init__(self, order: WorkerOrder, placement: Placement, log_path: Path) -> None:
+        self.name = order.name
+        self.placement = placement
+        self.log_path = log_path
+        self._kernel_kills = count_kernel_kills()
+        self._channel, theirs = socket.socketpair()
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        with theirs, log_path.open("ab") as log_file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "sweeper.worker"],
+                stdin=theirs.fileno(),
+                stdout=log_file,
+                stderr=log_file,
+                env={**os.environ, "OMP_NUM_THREADS": str(placement.n_threads)},
+                start_new_session=True,  # Ctrl-C in the terminal is for the agent alone
+            )
+        with suppress(OSError):  # it died already, which is noticed like any other death
+            self._channel.sendall(order.encode())
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
+
+    def drain(self) -> None:
+        """Ask it to put its trial back after the current batch, and end."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait()
+
+    def show_stack(self) -> str:
+        """Where its main thread is now, innermost call first."""
+        size = self.log_path.stat().st_size
+        self._process.send_signal(signal.SIGUSR2)
+        deadline = time.monotonic() + _STACK_S
+        while self.is_alive and time.monotonic() < deadline:
+            time.sleep(0.1)
+            with self.log_path.open("rb") as log_file:
+                log_file.seek(size)
+                said = redacted(log_file.read().decode(errors="replace"))
+            _, found, stack = said.partition(_STACK)
+            if found:
+                return "\n".join(stack.strip("\n").splitlines()[:_LOG_LINES])
+        return self.last_lines()
+
+    def last_lines(self) -> str:
+        """The end of its log."""
+        lines = redacted(self.log_path.read_text(encoding="utf-8", errors="replace")).splitlines()
+        return "\n".join(lines[-_LOG_LINES:])
+
+    @cached_property
+    def last_word(self) -> str | None:
+        """What a dead worker said of its end: None if nothing, empty if there was no more work.
+
+        Anything else is trouble that is not its trial's fault.
+        """
+        with self._channel:
+            self._channel.setblocking(False)
+            try:
+                said = self._channel.recv(1 << 16).decode()
+            except OSError:  # nothing there, or the order was never read
+                return None
+        return said.removesuffix(FAREWELL) if said.endswith(FAREWELL) else None
+
+    def forget_log(self) -> None:
+        """Remove the log if nothing was printed."""
+        if self.log_path.stat().st_size == 0:
+            self.log_path.unlink()
+
+    def cause_of_death(self) -> tuple[str, FailureKind]:
+        """How it died, for people, and what that stands for."""
+        code = self._process.returncode
+        if code >= 0:
+            return f"its worker died: exit code {code}", FailureKind.LOST_WORKER
+        name = signal.Signals(-code).name
+        if -code == signal.SIGKILL and count_kernel_kills() > self._kernel_kills:
+            return (
+                "its worker was killed by the kernel: the machine or its memory limit ran out "
+                "of memory",
+                FailureKind.OUT_OF_MEMORY,
+            )
+        return f"its worker died: killed by {name}", FailureKind.LOST_WORKER

@@ -1,0 +1,89 @@
+"""What becomes of a trial whose worker is gone."""
+
+import time
+from dataclasses import dataclass
+
+from optuna.trial import FrozenTrial
+
+from sweeper.claim import best_epoch, count_failure, end_trial
+from sweeper.events import Ended, EventWriter, Interrupted, Started, read_events
+from sweeper.failures import RETRIES
+from sweeper.storage import store_errors
+from sweeper.study import Attr, Owner, SweepStudy
+from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
+
+#: Of a worker that nobody saw die.
+SILENT = "its process ended without a word"
+
+
+@dataclass(frozen=True)
+class Death:
+    """The end of a worker that may be its trial's doing.
+
+    Attributes:
+        worker: Its name.
+        cause: How it died, for people.
+        kind: What that stands for.
+        details: The last lines that it wrote.
+    """
+
+    worker: str
+    cause: str
+    kind: FailureKind
+    details: str
+
+
+@store_errors()
+def reclaim_orphans(study: SweepStudy, cause: str, death: Death | None = None) -> int:
+    """Put back the trials whose worker is gone; fail the one that it died of, if the rule says so.
+
+    A trial whose end stands in its event log is ended as it says there: that is what MLflow and
+    the user have seen.
+
+    Args:
+        study: The study.
+        cause: What is known of the end of those workers, for the event log.
+        death: Of a worker that died by itself; the others were stopped, or their machine was.
+
+    Returns:
+        How many trials had lost their worker.
+    """
+    with study.lock.held():
+        orphans = study.orphans()
+        for trial in orphans:
+            owner = Owner(*trial.user_attrs[Attr.OWNER])
+            if not study.leases.is_here(owner.agent):
+                study.leases.declare_over(owner.agent)
+            is_its_own = death and death.worker == owner.worker
+            _reclaim(study, trial, cause, death if is_its_own else None)
+    study.top_up()
+    return len(orphans)
+
+
+def _reclaim(study: SweepStudy, trial: FrozenTrial, cause: str, death: Death | None) -> None:
+    path = study.paths.events(trial.number)
+    logged, _ = read_events(path)
+    if logged and isinstance(logged[-1], Ended):
+        end_trial(study, trial.number, logged[-1].outcome)
+        return
+    history = [event for event in logged if isinstance(event, EpochMetrics)]
+    failures = count_failure(study, trial, death.kind, len(history)) if death else 0
+    with EventWriter(path) as events:
+        if death is None or failures <= RETRIES.get(death.kind, 0):
+            if logged:
+                events.append(Interrupted(time.time(), death.cause if death else cause))
+            study.put_back(trial.number)
+            return
+        if not logged:
+            events.append(Started(time.time(), 0, trial.params, {}, None, None))
+        text = death.cause if failures == 1 else f"{death.cause}, {failures} times"
+        outcome = Outcome(
+            TrialState.FAILED,
+            best_epoch(study, history),
+            text,
+            death.details,
+            death.kind,
+            failures - 1,
+        )
+        events.append(Ended(time.time(), outcome))
+        end_trial(study, trial.number, outcome)

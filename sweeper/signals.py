@@ -1,0 +1,47 @@
+"""The signals that ask a command to stop: Ctrl-C, a scheduler's SIGTERM, Slurm's SIGUSR1."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from sweeper.errors import ExitCode
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+def exit_when_told() -> None:
+    """End the process with exit code 4 on SIGTERM and SIGUSR1, as long as nothing must drain."""
+    for number in _STOPPING[1:]:
+        signal.signal(number, lambda *_: sys.exit(ExitCode.STOPPED))
+
+
+class StopSignals:
+    """What was received inside :meth:`noted`, in order."""
+
+    def __init__(self) -> None:
+        self.received: list[int] = []
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Of a command that was stopped by them."""
+        was_typed = signal.SIGINT in self.received
+        return ExitCode.INTERRUPTED if was_typed else ExitCode.STOPPED
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note the signals instead of dying of them; only a main thread may do so."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._note) for number in _STOPPING}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received.append(number)

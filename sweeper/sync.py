@@ -1,0 +1,89 @@
+"""``sweeper sync``: send to MLflow what was left behind, without running anything."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from sweeper.begun import BegunStudy, find_begun
+from sweeper.errors import StudyError, redacted
+from sweeper.events import Started, read_events
+from sweeper.lock import FileLock
+from sweeper.opening import load_study_from_storage
+from sweeper.paths import RunPaths
+from sweeper.reference import import_folders, make_importable
+from sweeper.shipping import build_mirror, ship_all
+from sweeper.spec import StudySpec
+from sweeper.study import SweepStudy
+from sweeper.ticker import Ticker, format_count
+from sweeper.tracking.mirror import Mirror
+from sweeper.tracking.sender import UNREADABLE, Sent
+from sweeper.tracking.store import tracking_uri
+
+#: Of a trial's tags, those that its study's run has too.
+_STUDY_TAGS = ("version.", "git_")
+
+
+def sync_study(path: Path, *, root: Path, note: Callable[[str], None]) -> str:
+    """Send all events and models of a study that MLflow does not have.
+
+    Args:
+        path: A study file, or a folder ``mlruns/studies/<name>``, perhaps of another machine.
+        root: The ``mlruns`` folder of study files.
+        note: Told of progress and of what is left as it is.
+
+    Returns:
+        What was sent, in one line.
+
+    Raises:
+        SweeperError: If there is no such study, or MLflow does not take everything.
+    """
+    begun = find_begun(path, root)
+    lock = FileLock(begun.paths.mirror_lock)
+    if not lock.try_acquire():
+        return f"{begun.paths.study}: another command on this machine sends its events right now"
+    try:
+        study = _reach_storage(begun.spec, begun.paths, note)
+        mirror = open_mirror(begun)
+        ship_all(mirror, study, Ticker(f"{begun.paths.study}: sending", note).show)
+    finally:
+        lock.release()
+    uri = redacted(tracking_uri(begun.spec.tracking.uri, begun.paths))
+    return f"{begun.paths.study}: {_describe(mirror.sent)}; {uri} has everything"
+
+
+def open_mirror(begun: BegunStudy) -> Mirror:
+    """The mirror of a study that nobody needs to be working on. Hold its ``mirror_lock``."""
+    if not begun.is_folder:
+        make_importable(import_folders(begun.spec.path))
+    return build_mirror(begun.spec, begun.paths, recorded_tags(begun.paths), is_start=False)
+
+
+def recorded_tags(paths: RunPaths) -> Mapping[str, str]:
+    """What code ran, as the trials have it, for a study's run that has yet to be created."""
+    for number in sorted(paths.trial_numbers()):
+        with suppress(*UNREADABLE):  # which the mirror tells
+            for event in read_events(paths.events(number))[0]:
+                if isinstance(event, Started) and event.tags:
+                    return {k: v for k, v in event.tags.items() if k.startswith(_STUDY_TAGS)}
+    return {}
+
+
+def _reach_storage(
+    spec: StudySpec, paths: RunPaths, note: Callable[[str], None]
+) -> SweepStudy | None:
+    try:
+        study = load_study_from_storage(spec, paths)
+        reason = "" if study else "the study is not in its storage"
+    except StudyError as exc:
+        study, reason = None, str(exc)
+    if study is None:
+        note(f"{reason}\nSo it is not known how the study stands; its own run stays as it is")
+    return study
+
+
+def _describe(sent: Sent) -> str:
+    if sent == Sent():
+        return "nothing was left behind"
+    models = f" and {format_count(sent.n_models, 'model')}" if sent.n_models else ""
+    trials = format_count(sent.n_trials, "trial")
+    return f"sent {format_count(sent.n_events, 'event')} of {trials}{models}"

@@ -1,0 +1,79 @@
+"""What MLflow has of a trial already, held against the trial's event log."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+
+from sweeper.events import Event, Started
+from sweeper.tracking.batch import best_metric_names, epoch_metrics
+from sweeper.trial import EpochMetrics, Objective
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A trial's run as MLflow has it.
+
+    Attributes:
+        run_id: Of the run.
+        is_deleted: Somebody threw the run away.
+        tags: By name.
+        params: By name.
+        points: How often each (metric, epoch) is there, the best so far not counted in.
+        shown: What the runs table shows as the best.
+    """
+
+    run_id: str
+    is_deleted: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    points: Counter[tuple[str, int]] = field(default_factory=Counter)
+    shown: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def last_epoch(self) -> int:
+        """Highest epoch of which there is a point, 0 before the first."""
+        return max((epoch for _, epoch in self.points), default=0)
+
+    def is_later_than(self, events: Sequence[Event]) -> bool:
+        """Whether a process went on with the trial after all that these events know of.
+
+        Each process that takes a trial on counts ``resumed`` up, on whatever machine.
+        """
+        known = max((event.resumed for event in events if isinstance(event, Started)), default=0)
+        return int(self.tags.get("sweeper.resumed", 0)) > known
+
+    def lacks(self, events: Iterable[Event]) -> list[Metric]:
+        """The points of these events that MLflow does not have, each once."""
+        missing: dict[tuple[str, int], Metric] = {}
+        for event in events:
+            if isinstance(event, EpochMetrics):
+                for point in epoch_metrics(event):
+                    if (key := (point.key, point.step)) not in self.points:
+                        missing.setdefault(key, point)
+        return list(missing.values())
+
+    def doubled(self) -> list[tuple[str, int]]:
+        """Every (metric, epoch) that is there more than once."""
+        return [point for point, n in self.points.items() if n > 1]
+
+
+def read_holding(client: MlflowClient, run_id: str, objective: Objective) -> Holding:
+    """Ask MLflow for a run and, with one request a metric, for its points."""
+    run = client.get_run(run_id)
+    best_names = best_metric_names(objective)
+    points = Counter(
+        (point.key, point.step)
+        for name in run.data.metrics.keys() - best_names
+        for point in client.get_metric_history(run_id, name)
+    )
+    return Holding(
+        run_id,
+        is_deleted=run.info.lifecycle_stage == "deleted",
+        tags=run.data.tags,
+        params=run.data.params,
+        points=points,
+        shown={name: run.data.metrics[name] for name in best_names if name in run.data.metrics},
+    )

@@ -1,0 +1,189 @@
+"""What one trial's MLflow run is sent, so that it ends with each point once."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from sweeper.durable import Step, durable
+from sweeper.errors import RequestRefusedError
+from sweeper.events import Event, Started, read_events
+from sweeper.paths import RunPaths
+from sweeper.tracking.batch import Batch, epoch_metrics, run_tags
+from sweeper.tracking.cursor import Cursor
+from sweeper.tracking.holding import Holding, read_holding
+from sweeper.tracking.parent import Parent
+from sweeper.tracking.runs import TrialRuns, set_status
+from sweeper.tracking.store import artifact_errors
+from sweeper.trial import Objective, TrialState
+
+LogModels = Literal["none", "best", "completed"]
+
+#: What reading an event log raises that somebody else has written into.
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, AssertionError)
+
+_logger = logging.getLogger("sweeper")
+
+
+@dataclass
+class Sent:
+    """How much has been sent."""
+
+    n_events: int = 0
+    n_trials: int = 0
+    n_models: int = 0
+
+
+class Sender:
+    """Sends what trials did to their runs below one parent run.
+
+    MLflow keeps a point twice when it comes with another time or value. So before the first events
+    of a trial that it sends, and wherever another machine may have been at work in between, it
+    asks what the run has, and leaves that out.
+
+    Args:
+        parent: The study's run.
+        paths: Files of the study.
+        uri: Of the store, for messages.
+        objective: Decides which epoch of a trial counts.
+        log_models: Of which complete trials the model is logged.
+
+    Attributes:
+        sent: So far.
+    """
+
+    def __init__(
+        self,
+        parent: Parent,
+        paths: RunPaths,
+        *,
+        uri: str,
+        objective: Objective,
+        log_models: LogModels,
+    ) -> None:
+        self.sent = Sent()
+        self._parent = parent
+        self._paths = paths
+        self._uri = uri
+        self._objective = objective
+        self._log_models = log_models
+        self._runs = TrialRuns(parent, paths.study)
+        self._certain: set[int] = set()
+
+    def forget(self) -> None:
+        """Ask MLflow again what it has, of each trial that more is sent of."""
+        self._certain.clear()
+        self._runs.forget()
+
+    def send_next(self, number: int, cursor: Cursor) -> Cursor:
+        """Send what the trial's log has beyond the cursor; where the cursor is then."""
+        events, offset = self._read(number, cursor.offset)
+        if not events:
+            return cursor
+        is_resumed = any(isinstance(event, Started) and event.resumed for event in events)
+        is_certain = number in self._certain and not is_resumed
+        self._certain.discard(number)  # until all went well
+        if is_certain:
+            batch = Batch(self._objective, cursor.last_epoch, cursor.best, cursor.shown)
+            cursor = self._apply(number, cursor, batch, events)
+        else:
+            cursor = self._take_up(number, cursor, is_resumed=is_resumed)
+        self.sent.n_events += len(events)
+        self.sent.n_trials += 1
+        return replace(cursor, offset=offset)
+
+    def _take_up(self, number: int, cursor: Cursor, *, is_resumed: bool) -> Cursor:
+        """Send all of the log that MLflow lacks."""
+        events, _ = self._read(number, 0)
+        holding = self._find_or_create(number, cursor.run_id, events, is_resumed=is_resumed)
+        cursor = replace(cursor, run_id=holding.run_id)
+        if holding.is_later_than(events):
+            _logger.warning(
+                "trial %d: another machine went on with it; MLflow keeps what that one sent",
+                number,
+            )
+            return cursor
+        batch = Batch(self._objective, holding.last_epoch, None, holding.shown)
+        batch.metrics += [
+            point for point in holding.lacks(events) if point.step <= holding.last_epoch
+        ]
+        return self._apply(number, cursor, batch, events)
+
+    def _find_or_create(
+        self, number: int, run_id: str | None, events: Sequence[Event], *, is_resumed: bool
+    ) -> Holding:
+        """The trial's run: known, created before a crash, begun by another machine, or new."""
+        run_id = run_id or self._runs.find(number, anew=is_resumed)
+        while run_id:
+            holding = read_holding(self._parent.client, run_id, self._objective)
+            if not holding.is_deleted:
+                return holding
+            run_id = self._runs.find(number, anew=True)
+        if not isinstance(events[0], Started):
+            raise RequestRefusedError(
+                f"{self._paths.events(number)}: the first event is {type(events[0]).__name__}, "
+                "not Started; MLflow lacks this trial"
+            )
+        return Holding(self._runs.create(number, events[0]))
+
+    def _apply(self, number: int, cursor: Cursor, batch: Batch, events: Sequence[Event]) -> Cursor:
+        client, run_id = self._parent.client, cursor.run_id
+        for event in events:
+            batch.add(event)
+        for params, tags, metrics in batch.chunks():
+            with durable(Step.MIRROR_SEND):
+                client.log_batch(run_id, params=params, tags=tags, metrics=metrics)
+        if batch.dataset:
+            with durable(Step.MIRROR_SEND):
+                client.log_inputs(run_id, datasets=[batch.dataset])
+        cursor = replace(
+            cursor,
+            last_epoch=batch.last_epoch,
+            best=batch.best,
+            shown=batch.shown,
+            is_ended=batch.is_ended,
+        )
+        if batch.state is TrialState.COMPLETE and self._log_models == "completed":
+            self.log_model(number, cursor)
+        if batch.state is not None:
+            set_status(self._parent, run_id, batch.state, batch.ended_s)
+        self._certain.add(number)
+        return cursor
+
+    def log_model(self, number: int, cursor: Cursor) -> None:
+        """Log the model of a complete trial, unless its training function brought its own."""
+        events, _ = self._read(number, 0)
+        started = next((event for event in events if isinstance(event, Started)), None)
+        if started is None or started.model is None or started.data is None:
+            return
+        weights = self._paths.model(number)
+        if not weights.exists():
+            _logger.warning("%s: absent; trial %d gets no model in MLflow", weights, number)
+            return
+        from sweeper.tracking.models import log_model  # loads torch
+
+        with artifact_errors(self._uri):
+            logged = log_model(
+                self._parent.client,
+                experiment_id=self._parent.experiment_id,
+                run_id=cursor.run_id,
+                started=started,
+                weights=weights,
+            )
+        metrics = []
+        if cursor.best and logged.model_id:
+            metrics = epoch_metrics(cursor.best, logged.model_id)
+        tags = run_tags({"sweeper.model": logged.form})
+        with durable(Step.MIRROR_SEND):
+            self._parent.client.log_batch(cursor.run_id, metrics=metrics, tags=tags)
+        self.sent.n_models += 1
+
+    def _read(self, number: int, offset: int) -> tuple[list[Event], int]:
+        path = self._paths.events(number)
+        try:
+            return read_events(path, offset)
+        except UNREADABLE as exc:
+            raise RequestRefusedError(
+                f"{path}: the events cannot be read: {exc}; MLflow lacks the rest of this trial. "
+                "Move the trial's folder away to leave it so"
+            ) from exc

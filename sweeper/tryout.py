@@ -1,0 +1,137 @@
+"""One model tried out on the CPU before any trial: what it needs, and a batch through it."""
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.functional import cross_entropy
+
+from sweeper.config import ModelConfig
+from sweeper.errors import SweeperError, TrainingError
+from sweeper.failures import failure_kind
+from sweeper.models import BUILDERS, build_model, check_model
+from sweeper.reference import is_reference, split_reference
+from sweeper.trial import DataInfo, FailureKind
+
+_GIB = 2**30
+#: Of a control group (a container), the memory that it may take.
+_GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a training step of a model needs at least.
+
+    Attributes:
+        n_weights: Numbers that are trained.
+        n_bytes: Of weights, their gradients, and what one batch leaves for the backward pass.
+    """
+
+    n_weights: int
+    n_bytes: int
+
+
+def measure_model(model: ModelConfig, data: DataInfo, n_rows: int) -> Footprint:
+    """Build a model, send two blank samples through it, and see that a batch fits this machine.
+
+    A built-in model takes no memory for it, however big it is.
+
+    Args:
+        model: What to build.
+        data: What it is to take.
+        n_rows: Of a batch.
+
+    Raises:
+        TrainingError: If the model cannot be built or fed, or does not fit.
+        SpecError: If the user's builder cannot be imported.
+    """
+    shapes = data.input_shape, data.n_classes
+    is_built_in = model.architecture in BUILDERS
+    with _blamed_on(model), torch.device("meta") if is_built_in else nullcontext():
+        net = build_model(model.architecture, *shapes, **model.params)
+        check_model(net, *shapes)
+        activations = _saved_bytes(net, torch.zeros(2, *shapes[0])) // 2
+    weights = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    n_bytes = 2 * sum(weight.nbytes for weight in weights) + activations * n_rows
+    if n_bytes > (available := _memory_bytes()):
+        raise TrainingError(
+            f"model.architecture: {model.architecture} needs {n_bytes / _GIB:,.1f} GiB at least, "
+            f"for weights, gradients and a batch of {n_rows}; this machine has "
+            f"{available / _GIB:,.1f}: make the model smaller, or data.batch_size"
+        )
+    return Footprint(sum(weight.numel() for weight in weights), n_bytes)
+
+
+def time_batch(model: ModelConfig, data: DataInfo, batch: tuple[Tensor, Tensor]) -> float:
+    """Build a model and train it on inputs and targets; the seconds that the training took.
+
+    Raises:
+        TrainingError: If the model cannot be built, or cannot take them.
+    """
+    inputs, targets = batch
+    with _blamed_on(model):
+        net = build_model(model.architecture, data.input_shape, data.n_classes, **model.params)
+        begun = time.perf_counter()
+        cross_entropy(net(inputs), targets).backward()  # type: ignore[no-untyped-call]
+    return time.perf_counter() - begun
+
+
+def _saved_bytes(net: nn.Module, inputs: Tensor) -> int:
+    """Bytes that the forward pass keeps for the backward pass, those of the weights apart."""
+    saved: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        saved.append(tensor)  # alive, so that no other storage takes its address
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = net(inputs)
+    sizes = {
+        tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes()
+        for tensor in [*saved, output]
+    }
+    for parameter in net.parameters():
+        sizes.pop(parameter.untyped_storage()._cdata, None)
+    return sum(sizes.values())
+
+
+def _memory_bytes() -> int:
+    """What this process can have: of the machine, or of its control group if that is less."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = _GROUP_LIMIT.read_text().strip() if _GROUP_LIMIT.exists() else "max"
+    return physical if limit == "max" else min(physical, int(limit))
+
+
+@contextmanager
+def _blamed_on(model: ModelConfig) -> Iterator[None]:
+    """Exceptions of code that is not ours as a :class:`TrainingError` with their place."""
+    name = model.architecture
+    try:
+        yield
+    except SweeperError:
+        raise
+    except Exception as exc:
+        is_expected = failure_kind(exc) == FailureKind.OUT_OF_MEMORY
+        is_expected |= isinstance(exc, ValueError)  # torch cannot normalise a batch of one row
+        if name in BUILDERS and not is_expected:
+            raise
+        raise TrainingError(
+            f"model.architecture: {name} raised {type(exc).__name__}: {exc}{_origin(name, exc)}"
+        ) from exc
+
+
+def _origin(name: str, exc: Exception) -> str:
+    """Where in the user's own file it was raised; nothing for a model of torchvision."""
+    module = sys.modules.get(split_reference(name)[0]) if is_reference(name) else None
+    file = getattr(module, "__file__", None)
+    frames = traceback.extract_tb(exc.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == file]
+    return f" ({file}:{lines[-1]})" if lines else ""

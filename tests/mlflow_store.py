@@ -1,0 +1,27 @@
+"""Empty MLflow databases at the price of a copy; making one takes seconds."""
+
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+
+from sweeper.paths import RunPaths
+from sweeper.tracking.store import open_client, tracking_uri
+
+
+@cache
+def _template() -> tuple[tempfile.TemporaryDirectory[str], Path]:
+    folder = tempfile.TemporaryDirectory()
+    paths = RunPaths(Path(folder.name), "empty")
+    open_client(tracking_uri("auto", paths), paths)
+    with closing(sqlite3.connect(paths.mlflow_db)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return folder, paths.mlflow_db
+
+
+def copy_empty_database(target: Path) -> None:
+    """Lay a database with MLflow's tables and nothing in them at ``target``."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(_template()[1], target)

@@ -1,0 +1,148 @@
+"""A tracking server that is away: training does not notice, and MLflow ends with everything."""
+
+import time
+from collections.abc import Iterator
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow_server import MlflowServer
+from sweep import Sweep, kill_group, wait_until
+
+from sweeper.events import Started
+
+pytestmark = pytest.mark.slow
+
+OUTAGE_S = 30
+#: An epoch takes at least 26 batches x 5 ms, so that a fast machine is not done too early.
+STUDY = """
+budget: {{trials: {trials}}}
+sampler: {{name: random}}
+pruner: {{name: none}}
+data: {{name: digits, batch_size: 64}}
+model: {{architecture: "own:build", width: {{low: 8, high: 64}}}}
+train: {{epochs: {epochs}, learning_rate: {{low: 1e-4, high: 1e-1, log: true}}}}
+run: {{workers: 2}}
+tracking: {{uri: "{uri}"}}
+"""
+CODE = """
+import time
+from torch import nn
+
+
+class Net(nn.Sequential):
+    def forward(self, inputs):
+        if self.training:
+            time.sleep(0.005)
+        return super().forward(inputs)
+
+
+def build(input_shape, n_classes, width):
+    return Net(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, n_classes))
+"""
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    server = MlflowServer(tmp_path_factory.mktemp("server"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def tracked(sweep: Sweep, server: MlflowServer) -> Sweep:
+    sweep.write_code(CODE)
+    return Sweep(sweep.folder, uri=server.uri)
+
+
+def write(sweep: Sweep, server: MlflowServer, *, trials: int, epochs: int) -> None:
+    sweep.write(STUDY.format(trials=trials, epochs=epochs, uri=server.uri))
+
+
+def n_measured(sweep: Sweep) -> int:
+    return sum(len(sweep.epochs(number)) for number in sweep.paths.trial_numbers())
+
+
+def is_there(sweep: Sweep, status: str) -> bool:
+    """Whether MLflow shows a run with that status."""
+    client = sweep.client()
+    experiment = client.get_experiment_by_name(sweep.name)
+    if experiment is None:
+        return False
+    return bool(client.search_runs([experiment.experiment_id], f"status = '{status}'"))
+
+
+def assert_everything_arrived(
+    sweep: Sweep, server: MlflowServer, trials: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Points, states, params, tags and models of all trials."""
+    sweep.assert_truth(finished=trials)
+    client = sweep.client()
+    for number, run in enumerate(sweep.runs()):
+        started = sweep.events(number)[0]
+        assert isinstance(started, Started)
+        assert run.data.params == {key: str(value) for key, value in started.params.items()}
+        for key, value in started.tags.items():
+            assert run.data.tags[f"sweeper.{key}"] == value
+        [model] = client.search_logged_models(
+            [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
+        )
+        assert model.status == "READY"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    best = sweep.result().best
+    assert best is not None
+    loaded = mlflow.pyfunc.load_model(f"runs:/{sweep.runs()[best.number].info.run_id}/model")
+    assert loaded.predict(np.zeros((2, 1, 8, 8), np.float32)).shape == (2, 10)
+
+
+def test_a_server_that_stops_for_half_a_minute(
+    tracked: Sweep, server: MlflowServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tracked, server, trials=10, epochs=70)
+    server.start()
+    agent = tracked.start()
+    try:
+        wait_until(lambda: is_there(tracked, "FINISHED"))
+        server.stop()
+        n_before = n_measured(tracked)
+        time.sleep(OUTAGE_S)
+        n_meanwhile = n_measured(tracked) - n_before
+        server.start()
+        output, _ = agent.communicate(timeout=240)
+    finally:
+        kill_group(agent)
+    assert agent.returncode == 0, output
+    assert n_meanwhile > 100, "training waited for the server"
+    assert output.count("MLflow cannot be used") == 1
+    assert output.count("MLflow answers again; everything held back has been sent") == 1
+    assert_everything_arrived(tracked, server, 10, monkeypatch)
+
+
+def test_a_server_that_comes_up_later(
+    tracked: Sweep, server: MlflowServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tracked, server, trials=4, epochs=70)
+    agent = tracked.start()
+    try:
+        wait_until(lambda: n_measured(tracked) > 20)
+        server.start()
+        output, _ = agent.communicate(timeout=240)
+    finally:
+        kill_group(agent)
+    assert agent.returncode == 0, output
+    assert "Training goes on; the events wait in mlruns/studies/sweep" in output
+    assert_everything_arrived(tracked, server, 4, monkeypatch)
+
+
+def test_a_server_that_comes_up_after_the_end(
+    tracked: Sweep, server: MlflowServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tracked, server, trials=2, epochs=3)
+    done = tracked.run()
+    assert done.returncode == 0, done.stderr
+    assert "MLflow does not have everything yet" in done.stdout
+    server.start()
+    again = tracked.run()
+    assert again.returncode == 0, again.stderr
+    assert "MLflow does not have everything yet" not in again.stdout
+    assert_everything_arrived(tracked, server, 2, monkeypatch)

@@ -1,0 +1,126 @@
+"""``check`` says before any trial what could not be drawn, built or opened."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sweep_studies import spec_of
+
+from sweeper.errors import DataError, SpecError, StudyError, SweeperError, TrackerError
+from sweeper.rehearsal import rehearse
+
+
+def rehearsed(folder: Path, **changes: Any) -> list[str]:
+    return list(rehearse(spec_of(folder, **changes), folder / "mlruns", print))
+
+
+def refusal(folder: Path, kind: type[SweeperError], **changes: Any) -> str:
+    """What is said against the study, without its line."""
+    with pytest.raises(kind) as caught:
+        rehearsed(folder, **changes)
+    file, _, message = str(caught.value).split(":", 2)
+    assert file == f"{folder}/small.yaml"
+    return message.strip()
+
+
+def test_each_architecture_runs_a_batch_and_its_largest_model_is_measured(tmp_path: Path) -> None:
+    choices = {"mlp": {"width": {"choices": [8, 64, 16]}}, "cnn": {"depth": 1, "channels": 2}}
+    lines = rehearsed(tmp_path, model={"architecture": {"choices": choices}})
+    first, largest, other = lines[3:-1]
+    # 64 pixels, two hidden layers, 10 classes.
+    assert f"mlp with {64 * 8 + 8 + 8 * 8 + 8 + 8 * 10 + 10} weights, first batch of 64" in first
+    n_weights = 64 * 64 + 64 + 64 * 64 + 64 + 64 * 10 + 10
+    assert largest.startswith(f"largest mlp: {n_weights:,} weights, 0.1 MiB with")
+    assert "cnn with 350 weights" in other  # 2 filters of 3 x 3 with bias; 2 x 4 x 4 -> 10
+    assert lines[-1] == f"ready: sweeper run {tmp_path}/small.yaml"
+
+
+def test_a_range_whose_upper_end_cannot_be_built_is_refused(tmp_path: Path) -> None:
+    model = {"architecture": "cnn", "depth": {"low": 1, "high": 4}}
+    assert refusal(tmp_path, SweeperError, model=model) == (
+        "model.architecture: cnn: each block halves the image, so 8 x 8 allows a depth of at most "
+        "3, got depth=4; lower it or enlarge the images; tried with model.depth=4"
+    )
+
+
+def test_what_is_forbidden_need_not_be_buildable(tmp_path: Path) -> None:
+    model = {"architecture": "cnn", "depth": {"choices": [1, 4]}}
+    lines = rehearsed(tmp_path, model=model, forbid=[{"model.depth": 4}])
+    assert lines[-1].startswith("ready: ")
+
+
+def test_a_search_that_forbids_everything_is_refused(tmp_path: Path) -> None:
+    model = {"architecture": "mlp", "activation": {"choices": ["relu", "tanh"]}}
+    forbid = [{"model.activation": "relu"}, {"model.activation": "tanh"}]
+    assert refusal(tmp_path, SpecError, model=model, forbid=forbid) == (
+        "forbid: leaves nothing to draw; loosen it"
+    )
+    train = {"epochs": {"low": 1, "high": 3}}
+    grid = {"sampler": {"name": "grid"}, "train": train}
+    assert refusal(tmp_path, SpecError, model=model, forbid=forbid, **grid) == (
+        "forbid: leaves nothing to draw; loosen it"
+    )
+
+
+def test_a_grid_that_nobody_can_count_is_refused(tmp_path: Path) -> None:
+    train = {"epochs": {"low": 1, "high": 10**12}}
+    assert refusal(tmp_path, SpecError, sampler={"name": "grid"}, train=train) == (
+        "sampler.name: the grid has more than 100,000 points; make it coarser, or draw from it "
+        "with `sampler: {name: random}`"
+    )
+
+
+def test_an_odd_row_of_the_users_data_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ragged_rows.py").write_text(
+        "import torch\n"
+        "class Ragged(torch.utils.data.Dataset):\n"
+        "    targets = [0, 1] * 5\n"
+        "    def __len__(self):\n"
+        "        return 10\n"
+        "    def __getitem__(self, row):\n"
+        "        return torch.zeros(3 + (row == 7)), row % 2\n"
+        "def load():\n"
+        "    return Ragged(), None\n"
+    )
+    message = refusal(tmp_path, DataError, data={"name": "ragged_rows:load"})
+    sys.modules.pop("ragged_rows")
+    assert message == (
+        "data.name: row 7 of Ragged has the shape (4,), row 0 (3,); wanted is one shape for all: "
+        "resize, crop or pad them"
+    )
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("psycopg2") is not None, reason="needs a driver that is absent"
+)
+def test_a_driver_that_is_not_installed_is_named_with_the_way_out(tmp_path: Path) -> None:
+    url = "postgresql+psycopg2://ann:hunter2@host/db"
+    assert refusal(tmp_path, StudyError, storage=url) == (
+        "storage: the driver 'psycopg2' is not installed: `pip install 'sweeper[postgres]'` and "
+        "write postgresql+psycopg://..., or set `storage: auto` for a journal file"
+    )
+
+
+def test_the_folder_of_a_database_must_be_there(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/absent/sweep.db"
+    assert refusal(tmp_path, StudyError, storage=url) == (
+        f"storage: there is no folder {tmp_path}/absent; make it first"
+    )
+
+
+def test_a_name_leaves_room_for_what_a_fallback_adds(tmp_path: Path) -> None:
+    data = {"name": "mnist", "fallback": "digits"}
+    message = refusal(tmp_path, SpecError, name="x" * 91, data=data)
+    assert message.startswith("name: with data.fallback, -on-digits may be added, and a name must")
+
+
+def test_an_address_of_the_environment_is_held_to_the_same_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:hunter/2@host")
+    with pytest.raises(TrackerError) as caught:
+        rehearsed(tmp_path)
+    assert str(caught.value).startswith("$MLFLOW_TRACKING_URI: is no URL of the form http://host")
+    assert "hunter" not in str(caught.value)

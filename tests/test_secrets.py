@@ -1,0 +1,147 @@
+"""What nobody may see stays unseen, and what comes from elsewhere is read, never run."""
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spec_files import BASE, study
+
+import sweeper
+from sweeper.errors import SpecError, redacted
+from sweeper.spec.render import render_study
+
+PACKAGE = Path(sweeper.__file__).parent
+SECRET = "hunter2"
+#: No white space: such a URL is refused where it stands in a study file.
+ODD = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://ann:hunter2@host/db",
+        "postgresql+psycopg://ann:x/hunter2@host:5432/db?sslmode=require",
+        "postgresql://ann:x@hunter2@host/db",
+        "postgresql://ann:x:hunter2%40@host/db",
+        "postgresql://:hunter2@host/db",
+        "postgresql://host/db?user=ann&password=hunter2&sslmode=require",
+        "http://host:5000/?Token=hunter2",
+        "http://host:5000/?password=a'hunter2",
+        "('https://ann:hunter2@host',)",
+        '{"uri":"http://ann:hun\'hunter2@host"}',
+        "connect(host='host', password='x hunter2', port=5432)",
+        'connect(password="x hunter2")',
+        "{'user': 'ann', 'password': 'x hunter2', 'port': 5432}",
+        '{"sslpassword": "hunter2"}',
+        "first postgresql://ann:hunter2@host/db\nthen http://ann:hunter2@host:5000",
+    ],
+)
+def test_passwords_of_urls_are_blackened(text: str) -> None:
+    shown = redacted(text)
+    assert SECRET not in shown
+    assert "***" in shown
+    assert redacted(shown) == shown
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(ODD, ODD, st.booleans())
+def test_no_password_is_too_odd_to_be_blackened(before: str, after: str, is_quoted: bool) -> None:
+    password = f"{SECRET}{before}{SECRET}{after}{SECRET}"
+    url = f"postgresql://ann:{quote(password, safe='') if is_quoted else password}@host/db"
+    for text in (url, repr(url), repr((url, 1)), json.dumps({"url": url}), f"no {url}: refused"):
+        assert SECRET not in redacted(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sqlite:////home/ann/sweep.db",
+        "http://localhost:5000/#/experiments/1",
+        "write to ann@host, or see http://host/page",
+        "IndexError: index 5 is out of range for n_tokens=4",
+        "password authentication failed for user 'ann'",
+    ],
+)
+def test_what_holds_no_password_is_shown_as_it_is(text: str) -> None:
+    assert redacted(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"storge: 'postgresql://ann:{SECRET}@host/db'",
+        f"storage: {{'postgresql://ann:{SECRET}@host/db': 1}}",
+        f"storage: ['postgresql://ann:{SECRET}@host/db']",
+        f"storage: 'oracle://ann:{SECRET}@host/db'",
+        f"'postgresql://ann:{SECRET}@host/db': 1",
+        f"run: 'postgresql://ann:{SECRET}@host/db'",
+        f"run: {{workers: 'postgresql://ann:{SECRET}@host/db'}}",
+        f"name: 'postgresql://ann:{'x' * 70}{SECRET}{'x' * 70}@host/db'",
+        f"objective: {{metric: 'postgresql://ann:{SECRET}@host/db'}}",
+        f"objective: {{direction: 'postgresql://ann:{SECRET}@host/db'}}",
+        f"train: {{optimizer: {{choices: ['postgresql://ann:{SECRET}@host/db']}}}}",
+        f"forbid: ['postgresql://ann:{SECRET}@host/db']",
+        f"enqueue: [{{train.l1: 'postgresql://ann:{SECRET}@host/db'}}]",
+    ],
+)
+def test_a_url_in_the_wrong_place_is_refused_without_its_password(text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        study(BASE + text)
+    assert SECRET not in str(caught.value)
+
+
+def test_the_file_of_a_study_as_it_was_run_holds_no_password() -> None:
+    url = f"postgresql://ann:p%40{SECRET}%2F@host:5432/db?sslpassword={SECRET}"
+    uri = url.replace("5432", "5433")
+    text = render_study(study(BASE + f"storage: '{url}'\ntracking: {{uri: '{uri}'}}"))
+    assert SECRET not in text
+    assert "postgresql://***@host:5432/db?sslpassword=***" in text
+    assert "postgresql://***@host:5433/db?sslpassword=***" in text
+    assert study(text).name == "s"
+
+
+def calls() -> Iterator[tuple[str, str, ast.Call]]:
+    """File, dotted name and node of every call in the package."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                yield path.name, ast.unparse(node.func), node
+
+
+def keywords(call: ast.Call) -> dict[str | None, str]:
+    return {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+
+
+def test_weights_are_loaded_as_weights_alone() -> None:
+    found = [(file, keywords(node)) for file, name, node in calls() if name == "torch.load"]
+    assert found, "the rule has nothing to look at"
+    assert [file for file, given in found if given.get("weights_only") != "True"] == []
+
+
+def test_arrays_and_yaml_are_read_without_objects() -> None:
+    loads = {"np.load", "numpy.load"}
+    arrays = [file for file, name, node in calls() if name in loads and len(keywords(node)) > 0]
+    assert arrays == []
+    unsafe = {"load", "load_all", "full_load", "full_load_all", "unsafe_load", "unsafe_load_all"}
+    assert [file for file, name, _ in calls() if name in {f"yaml.{word}" for word in unsafe}] == []
+
+
+def test_nothing_is_unpickled_or_evaluated() -> None:
+    banned = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+    modules = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                modules.add((node.module or "").partition(".")[0])
+            elif isinstance(node, ast.Import):
+                modules |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.Attribute):
+                assert node.attr not in ("Loader", "FullLoader", "UnsafeLoader", "read_pickle")
+    assert modules & banned == set()
+    assert "yaml" in modules
+    assert [file for file, name, _ in calls() if name in ("eval", "exec", "compile")] == []

@@ -1,0 +1,174 @@
+"""What MLflow has of a trial already, whoever sent it, is not sent again."""
+
+from dataclasses import replace
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from tracked_study import START_S, Store, ended, epoch, started
+
+from sweeper.events import Interrupted, Started
+from sweeper.tracking.parent import open_parent
+from sweeper.tracking.runs import TrialRuns
+from sweeper.trial import EpochMetrics, TrialState
+
+
+def later(measured: EpochMetrics, by_s: float = 100.0) -> EpochMetrics:
+    """The same epoch, measured again."""
+    return replace(measured, time_s=measured.time_s + by_s)
+
+
+def steps(store: Store, metric: str = "val_accuracy") -> list[int]:
+    return [step for step, *_ in store.curve(store.trial(), metric)]
+
+
+def test_epochs_that_another_machine_sent_are_not_sent_again(store: Store) -> None:
+    here, there = store, store.machine("there")
+    there.append(0, started(), epoch(1, 0.5), epoch(2, 0.75))
+    there.mirror().ship()
+    here.append(0, started(resumed=1, at_s=99), later(epoch(1, 0.5)), later(epoch(2, 0.75)))
+    here.append(0, later(epoch(3, 0.625)))
+    here.append(0, ended(TrialState.COMPLETE, later(epoch(2, 0.75))))
+    here.mirror().ship()
+    assert store.curve(store.trial(), "val_accuracy") == [
+        (1, 0.5, 1_700_000_001_000),
+        (2, 0.75, 1_700_000_002_000),
+        (3, 0.625, 1_700_000_103_000),
+    ]
+    assert steps(store, "best_val_accuracy") == [1, 2]
+    assert store.trial().info.status == "FINISHED"
+
+
+def test_the_best_is_that_of_the_process_that_ended_the_trial(store: Store) -> None:
+    there = store.machine("there")
+    there.append(0, started(), epoch(1, 0.5), epoch(2, 0.875))
+    there.mirror().ship()
+    best = later(epoch(2, 0.75))
+    store.append(0, started(resumed=1), later(epoch(1, 0.5)), best)
+    store.mirror().ship()
+    assert steps(store) == [1, 2]
+    store.append(0, replace(ended(TrialState.COMPLETE, best), time_s=START_S + 200))
+    store.mirror().ship()
+    metrics = store.trial().data.metrics
+    assert (metrics["best_val_accuracy"], metrics["best_epoch"]) == (0.75, 2)
+
+
+def test_a_trial_that_is_behind_what_mlflow_has_catches_up(store: Store) -> None:
+    there = store.machine("there")
+    there.append(0, started(), *(epoch(number, number / 10) for number in (1, 2, 3)))
+    there.mirror().ship()
+    mirror = store.mirror()
+    store.append(0, started(resumed=1))
+    for number in (1, 2, 3, 4):
+        store.append(0, later(epoch(number, number / 10)))
+        mirror.ship()
+    assert steps(store) == [1, 2, 3, 4]
+    assert store.trial().data.metrics["best_val_accuracy"] == 0.4
+
+
+def test_a_trial_that_comes_back_after_another_machine_had_it_doubles_nothing(
+    store: Store,
+) -> None:
+    there, mirror = store.machine("there"), store.mirror()
+    store.append(0, started(), epoch(1, 0.5))
+    mirror.ship()
+    there.append(0, started(resumed=1), later(epoch(1, 0.5)), later(epoch(2, 0.75)))
+    there.mirror().ship()
+    store.append(0, started(resumed=2), *(later(epoch(number, 0.5), 200) for number in (2, 3)))
+    mirror.ship()
+    assert steps(store) == [1, 2, 3]
+
+
+def test_what_a_machine_measured_after_it_lost_the_trial_is_left_out(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.append(0, started(), epoch(1, 0.5))
+    store.mirror().ship()
+    there, best = store.machine("there"), later(epoch(1, 0.625))
+    there.append(0, started(resumed=1), best, ended(TrialState.PRUNED, best))
+    there.mirror().ship()
+    store.append(0, epoch(2, 0.75), Interrupted(START_S + 3, "taken over"))
+    store.mirror().ship()
+    run = store.trial()
+    assert (run.info.status, run.data.tags["sweeper.state"]) == ("KILLED", "pruned")
+    assert steps(store) == [1]
+    assert "trial 0: another machine went on with it" in caplog.text
+    assert store.mirror().ship() == 0
+
+
+def test_who_stood_still_for_longer_than_a_lease_asks_what_happened(store: Store) -> None:
+    clock = [1000.0]
+    mirror = store.mirror(now=lambda: clock[0])
+    store.append(0, started(), epoch(1, 0.5))
+    mirror.ship()
+    there = store.machine("there")
+    there.append(0, started(resumed=1), later(epoch(1, 0.5)), later(epoch(2, 0.75)))
+    there.mirror().ship()
+    store.append(0, epoch(2, 0.75))
+    clock[0] += 31
+    mirror.ship()
+    assert steps(store) == [1, 2]
+
+
+def test_points_that_mlflow_lacks_in_between_are_sent(store: Store) -> None:
+    """As where a request was cut between the metrics of one epoch."""
+    store.append(0, started(), epoch(1, 0.5), epoch(2, 0.75), epoch(3, 0.625))
+    parent = store.mirror().open()
+    runs = TrialRuns(parent, "digits")
+    runs.find(0, anew=True)
+    run_id = runs.create(0, started())
+    store.client.log_metric(run_id, "val_accuracy", 0.625, 1_700_000_003_000, step=3)
+    store.mirror().ship()
+    assert steps(store) == steps(store, "train_loss") == [1, 2, 3]
+    assert store.trial().data.metrics["best_val_accuracy"] == 0.75
+
+
+def test_a_run_that_somebody_deleted_is_made_anew(store: Store) -> None:
+    store.append(0, started(), epoch(1, 0.5))
+    store.mirror().ship()
+    first = store.trial().info.run_id
+    store.client.delete_run(first)
+    store.append(0, epoch(2, 0.75))
+    store.mirror().ship()
+    assert store.trial().info.run_id != first
+    assert steps(store) == [1, 2]
+
+
+def test_a_log_that_is_older_than_its_cursor_is_followed_again(store: Store) -> None:
+    store.append(0, started(), epoch(1, 0.5))
+    whole = store.paths.events(0).read_bytes()
+    store.append(0, epoch(2, 0.75), ended(TrialState.COMPLETE, epoch(2, 0.75)))
+    store.mirror().ship()
+    store.paths.events(0).write_bytes(whole)
+    mirror = store.mirror()
+    mirror.ship()
+    store.append(0, started(resumed=1), later(epoch(2, 0.625)), later(epoch(3, 0.75)))
+    mirror.ship()
+    run = store.trial()
+    assert [value for _, value, _ in store.curve(run, "val_accuracy")] == [0.5, 0.75, 0.75]
+    assert run.info.status == "RUNNING"
+
+
+class HalfwayClient(MlflowClient):
+    """A server that does what it is asked, but whose first answer never arrives."""
+
+    n_requests = 0
+
+    def create_run(self, *args: object, **kwargs: object) -> Run:
+        run = super().create_run(*args, **kwargs)
+        self.n_requests += 1
+        if self.n_requests == 2:  # the first is the parent's
+            raise ConnectionError("timed out")
+        return run
+
+
+def test_a_run_whose_creation_was_never_answered_is_found(store: Store) -> None:
+    client = HalfwayClient(store.uri)
+    parent = open_parent(client, client.create_experiment("digits"), "digits", {})
+    assert parent.is_new
+    runs = TrialRuns(parent, "digits")
+    assert runs.find(0, anew=False) is None
+    start: Started = started()
+    with pytest.raises(ConnectionError):
+        runs.create(0, start)
+    assert runs.find(0, anew=False) == store.trial().info.run_id
