@@ -26,7 +26,7 @@ from sweeper.events import Ended, EventWriter, Interrupted, Started, read_events
 from sweeper.failures import RETRIES, failure_kind
 from sweeper.sampling import draw_config, to_distribution
 from sweeper.storage import store_errors
-from sweeper.study import Attr, SweepStudy, wants_device_alone
+from sweeper.study import Attr, SweepStudy
 from sweeper.trial import DataInfo, EpochMetrics, FailureKind, Outcome, TrialState
 
 _OPTUNA_STATE = {
@@ -49,7 +49,6 @@ class Claim:
     Attributes:
         number: Of the trial within its study.
         history: What it reported so far, also in earlier processes.
-        wants_device_alone: It ran out of memory beside others.
         is_stopping: Whether this process must stop.
     """
 
@@ -58,7 +57,6 @@ class Claim:
     ) -> None:
         self.number = trial.number
         self.history: list[EpochMetrics] = []
-        self.wants_device_alone = wants_device_alone(trial)
         self.is_stopping = is_stopping
         self._study = study
         self._trial = trial

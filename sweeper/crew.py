@@ -8,6 +8,7 @@ from dataclasses import replace
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.errors import StudyError
+from sweeper.failures import RETRIES
 from sweeper.machine import Placement, place_workers
 from sweeper.order import WorkerOrder
 from sweeper.process import WorkerProcess
@@ -46,6 +47,7 @@ class Crew:
         self._workers: list[WorkerProcess] = []
         self._n_fruitless_deaths = 0
         self._claimed_s: dict[tuple[int, int], float] = {}
+        self._sentences: dict[str, Death] = {}
 
     @property
     def is_empty(self) -> bool:
@@ -72,8 +74,8 @@ class Crew:
             StoreError: If disk or storage fail; a later call goes on where this one stopped.
             StudyError: If worker after worker dies before it could claim a trial.
         """
-        for worker, trial in self._overdue():
-            self._end_overdue(worker, trial)
+        for worker in self._overdue():
+            self._end_overdue(worker)
         for worker in [worker for worker in self._workers if not worker.is_alive]:
             if worker.last_word == "":
                 worker.forget_log()
@@ -83,17 +85,13 @@ class Crew:
                 reclaim_orphans(self._study, worker.last_word)
                 self._replace(worker)
             else:
-                cause, kind = worker.cause_of_death()
-                self._mourn(worker, Death(worker.name, cause, kind, worker.last_lines()))
+                self._mourn(worker, self._sentences.get(worker.name) or worker.cause_of_death())
             self._workers.remove(worker)
 
     def _mourn(self, worker: WorkerProcess, death: Death) -> None:
         n_orphans = reclaim_orphans(self._study, SILENT, death)
-        self._note(
-            f"{death.cause}"
-            + ("; its trial is given back" if n_orphans else "")
-            + f"; another worker takes its place; log: {worker.log_path}"
-        )
+        again = "; its trial is given back" if n_orphans and death.kind in RETRIES else ""
+        self._note(f"{death.cause}{again}; another worker takes its place; log: {worker.log_path}")
         self._n_fruitless_deaths = 0 if n_orphans else self._n_fruitless_deaths + 1
         if self._n_fruitless_deaths >= FAILURE_STREAK:
             raise StudyError(
@@ -106,8 +104,8 @@ class Crew:
         if self._study.n_finished() < self._study.goal:
             self._start_worker(worker.placement)
 
-    def _overdue(self) -> list[tuple[WorkerProcess, int]]:
-        """Workers whose trial has taken longer than the study file allows, and its number."""
+    def _overdue(self) -> list[WorkerProcess]:
+        """Workers whose trial has taken longer than the study file allows."""
         timeout_s = self._study.spec.budget.trial_timeout
         if timeout_s is None:
             return []
@@ -118,20 +116,19 @@ class Crew:
             if owner.worker in workers:
                 since_s = self._claimed_s.setdefault((trial.number, owner.claim), self._now())
                 if self._now() - since_s > timeout_s:
-                    overdue.append((workers[owner.worker], trial.number))
+                    overdue.append(workers[owner.worker])
         return overdue
 
-    def _end_overdue(self, worker: WorkerProcess, number: int) -> None:
+    def _end_overdue(self, worker: WorkerProcess) -> None:
         timeout_s = self._study.spec.budget.trial_timeout
         assert timeout_s is not None
-        stack = worker.show_stack()
-        worker.kill()
         cause = (
             f"trial timeout: not at its end after {format_seconds(timeout_s)} "
             "(budget.trial_timeout)"
         )
-        self._mourn(worker, Death(worker.name, cause, FailureKind.TRIAL_TIMEOUT, stack))
-        self._workers.remove(worker)
+        kind = FailureKind.TRIAL_TIMEOUT
+        self._sentences[worker.name] = Death(worker.name, cause, kind, worker.show_stack())
+        worker.kill()
 
     def drain(self, is_impatient: Callable[[], bool]) -> None:
         """Let each finish its batch, put its trial back and end; kill those that do not.

@@ -14,6 +14,7 @@ from sweeper.errors import redacted
 from sweeper.failures import count_kernel_kills
 from sweeper.machine import Placement
 from sweeper.order import FAREWELL, WorkerOrder
+from sweeper.reclaim import Death
 from sweeper.trial import FailureKind
 
 #: Of a dead worker's log, shown to the user.
@@ -105,16 +106,13 @@ class WorkerProcess:
         if self.log_path.stat().st_size == 0:
             self.log_path.unlink()
 
-    def cause_of_death(self) -> tuple[str, FailureKind]:
-        """How it died, for people, and what that stands for."""
+    def cause_of_death(self) -> Death:
+        """What is known of the end of a worker that left no last word."""
         code = self._process.returncode
-        if code >= 0:
-            return f"its worker died: exit code {code}", FailureKind.LOST_WORKER
-        name = signal.Signals(-code).name
-        if -code == signal.SIGKILL and count_kernel_kills() > self._kernel_kills:
-            return (
-                "its worker was killed by the kernel: the machine or its memory limit ran out "
-                "of memory",
-                FailureKind.OUT_OF_MEMORY,
-            )
-        return f"its worker died: killed by {name}", FailureKind.LOST_WORKER
+        cause, kind = f"its worker died: exit code {code}", FailureKind.LOST_WORKER
+        if code < 0:
+            cause = f"its worker died: killed by {signal.Signals(-code).name}"
+        if code == -signal.SIGKILL and count_kernel_kills() > self._kernel_kills:
+            cause = "its worker was killed by the kernel, as memory ran out"
+            kind = FailureKind.OUT_OF_MEMORY
+        return Death(self.name, cause, kind, self.last_lines())

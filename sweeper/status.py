@@ -43,7 +43,7 @@ def render_status(result: Result) -> str:
         lines += [f"best     {first}", *(f"         {line}" for line in rest)]
     for failure in result.failures:
         lines.append(f"failed   {failure.n_trials}: {failure.cause}")
-        again = f", after {failure.n_retries} retries" if failure.n_retries else ""
+        again = f", tried again {failure.n_retries} x" if failure.n_retries else ""
         lines.append(f"         ({failure.kind}{again})")
         lines += [f"         {line}" for line in failure.details.splitlines()]
     return "\n".join(lines)

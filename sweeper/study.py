@@ -218,20 +218,24 @@ class SweepStudy:
         with durable(Step.TOP_UP):
             self.storage.create_new_trial(self.study_id, waiting)
 
-    def claim(self, agent: str, worker: str) -> FrozenTrial | None:
+    def claim(self, agent: str, worker: str, *, alone: bool = False) -> FrozenTrial | None:
         """Take the first waiting trial for a worker of an agent that holds a lease.
 
         Claims without creating: None when no trial waits, or when those that run will reach
-        the goal (the budget may have been lowered). Trials that want their device alone are taken
-        last, as the other workers must then wait.
+        the goal (the budget may have been lowered).
+
+        Args:
+            agent: Name of the agent.
+            worker: Name of the worker's presence.
+            alone: The worker has its device to itself; then, and only then, one of those trials
+                is taken that want that.
         """
         with self.lock.held():
             if len(self.trials(_CLAIMED)) >= self.goal:
                 return None
-            waiting = self.trials((OptunaState.WAITING,))
-            for trial in sorted(
-                waiting, key=lambda trial: (wants_device_alone(trial), trial.number)
-            ):
+            for trial in self.trials((OptunaState.WAITING,)):
+                if wants_device_alone(trial) != alone:
+                    continue
                 trial_id = self.trial_id(trial.number)
                 if self._take(trial_id, Owner(agent, worker, _n_claims(trial) + 1)):
                     return self.storage.get_trial(trial_id)

@@ -15,12 +15,14 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 import torch
+from optuna.trial import TrialState as OptunaState
 
 from sweeper.asking import AskingBudget
 from sweeper.checkpoint import save_checkpoint
@@ -38,7 +40,7 @@ from sweeper.paths import RunPaths
 from sweeper.reference import make_importable
 from sweeper.spec import load_study
 from sweeper.storage import store_errors
-from sweeper.study import SweepStudy
+from sweeper.study import SweepStudy, wants_device_alone
 from sweeper.training import UserTrial, train, train_function
 
 log = logging.getLogger("sweeper")
@@ -56,6 +58,7 @@ class Worker:
         self._runtime = Runtime(torch.device(order.device), study.spec.run.precision)
         self._asking = AskingBudget(study)
         self._room = Room(study.paths.device_room(order.device))
+        self._failed_before = frozenset(order.failed_before)
 
     def work(self) -> None:
         """Claim and train until the goal is reached, or it makes no sense to go on.
@@ -64,33 +67,45 @@ class Worker:
             StoreError: If disk or storage fail.
             TrialLost: If the agent's lease ran out and its trials were taken over.
         """
-        while (claim := self._next_claim()) is not None:
-            with claim:
-                claim.conclude(partial(self._run_inside, claim))
+        with suppress(TrialInterrupted):
+            while self._is_needed():
+                if not self._work_once(alone=False) and not (
+                    self._is_alone_wanted() and self._work_once(alone=True)
+                ):
+                    self._stopping.wait(_POLL_S)
 
     @store_errors()
-    def _next_claim(self) -> Claim | None:
-        """Claim the next trial, or wait for one; None when it is time to end."""
-        earlier = frozenset(self._order.failed_before)
-        while not self._stopping.is_set() and not self._study.failure_streak(earlier):
-            if self._study.n_finished() >= self._study.goal:
-                return None
-            trial = self._study.claim(self._order.agent, self._order.name)
-            if trial is not None:
-                return Claim(self._study, trial, is_stopping=self._stopping.is_set)
-            self._stopping.wait(_POLL_S)
-        return None
+    def _is_needed(self) -> bool:
+        if self._stopping.is_set() or self._study.n_finished() >= self._study.goal:
+            return False
+        return self._study.failure_streak(self._failed_before) is None
 
-    def _run_inside(self, claim: Claim) -> None:
-        """Run it beside other trials, or alone on the device if it must be."""
+    @store_errors()
+    def _is_alone_wanted(self) -> bool:
+        return any(map(wants_device_alone, self._study.trials((OptunaState.WAITING,))))
 
-        def while_waiting() -> None:
-            _free_memory(self._runtime.device)
-            if self._stopping.is_set():
-                raise TrialInterrupted("stopped while it waited for the device")
+    def _work_once(self, *, alone: bool) -> bool:
+        """Run the next trial, beside others or alone on the device; False if none waits.
 
-        with self._room.entered(alone=claim.wants_device_alone, while_waiting=while_waiting):
-            self._run(claim)
+        The device comes before the claim, so that no trial runs while it still waits for it.
+        """
+        with self._room.entered(alone=alone, while_waiting=self._while_waiting):
+            claim = self._claim(alone=alone)
+            if claim is None:
+                return False
+            with claim:
+                claim.conclude(partial(self._run, claim))
+        return True
+
+    def _while_waiting(self) -> None:
+        if self._stopping.is_set():
+            raise TrialInterrupted("stopped while it waited for the device")
+        _free_memory(self._runtime.device)
+
+    @store_errors()
+    def _claim(self, *, alone: bool) -> Claim | None:
+        trial = self._study.claim(self._order.agent, self._order.name, alone=alone)
+        return Claim(self._study, trial, is_stopping=self._stopping.is_set) if trial else None
 
     def _run(self, claim: Claim) -> None:
         begun = time.monotonic()
@@ -167,8 +182,8 @@ class Worker:
 
 def _free_memory(device: torch.device) -> None:
     """Give back what earlier trials have left, for the one that needs the device alone."""
-    gc.collect()
-    if device.type == "cuda":
+    if device.type == "cuda" and torch.cuda.memory_reserved(device):
+        gc.collect()
         torch.cuda.empty_cache()
 
 

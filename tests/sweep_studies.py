@@ -72,10 +72,12 @@ def begin_in_memory(folder: Path, **changes: Any) -> SweepStudy:
     return study
 
 
-def claim_trial(study: SweepStudy, worker: str = "worker") -> FrozenTrial | None:
+def claim_trial(
+    study: SweepStudy, worker: str = "worker", *, alone: bool = False
+) -> FrozenTrial | None:
     """Claim a trial for a worker of an agent on this machine that holds a lease."""
     study.leases.renew(AGENT)
-    return study.claim(AGENT, worker)
+    return study.claim(AGENT, worker, alone=alone)
 
 
 def epoch(number: int, accuracy: float, **others: float) -> EpochMetrics:

@@ -27,7 +27,7 @@ from sweeper.errors import StoreError, TrialDiverged, TrialLost, TrialPruned
 from sweeper.events import Ended, Event, EventWriter, Interrupted, Started, read_events
 from sweeper.lock import Presence
 from sweeper.reclaim import SILENT, Death, reclaim_orphans
-from sweeper.study import Attr, SweepStudy, state_of, wants_device_alone
+from sweeper.study import Attr, SweepStudy, state_of
 from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
 
 NAN = float("nan")
@@ -287,18 +287,18 @@ def test_a_worker_that_died_takes_no_other_workers_trial_along(study: SweepStudy
 def test_a_trial_that_ran_out_of_memory_is_tried_once_more_alone(study: SweepStudy) -> None:
     no_memory = raises(MemoryError("70 GiB"))
     assert run_trial(study, no_memory) == TrialState.WAITING
-    assert run_trial(study, reports(0.5)) == TrialState.COMPLETE  # the others come first
-    while study.n_finished() < study.goal - 1:
-        run_trial(study, reports(0.5))
-    again = claim_trial(study)
+    beside_others = claim_trial(study)
+    assert beside_others is not None
+    assert beside_others.number == 1
+    again = claim_trial(study, alone=True)
     assert again is not None
     assert again.number == 0
-    assert wants_device_alone(again)
+    assert claim_trial(study, alone=True) is None
     assert run_claimed(study, again, no_memory) == TrialState.FAILED
     outcome = last_outcome(study)
     assert (outcome.kind, outcome.retries) == (FailureKind.OUT_OF_MEMORY, 1)
     assert outcome.cause == "MemoryError: 70 GiB"
-    assert study.counts()[TrialState.WAITING] == 1
+    assert study.counts()[TrialState.WAITING] == 9
 
 
 def test_a_full_disk_is_not_the_trials_fault(study: SweepStudy) -> None:
