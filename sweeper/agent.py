@@ -122,13 +122,14 @@ class _Agent:
             return Result(self._study, ExitCode.STOPPED)
         return self._conclude(has_everything)
 
+    @store_errors()
     def _is_goal_reached(self) -> bool:
         return self._study.n_finished() >= self._study.goal
 
     def _work(self) -> None:
         with store_errors():
             self._study.leases.renew(self._order.agent)
-        self._crew.start()
+            self._crew.start()
         while not self._crew.is_empty:
             try:
                 self._tend()
@@ -138,6 +139,8 @@ class _Agent:
                 self._drain()
                 return
             time.sleep(_POLL_S)
+        with store_errors():  # its workers may have found out before
+            self._is_leased = self._is_leased and self._study.leases.renew(self._order.agent)
 
     @store_errors()
     def _tend(self) -> None:

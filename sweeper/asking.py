@@ -27,11 +27,9 @@ class AskingBudget:
             training_s: All its other seconds, >= 0.
         """
         name, _ = self._study.sampler()
-        if (
-            name != self._sampler
-        ):  # another worker moved on; what was spent was the old one's price
+        if name != self._sampler:  # another worker moved on
             self._sampler = name
-            self._spent.clear()
+            self._spent.clear()  # it was the old one's price
         self._spent.append((asking_s, training_s))
         if self._study.spec.sampler.name == "auto" and len(self._spent) >= _JUDGED_TRIALS:
             self._judge()

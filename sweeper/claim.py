@@ -26,7 +26,7 @@ from sweeper.events import Ended, EventWriter, Interrupted, Started, read_events
 from sweeper.failures import RETRIES, failure_kind
 from sweeper.sampling import draw_config, to_distribution
 from sweeper.storage import store_errors
-from sweeper.study import Attr, SweepStudy
+from sweeper.study import Attr, Owner, SweepStudy
 from sweeper.trial import DataInfo, EpochMetrics, FailureKind, Outcome, TrialState
 
 _OPTUNA_STATE = {
@@ -78,7 +78,7 @@ class Claim:
         config, searched = draw_config(
             self._handle, self._trial, spec, sampler_name=self._study.sampler()[0]
         )
-        self._require_hold()
+        self.require_hold()
         ranges = spec.ranges()
         for name, value in searched.items():
             if name not in self._trial.params:
@@ -102,6 +102,7 @@ class Claim:
         tags: Mapping[str, str],
     ) -> None:
         """Log that the trial runs in this process from now on."""
+        self.require_hold()
         resumed = self._trial.user_attrs.get(Attr.RESUMED, 0)
         self._events.append(
             Started(time.time(), resumed, {**self._params, **params}, tags, data, model)
@@ -130,7 +131,7 @@ class Claim:
     def _report(self, metrics: EpochMetrics) -> None:
         is_known = bool(self.history) and metrics.epoch <= self.history[-1].epoch
         if not is_known:
-            self._require_hold()
+            self.require_hold()
             self._events.append(metrics)
             self._note(metrics)
         for name, value in metrics.values.items():
@@ -161,7 +162,14 @@ class Claim:
             self._study.pruner.prune(self._handle, self._study.storage.get_trial(self._trial_id))
         )
 
-    def _require_hold(self) -> None:
+    @store_errors()
+    def require_hold(self) -> None:
+        """Make sure that no other process has taken the trial over.
+
+        Raises:
+            TrialLost: If one has.
+            StoreError: If the storage does not tell.
+        """
         now = self._study.storage.get_trial(self._trial_id)
         owner = now.user_attrs[Attr.OWNER]
         if now.state != OptunaState.RUNNING or owner != self._trial.user_attrs[Attr.OWNER]:
@@ -200,8 +208,8 @@ class Claim:
         if isinstance(error, OSError) and error.errno in _DISK_FULL:
             raise StoreError(f"trial {self.number}: {cause}; make room") from error
         kind = failure_kind(error)
-        retries = count_failure(self._study, self._trial, kind, len(self.history))
-        if retries <= RETRIES.get(kind, 0):
+        failures = count_failure(self._study, self._trial, kind, len(self.history))
+        if failures <= RETRIES.get(kind, 0):
             return self._put_back(f"{cause}; it is tried again with the device to itself")
         lines = redacted(traceback.format_exc()).splitlines()[-_DETAIL_LINES:]
         failed = Outcome(
@@ -210,7 +218,7 @@ class Claim:
             cause,
             "\n".join(lines),
             kind,
-            retries - 1,
+            failures - 1,
         )
         return self._end(failed)
 
@@ -238,7 +246,7 @@ class Claim:
     def _settling(self) -> Iterator[None]:
         """Nobody can take the trial over inside, so what is written there is the last word."""
         with store_errors(), self._study.lock.held():
-            self._require_hold()
+            self.require_hold()
             yield
 
     def __enter__(self) -> Self:
@@ -255,22 +263,25 @@ class Claim:
 
 def best_epoch(study: SweepStudy, history: Iterable[EpochMetrics]) -> EpochMetrics | None:
     """The epoch that counts among those that are finite."""
-    finite = [m for m in history if all(map(math.isfinite, m.values.values()))]
-    return study.spec.objective.best(finite)
+    return study.spec.objective.best([metrics for metrics in history if metrics.is_finite])
 
 
 def count_failure(study: SweepStudy, trial: FrozenTrial, kind: FailureKind, n_epochs: int) -> int:
     """Count a failure of a trial; how many of its kind there were, this one included.
 
     Lost workers count since the trial last got an epoch further, for then it is not the reason.
+    A claim counts once, should the disk not take what comes next and all be done again.
     """
     trial_id = study.trial_id(trial.number)
-    counts = dict(study.storage.get_trial(trial_id).user_attrs.get(Attr.RETRIES, {}))
-    before, at_epoch = counts.get(kind, (0, 0))
+    attrs = study.storage.get_trial(trial_id).user_attrs
+    counts, claim = dict(attrs.get(Attr.RETRIES, {})), Owner(*attrs[Attr.OWNER]).claim
+    before, at_epoch, at_claim = counts.get(kind, (0, 0, 0))
+    if at_claim == claim:
+        return int(before)
     is_further = kind == FailureKind.LOST_WORKER and at_epoch != n_epochs
     failures = 1 if is_further else int(before) + 1
     with durable(Step.ATTRIBUTE):
-        counts[kind] = failures, n_epochs
+        counts[kind] = failures, n_epochs, claim
         study.storage.set_trial_user_attr(trial_id, Attr.RETRIES, counts)
     return failures
 

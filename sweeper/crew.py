@@ -10,7 +10,7 @@ from optuna.trial import TrialState as OptunaState
 from sweeper.errors import StudyError
 from sweeper.failures import RETRIES
 from sweeper.machine import Placement, place_workers
-from sweeper.order import WorkerOrder
+from sweeper.order import DRAIN_S, WorkerOrder
 from sweeper.process import WorkerProcess
 from sweeper.progress import format_seconds
 from sweeper.reclaim import SILENT, Death, reclaim_orphans
@@ -18,9 +18,6 @@ from sweeper.study import FAILURE_STREAK, Attr, Owner, SweepStudy
 from sweeper.trial import FailureKind
 
 _POLL_S = 0.1
-#: So long a worker may take to finish its batch and put its trial back; a scheduler that sent
-#: SIGTERM kills what is left after 30 s (the defaults of Slurm and Kubernetes).
-_DRAIN_S = 20.0
 
 
 class Crew:
@@ -45,14 +42,15 @@ class Crew:
         self._note = note
         self._now = now
         self._workers: list[WorkerProcess] = []
-        self._n_fruitless_deaths = 0
+        self._vacant: list[Placement] = []
+        self._n_fruitless_deaths = self._n_troubles = self._finished_at_trouble = 0
         self._claimed_s: dict[tuple[int, int], float] = {}
         self._sentences: dict[str, Death] = {}
 
     @property
     def is_empty(self) -> bool:
         """Whether all found nothing more to do."""
-        return not self._workers
+        return not self._workers and not self._vacant
 
     def start(self) -> None:
         """Start them all."""
@@ -74,19 +72,21 @@ class Crew:
             StoreError: If disk or storage fail; a later call goes on where this one stopped.
             StudyError: If worker after worker dies before it could claim a trial.
         """
-        for worker in self._overdue():
-            self._end_overdue(worker)
+        for worker, number in self._overdue():
+            self._end_overdue(worker, number)
         for worker in [worker for worker in self._workers if not worker.is_alive]:
             if worker.last_word == "":
                 worker.forget_log()
             elif worker.last_word:
-                # Taking its trial back writes to disk and storage, so this shows whether they
-                # work again before another one starts.
-                reclaim_orphans(self._study, worker.last_word)
-                self._replace(worker)
+                self._bear(worker, worker.last_word)
             else:
                 self._mourn(worker, self._sentences.get(worker.name) or worker.cause_of_death())
+            worker.kill()  # what its trial started may live on
             self._workers.remove(worker)
+        while self._vacant:
+            if self._study.n_finished() < self._study.goal:
+                self._start_worker(self._vacant[-1])
+            self._vacant.pop()
 
     def _mourn(self, worker: WorkerProcess, death: Death) -> None:
         n_orphans = reclaim_orphans(self._study, SILENT, death)
@@ -98,14 +98,22 @@ class Crew:
                 f"{FAILURE_STREAK} workers in a row died before they could claim a trial "
                 f"({death.cause}); the last words of the last one:\n{death.details}"
             )
-        self._replace(worker)
+        self._vacant.append(worker.placement)
 
-    def _replace(self, worker: WorkerProcess) -> None:
-        if self._study.n_finished() < self._study.goal:
-            self._start_worker(worker.placement)
+    def _bear(self, worker: WorkerProcess, trouble: str) -> None:
+        """Take the trial back that disk or storage failed, as long as others get to their end."""
+        # It writes to both, so this shows whether they work again before another worker starts.
+        reclaim_orphans(self._study, trouble)
+        n_finished = self._study.n_finished()
+        self._n_troubles = self._n_troubles + 1 if n_finished == self._finished_at_trouble else 1
+        self._finished_at_trouble = n_finished
+        if self._n_troubles >= FAILURE_STREAK:
+            raise StudyError(f"{trouble}\n{FAILURE_STREAK} workers in a row ended with that")
+        self._note(f"{trouble}\nIts trial is given back; another worker takes its place")
+        self._vacant.append(worker.placement)
 
-    def _overdue(self) -> list[WorkerProcess]:
-        """Workers whose trial has taken longer than the study file allows."""
+    def _overdue(self) -> list[tuple[WorkerProcess, int]]:
+        """Workers whose trial has taken longer than the study file allows, and its number."""
         timeout_s = self._study.spec.budget.trial_timeout
         if timeout_s is None:
             return []
@@ -116,18 +124,19 @@ class Crew:
             if owner.worker in workers:
                 since_s = self._claimed_s.setdefault((trial.number, owner.claim), self._now())
                 if self._now() - since_s > timeout_s:
-                    overdue.append(workers[owner.worker])
+                    overdue.append((workers[owner.worker], trial.number))
         return overdue
 
-    def _end_overdue(self, worker: WorkerProcess) -> None:
+    def _end_overdue(self, worker: WorkerProcess, number: int) -> None:
         timeout_s = self._study.spec.budget.trial_timeout
         assert timeout_s is not None
         cause = (
             f"trial timeout: not at its end after {format_seconds(timeout_s)} "
             "(budget.trial_timeout)"
         )
-        kind = FailureKind.TRIAL_TIMEOUT
-        self._sentences[worker.name] = Death(worker.name, cause, kind, worker.show_stack())
+        self._sentences[worker.name] = Death(
+            worker.name, cause, FailureKind.TRIAL_TIMEOUT, worker.show_stack(), number
+        )
         worker.kill()
 
     def drain(self, is_impatient: Callable[[], bool]) -> None:
@@ -138,11 +147,11 @@ class Crew:
         """
         for worker in self._workers:
             worker.drain()
-        deadline_s = self._now() + _DRAIN_S
+        deadline_s = self._now() + DRAIN_S
         while any(worker.is_alive for worker in self._workers) and not is_impatient():
             if self._now() > deadline_s:
                 self._note(
-                    f"some batch did not end in {format_seconds(_DRAIN_S)}; its worker is killed, "
+                    f"some batch did not end in {format_seconds(DRAIN_S)}; its worker is killed, "
                     "and the trial goes on from its last checkpoint later"
                 )
                 break
@@ -154,3 +163,4 @@ class Crew:
         for worker in self._workers:
             worker.kill()
         self._workers.clear()
+        self._vacant.clear()

@@ -5,7 +5,8 @@
     ├── DataError                 a data set is absent, unreadable or of the wrong form
     ├── TrainingError             a model or training function cannot be built or run
     ├── StudyError                the Optuna study cannot be opened, or must not go on
-    │   └── StoreError            the disk or the storage fails; what it held before is intact
+    │   ├── StoreError            the disk or the storage fails; what it held before is intact
+    │   └── EventLogError         a trial's event log is damaged
     └── TrackerError              MLflow cannot be reached or refuses
         └── RequestRefusedError   it answers, but not to this request
 
@@ -59,6 +60,10 @@ class StudyError(SweeperError):
 
 class StoreError(StudyError):
     """The disk or the storage fails; what it held before is intact."""
+
+
+class EventLogError(StudyError):
+    """A trial's event log is damaged, by whatever: a crash cannot do it."""
 
 
 class TrackerError(SweeperError):

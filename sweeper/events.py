@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from sweeper.config import ModelConfig, Scalar
 from sweeper.durable import Step, durable
+from sweeper.errors import EventLogError
 from sweeper.trial import DataInfo, EpochMetrics, FailureKind, Outcome, TrialState
 
 
@@ -101,6 +102,9 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[Event], int]:
     """Events from byte ``offset`` on, and the offset after the last whole line.
 
     A file that does not exist yet has no events.
+
+    Raises:
+        EventLogError: If a whole line is no event.
     """
     try:
         with path.open("rb") as file:
@@ -109,7 +113,14 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[Event], int]:
     except FileNotFoundError:
         return [], offset
     whole = chunk[: chunk.rfind(b"\n") + 1]
-    return [decode_event(line) for line in whole.splitlines()], offset + len(whole)
+    try:
+        events = [decode_event(line) for line in whole.splitlines()]
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as exc:
+        raise EventLogError(
+            f"{path}: an event cannot be read ({type(exc).__name__}: {exc}); move the trial's "
+            "folder away to go on without what stands there"
+        ) from exc
+    return events, offset + len(whole)
 
 
 class EventWriter:
@@ -134,6 +145,8 @@ class EventWriter:
             if n_written != len(line):
                 os.ftruncate(self._fd, os.fstat(self._fd).st_size - n_written)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+            if isinstance(event, Ended | Interrupted):
+                os.fsync(self._fd)  # what the storage says next must not outlive it
 
     def close(self) -> None:
         """Close the file."""

@@ -14,7 +14,7 @@ RETRIES = {FailureKind.LOST_WORKER: 3, FailureKind.OUT_OF_MEMORY: 1}
 
 #: How torch and C++ word it where the exception's type does not tell.
 _NO_MEMORY = re.compile(
-    r"can't allocate memory|out of memory|std::bad_alloc|CUBLAS_STATUS_ALLOC_FAILED|"
+    r"can't allocate memory|out of memory|std::bad_alloc|_STATUS_ALLOC_FAILED|"
     r"Cannot allocate memory"
 )
 _KERNEL_COUNTERS = ("/proc/vmstat", "/sys/fs/cgroup/memory.events")

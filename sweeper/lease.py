@@ -5,9 +5,10 @@ the number has stood still for :data:`LEASE_S` of the observer's own time. Then 
 storage before it takes anything over, and the holder, should it come back, reads that and stops.
 """
 
+import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from optuna.storages import BaseStorage
 
@@ -16,6 +17,9 @@ from sweeper.durable import Step, durable
 #: Seconds between two renewals, and without one until others take over.
 RENEWAL_S = 5.0
 LEASE_S = 30.0
+
+#: An observer that did not look for so long saw nothing, and begins anew.
+_BLINK_S = 15.0
 
 _LEASE = "sweeper.lease."
 _OVER = "sweeper.lease_over."
@@ -26,6 +30,14 @@ def _now() -> float:
     """Seconds that count on while the machine sleeps, where the system can tell."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
+class _Sight(NamedTuple):
+    """A lease as it was seen: its number, since when, and when that was looked at last."""
+
+    beat: int
+    since_s: float
+    looked_s: float
 
 
 class Leases:
@@ -49,19 +61,19 @@ class Leases:
         self._study_id = study_id
         self._locality = locality
         self._now = now
-        self._seen: dict[str, tuple[int, float]] = {}
-        self._renewed_s = -RENEWAL_S
+        self._seen: dict[str, _Sight] = {}
+        self._beat = 0
+        self._renewed_s = -math.inf
 
     def renew(self, agent: str) -> bool:
-        """Show that the agent lives, if it is time to; whether nobody has taken over from it."""
-        now = self._now()
-        if now - self._renewed_s < RENEWAL_S:
-            return True
+        """Show that this agent lives, if it is time to; whether nobody has taken over from it."""
         if _OVER + agent in self._attributes():
             return False
-        beat, _ = self._seen.get(agent, (0, now))
-        self._write(agent, beat + 1)
-        self._renewed_s = now
+        now = self._now()
+        if now - self._renewed_s >= RENEWAL_S:
+            self._beat += 1
+            self._write(agent, self._beat)
+            self._renewed_s = now
         return True
 
     def end(self, agent: str) -> None:
@@ -80,11 +92,12 @@ class Leases:
         if record is None or record[1] == _ENDED or _OVER + agent in attributes:
             return True
         beat, now = record[1], self._now()
-        before, since = self._seen.setdefault(agent, (beat, now))
-        if before != beat:
-            self._seen[agent] = beat, now
-            return False
-        return now - since > LEASE_S
+        before = self._seen.get(agent)
+        since_s = now
+        if before and before.beat == beat and now - before.looked_s <= _BLINK_S:
+            since_s = before.since_s
+        self._seen[agent] = _Sight(beat, since_s, now)
+        return now - since_s > LEASE_S
 
     def declare_over(self, agent: str) -> None:
         """Fence the agent off, so that it stops when it comes back."""
@@ -95,7 +108,6 @@ class Leases:
         with durable(Step.LEASE):
             record = [self._locality, beat]
             self._storage.set_study_user_attr(self._study_id, _LEASE + agent, record)
-        self._seen[agent] = beat, self._now()
 
     def _attributes(self) -> dict[str, Any]:
         attributes: dict[str, Any] = self._storage.get_study_user_attrs(self._study_id)

@@ -4,6 +4,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Self
 
+#: So long a worker may take to finish its batch and put its trial back; a scheduler that sent
+#: SIGTERM kills what is left after 30 s (the defaults of Slurm and Kubernetes).
+DRAIN_S = 20.0
 #: Ends the last word of a worker to its agent; what stands before it is why it cannot go on.
 FAREWELL = "\x04"
 

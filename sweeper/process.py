@@ -55,16 +55,20 @@ class WorkerProcess:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process still runs."""
-        return self._process.poll() is None
+        """Whether the process still runs. Ask it often: what the kernel killed before is known."""
+        if self._process.poll() is not None:
+            return False
+        self._kernel_kills = count_kernel_kills()
+        return True
 
     def drain(self) -> None:
         """Ask it to put its trial back after the current batch, and end."""
         self._process.terminate()
 
     def kill(self) -> None:
-        """End it at once."""
-        self._process.kill()
+        """End it at once, with the processes that user code started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def show_stack(self) -> str:

@@ -25,12 +25,14 @@ class Death:
         cause: How it died, for people.
         kind: What that stands for.
         details: The last lines that it wrote.
+        number: Of the trial that it died of; None for whichever it had.
     """
 
     worker: str
     cause: str
     kind: FailureKind
     details: str
+    number: int | None = None
 
 
 @store_errors()
@@ -54,8 +56,12 @@ def reclaim_orphans(study: SweepStudy, cause: str, death: Death | None = None) -
             owner = Owner(*trial.user_attrs[Attr.OWNER])
             if not study.leases.is_here(owner.agent):
                 study.leases.declare_over(owner.agent)
-            is_its_own = death and death.worker == owner.worker
-            _reclaim(study, trial, cause, death if is_its_own else None)
+            is_blamed = (
+                death is not None
+                and death.worker == owner.worker
+                and death.number in (None, trial.number)
+            )
+            _reclaim(study, trial, cause, death if is_blamed else None)
     study.top_up()
     return len(orphans)
 

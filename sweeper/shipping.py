@@ -131,9 +131,8 @@ class Shipping:
         return self._is_well and not self._thread.is_alive()
 
     def _loop(self) -> None:
-        while not self._lock.try_acquire():
-            if self._done.wait(_INTERVAL_S):
-                return  # another agent holds it, and ships what this one left as well
+        if not self._acquire():
+            return  # another agent holds it, and ships what this one left as well
         try:
             # Importing mlflow takes a second of a core that a starting worker can use better.
             while not self._study.paths.trials_dir.exists() and not self._done.is_set():
@@ -150,6 +149,14 @@ class Shipping:
             )
         finally:
             self._lock.release()
+
+    def _acquire(self) -> bool:
+        """Become the one that ships; at the end of the command only if nobody else stays."""
+        while not self._lock.try_acquire():
+            if self._done.wait(_INTERVAL_S):
+                time.sleep(_QUIET_S / 2)  # for one that is at its own end, and looks no more
+                return self._lock.try_acquire()
+        return True
 
     def _try(self, ship: Callable[[], object]) -> None:
         """One pass; trouble is noted once, and once that it is over."""

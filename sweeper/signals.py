@@ -10,12 +10,20 @@ from types import FrameType
 from sweeper.errors import ExitCode
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+#: The first signal drains, the second ends at once; with so many something must hang.
+_DESPERATE = 3
 
 
 def exit_when_told() -> None:
     """End the process with exit code 4 on SIGTERM and SIGUSR1, as long as nothing must drain."""
     for number in _STOPPING[1:]:
         signal.signal(number, lambda *_: sys.exit(ExitCode.STOPPED))
+
+
+def reset_signals() -> None:
+    """Let them do what they do in any process."""
+    for number in _STOPPING:
+        signal.signal(number, signal.SIG_DFL)
 
 
 class StopSignals:
@@ -45,3 +53,5 @@ class StopSignals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received.append(number)
+        if len(self.received) >= _DESPERATE:
+            raise KeyboardInterrupt  # also out of a lock that a stopped process holds

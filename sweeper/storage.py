@@ -82,6 +82,16 @@ def open_lock(spec: StudySpec, paths: RunPaths) -> Lock:
     return FileLock(paths.lock)
 
 
+#: A machine that vanishes would else hold a lock until the server's default of two hours, and a
+#: process that was stopped for ever. Seconds, a number, milliseconds.
+_NEVER_FOR_LONG = {
+    "tcp_keepalives_idle": 10,
+    "tcp_keepalives_interval": 5,
+    "tcp_keepalives_count": 3,
+    "idle_in_transaction_session_timeout": 60_000,
+}
+
+
 class _AdvisoryLock:
     """A lock of PostgreSQL's own; like ``flock``, it is free once its holder's connection is gone.
 
@@ -100,9 +110,8 @@ class _AdvisoryLock:
         from sqlalchemy import text
 
         with self._engine.connect() as connection:
-            # A machine that vanishes would else hold it until the server's default of two hours.
-            for setting, seconds in (("idle", 10), ("interval", 5), ("count", 3)):
-                connection.execute(text(f"SET tcp_keepalives_{setting} = {seconds}"))
+            for setting, value in _NEVER_FOR_LONG.items():
+                connection.execute(text(f"SET {setting} = {value}"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._key})
             yield
 

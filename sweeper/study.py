@@ -241,7 +241,7 @@ class SweepStudy:
                     return self.storage.get_trial(trial_id)
         return None
 
-    def _take(self, trial_id: int, owner: "Owner") -> bool:
+    def _take(self, trial_id: int, owner: Owner) -> bool:
         """WAITING -> RUNNING; the owner comes first, so that no trial ever runs without one."""
         with durable(Step.CLAIM):
             try:

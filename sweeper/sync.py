@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sweeper.begun import BegunStudy, find_begun
-from sweeper.errors import StudyError, redacted
+from sweeper.errors import EventLogError, StudyError, redacted
 from sweeper.events import Started, read_events
 from sweeper.lock import FileLock
 from sweeper.opening import load_study_from_storage
@@ -16,7 +16,7 @@ from sweeper.spec import StudySpec
 from sweeper.study import SweepStudy
 from sweeper.ticker import Ticker, format_count
 from sweeper.tracking.mirror import Mirror
-from sweeper.tracking.sender import UNREADABLE, Sent
+from sweeper.tracking.sender import Sent
 from sweeper.tracking.store import tracking_uri
 
 #: Of a trial's tags, those that its study's run has too.
@@ -61,7 +61,7 @@ def open_mirror(begun: BegunStudy) -> Mirror:
 def recorded_tags(paths: RunPaths) -> Mapping[str, str]:
     """What code ran, as the trials have it, for a study's run that has yet to be created."""
     for number in sorted(paths.trial_numbers()):
-        with suppress(*UNREADABLE):  # which the mirror tells
+        with suppress(EventLogError):  # which the mirror tells
             for event in read_events(paths.events(number))[0]:
                 if isinstance(event, Started) and event.tags:
                     return {k: v for k, v in event.tags.items() if k.startswith(_STUDY_TAGS)}

@@ -40,6 +40,10 @@ class Reporter(Protocol):
         """Whether the process must stop; asked after every batch, so it must be cheap."""
         ...
 
+    def require_hold(self) -> None:
+        """Make sure that no other process has taken the trial over; raises TrialLost if so."""
+        ...
+
     def report(self, metrics: EpochMetrics) -> None:
         """Record one epoch; an epoch that is known already is ignored.
 
@@ -84,7 +88,7 @@ def train(
         TrainingError: If the model cannot be built or fed, or a setting contradicts another.
         StoreError: If the checkpoint cannot be written.
         TrialInterrupted: If the process must stop; also from ``reporter``.
-        TrialPruned, TrialDiverged: From ``reporter``.
+        TrialPruned, TrialDiverged, TrialLost: From ``reporter``.
     """
     assert config.data is not None
     assert isinstance(config.train, TrainConfig)
@@ -107,6 +111,7 @@ def train(
             reporter.report(metrics)
 
     def save(rng: dict[str, Any], epoch_start: Tensor, *, is_best: bool) -> None:
+        reporter.require_hold()
         state = learner.state_dict()
         save_checkpoint(
             checkpoint,

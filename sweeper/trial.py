@@ -1,5 +1,6 @@
 """What is measured of a trial, and how it can end."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -45,6 +46,11 @@ class EpochMetrics:
     epoch: int
     values: Mapping[str, float]
     time_s: float
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all its values are; else it cannot be the epoch that counts."""
+        return all(map(math.isfinite, self.values.values()))
 
 
 @dataclass(frozen=True)

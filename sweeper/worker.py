@@ -35,17 +35,23 @@ from sweeper.lock import Presence, Room
 from sweeper.logs import log_to_stderr
 from sweeper.models import model_params
 from sweeper.opening import load_study_from_storage
-from sweeper.order import FAREWELL, WorkerOrder
+from sweeper.order import DRAIN_S, FAREWELL, WorkerOrder
 from sweeper.paths import RunPaths
 from sweeper.reference import make_importable
+from sweeper.signals import reset_signals
 from sweeper.spec import load_study
 from sweeper.storage import store_errors
 from sweeper.study import SweepStudy, wants_device_alone
 from sweeper.training import UserTrial, train, train_function
+from sweeper.trial import TrialState
 
 log = logging.getLogger("sweeper")
 
 _POLL_S = 0.2
+
+
+class _UnwantedError(Exception):
+    """No trial wants the device alone any more."""
 
 
 class Worker:
@@ -89,17 +95,25 @@ class Worker:
 
         The device comes before the claim, so that no trial runs while it still waits for it.
         """
-        with self._room.entered(alone=alone, while_waiting=self._while_waiting):
-            claim = self._claim(alone=alone)
-            if claim is None:
-                return False
-            with claim:
-                claim.conclude(partial(self._run, claim))
+        while_waiting = partial(self._while_waiting, alone=alone)
+        try:
+            with self._room.entered(alone=alone, while_waiting=while_waiting):
+                claim = self._claim(alone=alone)
+                if claim is None:
+                    return False
+                with claim:
+                    state = claim.conclude(partial(self._run, claim))
+        except _UnwantedError:
+            return False
+        if state == TrialState.FAILED and self._runtime.device.type == "cuda":
+            torch.cuda.synchronize(self._runtime.device)  # some errors spoil the whole process
         return True
 
-    def _while_waiting(self) -> None:
+    def _while_waiting(self, *, alone: bool) -> None:
         if self._stopping.is_set():
             raise TrialInterrupted("stopped while it waited for the device")
+        if alone and not self._is_alone_wanted():
+            raise _UnwantedError
         _free_memory(self._runtime.device)
 
     @store_errors()
@@ -199,10 +213,14 @@ def _read_line(fd: int) -> bytes:
 
 
 def _stop_when_alone(stopping: threading.Event) -> None:
-    """Stop after the current batch once the agent's end of the channel is closed."""
+    """Stop after the current batch once the agent's end of the channel is closed.
+
+    What hangs is ended the hard way: nobody else would.
+    """
     os.read(sys.stdin.fileno(), 1)  # unlike sys.stdin, holds no lock that blocks the exit
     log.warning("the agent is gone; this worker ends after the current batch")
     stopping.set()
+    faulthandler.dump_traceback_later(DRAIN_S, exit=True)
 
 
 def main() -> None:
@@ -214,6 +232,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGUSR1):  # a scheduler may signal the whole job
         signal.signal(number, lambda *_: stopping.set())
+    os.register_at_fork(after_in_child=reset_signals)  # processes of user code end as usual
     threading.Thread(target=_stop_when_alone, args=(stopping,), daemon=True).start()
     make_importable(order.import_dirs)
     torch.set_num_threads(order.n_threads)
@@ -242,7 +261,8 @@ def _main_process() -> NoReturn:
         log.exception("this worker dies")
         last_word = None
     if last_word is not None:
-        os.write(sys.stdin.fileno(), (last_word + FAREWELL).encode())
+        with suppress(OSError):  # the agent may be gone
+            os.write(sys.stdin.fileno(), (last_word + FAREWELL).encode())
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(last_word is None)

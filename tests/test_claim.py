@@ -21,7 +21,7 @@ from sweep_studies import (
     run_trial,
 )
 
-from sweeper.claim import Claim, end_trial
+from sweeper.claim import Claim, count_failure, end_trial
 from sweeper.config import TrialConfig
 from sweeper.errors import StoreError, TrialDiverged, TrialLost, TrialPruned
 from sweeper.events import Ended, Event, EventWriter, Interrupted, Started, read_events
@@ -250,7 +250,7 @@ def test_a_killed_workers_trial_waits_again_until_it_killed_four(tmp_path: Path)
         assert study.counts()[TrialState.RUNNING] == 1
         assert reclaim_orphans(study, SILENT, died(f"worker{death}")) == 1
         trial = study.trials()[0]
-        assert trial.user_attrs[Attr.RETRIES] == {"lost_worker": [death, 1]}
+        assert trial.user_attrs[Attr.RETRIES] == {"lost_worker": [death, 1, death]}
         expected = OptunaState.FAIL if death == 4 else OptunaState.WAITING
         assert trial.state == expected
     assert study.trials()[0].user_attrs[Attr.RESUMED] == 3
@@ -272,7 +272,7 @@ def test_deaths_are_counted_anew_once_a_trial_got_further(tmp_path: Path) -> Non
         killed(claim_and_die, tmp_path, {}, f"worker{n_epochs}", n_epochs)
         reclaim_orphans(study, SILENT, died(f"worker{n_epochs}"))
     assert study.trials()[0].state == OptunaState.WAITING
-    assert study.trials()[0].user_attrs[Attr.RETRIES] == {"lost_worker": [1, 5]}
+    assert study.trials()[0].user_attrs[Attr.RETRIES] == {"lost_worker": [1, 5, 5]}
 
 
 def test_a_worker_that_died_takes_no_other_workers_trial_along(study: SweepStudy) -> None:
@@ -282,6 +282,26 @@ def test_a_worker_that_died_takes_no_other_workers_trial_along(study: SweepStudy
     assert [trial.state for trial in study.trials()[:2]] == [OptunaState.FAIL, OptunaState.WAITING]
     assert last_outcome(study).kind == FailureKind.TRIAL_TIMEOUT
     assert last_outcome(study).retries == 0
+
+
+def test_a_death_for_one_trial_does_not_blame_the_next(study: SweepStudy) -> None:
+    run_trial(study, reports(0.5))
+    claim_trial(study, "overdue")
+    death = Death("overdue", "trial timeout", FailureKind.TRIAL_TIMEOUT, "", number=0)
+    assert reclaim_orphans(study, SILENT, death) == 1
+    assert study.trials()[1].state == OptunaState.WAITING
+
+
+def test_a_claim_that_failed_is_counted_once_however_often_it_is_settled(
+    study: SweepStudy,
+) -> None:
+    trial = claim_trial(study)
+    assert trial is not None
+    for _ in range(5):
+        assert count_failure(study, trial, FailureKind.LOST_WORKER, 0) == 1
+    study.put_back(0)
+    claim_trial(study)
+    assert count_failure(study, trial, FailureKind.LOST_WORKER, 0) == 2
 
 
 def test_a_trial_that_ran_out_of_memory_is_tried_once_more_alone(study: SweepStudy) -> None:

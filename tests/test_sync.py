@@ -159,7 +159,7 @@ def test_a_server_that_does_not_answer_is_an_error_and_loses_nothing(
 
 def test_a_refused_trial_is_an_error_after_all_the_rest_was_sent(sweep: TrackedSweep) -> None:
     sweep.paths.events(0).write_text("not json\n")
-    with pytest.raises(TrackerError, match="trials/0000/events.jsonl: the events cannot be read"):
+    with pytest.raises(TrackerError, match="trials/0000/events.jsonl: an event cannot be read"):
         sync(sweep.file, sweep.root)
     assert [run.info.status for run in sweep.runs()] == ["KILLED"]
     assert [run.info.status for run in sweep.runs("study")] == ["SCHEDULED"]

@@ -88,6 +88,9 @@ class Recorder:
         self.n_batches = n_batches
         self._signal = signal
 
+    def require_hold(self) -> None:
+        pass
+
     def is_stopping(self) -> bool:
         if self.n_batches is None:
             return False

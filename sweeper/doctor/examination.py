@@ -75,8 +75,8 @@ def _examine(
     is_elsewhere = are_others_at_work(study, note)
     with _alone(begun.paths, is_mending=ledger.fix) as is_alone:
         patient = Patient(begun, study, not is_alone, is_elsewhere, note)
-        ledger.take(check_orphans(patient))
         ledger.take(check_logs(patient))
+        ledger.take(check_orphans(patient))
         ledger.take(check_tracking(patient))
         # Last, as a trial that had just ended may still have been tidying up.
         ledger.take(check_checkpoints(patient))

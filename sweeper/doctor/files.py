@@ -8,11 +8,11 @@ from sweeper.checkpoint import is_whole
 from sweeper.data.cache import damaged_entries, remove_entry
 from sweeper.doctor.finding import Finding
 from sweeper.doctor.patient import Patient
+from sweeper.errors import EventLogError
 from sweeper.events import read_events
 from sweeper.lock import FileLock
 from sweeper.paths import RunPaths
 from sweeper.storage import cut_torn_tail, has_torn_tail
-from sweeper.tracking.sender import UNREADABLE
 from sweeper.trial import TrialState
 
 _TORN = "its last line was not written to its end"
@@ -41,9 +41,8 @@ def check_logs(patient: Patient) -> Iterator[Finding]:
         path = paths.events(number)
         try:
             read_events(path)
-        except UNREADABLE as exc:
-            advice = "move the trial's folder away to leave MLflow without the rest of it"
-            yield Finding(str(path), f"cannot be read: {exc}", advice)
+        except EventLogError as exc:
+            yield Finding(str(path), f"cannot be read: {exc}", "it stays as it is")
         if path.exists() and patient.has_ended(number) and has_torn_tail(path):
             yield Finding(str(path), _TORN, "cuts it off", partial(cut_torn_tail, path))
 

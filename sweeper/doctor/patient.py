@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from optuna.trial import FrozenTrial
 
 from sweeper.begun import BegunStudy
+from sweeper.errors import EventLogError
 from sweeper.events import Event, read_events
-from sweeper.lease import LEASE_S
+from sweeper.lease import LEASE_S, RENEWAL_S
 from sweeper.study import Attr, Owner, SweepStudy, state_of
-from sweeper.tracking.sender import UNREADABLE
 from sweeper.trial import TrialState
 
 _OPEN = (TrialState.WAITING, TrialState.RUNNING)
@@ -59,7 +59,7 @@ class Patient:
         """The trial's events from a byte on; none if they are elsewhere or cannot be read."""
         try:
             return read_events(self.begun.paths.events(number), offset)[0]
-        except UNREADABLE:
+        except EventLogError:
             return []  # which is a finding of its own
 
 
@@ -79,5 +79,8 @@ def are_others_at_work(
     if not others():
         return False
     note(f"looking for {LEASE_S:.0f} s whether commands on other machines live ...")
-    sleep(LEASE_S + 1)
-    return bool(others())
+    watched_s = 0.0
+    while (living := others()) and watched_s <= LEASE_S:
+        sleep(RENEWAL_S)
+        watched_s += RENEWAL_S
+    return bool(living)

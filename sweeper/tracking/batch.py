@@ -6,8 +6,7 @@ Both are sent each time the best changes, so that running trials can be sorted t
 """
 
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
@@ -100,9 +99,7 @@ class Batch:
             self.dataset = _dataset_input(event.data)
 
     def _add_epoch(self, event: EpochMetrics) -> None:
-        if _is_finite(event, self.objective.metrics) and self.objective.is_better(
-            event, self.best
-        ):
+        if event.is_finite and self.objective.is_better(event, self.best):
             self.best = event
         if event.epoch > self.last_epoch:
             self.last_epoch = event.epoch
@@ -171,10 +168,6 @@ def best_metrics(best: EpochMetrics, objective: Objective, step: int) -> list[Me
 
 def _points(values: Mapping[str, float], step: int, time_s: float) -> list[Metric]:
     return [Metric(key, value, milliseconds(time_s), step) for key, value in values.items()]
-
-
-def _is_finite(measured: EpochMetrics, names: Sequence[str]) -> bool:
-    return all(math.isfinite(measured.values.get(name, math.nan)) for name in names)
 
 
 def milliseconds(time_s: float) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from sweeper.durable import Step, durable
-from sweeper.errors import RequestRefusedError
+from sweeper.errors import EventLogError, RequestRefusedError
 from sweeper.events import Event, Started, read_events
 from sweeper.paths import RunPaths
 from sweeper.tracking.batch import Batch, epoch_metrics, run_tags
@@ -19,8 +19,6 @@ from sweeper.trial import Objective, TrialState
 
 LogModels = Literal["none", "best", "completed"]
 
-#: What reading an event log raises that somebody else has written into.
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, AssertionError)
 
 _logger = logging.getLogger("sweeper")
 
@@ -179,11 +177,7 @@ class Sender:
         self.sent.n_models += 1
 
     def _read(self, number: int, offset: int) -> tuple[list[Event], int]:
-        path = self._paths.events(number)
         try:
-            return read_events(path, offset)
-        except UNREADABLE as exc:
-            raise RequestRefusedError(
-                f"{path}: the events cannot be read: {exc}; MLflow lacks the rest of this trial. "
-                "Move the trial's folder away to leave it so"
-            ) from exc
+            return read_events(self._paths.events(number), offset)
+        except EventLogError as exc:
+            raise RequestRefusedError(f"{exc}. MLflow lacks the rest of this trial") from exc

@@ -318,7 +318,7 @@ def test_a_trial_that_mlflow_refuses_does_not_stop_the_others(store: Store) -> N
 def test_a_broken_event_log_is_named(store: Store) -> None:
     store.paths.trial_dir(2).mkdir(parents=True)
     store.paths.events(2).write_text("not json\n")
-    with pytest.raises(TrackerError, match=r"trials/0002/events.jsonl: the events cannot be read"):
+    with pytest.raises(TrackerError, match=r"trials/0002/events.jsonl: an event cannot be read"):
         store.mirror().ship()
 
 
