@@ -62,7 +62,7 @@ def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
 def _write_resolved(study: SweepStudy) -> None:
     path = study.paths.resolved_spec
     aside = path.with_suffix(".tmp")
-    with durable(Step.RESOLVED_FILE):
+    with study.lock.held(), durable(Step.RESOLVED_FILE):
         aside.write_text(render_study(study.spec), encoding="utf-8")
         aside.replace(path)  # another command's workers may be reading it
 
@@ -201,7 +201,8 @@ class _Agent:
                 self._show()
                 self._study.leases.end(self._order.agent)
         except StoreError as exc:
-            self._display.note(str(exc))
+            if self._trouble_since_s == math.inf:  # else it has been said
+                self._display.note(str(exc))
         n_signals = len(self._signals.received)
         return self._shipping.finish(
             lambda: len(self._signals.received) > n_signals,

@@ -3,6 +3,7 @@
 import logging
 import os
 import sqlite3
+import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from urllib.parse import urlsplit
@@ -49,12 +50,23 @@ def tracking_uri(setting: str, paths: RunPaths) -> str:
     return named or _local_uri(paths)
 
 
+#: What MLflow lets through of what it is made of.
+_TROUBLE = (
+    MlflowException,
+    SQLAlchemyError,
+    CommandError,
+    sqlite3.Error,
+    OSError,
+    ImportError,
+)
+
+
 @contextmanager
 def tracker_errors(uri: str) -> Iterator[None]:
     """Turn whatever MLflow raises inside the block into a :class:`TrackerError`."""
     try:
         yield
-    except (MlflowException, SQLAlchemyError, CommandError, OSError, ImportError) as exc:
+    except _TROUBLE as exc:
         reason = redacted(str(exc)).partition("\n")[0][:500].rstrip(".")
         where = f"tracking.uri: {redacted(uri)}"
         if isinstance(exc, MlflowException) and exc.error_code in _REFUSALS:
@@ -102,6 +114,8 @@ def open_client(uri: str, paths: RunPaths) -> MlflowClient:
             f"{exc}; use http://host:port, a database such as sqlite:////path/mlflow.db, or auto"
         ) from exc
 
+
+_logger = logging.getLogger("sweeper")
 
 #: MLflow's UI then opens the experiment as model training instead of asking what it is.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
@@ -161,9 +175,12 @@ def _make_store(paths: RunPaths) -> None:
     """
     with FileLock(paths.mlflow_lock).held():
         if paths.mlflow_db.exists():
+            _follow_move(paths)
             return
-        draft = paths.mlflow_db.with_suffix(".draft")
-        draft.unlink(missing_ok=True)
+        for leftover in paths.root.glob(f"{paths.mlflow_db.stem}.*.draft"):
+            leftover.unlink()
+        # A new name each time, as MLflow remembers by name what it has made.
+        draft = paths.mlflow_db.with_suffix(f".{uuid.uuid4().hex}.draft")
         MlflowClient(f"sqlite:///{draft.absolute().as_posix()}").search_experiments(max_results=1)
         aside = paths.mlflow_db.with_suffix(".tmp")
         aside.unlink(missing_ok=True)
@@ -174,3 +191,30 @@ def _make_store(paths: RunPaths) -> None:
         with durable(Step.MIRROR_STORE):
             os.replace(aside, paths.mlflow_db)
         draft.unlink()
+
+
+#: Where MLflow's database keeps absolute places of files.
+_PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+)
+
+
+def _follow_move(paths: RunPaths) -> None:
+    """Let the store name the artifacts where they are now, should the folder have moved."""
+    now = paths.artifacts.absolute().as_uri()
+    with closing(sqlite3.connect(paths.mlflow_db)) as database, database:
+        query = "SELECT artifact_location FROM experiments WHERE name = ?"
+        (before,) = database.execute(query, (paths.study,)).fetchone() or (now,)
+        is_ours = before.startswith("file:") and before.endswith("/mlruns/artifacts")
+        if before == now or not is_ours:
+            return
+        _logger.warning("%s: moved from %s; MLflow is told so", paths.artifacts, before)
+        for table, column in _PLACES:
+            with durable(Step.MIRROR_STORE):
+                database.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                    f"WHERE {column} = ? OR {column} LIKE ? || '/%'",
+                    (now, len(before) + 1, before, before),
+                )

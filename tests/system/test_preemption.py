@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ pruner: {name: none}
 data: {name: "own:load", batch_size: 24, validation: 0.2}
 model: {architecture: "own:Net", dropout: 0.3}
 train: {epochs: 3, learning_rate: {low: 1e-3, high: 1e-2}, schedule: cosine}
-run: {workers: 1}
+run: {workers: 1, device: cpu}
 """
 BATCHES = 4  # of an epoch
 EPOCHS = 3
@@ -112,10 +113,7 @@ def live_through(folder: Path, signals: Sequence[signal.Signals]) -> Story:
         output = ""
         for number in signals:
             agent.send_signal(number)
-            if number is not signals[-1]:
-                assert agent.stdout is not None
-                while "once more stops at once" not in output:
-                    output += agent.stdout.readline()
+            output += read_until(agent, "once more stops at once")
         output += agent.communicate(timeout=60)[0]
     finally:
         kill_group(agent)
@@ -125,6 +123,15 @@ def live_through(folder: Path, signals: Sequence[signal.Signals]) -> Story:
     done = Sweep(copy).run()
     assert done.returncode == 0, done.stderr
     return Story(stopped, agent.returncode, output, folder, Sweep(copy))
+
+
+def read_until(agent: subprocess.Popen[str], words: str) -> str:
+    """What the command says up to these words, or up to its end."""
+    assert agent.stdout is not None
+    output = ""
+    while words not in output and (line := agent.stdout.readline()):
+        output += line
+    return output
 
 
 def run_undisturbed(folder: Path) -> Sweep:
