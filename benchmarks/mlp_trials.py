@@ -24,6 +24,7 @@ from statistics import median
 import torch
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus
+from results import PAGE, write_section
 from torchvision import datasets
 
 import sweeper
@@ -32,7 +33,6 @@ from sweeper.spec import StudySpec
 
 HERE = Path(__file__).resolve().parent
 STUDY = HERE / "studies" / "mlp_trials.yaml"
-RESULTS = HERE / "RESULTS.md"
 CURVES = ("train_loss", "val_loss", "val_accuracy")
 #: Name of the fixed value -> value; the same eight in every contender.
 Setting = Mapping[str, float]
@@ -219,8 +219,6 @@ def render_results(
         for index, setting in enumerate(settings)
     ]
     lines = [
-        "# Results",
-        "",
         f"{study.n_trials} fixed MLP trials x {epochs} epochs, curves and models in MLflow.",
         f"**sweeper needs 1/{ratio:.1f} of the plain script's time** "
         f"(ratio of the medians, n = {n_repeats}).",
@@ -276,7 +274,7 @@ def _commit() -> str:
 
 
 def main() -> None:
-    """Measure and write ``RESULTS.md``."""
+    """Measure and write the section of ``RESULTS.md``."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=3, help="runs of each program")
     parser.add_argument(
@@ -289,8 +287,8 @@ def main() -> None:
     study = sweeper.load(STUDY)
     facts = describe_machine(arguments.repeats)
     measured = compare(study, arguments.data, n_repeats=arguments.repeats)
-    RESULTS.write_text(render_results(study, measured, facts), encoding="utf-8")
-    print(f"wrote {RESULTS}")
+    write_section("Eight MLP trials", render_results(study, measured, facts))
+    print(f"wrote {PAGE}")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from statistics import median
 
 from mlflow import MlflowClient
 from mlp_trials import describe_machine
+from results import write_section
 
 from sweeper.config import METRICS
 from sweeper.events import Ended, Started, read_events
@@ -225,7 +226,7 @@ def render(undisturbed: Sequence[Measurement], disturbed: Sequence[Measurement])
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print and write the section of ``RESULTS.md``."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=3, help="runs of each kind")
     parser.add_argument("--outage", type=float, default=30.0, help="seconds without the server")
@@ -241,14 +242,17 @@ def main() -> None:
             print(f"repeat {repeat}: outage of {outage_s:.0f} s: {run}", flush=True)
             measured[outage_s].append(run)
         order.reverse()
-    print(
-        f"\n{arguments.trials} MLP trials x {arguments.epochs} epochs on the digits at 28 x 28; "
+    setting = (
+        f"{arguments.trials} MLP trials x {arguments.epochs} epochs on the digits at 28 x 28; "
         f"server away for {arguments.outage:.0f} s; {len(_COMMAND_CORES)} of {len(_CORES)} cores "
-        f"for sweeper, the rest for the server; n = {arguments.repeats} each, in turns\n"
+        f"for sweeper, the rest for the server; n = {arguments.repeats} each, in turns."
     )
-    print(render(measured[0.0], measured[arguments.outage]) + "\n")
     facts["Command"] = f"`python benchmarks/{Path(__file__).name} {' '.join(sys.argv[1:])}`"
-    print("\n".join(f"- {name}: {value}" for name, value in facts.items()))
+    table = render(measured[0.0], measured[arguments.outage])
+    lines = "\n".join(f"- {name}: {value}" for name, value in facts.items())
+    body = f"{setting}\n\n{table}\n\n{lines}"
+    write_section("MLflow away in the middle of a study", body)
+    print(body)
 
 
 if __name__ == "__main__":

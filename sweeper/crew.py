@@ -107,8 +107,9 @@ class Crew:
         n_finished = self._study.n_finished()
         self._n_troubles = self._n_troubles + 1 if n_finished == self._finished_at_trouble else 1
         self._finished_at_trouble = n_finished
-        if self._n_troubles >= FAILURE_STREAK:
-            raise StudyError(f"{trouble}\n{FAILURE_STREAK} workers in a row ended with that")
+        n_places = len(self._workers) + len(self._vacant)  # they may all meet it at once
+        if self._n_troubles >= FAILURE_STREAK * n_places:
+            raise StudyError(f"{trouble}\n{self._n_troubles} workers in a row ended with that")
         self._note(f"{trouble}\nIts trial is given back; another worker takes its place")
         self._vacant.append(worker.placement)
 

@@ -20,6 +20,19 @@ def mlp_trials(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return mlp_trials
 
 
+def test_a_section_is_replaced_and_the_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from results import write_section
+
+    page = tmp_path / "RESULTS.md"
+    write_section("Speed", "10 x", page)
+    write_section("Chaos", "40 of 40", page)
+    write_section("Speed", "12 x", page)
+    assert page.read_text() == "# Results\n\n## Chaos\n\n40 of 40\n\n## Speed\n\n12 x\n"
+
+
 @pytest.fixture
 def two_trials(tmp_path: Path) -> StudySpec:
     text = (BENCHMARKS / "studies" / "mlp_trials.yaml").read_text()
