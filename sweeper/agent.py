@@ -28,7 +28,7 @@ from sweeper.study import FAILURE_STREAK, SweepStudy
 _POLL_S = 0.25
 _ORPHANS_EVERY_S = 5.0
 #: So long a command that was told to stop waits for MLflow.
-_FLUSH_S = 4.0
+_FLUSH_S = 6.0
 #: So long trouble with disk or storage is borne, as a database may be restarting.
 _BEAR_S = 60.0
 

@@ -91,12 +91,13 @@ class Crew:
     def _mourn(self, worker: WorkerProcess, death: Death) -> None:
         n_orphans = reclaim_orphans(self._study, SILENT, death)
         again = "; its trial is given back" if n_orphans and death.kind in RETRIES else ""
-        self._note(f"{death.cause}{again}; another worker takes its place; log: {worker.log_path}")
+        cause = death.cause.replace("its worker", "a worker", 1)
+        self._note(f"{cause}{again}; another worker takes its place; log: {worker.log_path}")
         self._n_fruitless_deaths = 0 if n_orphans else self._n_fruitless_deaths + 1
         if self._n_fruitless_deaths >= FAILURE_STREAK:
             raise StudyError(
                 f"{FAILURE_STREAK} workers in a row died before they could claim a trial "
-                f"({death.cause}); the last words of the last one:\n{death.details}"
+                f"({cause}); the last words of the last one:\n{death.details}"
             )
         self._vacant.append(worker.placement)
 

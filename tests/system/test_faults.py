@@ -59,7 +59,10 @@ def test_workers_that_die_at_once_stop_the_study_with_their_last_words(sweep: Sw
     (sweep.folder / "torch.py").write_text("raise RuntimeError('this is not torch')\n")
     done = sweep.run()
     assert done.returncode == 1
-    assert "10 workers in a row died before they could claim a trial (exit code 1)" in done.stderr
+    assert (
+        "10 workers in a row died before they could claim a trial (a worker died: exit code 1)"
+        in done.stderr
+    )
     assert "this is not torch" in done.stderr
 
 
@@ -117,7 +120,7 @@ def test_user_code_can_neither_keep_a_worker_alive_nor_slip_out_of_it(sweep: Swe
     done = sweep.run()
     assert done.returncode == 0, done.stderr
     assert sweep.states() == {0: "complete", 1: "failed", 2: "complete"}
-    assert "its worker died: exit code 0; its trial is given back" in done.stderr
+    assert "a worker died: exit code 0; its trial is given back" in done.stderr
     logs = sweep.paths.worker_log("x").parent.glob("*.log")
     assert "said by 2" in "".join(path.read_text() for path in logs)
 
