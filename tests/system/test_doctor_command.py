@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_killed_command_is_cleared_up_after(sweep: Sweep) -> None:
-    sweep.write_default(trials=3, epochs=60, workers=1)
+    sweep.write_default(trials=2, epochs=500, workers=1)
     agent = sweep.start()
     wait_until(lambda: sweep.paths.events(0).exists() and len(sweep.events(0)) > 3)
     alive = sweep.run("doctor", "sweep.yaml")
