@@ -66,6 +66,7 @@ def test_workers_that_die_at_once_stop_the_study_with_their_last_words(sweep: Sw
     assert "this is not torch" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_trial_that_kills_its_workers_fails_at_the_fourth(sweep: Sweep) -> None:
     write_function(
         sweep,
@@ -125,6 +126,7 @@ def test_user_code_can_neither_keep_a_worker_alive_nor_slip_out_of_it(sweep: Swe
     assert "said by 2" in "".join(path.read_text() for path in logs)
 
 
+@pytest.mark.slow
 def test_data_that_change_within_a_study_fail_its_trials(sweep: Sweep) -> None:
     sweep.write_default(trials=2)
     sweep.write(sweep.file.read_text().replace("name: digits", "name: own:load"))

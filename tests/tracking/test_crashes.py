@@ -29,6 +29,8 @@ STAGES = {
     "finish": (Step.MIRROR_END,),
 }
 
+pytestmark = pytest.mark.slow
+
 
 def work(root: Path, uri: str, log_models: LogModels, stage: str = "", point: str = "") -> None:
     """Ship and finish the study; from ``stage`` on, die at ``point``."""
