@@ -18,6 +18,9 @@ from sweeper.errors import TrainingError
 
 Tensors = tuple[Tensor, ...]
 
+#: A power of two, so that scaling by it is exact, far below any weight that matters.
+_TINY = 2.0**-100
+
 
 class UpdateRule(Protocol):
     """How gradients become new parameters. ``state`` holds one sequence per state tensor."""
@@ -239,16 +242,18 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
 def add_l1_subgradient(parameters: Iterable[nn.Parameter], l1: float) -> None:
     """Add ``l1 * sign(w)`` to the gradients: the penalty ``l1 * sum |w|``, at w = 0 taking 0.
 
-    In the loss it would nearly double the time of a small MLP's update.
+    Below |w| = 2**-100 the sign shrinks to 0 in proportion.
+    In the loss the penalty would nearly double the time of a small MLP's update.
 
     Args:
         parameters: Any shapes; those without a gradient are left alone.
         l1: Weight of the penalty, >= 0.
     """
-    live = tuple(parameter for parameter in parameters if parameter.grad is not None)
-    if live:
-        gradients = tuple(parameter.grad for parameter in live if parameter.grad is not None)
-        torch._foreach_add_(gradients, torch._foreach_sign(live), alpha=l1)
+    for parameter in parameters:
+        if parameter.grad is not None:
+            # The sign times _TINY: torch.sign takes a CPU longer.
+            sign = parameter.clamp(-_TINY, _TINY)
+            parameter.grad.add_(sign, alpha=l1 / _TINY)
 
 
 @torch.no_grad()
