@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from sweeper.errors import RequestRefusedError, StoreError, TrackerError
+from sweeper.loading import loading
 from sweeper.lock import FileLock
 from sweeper.paths import RunPaths
 from sweeper.result import Result
@@ -34,8 +35,9 @@ def build_mirror(
         tags: Of the study's run in MLflow.
         is_start: Somebody begins to work on the study.
     """
-    from sweeper.tracking.mirror import Mirror  # a second of a core
-    from sweeper.tracking.store import tracking_uri
+    with loading():
+        from sweeper.tracking.mirror import Mirror  # most of a second of a core
+        from sweeper.tracking.store import tracking_uri
 
     return Mirror(
         paths,

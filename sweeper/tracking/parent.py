@@ -104,16 +104,20 @@ def close_parent(
             client.update_run(parent.run_id, status)
 
 
-def list_children(parent: Parent) -> dict[int, list[Run]]:
-    """Trial number -> its runs, the eldest first, of every trial that the store knows."""
+def list_children(parent: Parent, number: int | None = None) -> dict[int, list[Run]]:
+    """Trial number -> its runs, the eldest first.
+
+    Args:
+        parent: The study's run.
+        number: Of the only trial to look for; else of every trial that the store knows.
+    """
+    condition = f"tags.`{PARENT}` = '{parent.run_id}' and tags.`{KIND}` = 'trial'"
+    if number is not None:
+        condition += f" and tags.`{TRIAL}` = '{number}'"
     found: list[Run] = []
     token = None
     while token != "":
-        page = parent.client.search_runs(
-            [parent.experiment_id],
-            f"tags.`{PARENT}` = '{parent.run_id}' and tags.`{KIND}` = 'trial'",
-            page_token=token,
-        )
+        page = parent.client.search_runs([parent.experiment_id], condition, page_token=token)
         found += page
         token = page.token or ""
     children: dict[int, list[Run]] = {}

@@ -29,10 +29,16 @@ class TrialRuns:
 
     def find(self, number: int, *, anew: bool) -> str | None:
         """The trial's run; ``anew`` if another machine may have created it since the last look."""
-        if self._known is None or anew:
-            children = list_children(self._parent)
-            self._known = {number: runs[0].info.run_id for number, runs in children.items()}
+        if self._known is None:
+            self._known = self._list()
+        elif anew:
+            self._known.pop(number, None)
+            self._known |= self._list(number)
         return self._known.get(number)
+
+    def _list(self, number: int | None = None) -> dict[int, str]:
+        children = list_children(self._parent, number)
+        return {number: runs[0].info.run_id for number, runs in children.items()}
 
     def forget(self) -> None:
         """Look again before the next answer."""

@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 from sweeper.durable import Step, durable
 from sweeper.errors import EventLogError, RequestRefusedError
 from sweeper.events import Event, Started, read_events
+from sweeper.loading import loading
 from sweeper.paths import RunPaths
 from sweeper.tracking.batch import Batch, epoch_metrics, run_tags
 from sweeper.tracking.cursor import Cursor
@@ -17,8 +19,10 @@ from sweeper.tracking.runs import TrialRuns, set_status
 from sweeper.tracking.store import artifact_errors
 from sweeper.trial import Objective, TrialState
 
-LogModels = Literal["none", "best", "completed"]
+if TYPE_CHECKING:
+    from sweeper.tracking.models import ModelLogger
 
+LogModels = Literal["none", "best", "completed"]
 
 _logger = logging.getLogger("sweeper")
 
@@ -158,16 +162,9 @@ class Sender:
         if not weights.exists():
             _logger.warning("%s: absent; trial %d gets no model in MLflow", weights, number)
             return
-        from sweeper.tracking.models import log_model  # loads torch
-
+        models = self._models
         with artifact_errors(self._uri):
-            logged = log_model(
-                self._parent.client,
-                experiment_id=self._parent.experiment_id,
-                run_id=cursor.run_id,
-                started=started,
-                weights=weights,
-            )
+            logged = models.log(cursor.run_id, started, weights)
         metrics = []
         if cursor.best and logged.model_id:
             metrics = epoch_metrics(cursor.best, logged.model_id)
@@ -175,6 +172,15 @@ class Sender:
         with durable(Step.MIRROR_SEND):
             self._parent.client.log_batch(cursor.run_id, metrics=metrics, tags=tags)
         self.sent.n_models += 1
+
+    @cached_property
+    def _models(self) -> "ModelLogger":
+        with loading():
+            from sweeper.tracking.models import ModelLogger  # loads torch
+            from sweeper.tracking.traced import import_tracing
+
+            import_tracing()
+        return ModelLogger(self._parent.client, self._parent.experiment_id)
 
     def _read(self, number: int, offset: int) -> tuple[list[Event], int]:
         try:

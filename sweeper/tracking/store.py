@@ -3,9 +3,8 @@
 import logging
 import os
 import sqlite3
-import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from alembic.util.exc import CommandError
@@ -15,8 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sweeper.durable import Step, durable
 from sweeper.errors import RequestRefusedError, TrackerError, redacted
-from sweeper.lock import FileLock
+from sweeper.loading import loading
 from sweeper.paths import RunPaths
+from sweeper.tracking.local import local_uri, prepare_store
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _REFUSALS = frozenset(
@@ -47,7 +47,7 @@ def tracking_uri(setting: str, paths: RunPaths) -> str:
             f"tracking.uri: {setting}: a study's folder keeps no passwords; set "
             "MLFLOW_TRACKING_URI to the whole address, or name the study file instead"
         )
-    return named or _local_uri(paths)
+    return named or local_uri(paths)
 
 
 #: What MLflow lets through of what it is made of.
@@ -105,17 +105,15 @@ def open_client(uri: str, paths: RunPaths) -> MlflowClient:
     for chatty in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
-        with tracker_errors(uri):
-            if uri == _local_uri(paths):
-                _make_store(paths)
+        with tracker_errors(uri), loading():  # MLflow imports what this store needs
+            if uri == local_uri(paths):
+                prepare_store(paths)
             return MlflowClient(uri)
     except RequestRefusedError as exc:
         raise TrackerError(
             f"{exc}; use http://host:port, a database such as sqlite:////path/mlflow.db, or auto"
         ) from exc
 
-
-_logger = logging.getLogger("sweeper")
 
 #: MLflow's UI then opens the experiment as model training instead of asking what it is.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
@@ -158,63 +156,7 @@ def find_or_create_experiment(
         return found
 
 
-def _local_uri(paths: RunPaths) -> str:
-    return f"sqlite:///{paths.mlflow_db.absolute().as_posix()}"
-
-
 def _artifact_location(uri: str, paths: RunPaths) -> str | None:
     """A server decides itself; a database does not and would use the working directory."""
     scheme = urlsplit(uri).scheme.partition("+")[0]
     return paths.artifacts.absolute().as_uri() if scheme in _DATABASES else None
-
-
-def _make_store(paths: RunPaths) -> None:
-    """Make the SQLite store if there is none, whole or not at all: MLflow cannot mend half a one.
-
-    It is in WAL mode, so that readers (the UI) and our writes do not wait for each other.
-    """
-    with FileLock(paths.mlflow_lock).held():
-        if paths.mlflow_db.exists():
-            _follow_move(paths)
-            return
-        for leftover in paths.root.glob(f"{paths.mlflow_db.stem}.*.draft"):
-            leftover.unlink()
-        # A new name each time, as MLflow remembers by name what it has made.
-        draft = paths.mlflow_db.with_suffix(f".{uuid.uuid4().hex}.draft")
-        MlflowClient(f"sqlite:///{draft.absolute().as_posix()}").search_experiments(max_results=1)
-        aside = paths.mlflow_db.with_suffix(".tmp")
-        aside.unlink(missing_ok=True)
-        # Not the draft itself, which MLflow keeps open.
-        with closing(sqlite3.connect(draft)) as source, closing(sqlite3.connect(aside)) as copy:
-            source.backup(copy)
-            copy.execute("PRAGMA journal_mode=WAL")
-        with durable(Step.MIRROR_STORE):
-            os.replace(aside, paths.mlflow_db)
-        draft.unlink()
-
-
-#: Where MLflow's database keeps absolute places of files.
-_PLACES = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-)
-
-
-def _follow_move(paths: RunPaths) -> None:
-    """Let the store name the artifacts where they are now, should the folder have moved."""
-    now = paths.artifacts.absolute().as_uri()
-    with closing(sqlite3.connect(paths.mlflow_db)) as database, database:
-        query = "SELECT artifact_location FROM experiments WHERE name = ?"
-        (before,) = database.execute(query, (paths.study,)).fetchone() or (now,)
-        is_ours = before.startswith("file:") and before.endswith("/mlruns/artifacts")
-        if before == now or not is_ours:
-            return
-        _logger.warning("%s: moved from %s; MLflow is told so", paths.artifacts, before)
-        for table, column in _PLACES:
-            with durable(Step.MIRROR_STORE):
-                database.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
-                    f"WHERE {column} = ? OR {column} LIKE ? || '/%'",
-                    (now, len(before) + 1, before, before),
-                )

@@ -2,9 +2,11 @@
 
 import json
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,14 @@ import numpy as np
 import pytest
 import torch
 from mlflow.entities import LoggedModel, LoggedModelStatus, Run
+from mlflow.models import Model
 from tracked_study import DATA, Store, ended, epoch, started, two_complete_trials
 
 from sweeper.config import ModelConfig
 from sweeper.errors import TrackerError
 from sweeper.models import build_model
-from sweeper.trial import TrialState
+from sweeper.tracking.traced import TracedModels
+from sweeper.trial import DataInfo, TrialState
 
 CNN: Mapping[str, Any] = {"depth": 2, "channels": 4, "batch_norm": True, "dropout": 0.5}
 
@@ -36,11 +40,18 @@ def write_weights(store: Store, number: int, model: ModelConfig) -> torch.nn.Mod
     return net.eval()
 
 
-def complete_trial(store: Store, architecture: str, params: Mapping[str, Any]) -> torch.nn.Module:
+def complete_trial(
+    store: Store,
+    architecture: str,
+    params: Mapping[str, Any],
+    *,
+    number: int = 0,
+    data: DataInfo = DATA,
+) -> torch.nn.Module:
     model = ModelConfig(architecture=architecture, params=params)
-    start = replace(started(), model=model)
-    store.append(0, start, epoch(1, 0.5), ended(TrialState.COMPLETE, epoch(1, 0.5)))
-    return write_weights(store, 0, model)
+    start = replace(started(), model=model, data=data)
+    store.append(number, start, epoch(1, 0.5), ended(TrialState.COMPLETE, epoch(1, 0.5)))
+    return write_weights(store, number, model)
 
 
 def logged_models(store: Store) -> list[LoggedModel]:
@@ -69,6 +80,133 @@ def test_a_logged_model_answers_as_the_trained_one_for_any_batch(
         answer = torch.from_numpy(logged.predict(images[:batch]))
         torch.testing.assert_close(answer, expected[:batch], rtol=1e-4, atol=1e-5)
     assert run.data.tags["sweeper.model"] == "pt2"
+
+
+@pytest.fixture
+def traces(monkeypatch: pytest.MonkeyPatch) -> list[torch.nn.Module]:
+    """What MLflow was given to trace, in this order."""
+    traced = []
+    save_model = mlflow.pytorch.save_model
+
+    def save_and_note(module: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
+        traced.append(module)
+        save_model(module, *args, **kwargs)
+
+    monkeypatch.setattr(mlflow.pytorch, "save_model", save_and_note)
+    return traced
+
+
+@pytest.mark.parametrize(("architecture", "params"), [("mlp", {"width": 8}), ("cnn", CNN)])
+def test_trials_of_one_architecture_are_traced_once_and_answer_each_with_its_own_weights(
+    store: Store,
+    traces: list[torch.nn.Module],
+    architecture: str,
+    params: Mapping[str, Any],
+) -> None:
+    mean_and_std = [(0.3, 0.4), (0.3, 0.4), (0.7, 0.2)]
+    nets = [
+        complete_trial(
+            store,
+            architecture,
+            params,
+            number=number,
+            data=replace(DATA, mean=(mean,), std=(std,)),
+        )
+        for number, (mean, std) in enumerate(mean_and_std)
+    ]
+    store.mirror(log_models="completed").ship()
+    assert len(traces) == 1
+    images = np.random.default_rng(0).random((1000, *DATA.input_shape), np.float32)
+    for run, net, (mean, std) in zip(store.runs("trial"), nets, mean_and_std, strict=True):
+        logged = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+        with torch.no_grad():
+            expected = net((torch.from_numpy(images) - mean) / std)
+        for batch in (1, 1000):
+            answer = torch.from_numpy(logged.predict(images[:batch]))
+            torch.testing.assert_close(answer, expected[:batch], rtol=1e-4, atol=1e-5)
+
+
+def test_another_architecture_shape_or_number_of_classes_is_traced_anew(
+    store: Store, traces: list[torch.nn.Module]
+) -> None:
+    larger = replace(DATA, input_shape=(1, 9, 9))
+    complete_trial(store, "mlp", {"width": 8}, number=0)
+    complete_trial(store, "mlp", {"width": 9}, number=1)
+    complete_trial(store, "mlp", {"width": 8}, number=2)
+    model = ModelConfig(architecture="mlp", params={"width": 8})
+    other = replace(DATA, n_classes=11)
+    for number, data in ((3, larger), (4, other)):
+        start = replace(started(), model=model, data=data)
+        store.append(number, start, epoch(1, 0.5), ended(TrialState.COMPLETE, epoch(1, 0.5)))
+        net = build_model("mlp", data.input_shape, data.n_classes, width=8)
+        torch.save(net.state_dict(), store.paths.model(number))
+    store.mirror(log_models="completed").ship()
+    assert len(traces) == 4
+    assert len(logged_models(store)) == 5
+
+
+def test_models_of_one_trace_have_all_files_and_a_card_of_their_own(store: Store) -> None:
+    for number in (0, 1):
+        complete_trial(store, "mlp", {"width": 8}, number=number)
+    store.mirror(log_models="completed").ship()
+    models = {model.source_run_id: model for model in logged_models(store)}
+    files, times = [], []
+    for run in store.runs("trial"):
+        model = models[run.info.run_id]
+        folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model.model_id}"))
+        card = Model.load(str(folder))
+        assert card.run_id == run.info.run_id
+        assert card.model_id == card.model_uuid == model.model_id
+        assert card.artifact_path == model.artifact_location
+        files.append({path.relative_to(folder) for path in folder.rglob("*") if path.is_file()})
+        times.append(card.utc_time_created)
+    assert files[0] == files[1]
+    assert Path("data/model.pt2") in files[0]
+    assert times[0] < times[1]
+
+
+def test_of_traced_models_the_ones_used_last_are_kept_as_far_as_memory_goes() -> None:
+    @dataclass
+    class Sized:
+        n_bytes: int
+
+    kept = TracedModels()
+    small, medium, large = (Sized(2**20 * mib) for mib in (10, 40, 100))
+    kept.keep("small", small)  # type: ignore[arg-type]
+    kept.keep("medium", medium)  # type: ignore[arg-type]
+    kept.find("small")
+    kept.keep("also medium", medium)  # type: ignore[arg-type]
+    assert [kept.find(name) for name in ("small", "medium", "also medium")] == [
+        small,
+        None,
+        medium,
+    ]
+    kept.keep("large", large)  # type: ignore[arg-type]
+    assert [kept.find(name) for name in ("small", "also medium", "large")] == [None, None, large]
+
+
+def test_logging_a_model_leaves_torch_as_many_threads_as_it_had(store: Store) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        complete_trial(store, "mlp", {"width": 8})
+        store.mirror(log_models="completed").ship()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.slow
+def test_a_process_that_traced_a_model_ends_without_a_word() -> None:
+    code = (
+        "import sweeper.tracking\n"
+        "from sweeper.loading import loading\n"
+        "with loading():\n"
+        "    from sweeper.tracking.traced import import_tracing\n"
+        "    import_tracing()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_model_is_listed_with_its_run_its_params_and_its_metrics(store: Store) -> None:

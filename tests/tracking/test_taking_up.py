@@ -1,14 +1,16 @@
 """What MLflow has of a trial already, whoever sent it, is not sent again."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.store.entities import PagedList
 from tracked_study import START_S, Store, ended, epoch, started
 
 from sweeper.events import Interrupted, Started
-from sweeper.tracking.parent import open_parent
+from sweeper.tracking.parent import find_parent, open_parent
 from sweeper.tracking.runs import TrialRuns
 from sweeper.trial import EpochMetrics, TrialState
 
@@ -172,3 +174,33 @@ def test_a_run_whose_creation_was_never_answered_is_found(store: Store) -> None:
     with pytest.raises(ConnectionError):
         runs.create(0, start)
     assert runs.find(0, anew=False) == store.trial().info.run_id
+
+
+class CountingClient(MlflowClient):
+    """Notes how many runs it was given."""
+
+    n_runs = 0
+
+    def search_runs(self, *args: Any, **kwargs: Any) -> PagedList[Run]:
+        runs = super().search_runs(*args, **kwargs)
+        self.n_runs += len(runs)
+        return runs
+
+
+def test_one_trial_that_another_machine_may_have_begun_is_looked_for_alone(store: Store) -> None:
+    for number in range(3):
+        store.append(number, started())
+    store.mirror().ship()
+    client = CountingClient(store.uri)
+    parent = find_parent(client, store.runs("trial")[0].info.experiment_id)
+    assert parent is not None
+    runs = TrialRuns(parent, "digits")
+    expected = [run.info.run_id for run in store.runs("trial")]
+    client.n_runs = 0
+    assert runs.find(0, anew=False) == expected[0]
+    assert client.n_runs == 3
+    assert runs.find(1, anew=True) == expected[1]
+    assert client.n_runs == 4
+    store.client.delete_run(expected[2])
+    assert runs.find(2, anew=False) == expected[2]
+    assert runs.find(2, anew=True) is None

@@ -6,11 +6,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from tracked_study import Store
 
 from sweeper.errors import redacted
 from sweeper.paths import RunPaths
-from sweeper.tracking.store import tracking_uri
+from sweeper.tracking.local import local_uri
+from sweeper.tracking.store import open_client, tracking_uri
 
 
 def test_a_study_file_names_the_store_before_the_environment_and_mlruns(
@@ -27,6 +29,41 @@ def test_a_study_file_names_the_store_before_the_environment_and_mlruns(
 def test_the_local_store_is_created_in_wal_mode(store: Store) -> None:
     with closing(sqlite3.connect(store.paths.mlflow_db)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def contents(database: Path) -> dict[str, list[str]]:
+    """Every statement and every row that MLflow made, but for the time of experiment 0.
+
+    In which order MLflow names the constraints of a table changes from one store to the next.
+    """
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("UPDATE experiments SET creation_time = 0, last_update_time = 0")
+        made = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+        rows = {
+            f"rows of {name}": list(map(str, connection.execute(f"SELECT * FROM {name}")))
+            for kind, name, _ in made
+            if kind == "table"
+        }
+    statements = {
+        f"{kind} {name}": sorted(line.strip(" \t,") for line in (sql or "").splitlines())
+        for kind, name, sql in made
+    }
+    return statements | rows
+
+
+def test_the_store_made_in_memory_is_the_one_that_mlflow_makes_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = RunPaths(tmp_path / "mlruns", "digits")
+    paths.root.mkdir()
+    open_client(local_uri(paths), paths)
+    assert sorted(os.listdir(tmp_path)) == ["mlruns"]
+    made = {name.partition("-")[0] for name in os.listdir(paths.root)}  # SQLite adds -wal, -shm
+    assert made == {"mlflow.db", "mlflow.lock"}
+    theirs = tmp_path / "theirs.db"
+    MlflowClient(f"sqlite:///{theirs}")
+    assert contents(paths.mlflow_db) == contents(theirs)
 
 
 def test_secrets_never_stand_in_messages() -> None:

@@ -1,0 +1,77 @@
+"""The SQLite store below ``mlruns``, unless the study is tracked elsewhere."""
+
+import logging
+import os
+import sqlite3
+import uuid
+from contextlib import closing
+
+from mlflow import MlflowClient
+
+from sweeper.durable import Step, durable
+from sweeper.lock import FileLock
+from sweeper.paths import RunPaths
+
+_logger = logging.getLogger("sweeper")
+
+#: Where MLflow's database keeps absolute places of files.
+_PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+)
+
+
+def local_uri(paths: RunPaths) -> str:
+    """The address of the store; whether it is there, :func:`prepare_store` sees to."""
+    return f"sqlite:///{paths.mlflow_db.absolute().as_posix()}"
+
+
+def prepare_store(paths: RunPaths) -> None:
+    """Make the store if there is none; let it follow a folder that has moved.
+
+    It is there whole or not at all, as MLflow cannot mend half a one, and in WAL mode, so that
+    readers (the UI) and our writes do not wait for each other.
+    """
+    with FileLock(paths.mlflow_lock).held():
+        if paths.mlflow_db.exists():
+            _follow_move(paths)
+        else:
+            _make_store(paths)
+
+
+def _make_store(paths: RunPaths) -> None:
+    """Let MLflow run its migrations in memory: on disk it waits for each of them.
+
+    The draft has a new name each time, as MLflow remembers by name what it has made.
+    """
+    draft = f"file:{uuid.uuid4().hex}?mode=memory&cache=shared"
+    aside = paths.mlflow_db.with_suffix(".tmp")
+    aside.unlink(missing_ok=True)
+    with (
+        closing(sqlite3.connect(draft, uri=True)) as source,  # without it the draft may vanish
+        closing(sqlite3.connect(aside)) as copy,
+    ):
+        MlflowClient(f"sqlite:///{draft}&uri=true")
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode=WAL")
+    with durable(Step.MIRROR_STORE):
+        os.replace(aside, paths.mlflow_db)
+
+
+def _follow_move(paths: RunPaths) -> None:
+    now = paths.artifacts.absolute().as_uri()
+    with closing(sqlite3.connect(paths.mlflow_db)) as database, database:
+        query = "SELECT artifact_location FROM experiments WHERE name = ?"
+        (before,) = database.execute(query, (paths.study,)).fetchone() or (now,)
+        is_ours = before.startswith("file:") and before.endswith("/mlruns/artifacts")
+        if before == now or not is_ours:
+            return
+        _logger.warning("%s: moved from %s; MLflow is told so", paths.artifacts, before)
+        for table, column in _PLACES:
+            with durable(Step.MIRROR_STORE):
+                database.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                    f"WHERE {column} = ? OR {column} LIKE ? || '/%'",
+                    (now, len(before) + 1, before, before),
+                )

@@ -1,0 +1,157 @@
+"""A network traced once, as MLflow saves it, and then saved with the weights of trial after trial.
+
+Tracing takes most of the time of logging a model, and does not look at the weights.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow.pytorch
+import numpy as np
+import torch
+from mlflow.models import Model, ModelSignature
+from mlflow.types import Schema, TensorSpec
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+#: In the folder of an MLflow model.
+_CARD, _PROGRAM = Path("MLmodel"), Path("data", "model.pt2")
+#: Of all programs that wait for the next trial of their kind, weights included.
+_KEPT_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class TracedModel:
+    """An MLflow model in pt2 form that takes on other weights.
+
+    Attributes:
+        program: With the weights of the latest trial.
+        card: What MLflow wrote to ``MLmodel``, of no run in particular.
+        files: Path in the model's folder -> content, but for the card and the program.
+    """
+
+    program: ExportedProgram
+    card: Mapping[str, Any]
+    files: Mapping[Path, bytes]
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the weights and the files."""
+        weights: int = sum(tensor.nbytes for tensor in self.program.state_dict.values())
+        return weights + sum(map(len, self.files.values()))
+
+    def save(self, module: nn.Module, input_shape: tuple[int, ...], folder: Path) -> None:
+        """Write all but the card to ``folder``, with the weights of ``module``.
+
+        Args:
+            module: Built as the one that was traced.
+            input_shape: Of one sample.
+            folder: Is made.
+
+        Raises:
+            ValueError: If the trace answers otherwise than ``module``.
+        """
+        weights = module.state_dict()
+        with torch.no_grad():
+            for name, tensor in self.program.state_dict.items():
+                tensor.copy_(weights[name])
+        _check_answers(self.program, module, input_shape)
+        (folder / _PROGRAM).parent.mkdir(parents=True)
+        torch.export.save(self.program, folder / _PROGRAM)
+        for path, content in self.files.items():
+            (folder / path).write_bytes(content)
+
+    def card_of(self, run_id: str) -> Model:
+        """A card for the model of one run."""
+        fresh = Model(run_id=run_id)
+        own = {"run_id": run_id, "utc_time_created": fresh.utc_time_created}
+        return Model.from_dict({**self.card, **own})
+
+
+def import_tracing() -> None:
+    """Import now what torch imports at the first trace: most of a second of a core."""
+    with suppress(Exception):  # where nothing can be traced, the first model says so
+        torch.export.export(nn.Identity(), (torch.zeros(1),))
+
+
+def save_traced(module: nn.Module, input_shape: tuple[int, ...], folder: Path) -> TracedModel:
+    """Let MLflow trace ``module`` for any batch size, and write it to ``folder``.
+
+    Args:
+        module: In eval mode: float32 [B, *input_shape] -> logits [B, n_classes].
+        input_shape: Of one sample.
+        folder: Is made.
+
+    Raises:
+        Exception: Whatever ``torch.export`` raises for a model that it cannot trace.
+        ValueError: If the trace answers otherwise than ``module``.
+    """
+    # A batch of 1 would fix the batch at 1.
+    example = np.zeros((2, *input_shape), np.float32)
+    n_classes = _answers(module, input_shape).shape[1:]
+    mlflow.pytorch.save_model(
+        module,
+        str(folder),
+        signature=ModelSignature(
+            Schema([TensorSpec(example.dtype, (-1, *input_shape))]),
+            Schema([TensorSpec(np.dtype("float32"), (-1, *n_classes))]),
+        ),
+        input_example=example,
+        pip_requirements=_requirements(module),
+        serialization_format="pt2",
+    )
+    program = torch.export.load(folder / _PROGRAM)
+    _check_answers(program, module, input_shape)
+    paths = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    files = {path: (folder / path).read_bytes() for path in paths - {_CARD, _PROGRAM}}
+    return TracedModel(program, Model.load(str(folder)).to_dict(), files)
+
+
+def _check_answers(
+    program: ExportedProgram, module: nn.Module, input_shape: tuple[int, ...]
+) -> None:
+    traced, own = _answers(program.module(), input_shape), _answers(module, input_shape)
+    if not torch.allclose(traced, own, rtol=1e-4, atol=1e-5):
+        raise ValueError("the traced model answers otherwise than the model itself")
+
+
+def _answers(module: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
+    """What it makes of three samples, a number that tracing has not seen."""
+    probe = torch.rand(3, *input_shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits: Tensor = module(probe)
+    return logits
+
+
+def _requirements(module: nn.Module) -> list[str]:
+    """Exact installed versions; inferring them costs seconds a model."""
+    origins = {type(part).__module__.partition(".")[0] for part in module.modules()}
+    packages = ["torch", "torchvision"] if "torchvision" in origins else ["torch"]
+    return [f"{package}=={version(package).partition('+')[0]}" for package in packages]
+
+
+class TracedModels:
+    """The traced models that were used last, as many as fit into some memory, and one at least."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, TracedModel] = OrderedDict()
+
+    def find(self, kind: str) -> TracedModel | None:
+        """The traced model of that kind."""
+        if kind in self._kept:
+            self._kept.move_to_end(kind)
+        return self._kept.get(kind)
+
+    def keep(self, kind: str, traced: TracedModel) -> None:
+        """Find it from now on."""
+        self._kept[kind] = traced
+        while len(self._kept) > 1 and self._n_bytes() > _KEPT_BYTES:
+            self._kept.popitem(last=False)
+
+    def _n_bytes(self) -> int:
+        return sum(traced.n_bytes for traced in self._kept.values())
