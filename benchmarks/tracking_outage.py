@@ -10,24 +10,20 @@ then holds every point of every trial once, and if training outlasted the outage
 
 import argparse
 import os
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
 
 from mlflow import MlflowClient
-from mlp_trials import describe_machine
-from results import write_section
+from mlflow_server import MlflowServer
+from results import describe_machine, render_facts, render_spread, render_table, write_section
 
 from sweeper.config import METRICS
 from sweeper.events import Ended, Started, read_events
@@ -45,7 +41,6 @@ model: {{architecture: mlp, depth: 2, width: 256}}
 train: {{epochs: {epochs}, learning_rate: {{low: 1e-4, high: 1e-2, log: true}}}}
 tracking: {{uri: "{uri}"}}
 """
-_QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 _PATIENCE_S = 600
 _CORES = sorted(os.sched_getaffinity(0))
 _SERVER_CORES = _CORES[: len(_CORES) // 2] or _CORES
@@ -65,46 +60,6 @@ class Measurement:
     wall_seconds: float
 
 
-class Server:
-    """An MLflow server that keeps its files and its address from one start to the next."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self._port}"
-
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        words = ["server", "--host", "127.0.0.1", "--port", str(self._port), "--workers", "1"]
-        words += ["--backend-store-uri", f"sqlite:///{self._folder}/server.db"]
-        words += ["--artifacts-destination", f"{self._folder}/artifacts"]
-        with (self._folder / "server.log").open("a") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", *words],
-                env={**os.environ, **_QUIET},
-                cwd=self._folder,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                preexec_fn=partial(os.sched_setaffinity, 0, _SERVER_CORES),
-            )
-        _wait_until(self._is_healthy)
-
-    def stop(self) -> None:
-        """Kill it with its processes."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-    def _is_healthy(self) -> bool:
-        with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-            urllib.request.urlopen(f"{self.uri}/health", timeout=1)
-            return True
-        return False
-
-
 def measure(outage_s: float, *, trials: int, epochs: int) -> Measurement:
     """Run the study once in an empty folder.
 
@@ -118,7 +73,7 @@ def measure(outage_s: float, *, trials: int, epochs: int) -> Measurement:
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        server = Server(folder)
+        server = MlflowServer(folder, cores=_SERVER_CORES)
         study = STUDY.format(trials=trials, epochs=epochs, uri=server.uri)
         (folder / "outage.yaml").write_text(study)
         server.start()
@@ -154,7 +109,7 @@ def _running(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
         command.wait()
 
 
-def _interrupt(server: Server, outage_s: float) -> float:
+def _interrupt(server: MlflowServer, outage_s: float) -> float:
     """Take the server away once it has a whole trial; when it is back, in epoch seconds."""
     client = MlflowClient(server.uri)
     _wait_until(lambda: bool(_find_runs(client, "FINISHED")))
@@ -212,17 +167,15 @@ def _wait_until(is_true: Callable[[], bool]) -> None:
 
 def render(undisturbed: Sequence[Measurement], disturbed: Sequence[Measurement]) -> str:
     """Both figures of both as a table, with the ratio of the medians."""
-    lines = ["| median (min - max), s | undisturbed | with the outage | ratio |"]
-    lines.append("| --- | --- | --- | --- |")
+    rows = []
     for title, name in (
         ("all epochs together", "training_seconds"),
         ("first start to last end", "wall_seconds"),
     ):
         values = [[getattr(run, name) for run in runs] for runs in (undisturbed, disturbed)]
-        cells = [f"{median(v):.1f} ({min(v):.1f} - {max(v):.1f})" for v in values]
         ratio = median(values[1]) / median(values[0])
-        lines.append(f"| {title} | {cells[0]} | {cells[1]} | {ratio:.3f} |")
-    return "\n".join(lines)
+        rows.append([title, *map(render_spread, values), f"{ratio:.3f}"])
+    return render_table(["median (min - max), s", "undisturbed", "with the outage", "ratio"], rows)
 
 
 def main() -> None:
@@ -233,7 +186,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=TRIALS)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     arguments = parser.parse_args()
-    facts = describe_machine(arguments.repeats)
+    facts = describe_machine(f"python benchmarks/{Path(__file__).name} {' '.join(sys.argv[1:])}")
     measured: dict[float, list[Measurement]] = {0.0: [], arguments.outage: []}
     order = list(measured)
     for repeat in range(1, arguments.repeats + 1):
@@ -247,10 +200,8 @@ def main() -> None:
         f"server away for {arguments.outage:.0f} s; {len(_COMMAND_CORES)} of {len(_CORES)} cores "
         f"for sweeper, the rest for the server; n = {arguments.repeats} each, in turns."
     )
-    facts["Command"] = f"`python benchmarks/{Path(__file__).name} {' '.join(sys.argv[1:])}`"
     table = render(measured[0.0], measured[arguments.outage])
-    lines = "\n".join(f"- {name}: {value}" for name, value in facts.items())
-    body = f"{setting}\n\n{table}\n\n{lines}"
+    body = f"{setting}\n\n{table}\n\n{render_facts(facts)}"
     write_section("MLflow away in the middle of a study", body)
     print(body)
 

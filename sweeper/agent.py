@@ -9,6 +9,7 @@ from sweeper.board import Board
 from sweeper.crew import Crew
 from sweeper.durable import Step, durable
 from sweeper.errors import ExitCode, StoreError, StudyError
+from sweeper.forkserver import ForkServer
 from sweeper.machine import version_tags
 from sweeper.opening import create_study
 from sweeper.order import WorkerOrder
@@ -48,14 +49,16 @@ def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
         SweeperError: If the data, the storage or the trials do not allow to go on.
     """
     display = open_display(spec.objective, as_json=as_json)
+    server = ForkServer(display.note)  # imports torch while this process prepares
     try:
         prepared = prepare_study(spec, root, display.note)
         with store_errors():
             study = create_study(prepared.spec, RunPaths(root, prepared.spec.name))
             _write_resolved(study)
-            agent = _Agent(study, _make_order(study, prepared), display)
+            agent = _Agent(study, _make_order(study, prepared), server, display)
         return agent.run()
     finally:
+        server.close()
         display.close()
 
 
@@ -75,9 +78,11 @@ def _make_order(study: SweepStudy, prepared: PreparedStudy) -> WorkerOrder:
         storage=study.spec.storage,
         agent=uuid.uuid4().hex[:12],
         name="",
+        given_s=0.0,
         import_dirs=import_folders(study.spec.path),
         device="cpu",
         n_threads=1,
+        n_sharing=1,
         data_label=prepared.data_label,
         failed_before=study.failed(),
         tags=version_tags(study.spec.path.absolute().parent),
@@ -85,16 +90,18 @@ def _make_order(study: SweepStudy, prepared: PreparedStudy) -> WorkerOrder:
 
 
 class _Agent:
-    def __init__(self, study: SweepStudy, order: WorkerOrder, display: Display) -> None:
+    def __init__(
+        self, study: SweepStudy, order: WorkerOrder, server: ForkServer, display: Display
+    ) -> None:
         self._study = study
         self._order = order
         self._display = display
         self._begun = time.monotonic()
-        self._n_finished_before = study.n_finished()
-        finished = [trial.number for trial in study.trials() if trial.state.is_finished()]
-        self._board = Board(study.paths, study.spec.objective, finished)
+        standing = study.history.look()
+        self._n_finished_before = standing.n_finished
+        self._board = Board(study.paths, study.spec.objective, standing)
         self._shipping = Shipping(study, order.tags, display.note)
-        self._crew = Crew(study, order, display.note)
+        self._crew = Crew(study, order, server, display.note)
         self._signals = StopSignals()
         self._is_leased = True
         self._looked_s = self._begun
@@ -166,8 +173,9 @@ class _Agent:
             raise trouble
 
     def _show(self) -> None:
-        ended = self._board.poll()
-        n_finished = self._study.n_finished()
+        standing = self._study.history.look()
+        ended = self._board.poll(standing)
+        n_finished = standing.n_finished
         tally = Tally(n_finished, self._study.goal, self._eta_s(n_finished))
         for row in ended:
             self._display.ended(row, tally)

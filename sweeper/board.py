@@ -1,11 +1,15 @@
 """What the trials of a study are doing, read from their event logs as these grow."""
 
-from collections.abc import Iterable
+from collections import deque
 from dataclasses import dataclass, replace
 
 from sweeper.events import Ended, Event, Interrupted, Started, read_events
+from sweeper.history import Standing
 from sweeper.paths import RunPaths
 from sweeper.trial import EpochMetrics, Objective, TrialState
+
+#: Rows of ended trials that are kept.
+_MOST_ENDED = 8
 
 
 @dataclass(frozen=True)
@@ -63,38 +67,62 @@ class TrialRow:
 
 
 class Board:
-    """The rows of all trials that did something since the board was set up.
+    """The rows of the trials that have not ended, and of the last ones that have.
 
     Args:
         paths: Files of the study.
         objective: Decides which epoch of a trial counts.
-        settled: Numbers of trials that had ended before; their logs are not read.
+        standing: Of the study now; the logs of trials that have ended are not read.
     """
 
-    def __init__(self, paths: RunPaths, objective: Objective, settled: Iterable[int] = ()) -> None:
-        self.rows: dict[int, TrialRow] = {}
+    def __init__(self, paths: RunPaths, objective: Objective, standing: Standing) -> None:
         self._paths = paths
         self._objective = objective
+        self._n_trials = standing.n_trials
+        self._watched = _numbers(standing)
         self._offsets: dict[int, int] = {}
-        self._settled = set(settled)
+        self._rows: dict[int, TrialRow] = {}
+        self._ended: deque[TrialRow] = deque(maxlen=_MOST_ENDED)
 
-    def poll(self) -> list[TrialRow]:
-        """Read what is new; the rows of the trials that ended since the last call."""
-        ended = []
-        for number in sorted(self._paths.trial_numbers() - self._settled):
-            events, offset = read_events(self._paths.events(number), self._offsets.get(number, 0))
-            if not events:
-                continue
-            self._offsets[number] = offset
-            row = self.rows.get(number, TrialRow(number))
-            for event in events:
-                row = row.after(event, self._objective)
-            self.rows[number] = row
-            if row.state not in (TrialState.RUNNING, TrialState.WAITING):
-                self._settled.add(number)
-                ended.append(row)
+    def poll(self, standing: Standing) -> list[TrialRow]:
+        """Read what is new; the rows of the trials that ended since the last call.
+
+        Args:
+            standing: Of the study, from before this call: what ended in there has its log whole.
+        """
+        self._watched |= set(range(self._n_trials, standing.n_trials))
+        self._n_trials = standing.n_trials
+        ended = [row for number in sorted(self._watched) if (row := self._read(number))]
+        self._ended += ended
+        self._watched = _numbers(standing)
+        for number in self._offsets.keys() - self._watched:
+            del self._offsets[number]
+            self._rows.pop(number, None)
         return ended
+
+    def _read(self, number: int) -> TrialRow | None:
+        """The row of a trial if it ended since the last call."""
+        events, offset = read_events(self._paths.events(number), self._offsets.get(number, 0))
+        if not events:
+            return None
+        self._offsets[number] = offset
+        row = self._rows.pop(number, TrialRow(number))
+        for event in events:
+            row = row.after(event, self._objective)
+        if row.state in (TrialState.RUNNING, TrialState.WAITING):
+            self._rows[number] = row
+            return None
+        return row
 
     def running(self) -> list[TrialRow]:
         """Rows of the trials that run now, by number."""
-        return [row for _, row in sorted(self.rows.items()) if row.state == TrialState.RUNNING]
+        return [row for _, row in sorted(self._rows.items()) if row.state == TrialState.RUNNING]
+
+    def stopped(self) -> list[TrialRow]:
+        """Rows of trials that ended last or wait to be gone on with, the latest last."""
+        waiting = [row for row in self._rows.values() if row.state == TrialState.WAITING]
+        return sorted([*self._ended, *waiting], key=lambda row: row.ended_s or 0.0)
+
+
+def _numbers(standing: Standing) -> set[int]:
+    return {trial.number for trial in (*standing.waiting, *standing.running)}

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -24,6 +25,7 @@ from sweeper.errors import (
 )
 from sweeper.events import Ended, EventWriter, Interrupted, Started, read_events
 from sweeper.failures import RETRIES, failure_kind
+from sweeper.ledger import Entry, Ledger, add_seconds
 from sweeper.sampling import draw_config, to_distribution
 from sweeper.storage import store_errors
 from sweeper.study import Attr, Owner, SweepStudy
@@ -50,14 +52,22 @@ class Claim:
         number: Of the trial within its study.
         history: What it reported so far, also in earlier processes.
         is_stopping: Whether this process must stop.
+        ledger: Where this process books its time.
     """
 
     def __init__(
-        self, study: SweepStudy, trial: FrozenTrial, *, is_stopping: Callable[[], bool]
+        self,
+        study: SweepStudy,
+        trial: FrozenTrial,
+        *,
+        is_stopping: Callable[[], bool],
+        ledger: Ledger,
     ) -> None:
         self.number = trial.number
         self.history: list[EpochMetrics] = []
         self.is_stopping = is_stopping
+        self.ledger = ledger
+        self._seconds_before: Mapping[str, float] = {}
         self._study = study
         self._trial = trial
         self._trial_id = study.trial_id(trial.number)
@@ -70,13 +80,24 @@ class Claim:
         for event in read_events(path)[0]:
             if isinstance(event, EpochMetrics):
                 self._note(event)
+            elif isinstance(event, Interrupted):
+                self._seconds_before = event.seconds or self._seconds_before
 
     @store_errors()
     def draw(self) -> TrialConfig:
         """Draw what the trial runs with, and write it to the storage."""
+        with self.ledger.booked(Entry.CLAIM):
+            return self._draw()
+
+    def _draw(self) -> TrialConfig:
         spec = self._study.spec
+        sight = self._study.sight()
         config, searched = draw_config(
-            self._handle, self._trial, spec, sampler_name=self._study.sampler()[0]
+            self._study.handle(sight),
+            self._trial,
+            spec,
+            sampler_name=sight.sampler,
+            is_tried=partial(self._study.history.is_tried, but=self.number),
         )
         self.require_hold()
         ranges = spec.ranges()
@@ -102,12 +123,13 @@ class Claim:
         tags: Mapping[str, str],
     ) -> None:
         """Log that the trial runs in this process from now on."""
-        self.require_hold()
-        resumed = self._trial.user_attrs.get(Attr.RESUMED, 0)
-        self._events.append(
-            Started(time.time(), resumed, {**self._params, **params}, tags, data, model)
-        )
-        self._is_started = True
+        with self.ledger.booked(Entry.CLAIM):
+            self.require_hold()
+            resumed = self._trial.user_attrs.get(Attr.RESUMED, 0)
+            self._events.append(
+                Started(time.time(), resumed, {**self._params, **params}, tags, data, model)
+            )
+            self._is_started = True
 
     def report(self, metrics: EpochMetrics) -> None:
         """Record one epoch; an epoch that is known already is left as it is.
@@ -122,7 +144,8 @@ class Claim:
             TrialLost: If the trial was taken over.
         """
         try:
-            self._report(metrics)
+            with self.ledger.booked(Entry.REPORT):
+                self._report(metrics)
         except StoreError as exc:
             # A signal, as an ``except Exception`` in user code must not hold it back.
             raise TrialInterrupted(str(exc)) from exc
@@ -219,11 +242,17 @@ class Claim:
             "\n".join(lines),
             kind,
             failures - 1,
+            self._seconds(),
         )
         return self._end(failed)
 
     def _outcome(self, state: TrialState, cause: str = "") -> Outcome:
-        return Outcome(state, best_epoch(self._study, self.history), cause)
+        best = best_epoch(self._study, self.history)
+        return Outcome(state, best, cause, seconds=self._seconds())
+
+    def _seconds(self) -> dict[str, float]:
+        self._seconds_before = add_seconds(self._seconds_before, self.ledger.take())
+        return dict(self._seconds_before)
 
     def _end(self, outcome: Outcome) -> TrialState:
         if not self._is_started:
@@ -238,14 +267,14 @@ class Claim:
     def _put_back(self, cause: str) -> TrialState:
         with self._settling():
             if self._is_started:
-                self._events.append(Interrupted(time.time(), cause))
+                self._events.append(Interrupted(time.time(), cause, self._seconds()))
             self._study.put_back(self.number)
         return TrialState.WAITING
 
     @contextmanager
     def _settling(self) -> Iterator[None]:
         """Nobody can take the trial over inside, so what is written there is the last word."""
-        with store_errors(), self._study.lock.held():
+        with self.ledger.booked(Entry.REPORT), store_errors(), self._study.lock.held():
             self.require_hold()
             yield
 
@@ -296,6 +325,8 @@ def end_trial(study: SweepStudy, number: int, outcome: Outcome) -> None:
     for leftover in study.paths.checkpoint_files(number):
         leftover.unlink(missing_ok=True)
     with durable(Step.END):
+        if outcome.seconds:
+            storage.set_trial_user_attr(trial_id, Attr.SECONDS, dict(outcome.seconds))
         if outcome.state != TrialState.COMPLETE:
             storage.set_trial_user_attr(trial_id, Attr.STATE, outcome.state)
             storage.set_trial_user_attr(trial_id, Attr.CAUSE, outcome.cause)

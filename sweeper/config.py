@@ -12,7 +12,7 @@ from pydantic import Field
 
 Scalar = bool | int | float | str | None
 Activation = Literal["relu", "tanh", "sigmoid", "gelu", "silu", "elu", "leaky_relu"]
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "tf32", "bf16"]
 
 #: What the built-in training reports each epoch, in the order in which tables show it.
 METRICS = ("train_loss", "val_loss", "val_accuracy", "learning_rate", "epoch_seconds")

@@ -5,10 +5,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
-from optuna.trial import TrialState as OptunaState
-
 from sweeper.errors import StudyError
 from sweeper.failures import RETRIES
+from sweeper.forkserver import ForkServer
 from sweeper.machine import Placement, place_workers
 from sweeper.order import DRAIN_S, WorkerOrder
 from sweeper.process import WorkerProcess
@@ -26,6 +25,7 @@ class Crew:
     Args:
         study: What they work on.
         order: What each is told, but for its name and place.
+        server: Starts them.
         note: Told of deaths.
         now: Seconds of a clock that never goes back.
     """
@@ -34,11 +34,13 @@ class Crew:
         self,
         study: SweepStudy,
         order: WorkerOrder,
+        server: ForkServer,
         note: Callable[[str], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._study = study
         self._order = order
+        self._server = server
         self._note = note
         self._now = now
         self._workers: list[WorkerProcess] = []
@@ -60,10 +62,15 @@ class Crew:
     def _start_worker(self, placement: Placement) -> None:
         name = uuid.uuid4().hex[:12]
         order = replace(
-            self._order, name=name, device=placement.device, n_threads=placement.n_threads
+            self._order,
+            name=name,
+            given_s=time.time(),
+            device=placement.device,
+            n_threads=placement.n_threads,
+            n_sharing=placement.n_sharing,
         )
         log_path = self._study.paths.worker_log(name)
-        self._workers.append(WorkerProcess(order, placement, log_path))
+        self._workers.append(WorkerProcess(order, placement, log_path, self._server))
 
     def tend(self) -> None:
         """Replace dead workers, let go of those that found nothing more to do.
@@ -121,7 +128,7 @@ class Crew:
             return []
         workers = {worker.name: worker for worker in self._workers if worker.is_alive}
         overdue = []
-        for trial in self._study.trials((OptunaState.RUNNING,)):
+        for trial in self._study.history.look().running:
             owner = Owner(*trial.user_attrs[Attr.OWNER])
             if owner.worker in workers:
                 since_s = self._claimed_s.setdefault((trial.number, owner.claim), self._now())

@@ -8,7 +8,7 @@ import errno
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -42,10 +42,17 @@ class Started:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """The trial gave up its process and waits for another."""
+    """The trial gave up its process and waits for another.
+
+    Attributes:
+        time_s: Seconds since the Unix epoch.
+        cause: One line for people.
+        seconds: As in :class:`~sweeper.trial.Outcome`, so far; empty if the process was killed.
+    """
 
     time_s: float
     cause: str
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,16 @@ class Runtime:
     device: torch.device
     precision: Precision = "fp32"
 
+    def set_float32(self) -> None:
+        """Have products of float32 on a GPU computed in tf32 or not, in the whole process.
+
+        Left alone, torch takes tf32 for convolutions and float32 for matrices.
+        """
+        if self.device.type == "cuda":
+            # torch's older switches: code that reads them after the newer ones were set fails.
+            torch.backends.cuda.matmul.allow_tf32 = self.precision == "tf32"
+            torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
+
 
 @dataclass
 class EpochTotals:
@@ -68,6 +78,7 @@ class Learner:
         self._weights, others = split_parameters(model)
         self._parameters = self._weights + others
         self._steps = 0
+        runtime.set_float32()
 
     @property
     def learning_rate(self) -> float:
@@ -167,7 +178,7 @@ class Learner:
         self._steps = state["steps"]
 
     def _logits(self, inputs: Tensor) -> Tensor:
-        if self._runtime.precision == "fp32":
+        if self._runtime.precision != "bf16":
             logits: Tensor = self.model(inputs)
             return logits
         with torch.autocast(self._runtime.device.type, dtype=torch.bfloat16):

@@ -1,5 +1,6 @@
 """What this machine offers to workers, found out without importing torch where possible."""
 
+import logging
 import os
 import platform
 import subprocess
@@ -9,38 +10,94 @@ from importlib.metadata import version
 from pathlib import Path
 
 from sweeper import __version__
+from sweeper.config import Precision
 from sweeper.errors import StudyError, TrainingError
 from sweeper.spec import StudySpec
+
+log = logging.getLogger("sweeper")
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where one worker computes: a device as torch names it, and torch's threads."""
+    """Where one worker computes.
+
+    Attributes:
+        device: As torch names it.
+        n_threads: Of torch, on the CPU.
+        n_sharing: Workers of this agent on that device, this one included.
+    """
 
     device: str
     n_threads: int
+    n_sharing: int
 
 
 def place_workers(spec: StudySpec) -> list[Placement]:
     """One placement for each worker that the study file asks for on this machine.
 
-    ``auto`` is one worker a GPU, or one a core on CPU: two processes with one thread each beat
-    one with two. The cores are divided among the workers.
-    On SQLite it is one worker, as its claims are not atomic.
+    ``auto`` is ``workers_per_device`` workers a GPU, or one a core on CPU: two processes with one
+    thread each beat one with two. On SQLite it is one worker, as its claims are not atomic.
+    Workers take the devices by turns, and the cores are divided among them.
 
     Raises:
-        StudyError: If the device is not there.
+        StudyError: If the device is not there, or cannot compute in the precision.
     """
-    n_cores = available_cores()
     devices = _devices(spec)
-    wanted = spec.run.workers
-    if wanted == "auto":
-        wanted = len(devices) if devices[0] != "cpu" else n_cores
-        if spec.is_on_sqlite:
-            wanted = 1
-    n_workers = min(wanted, spec.n_trials)
-    n_threads = max(1, n_cores // n_workers)
-    return [Placement(devices[i % len(devices)], n_threads) for i in range(n_workers)]
+    if spec.run.precision == "tf32":
+        _check_tf32(spec, devices)
+    n_workers = min(_n_workers_wanted(spec, devices), spec.n_trials)
+    n_threads = max(1, available_cores() // n_workers)
+    taken = [devices[i % len(devices)] for i in range(n_workers)]
+    return [Placement(device, n_threads, taken.count(device)) for device in taken]
+
+
+def _n_workers_wanted(spec: StudySpec, devices: list[str]) -> int:
+    run = spec.run
+    if run.workers != "auto":
+        return run.workers
+    if spec.is_on_sqlite:
+        return 1
+    if devices != ["cpu"]:
+        return len(devices) * run.workers_per_device
+    n_cores = available_cores()
+    if run.workers_per_device > 1:
+        log.warning(
+            "%s: %d is for GPUs, and there is none here: taking one worker a core, %d",
+            spec.place("run.workers_per_device"),
+            run.workers_per_device,
+            n_cores,
+        )
+    return n_cores
+
+
+def _check_tf32(spec: StudySpec, devices: list[str]) -> None:
+    for device in devices:
+        if not device.startswith("cuda") or "tf32" not in known_precisions(device):
+            raise StudyError(
+                f"{spec.place('run.precision')}: tf32 needs an NVIDIA GPU of compute capability "
+                f"8.0 (Ampere) or later, and trials would run on {device}; use fp32 or bf16"
+            )
+
+
+def known_precisions(device: str) -> tuple[Precision, ...]:
+    """Those for which a device has units; torch ignores the wish for tf32 where there are none.
+
+    Args:
+        device: As torch names it. Of Apple's GPUs, and of a CPU under a torch that does not tell,
+            only fp32 is known.
+    """
+    import torch
+
+    if device.startswith("cuda"):
+        if torch.version.hip is not None:
+            return "fp32", "bf16"
+        is_ampere = torch.cuda.get_device_capability(device) >= (8, 0)
+        return ("fp32", "tf32", "bf16") if is_ampere else ("fp32",)
+    if device == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+        capabilities = torch.cpu.get_capabilities()
+        if any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16")):
+            return "fp32", "bf16"
+    return ("fp32",)
 
 
 def available_cores() -> int:

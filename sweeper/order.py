@@ -23,9 +23,11 @@ class WorkerOrder:
         storage: As in the study file; the resolved file does not hold its password.
         agent: Name of the agent, which holds the lease.
         name: The worker's own, unique among all that ever lived.
+        given_s: When, in seconds since the Unix epoch.
         import_dirs: Folders in which the user's code is found.
         device: As torch names it, ``cuda:1``.
         n_threads: torch's threads.
+        n_sharing: Workers of the agent on that device, this one included.
         data_label: Name of the data in the records, as it may be a fallback.
         failed_before: Numbers of trials that had failed when the command began; they do not count.
         tags: Of every trial: versions, git commit.
@@ -36,9 +38,11 @@ class WorkerOrder:
     storage: str
     agent: str
     name: str
+    given_s: float
     import_dirs: list[str]
     device: str
     n_threads: int
+    n_sharing: int
     data_label: str
     failed_before: list[int]
     tags: dict[str, str]

@@ -3,8 +3,6 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from functools import cached_property
@@ -12,6 +10,7 @@ from pathlib import Path
 
 from sweeper.errors import redacted
 from sweeper.failures import count_kernel_kills
+from sweeper.forkserver import ForkServer
 from sweeper.machine import Placement
 from sweeper.order import FAREWELL, WorkerOrder
 from sweeper.reclaim import Death
@@ -34,7 +33,9 @@ class WorkerProcess:
         log_path: What it and the user's code print.
     """
 
-    def __init__(self, order: WorkerOrder, placement: Placement, log_path: Path) -> None:
+    def __init__(
+        self, order: WorkerOrder, placement: Placement, log_path: Path, server: ForkServer
+    ) -> None:
         self.name = order.name
         self.placement = placement
         self.log_path = log_path
@@ -42,13 +43,8 @@ class WorkerProcess:
         self._channel, theirs = socket.socketpair()
         log_path.parent.mkdir(parents=True, exist_ok=True)
         with theirs, log_path.open("ab") as log_file:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "sweeper.worker"],
-                stdin=theirs.fileno(),
-                stdout=log_file,
-                stderr=log_file,
-                env={**os.environ, "OMP_NUM_THREADS": str(placement.n_threads)},
-                start_new_session=True,  # Ctrl-C in the terminal is for the agent alone
+            self._process = server.start(
+                stdin=theirs.fileno(), output=log_file.fileno(), n_threads=placement.n_threads
             )
         with suppress(OSError):  # it died already, which is noticed like any other death
             self._channel.sendall(order.encode())
@@ -63,13 +59,16 @@ class WorkerProcess:
 
     def drain(self) -> None:
         """Ask it to put its trial back after the current batch, and end."""
-        self._process.terminate()
+        self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End it at once, with the processes that user code started."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        with suppress(ChildProcessError):  # what its trial started is ours now, if it was forked
+            while os.waitpid(-self._process.pid, os.WNOHANG)[0]:
+                pass
 
     def show_stack(self) -> str:
         """Where its main thread is now, innermost call first."""
@@ -112,7 +111,7 @@ class WorkerProcess:
 
     def cause_of_death(self) -> Death:
         """What is known of the end of a worker that left no last word."""
-        code = self._process.returncode
+        code = self._process.wait()
         cause, kind = f"its worker died: exit code {code}", FailureKind.LOST_WORKER
         if code < 0:
             cause = f"its worker died: killed by {signal.Signals(-code).name}"

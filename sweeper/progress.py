@@ -13,11 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.board import Board, TrialRow
+from sweeper.ledger import render_seconds
 from sweeper.result import Best, Result
 from sweeper.trial import Objective, TrialState
 
-#: Rows of ended trials in the live table; older ones scroll away.
-_MOST_ENDED = 8
+#: Rows in the live table of trials that ended or wait again; older ones scroll away.
+_MOST_STOPPED = 8
+#: Lines beside those of running trials: the former, title, how many more run, bar, prompt.
+_OTHER_LINES = _MOST_STOPPED + 4
 _STYLES = {
     TrialState.RUNNING: "cyan",
     TrialState.COMPLETE: "green",
@@ -122,6 +125,8 @@ class _Lines:
             self._print("no trial is complete, so there is no best one")
         for best in result.front:
             self._print("best " + "\n".join(format_best(best)))
+        if result.seconds:
+            self._print(f"time: {render_seconds(result.seconds)}")
         for hint in hints:
             self._print(hint)
 
@@ -189,12 +194,12 @@ class _LiveTable:
             table.add_column(title)
         table.add_column(f"best {', '.join(self._objective.metrics)}", justify="right")
         table.add_column("seconds", justify="right")
-        ended = sorted(
-            (row for row in board.rows.values() if row.state != TrialState.RUNNING),
-            key=lambda row: row.ended_s or 0.0,
-        )
-        for row in [*ended[-_MOST_ENDED:], *board.running()]:
+        running = board.running()  # also on other machines, so more than fit on a screen
+        n_shown = max(self._console.height - _OTHER_LINES, 1)
+        for row in [*board.stopped()[-_MOST_STOPPED:], *running[:n_shown]]:
             table.add_row(*self._cells(row), style=_STYLES[row.state])
+        if n_more := len(running[n_shown:]):
+            table.add_row("", f"and {n_more} more", style=_STYLES[TrialState.RUNNING])
         return table
 
     def _cells(self, row: TrialRow) -> list[str]:

@@ -1,13 +1,13 @@
 """``sweeper check``: everything that a run would do, up to one batch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.config import FunctionConfig, Scalar, TrialConfig
+from sweeper.config import FunctionConfig, Precision, Scalar, TrialConfig
 from sweeper.errors import SweeperError
-from sweeper.machine import check_torch_pair, place_workers
+from sweeper.machine import Placement, check_torch_pair, known_precisions, place_workers
 from sweeper.paths import RunPaths
 from sweeper.preparation import PreparedStudy, prepare_study
 from sweeper.sampling import choose_sampler
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from sweeper.tryout import Footprint
 
 _ARCHITECTURE = "model.architecture"
+#: So many times as fast a precision must be to be worth other numbers.
+_CLEARLY_FASTER = 1.2
 
 
 def rehearse(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Iterator[str]:
     """Prepare the data, run a batch through every architecture; a line for each.
 
-    The first value of every range is tried so. Of the largest values it is seen that the model
-    can be built and that a batch fits into memory.
+    The first value of every range is tried so, and timed in each precision that the device has
+    units for. Of the largest values it is seen that the model can be built and that a batch fits
+    into memory.
 
     Raises:
         SweeperError: If a run of the study would not get as far.
@@ -39,6 +42,7 @@ def rehearse(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Iterat
     placements = place_workers(spec)
     where = ", ".join(dict.fromkeys(place.device for place in placements))
     yield f"{len(placements)} workers on {where}, {placements[0].n_threads} threads each"
+    timed = []
     found = spec.ranges().get(_ARCHITECTURE)
     for option in found.options if isinstance(found, Choices) else (None,):
         first = _config(spec, option, first_value)
@@ -46,10 +50,15 @@ def rehearse(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Iterat
             yield f"train.function {first.train.function} is there; it is not called by check"
             continue
         yield _try_batch(prepared, root, first)
+        if seconds := _time_precisions(prepared, root, first, placements[0]):
+            timed.append(seconds)
+            yield _tell_times(first, seconds, placements[0])
         largest = _config(spec, option, _largest_value)
         is_drawn = not is_forbidden(spec, largest.params)
         if is_drawn and (largest.model, largest.data) != (first.model, first.data):
             yield _try_size(prepared, root, largest)
+    if proposal := propose_precision(spec.run.precision, timed):
+        yield proposal
     yield f"ready: sweeper run {spec.path}"
 
 
@@ -96,6 +105,44 @@ def _try_size(prepared: PreparedStudy, root: Path, config: TrialConfig) -> str:
     return (
         f"largest {config.model.architecture}: {needs.n_weights:,} weights, "
         f"{needs.n_bytes / 2**20:,.1f} MiB with a batch of {config.data.batch_size}"
+    )
+
+
+def _time_precisions(
+    prepared: PreparedStudy, root: Path, config: TrialConfig, placement: Placement
+) -> dict[Precision, float]:
+    """Seconds of an update in each precision, the study's first; empty if there is but one."""
+    from sweeper.tryout import time_updates
+
+    own = prepared.spec.run.precision
+    precisions = list(dict.fromkeys((own, *known_precisions(placement.device))))
+    if len(precisions) == 1:
+        return {}
+    data = _load(prepared, root, config)
+    with _placed(prepared.spec, config, _ARCHITECTURE):
+        return time_updates(config, data, placement, precisions)
+
+
+def _tell_times(
+    config: TrialConfig, seconds: Mapping[Precision, float], placement: Placement
+) -> str:
+    assert config.model is not None
+    times = ", ".join(f"{s * 1e3:.3g} ms in {precision}" for precision, s in seconds.items())
+    return f"an update of {config.model.architecture} on {placement.device} takes {times}"
+
+
+def propose_precision(own: Precision, timed: Sequence[Mapping[Precision, float]]) -> str:
+    """Another precision if all architectures together are clearly faster in it, or nothing."""
+    in_all = (
+        [name for name in timed[0] if all(name in seconds for seconds in timed)] if timed else []
+    )
+    totals = {name: sum(seconds[name] for seconds in timed) for name in in_all}
+    best = min(totals, key=totals.__getitem__, default=own)
+    if best == own or totals[own] < _CLEARLY_FASTER * totals[best]:
+        return ""
+    return (
+        f"proposed: `run: {{precision: {best}}}`, measured {totals[own] / totals[best]:.1f} x as "
+        f"fast as {own}; it rounds differently, so it is never taken by itself"
     )
 
 

@@ -11,8 +11,9 @@ from optuna.trial import TrialState as OptunaState
 from sweeper.config import Scalar
 from sweeper.errors import ExitCode
 from sweeper.events import Ended, read_events
+from sweeper.ledger import add_seconds, harness_share
 from sweeper.study import Attr, SweepStudy, state_of
-from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
+from sweeper.trial import EpochMetrics, FailureKind, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,14 +110,20 @@ class Result:
         failures = [
             Failure(
                 cause,
-                str(found[-1].user_attrs.get(Attr.FAILURE, FailureKind.EXCEPTION)),
+                _kind(found[-1]),
                 len(found),
-                sum(self._outcome(trial.number).retries for trial in found),
-                self._outcome(found[-1].number).details,
+                sum(map(_n_retries, found)),
+                self._details(found[-1].number),
             )
             for cause, found in groups.items()
         ]
         return sorted(failures, key=lambda failure: -failure.n_trials)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Where the time of the ended trials went, see :class:`~sweeper.trial.Outcome`."""
+        ended = self._study.trials((OptunaState.COMPLETE, OptunaState.PRUNED, OptunaState.FAIL))
+        return add_seconds(*(trial.user_attrs.get(Attr.SECONDS, {}) for trial in ended))
 
     def trials(self) -> "pd.DataFrame":
         """One row a trial: number, state, metrics of the objective, epochs, seconds, params."""
@@ -137,6 +144,8 @@ class Result:
                 {"trial": b.number, "values": dict(b.values), "params": dict(b.params)}
                 for b in self.front
             ],
+            "seconds": self.seconds,
+            "harness_share": harness_share(self.seconds),
             "failures": [
                 {"cause": f.cause, "kind": f.kind, "trials": f.n_trials, "retries": f.n_retries}
                 for f in self.failures
@@ -148,11 +157,11 @@ class Result:
         events, _ = read_events(self._study.paths.events(number))
         return max((e.epoch for e in events if isinstance(e, EpochMetrics)), default=0)
 
-    def _outcome(self, number: int) -> Outcome:
-        """As the event log has it; an empty one if another machine has the log."""
+    def _details(self, number: int) -> str:
+        """Of a failure, as the event log has them; empty if another machine has the log."""
         events, _ = read_events(self._study.paths.events(number))
         ends = (event.outcome for event in reversed(events) if isinstance(event, Ended))
-        return next(ends, Outcome(TrialState.FAILED, None))
+        return next((outcome.details for outcome in ends), "")
 
     def _as_best(self, trial: FrozenTrial) -> Best:
         metrics = self._study.spec.objective.metrics
@@ -171,3 +180,12 @@ class Result:
             "cause": trial.user_attrs.get(Attr.CAUSE, ""),
             **trial.params,
         }
+
+
+def _kind(failed: FrozenTrial) -> str:
+    return str(failed.user_attrs.get(Attr.FAILURE, FailureKind.EXCEPTION))
+
+
+def _n_retries(failed: FrozenTrial) -> int:
+    n_failures, *_ = failed.user_attrs.get(Attr.RETRIES, {}).get(_kind(failed), (1,))
+    return int(n_failures) - 1

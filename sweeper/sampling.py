@@ -5,7 +5,7 @@ forbidden or repeated setting can be drawn again within the same trial.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import optuna
 from optuna.distributions import (
@@ -16,7 +16,7 @@ from optuna.distributions import (
 )
 from optuna.pruners import BasePruner, _filter_study
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from sweeper.config import Scalar, TrialConfig
 from sweeper.errors import StudyError
@@ -113,7 +113,12 @@ def to_distribution(values: Range) -> BaseDistribution:
 
 
 def draw_config(
-    study: optuna.Study, trial: FrozenTrial, spec: StudySpec, *, sampler_name: str
+    study: optuna.Study,
+    trial: FrozenTrial,
+    spec: StudySpec,
+    *,
+    sampler_name: str,
+    is_tried: Callable[[Mapping[str, Scalar]], bool],
 ) -> tuple[TrialConfig, Mapping[str, Scalar]]:
     """Settings for a claimed trial.
 
@@ -126,6 +131,7 @@ def draw_config(
         trial: In state RUNNING.
         spec: The study file.
         sampler_name: Any of the study file's sampler names but ``auto``.
+        is_tried: Whether another trial has that setting, which is then drawn again.
 
     Returns:
         The settings, and those of them that were searched, by dotted name.
@@ -134,13 +140,13 @@ def draw_config(
         StudyError: If ``forbid`` leaves nothing that could be drawn.
     """
     seed = trial_seed(spec.seed, trial.number)
-    seen = None if trial.params else _settings_so_far(study, trial)
     for sampler, accept_repeats in _samplers(spec, sampler_name, trial.number):
         draw = _Draw(study, trial, sampler)
         config = suggest_config(spec, draw.suggest, seed=seed)
         if is_forbidden(spec, draw.values):
             continue
-        if not accept_repeats and draw.n_free and seen and _key(draw.values) in seen:
+        is_new = draw.n_free and not trial.params
+        if is_new and not accept_repeats and is_tried(draw.values):
             continue
         return config, draw.values
     raise StudyError(
@@ -159,18 +165,6 @@ def _samplers(spec: StudySpec, name: str, number: int) -> Iterator[tuple[BaseSam
     for attempt in range(_UNIFORM_REDRAWS):
         seed = draw_seed(spec.seed, number, _REDRAWS + 1 + attempt)
         yield build_sampler("random", seed=seed), True
-
-
-def _key(values: Mapping[str, Scalar]) -> frozenset[tuple[str, Scalar]]:
-    return frozenset(values.items())
-
-
-def _settings_so_far(study: optuna.Study, own: FrozenTrial) -> set[frozenset[tuple[str, Scalar]]]:
-    return {
-        _key(trial.params)
-        for trial in study.get_trials(deepcopy=False)
-        if trial.number != own.number and trial.state != TrialState.FAIL and trial.params
-    }
 
 
 class _Draw:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sweeper.data import FALLBACK_SUFFIX
 from sweeper.errors import StudyError
+from sweeper.ledger import render_seconds
 from sweeper.opening import load_study_from_storage
 from sweeper.paths import RunPaths
 from sweeper.progress import format_best
@@ -37,6 +38,7 @@ def render_status(result: Result) -> str:
         "trials   "
         + ", ".join(f"{n} {state.value}" for state, n in sorted(result.counts.items())),
         f"sampler  {sampler}: {why}",
+        f"time     {render_seconds(result.seconds)}",
     ]
     for best in result.front:
         first, *rest = format_best(best)

@@ -20,6 +20,7 @@ from sweeper.config import DataConfig, FunctionConfig, ModelConfig, TrainConfig,
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError, TrialInterrupted
 from sweeper.learner import Batches, EpochTotals, Learner, Runtime
+from sweeper.ledger import Entry, Ledger
 from sweeper.models import build_model, check_model
 from sweeper.optim import Schedule, build_optimizer
 from sweeper.reference import load_reference
@@ -30,6 +31,11 @@ from sweeper.trial import EpochMetrics, Objective
 
 class Reporter(Protocol):
     """Who follows a trial."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where the trial's time is booked."""
+        ...
 
     @property
     def history(self) -> Sequence[EpochMetrics]:
@@ -92,14 +98,17 @@ def train(
     """
     assert config.data is not None
     assert isinstance(config.train, TrainConfig)
+    ledger = reporter.ledger
     seed_everything(config.seed)
-    learner = _build_learner(config, data, runtime)
+    with ledger.booked(Entry.MODEL):
+        learner = build_learner(config, data, runtime)
     shuffle = torch.Generator().manual_seed(config.seed)
     history: list[EpochMetrics] = []
     best_weights: dict[str, Tensor] = {}
     totals, seconds = EpochTotals(), 0.0  # of the epoch under way
 
-    saved = load_checkpoint(checkpoint)
+    with ledger.booked(Entry.CHECKPOINT):
+        saved = load_checkpoint(checkpoint)
     if saved is not None:
         learner.load_state_dict(saved["learner"])
         restore_rng_state(saved["rng"], runtime.device)
@@ -110,6 +119,7 @@ def train(
         for metrics in history:
             reporter.report(metrics)
 
+    @ledger.booked(Entry.CHECKPOINT)
     def save(rng: dict[str, Any], epoch_start: Tensor, *, is_best: bool) -> None:
         reporter.require_hold()
         state = learner.state_dict()
@@ -134,10 +144,12 @@ def train(
             batches = data.train.batches(
                 config.data.batch_size, generator=shuffle, skip=totals.n_batches
             )
-            train_loss = learner.train_epoch(_until_stopped(batches, reporter, epoch), totals)
+            with ledger.booked(Entry.STEP):
+                train_loss = learner.train_epoch(_until_stopped(batches, reporter, epoch), totals)
             rng = capture_rng_state(runtime.device)
             batches = data.validation.batches(config.data.batch_size)
-            val_loss, val_accuracy = learner.evaluate(_until_stopped(batches, reporter, epoch))
+            with ledger.booked(Entry.EVALUATE):
+                val_loss, val_accuracy = learner.evaluate(_until_stopped(batches, reporter, epoch))
         except TrialInterrupted:
             seconds = time.perf_counter() - started_s
             # An evaluation is done again from its start, with the numbers that it had there.
@@ -163,13 +175,28 @@ def train(
 
 def _until_stopped(batches: Batches, reporter: Reporter, epoch: int) -> Batches:
     """Batches up to the one after which the process must stop; the next one is not loaded."""
-    for batch in batches:
+    batches = iter(batches)
+    while True:
+        with reporter.ledger.booked(Entry.DATA):
+            batch = next(batches, None)
+        if batch is None:
+            return
         yield batch
         if reporter.is_stopping():
             raise TrialInterrupted(f"stopped in epoch {epoch}")
 
 
-def _build_learner(config: TrialConfig, data: TrialData, runtime: Runtime) -> Learner:
+def build_learner(config: TrialConfig, data: TrialData, runtime: Runtime) -> Learner:
+    """A trial's model, before its first update, from the state of torch's random generator.
+
+    Args:
+        config: As for :func:`train`.
+        data: Of which only the form counts.
+        runtime: As for :func:`train`.
+
+    Raises:
+        TrainingError: If the model cannot be built or fed, or a setting contradicts another.
+    """
     settings = config.train
     assert isinstance(settings, TrainConfig)
     assert config.data is not None
@@ -302,7 +329,8 @@ def train_function(config: TrialConfig, trial: UserTrial) -> None:
     sections = {"data": config.data, "model": config.model, "train": config.train}
     params = {name: _as_params(section) for name, section in sections.items() if section}
     seed_everything(config.seed)
-    run(_read_only(params), trial)
+    with trial.reporter.ledger.booked(Entry.STEP):
+        run(_read_only(params), trial)
     if not trial.history:
         raise TrainingError(
             f"train.function: {config.train.function} ended without a report; call "

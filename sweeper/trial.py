@@ -90,6 +90,8 @@ class Outcome:
         details: Last lines of a traceback or of the worker's log, empty unless FAILED.
         kind: Of the failure; None unless FAILED.
         retries: How often the trial was tried again before it failed.
+        seconds: Where its time went, by :class:`~sweeper.ledger.Entry`; that of processes that
+            were killed is missing. Two outcomes that differ in it alone are equal.
     """
 
     state: TrialState
@@ -98,6 +100,7 @@ class Outcome:
     details: str = ""
     kind: FailureKind | None = None
     retries: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,39 @@
 """One model tried out on the CPU before any trial: what it needs, and a batch through it."""
 
+import logging
 import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import cross_entropy
 
-from sweeper.config import ModelConfig
+from sweeper.config import ModelConfig, Precision, TrialConfig
+from sweeper.data.dataset import TrialData
 from sweeper.errors import SweeperError, TrainingError
 from sweeper.failures import failure_kind
+from sweeper.learner import Runtime
+from sweeper.machine import Placement
 from sweeper.models import BUILDERS, build_model, check_model
 from sweeper.reference import is_reference, split_reference
+from sweeper.training import build_learner
 from sweeper.trial import DataInfo, FailureKind
+
+log = logging.getLogger("sweeper")
 
 _GIB = 2**30
 #: Of a control group (a container), the memory that it may take.
 _GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+#: Each precision is measured so often, for about so long.
+_TURNS, _TURN_S = 5, 0.05
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,61 @@ def time_batch(model: ModelConfig, data: DataInfo, batch: tuple[Tensor, Tensor])
         begun = time.perf_counter()
         cross_entropy(net(inputs), targets).backward()  # type: ignore[no-untyped-call]
     return time.perf_counter() - begun
+
+
+def time_updates(
+    config: TrialConfig, data: TrialData, placement: Placement, precisions: Sequence[Precision]
+) -> dict[Precision, float]:
+    """Seconds of an update of the same batch in each precision, as a worker would do it.
+
+    Args:
+        config: Of a trial.
+        data: On the CPU.
+        placement: Of a worker.
+        precisions: The first is the study's. Another that the model cannot take is left out.
+
+    Returns:
+        The medians of turns that the precisions took one after the other.
+
+    Raises:
+        TrainingError: If the model cannot be built, or cannot take the batch.
+    """
+    assert config.data is not None
+    assert config.model is not None
+    device = torch.device(placement.device)
+    inputs, targets = next(data.train.batches(config.data.batch_size))
+    batch = inputs.to(device), targets.to(device)
+
+    def time_turn(runtime: Runtime, n_updates: int) -> float:
+        runtime.set_float32()
+        begun = time.perf_counter()
+        learners[runtime.precision].train_epoch([batch] * n_updates)  # ends by reading the loss
+        return (time.perf_counter() - begun) / n_updates
+
+    learners, turns = {}, {}
+    with _blamed_on(config.model), _threads(placement.n_threads):
+        for runtime in (Runtime(device, precision) for precision in precisions):
+            try:
+                learners[runtime.precision] = build_learner(config, data, runtime)
+                time_turn(runtime, 1)  # kernels are chosen at the first update
+                turns[runtime] = max(1, int(_TURN_S / time_turn(runtime, 1)))
+            except Exception as exc:
+                if runtime.precision == precisions[0]:
+                    raise
+                name = config.model.architecture
+                log.info("%s does not compute in %s: %s", name, runtime.precision, exc)
+        seconds = [{r.precision: time_turn(r, n) for r, n in turns.items()} for _ in range(_TURNS)]
+    return {precision: median(turn[precision] for turn in seconds) for precision in seconds[0]}
+
+
+@contextmanager
+def _threads(n_threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _saved_bytes(net: nn.Module, inputs: Tensor) -> int:

@@ -15,22 +15,23 @@ import socket
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 import torch
-from optuna.trial import TrialState as OptunaState
 
 from sweeper.asking import AskingBudget
 from sweeper.checkpoint import save_checkpoint
 from sweeper.claim import Claim
 from sweeper.config import FunctionConfig, ModelConfig, TrialConfig
-from sweeper.data.dataset import load_data
+from sweeper.data.dataset import load_data, resident_limit
 from sweeper.errors import StoreError, TrialInterrupted, TrialLost
+from sweeper.forkserver import SERVE, name_process, serve
 from sweeper.learner import Runtime
+from sweeper.ledger import Entry, Ledger
 from sweeper.lock import Presence, Room
 from sweeper.logs import log_to_stderr
 from sweeper.models import model_params
@@ -65,6 +66,7 @@ class Worker:
         self._asking = AskingBudget(study)
         self._room = Room(study.paths.device_room(order.device))
         self._failed_before = frozenset(order.failed_before)
+        self._ledger = Ledger(max(0.0, time.time() - order.given_s))
 
     def work(self) -> None:
         """Claim and train until the goal is reached, or it makes no sense to go on.
@@ -78,17 +80,17 @@ class Worker:
                 if not self._work_once(alone=False) and not (
                     self._is_alone_wanted() and self._work_once(alone=True)
                 ):
-                    self._stopping.wait(_POLL_S)
+                    with self._ledger.booked(Entry.WAITING):
+                        self._stopping.wait(_POLL_S)
 
     @store_errors()
     def _is_needed(self) -> bool:
-        if self._stopping.is_set() or self._study.n_finished() >= self._study.goal:
-            return False
-        return self._study.failure_streak(self._failed_before) is None
+        with self._ledger.booked(Entry.CLAIM):
+            return not self._stopping.is_set() and not self._study.is_over(self._failed_before)
 
     @store_errors()
     def _is_alone_wanted(self) -> bool:
-        return any(map(wants_device_alone, self._study.trials((OptunaState.WAITING,))))
+        return any(map(wants_device_alone, self._study.history.look().waiting))
 
     def _work_once(self, *, alone: bool) -> bool:
         """Run the next trial, beside others or alone on the device; False if none waits.
@@ -97,7 +99,11 @@ class Worker:
         """
         while_waiting = partial(self._while_waiting, alone=alone)
         try:
-            with self._room.entered(alone=alone, while_waiting=while_waiting):
+            with ExitStack() as held:
+                with self._ledger.booked(Entry.WAITING):
+                    held.enter_context(
+                        self._room.entered(alone=alone, while_waiting=while_waiting)
+                    )
                 claim = self._claim(alone=alone)
                 if claim is None:
                     return False
@@ -118,8 +124,12 @@ class Worker:
 
     @store_errors()
     def _claim(self, *, alone: bool) -> Claim | None:
-        trial = self._study.claim(self._order.agent, self._order.name, alone=alone)
-        return Claim(self._study, trial, is_stopping=self._stopping.is_set) if trial else None
+        with self._ledger.booked(Entry.CLAIM):
+            trial = self._study.claim(self._order.agent, self._order.name, alone=alone)
+            if trial is None:
+                return None
+            is_stopping = self._stopping.is_set
+            return Claim(self._study, trial, is_stopping=is_stopping, ledger=self._ledger)
 
     def _run(self, claim: Claim) -> None:
         begun = time.monotonic()
@@ -140,13 +150,15 @@ class Worker:
     def _run_training(self, config: TrialConfig, claim: Claim) -> None:
         assert config.data is not None
         assert config.model is not None
-        data = load_data(
-            config.data,
-            cache_dir=self._study.paths.cache_dir,
-            seed=self._study.spec.seed,
-            device=self._runtime.device,
-            label=self._order.data_label,
-        )
+        with self._ledger.booked(Entry.DATA):
+            data = load_data(
+                config.data,
+                cache_dir=self._study.paths.cache_dir,
+                seed=self._study.spec.seed,
+                device=self._runtime.device,
+                label=self._order.data_label,
+                resident_bytes=resident_limit(self._runtime.device, self._order.n_sharing),
+            )
         loaded = (config.data.name, config.data.validation, sorted(config.data.params.items()))
         self._study.settle_fingerprint(repr(loaded), data.info.fingerprint)
         arguments = model_params(config.model.architecture, config.model.params)
@@ -170,7 +182,8 @@ class Worker:
             checkpoint=self._study.paths.checkpoint(claim.number),
         )
         if self._study.spec.tracking.log_models != "none":
-            save_checkpoint(self._study.paths.model(claim.number), weights)
+            with self._ledger.booked(Entry.CHECKPOINT):
+                save_checkpoint(self._study.paths.model(claim.number), weights)
 
     def _run_function(self, config: TrialConfig, claim: Claim) -> None:
         trial = UserTrial(
@@ -223,8 +236,19 @@ def _stop_when_alone(stopping: threading.Event) -> None:
     faulthandler.dump_traceback_later(DRAIN_S, exit=True)
 
 
+def _use_threads(n_threads: int) -> None:
+    torch.set_num_threads(n_threads)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # for processes of user code
+        os.environ[name] = str(n_threads)
+    if n_threads > 1:  # the server had to load numpy's OpenBLAS with one
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        threadpool_limits(n_threads)
+
+
 def main() -> None:
     """Run one worker to its end."""
+    name_process("sweeper-worker")
     order = WorkerOrder.decode(_read_line(sys.stdin.fileno()))
     log_to_stderr("%(asctime)s %(levelname)s %(message)s", logging.INFO)
     faulthandler.register(signal.SIGUSR2, all_threads=False)  # the agent asks where it hangs
@@ -235,7 +259,7 @@ def main() -> None:
     os.register_at_fork(after_in_child=reset_signals)  # processes of user code end as usual
     threading.Thread(target=_stop_when_alone, args=(stopping,), daemon=True).start()
     make_importable(order.import_dirs)
-    torch.set_num_threads(order.n_threads)
+    _use_threads(order.n_threads)
     paths = RunPaths(Path(order.root), order.study)
     with store_errors():
         presence = Presence(paths.presence_dir, order.name)
@@ -269,4 +293,7 @@ def _main_process() -> NoReturn:
 
 
 if __name__ == "__main__":
-    _main_process()
+    if sys.argv[1:] == [SERVE]:
+        serve(_main_process)
+    else:
+        _main_process()

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 
 from sweeper.claim import Claim
 from sweeper.errors import TrialPruned
+from sweeper.ledger import Ledger
 from sweeper.lock import Presence
 from sweeper.opening import create_study
 from sweeper.paths import RunPaths
@@ -123,9 +124,10 @@ def run_claimed(
     body: Body,
     *,
     is_stopping: Callable[[], bool] = lambda: False,
+    ledger: Ledger | None = None,
 ) -> TrialState:
     """As :func:`run_trial`, for a trial in state RUNNING."""
-    with Claim(study, trial, is_stopping=is_stopping) as held:
+    with Claim(study, trial, is_stopping=is_stopping, ledger=ledger or Ledger()) as held:
 
         def whole() -> None:
             held.draw()

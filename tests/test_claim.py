@@ -23,8 +23,9 @@ from sweep_studies import (
 
 from sweeper.claim import Claim, count_failure, end_trial
 from sweeper.config import TrialConfig
-from sweeper.errors import StoreError, TrialDiverged, TrialLost, TrialPruned
+from sweeper.errors import StoreError, TrialDiverged, TrialInterrupted, TrialLost, TrialPruned
 from sweeper.events import Ended, Event, EventWriter, Interrupted, Started, read_events
+from sweeper.ledger import Entry, Ledger
 from sweeper.lock import Presence
 from sweeper.reclaim import SILENT, Death, reclaim_orphans
 from sweeper.study import Attr, SweepStudy, state_of
@@ -90,10 +91,38 @@ def test_a_complete_trial_keeps_its_best_epoch(study: SweepStudy) -> None:
     assert not checkpoint.exists()
 
 
+def test_the_seconds_of_a_trial_are_those_of_all_its_processes(study: SweepStudy) -> None:
+    now_s = 0.0
+
+    def run(body: Body) -> TrialState:
+        trial = claim_trial(study, "worker")
+        assert trial is not None
+        return run_claimed(study, trial, body, ledger=Ledger(now=lambda: now_s))
+
+    def interrupted(claim: Claim) -> None:
+        nonlocal now_s
+        with claim.ledger.booked(Entry.STEP):
+            now_s += 10
+        raise TrialInterrupted("stopped")
+
+    def complete(claim: Claim) -> None:
+        nonlocal now_s
+        now_s += 3
+        reports(0.5)(claim)
+        with claim.ledger.booked(Entry.STEP):
+            now_s += 20
+
+    assert run(interrupted) == TrialState.WAITING
+    assert run(complete) == TrialState.COMPLETE
+    seconds = {"step": 30, "unexplained": 3}
+    assert dict(last_outcome(study).seconds) == seconds
+    assert study.trials()[0].user_attrs[Attr.SECONDS] == seconds
+
+
 def test_a_started_trial_tells_what_it_runs_with(study: SweepStudy) -> None:
     trial = claim_trial(study, "worker")
     assert trial is not None
-    with Claim(study, trial, is_stopping=lambda: False) as claim:
+    with Claim(study, trial, is_stopping=lambda: False, ledger=Ledger()) as claim:
         config: TrialConfig = claim.draw()
         claim.start(None, config.model, params={"model.depth": 2}, tags={"seed": "7"})
     [event] = log(study)
@@ -177,7 +206,7 @@ def test_leaving_the_process_is_a_failure_like_any_other(study: SweepStudy) -> N
 def test_a_trial_that_fails_before_it_starts_has_a_whole_log(study: SweepStudy) -> None:
     trial = claim_trial(study, "worker")
     assert trial is not None
-    with Claim(study, trial, is_stopping=lambda: False) as claim:
+    with Claim(study, trial, is_stopping=lambda: False, ledger=Ledger()) as claim:
         claim.conclude(lambda: raises(RuntimeError("no data"))(claim))
     assert kinds(study) == ["Started", "Ended"]
 
@@ -224,7 +253,7 @@ def test_an_epoch_that_reached_the_log_alone_is_filled_in(study: SweepStudy) -> 
     assert study.trials()[0].intermediate_values == {1: 0.5}
     trial = claim_trial(study, "worker")
     assert trial is not None
-    with Claim(study, trial, is_stopping=lambda: False) as claim:
+    with Claim(study, trial, is_stopping=lambda: False, ledger=Ledger()) as claim:
         assert claim.history == [epoch(1, 0.5), epoch(2, 0.9)]
         assert study.trials()[0].intermediate_values == {1: 0.5, 2: 0.9}
         assert claim.conclude(lambda: reports(0.5, 0.9, 0.7)(claim)) == TrialState.COMPLETE

@@ -71,8 +71,8 @@ def test_a_second_call_changes_nothing(root: Path, tmp_path: Path):
     assert first.inputs.stat().st_ino == before.st_ino
 
 
-def test_a_valid_cache_needs_no_torch(root: Path, tmp_path: Path):
-    prepare_data(mnist(root), cache_dir=tmp_path / "cache")
+def modules_of_preparing(root: Path, tmp_path: Path) -> str:
+    """Which of the slow ones a process loads that prepares the files of ``root``."""
     code = (
         "import sys; from pathlib import Path; from sweeper.config import DataConfig; "
         "from sweeper.data import prepare_data; "
@@ -83,7 +83,14 @@ def test_a_valid_cache_needs_no_torch(root: Path, tmp_path: Path):
     shown = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert shown.stdout.strip() == "set()"
+    return shown.stdout.strip()
+
+
+def test_idx_files_are_decoded_without_torch_and_found_again_without_numpy(
+    root: Path, tmp_path: Path
+):
+    assert modules_of_preparing(root, tmp_path) == "{'numpy'}"
+    assert modules_of_preparing(root, tmp_path) == "set()"
 
 
 def test_replaced_files_are_noticed(root: Path, tmp_path: Path):

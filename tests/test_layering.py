@@ -7,15 +7,15 @@ import sweeper
 
 PACKAGE = Path(sweeper.__file__).parent
 ROWS = (
-    ("errors", "seeding", "lock", "durable", "ticker"),
+    ("errors", "seeding", "lock", "durable", "forkserver", "ledger", "loading", "ticker"),
     ("reference", "config", "trial", "signals", "logs"),
     ("events", "paths", "failures"),
     ("spec",),
     ("space",),
     ("data", "models", "optim", "rng"),
     ("checkpoint", "learner"),
-    ("training",),
-    ("sampling", "storage", "lease"),
+    ("training", "history"),
+    ("sampling", "sight", "storage", "lease"),
     ("study",),
     ("asking", "claim", "result", "opening"),
     ("reclaim", "tracking", "board", "machine", "order"),

@@ -15,6 +15,7 @@ from sweeper.machine import (
     Placement,
     available_cores,
     check_torch_pair,
+    known_precisions,
     place_workers,
     version_tags,
 )
@@ -44,30 +45,63 @@ def test_only_the_cores_that_a_scheduler_gave_count(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "1 [Placement(device='cpu', n_threads=1)] False\n"
+    assert done.stdout == "1 [Placement(device='cpu', n_threads=1, n_sharing=1)] False\n"
 
 
 def test_auto_is_a_worker_a_core(tmp_path: Path) -> None:
     n_cores = available_cores()
     spec = spec_of(tmp_path, run=CPU, budget={"trials": 1000})
-    assert place_workers(spec) == [Placement("cpu", 1)] * n_cores
+    assert place_workers(spec) == [Placement("cpu", 1, n_cores)] * n_cores
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 500])
 def test_the_cores_are_divided_among_the_workers(tmp_path: Path, workers: int) -> None:
     spec = spec_of(tmp_path, run={**CPU, "workers": workers}, budget={"trials": 1000})
     n_threads = max(1, available_cores() // workers)
-    assert place_workers(spec) == [Placement("cpu", n_threads)] * workers
+    assert place_workers(spec) == [Placement("cpu", n_threads, workers)] * workers
 
 
 def test_there_are_no_more_workers_than_trials(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, run={**CPU, "workers": 8}, budget={"trials": 1})
-    assert place_workers(spec) == [Placement("cpu", available_cores())]
+    assert place_workers(spec) == [Placement("cpu", available_cores(), 1)]
 
 
 def test_auto_is_one_worker_on_sqlite(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, run=CPU, storage="sqlite:///optuna.db")
-    assert place_workers(spec) == [Placement("cpu", available_cores())]
+    assert place_workers(spec) == [Placement("cpu", available_cores(), 1)]
+
+
+@pytest.mark.skipif(has_accelerator, reason="this machine has an accelerator")
+def test_workers_per_device_without_a_gpu_is_a_worker_a_core_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    n_cores = available_cores()
+    spec = spec_of(tmp_path, run={"workers_per_device": 7}, budget={"trials": 1000})
+    assert place_workers(spec) == [Placement("cpu", 1, n_cores)] * n_cores
+    assert caplog.messages == [
+        f"{tmp_path}/small.yaml:23: run.workers_per_device: 7 is for GPUs, and there is none "
+        f"here: taking one worker a core, {n_cores}"
+    ]
+
+
+@pytest.mark.skipif(has_accelerator, reason="this machine has an accelerator")
+def test_tf32_without_a_gpu_is_refused(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, run={"precision": "tf32"})
+    with pytest.raises(StudyError) as caught:
+        place_workers(spec)
+    assert str(caught.value) == (
+        f"{tmp_path}/small.yaml:23: run.precision: tf32 needs an NVIDIA GPU of compute capability "
+        "8.0 (Ampere) or later, and trials would run on cpu; use fp32 or bf16"
+    )
+
+
+def test_a_cpu_knows_bf16_if_it_has_units_for_it() -> None:
+    flags = Path("/proc/cpuinfo")
+    if not flags.exists():
+        pytest.skip("only Linux lists what a processor has")
+    words = set(flags.read_text().split())
+    has_units = bool(words & {"amx_bf16", "avx512_bf16", "bf16"})
+    assert known_precisions("cpu") == (("fp32", "bf16") if has_units else ("fp32",))
 
 
 @pytest.mark.skipif(has_accelerator, reason="this machine has an accelerator")
@@ -90,6 +124,9 @@ def test_auto_is_a_worker_a_gpu_and_never_two_by_accident(tmp_path: Path) -> Non
     assert [place.device for place in place_workers(spec)] == devices
     asked = spec_of(tmp_path, run={"device": "cuda:0", "workers": 3})
     assert [place.device for place in place_workers(asked)] == ["cuda:0"] * 3
+    shared = spec_of(tmp_path, run={"workers_per_device": 3}, budget={"trials": 1000})
+    assert [place.device for place in place_workers(shared)] == devices * 3
+    assert {place.n_sharing for place in place_workers(shared)} == {3}
 
 
 def test_torch_and_torchvision_belong_together() -> None:

@@ -1,6 +1,7 @@
 """``check`` says before any trial what could not be drawn, built or opened."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 from sweep_studies import spec_of
 
 from sweeper.errors import DataError, SpecError, StudyError, SweeperError, TrackerError
-from sweeper.rehearsal import rehearse
+from sweeper.machine import known_precisions
+from sweeper.rehearsal import propose_precision, rehearse
 
 
 def rehearsed(folder: Path, **changes: Any) -> list[str]:
@@ -28,13 +30,61 @@ def refusal(folder: Path, kind: type[SweeperError], **changes: Any) -> str:
 def test_each_architecture_runs_a_batch_and_its_largest_model_is_measured(tmp_path: Path) -> None:
     choices = {"mlp": {"width": {"choices": [8, 64, 16]}}, "cnn": {"depth": 1, "channels": 2}}
     lines = rehearsed(tmp_path, model={"architecture": {"choices": choices}})
-    first, largest, other = lines[3:-1]
+    timings = ("an update of ", "proposed: ")  # only where there is more than one precision
+    first, largest, other = (line for line in lines[3:-1] if not line.startswith(timings))
     # 64 pixels, two hidden layers, 10 classes.
     assert f"mlp with {64 * 8 + 8 + 8 * 8 + 8 + 8 * 10 + 10} weights, first batch of 64" in first
     n_weights = 64 * 64 + 64 + 64 * 64 + 64 + 64 * 10 + 10
     assert largest.startswith(f"largest mlp: {n_weights:,} weights, 0.1 MiB with")
     assert "cnn with 350 weights" in other  # 2 filters of 3 x 3 with bias; 2 x 4 x 4 -> 10
     assert lines[-1] == f"ready: sweeper run {tmp_path}/small.yaml"
+
+
+needs_bf16 = pytest.mark.skipif(
+    "bf16" not in known_precisions("cpu"), reason="this processor has no units for bf16"
+)
+
+
+@needs_bf16
+def test_every_precision_of_the_device_is_timed_the_studys_first(tmp_path: Path) -> None:
+    for own, other in (("fp32", "bf16"), ("bf16", "fp32")):
+        lines = rehearsed(tmp_path, run={"device": "cpu", "precision": own})
+        (told,) = (line for line in lines if line.startswith("an update of "))
+        pattern = rf"an update of mlp on cpu takes [\d.]+ ms in {own}, [\d.]+ ms in {other}"
+        assert re.fullmatch(pattern, told)
+
+
+@needs_bf16
+def test_a_precision_that_a_model_cannot_take_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "fp32_alone.py").write_text(
+        "import torch\n"
+        "class Alone(torch.nn.Linear):\n"
+        "    def forward(self, inputs):\n"
+        "        assert not torch.is_autocast_enabled('cpu')\n"
+        "        return super().forward(inputs.flatten(1))\n"
+        "def build(shape, n_classes):\n"
+        "    return Alone(64, n_classes)\n"
+    )
+    model = {"architecture": "fp32_alone:build"}
+    lines = rehearsed(tmp_path, run={"device": "cpu"}, model=model)
+    sys.modules.pop("fp32_alone")
+    (told,) = (line for line in lines if line.startswith("an update of "))
+    assert told.endswith(" ms in fp32")
+    assert not any(line.startswith("proposed: ") for line in lines)
+
+
+def test_a_precision_is_proposed_if_all_architectures_together_are_clearly_faster() -> None:
+    mlp = {"fp32": 1e-3, "bf16": 2e-3}
+    # 1 + 13 ms beside 2 + 8 ms is 1.4 x, 1 + 10 ms beside 2 + 8 ms is 1.1 x.
+    assert propose_precision("fp32", [mlp, {"fp32": 13e-3, "bf16": 8e-3}]) == (
+        "proposed: `run: {precision: bf16}`, measured 1.4 x as fast as fp32; it rounds "
+        "differently, so it is never taken by itself"
+    )
+    assert propose_precision("fp32", [mlp, {"fp32": 10e-3, "bf16": 8e-3}]) == ""
+    assert propose_precision("fp32", [mlp]) == ""
+    assert propose_precision("bf16", [mlp]).startswith("proposed: `run: {precision: fp32}`")
+    assert propose_precision("fp32", [mlp, {"fp32": 1.0}]) == ""  # not every model can take it
+    assert propose_precision("fp32", []) == ""
 
 
 def test_a_range_whose_upper_end_cannot_be_built_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 import json
+import shutil
 from pathlib import Path
 
-from sweep_studies import begin, epoch, raises, reports, run_trial
+from sweep_studies import begin, claim_trial, epoch, raises, reports, run_claimed, run_trial
 
 from sweeper.claim import Claim
 from sweeper.errors import ExitCode, TrialPruned
@@ -48,6 +49,8 @@ def test_the_best_trial_comes_with_its_values_and_settings(tmp_path: Path) -> No
 
 def test_json_holds_what_a_script_wants_to_know(tmp_path: Path) -> None:
     shown = json.loads(json.dumps(Result(one_of_each(tmp_path)).to_json(), allow_nan=False))
+    assert shown.pop("seconds").keys() >= {"claim", "report"}
+    assert 0 < shown.pop("harness_share") <= 1
     assert shown == {
         "study": "small",
         "goal": 6,
@@ -140,3 +143,19 @@ def test_a_result_shows_the_study_as_it_is_now(tmp_path: Path) -> None:
     assert result.n_finished == 0
     run_trial(study, reports(0.5))
     assert result.n_finished == 1
+
+
+def test_retries_are_told_without_the_logs_of_the_failed_trials(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+
+    def no_memory(claim: Claim) -> None:
+        raise MemoryError
+
+    for alone in (False, True):
+        trial = claim_trial(study, alone=alone)
+        assert trial is not None
+        run_claimed(study, trial, no_memory)
+    shutil.rmtree(study.paths.trials_dir)
+    [failure] = Result(study).failures
+    assert (failure.kind, failure.n_trials, failure.n_retries) == ("out_of_memory", 1, 1)
+    assert failure.details == ""

@@ -218,7 +218,7 @@ def test_forbidding_everything_is_told(tmp_path: Path) -> None:
     trial = claim_trial(study, "worker")
     assert trial is not None
     with pytest.raises(StudyError) as caught:
-        draw_config(study.handle(), trial, spec, sampler_name="random")
+        draw_config(study.handle(), trial, spec, sampler_name="random", is_tried=lambda _: False)
     assert str(caught.value) == (
         "studies/none.yaml:5: forbid: leaves nothing to draw: 1000 uniform draws were all "
         "forbidden; loosen it"

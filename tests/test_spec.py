@@ -105,7 +105,19 @@ seed: 2
         ("run: {workers: four, device: gpu, precision: fp16}",
          "3: run.workers: must be 'auto' or a whole number, got 'four'\n"
          "3: run.device: must be auto, cpu, mps, cuda, or one GPU such as cuda:0, got 'gpu'\n"
-         "3: run.precision: must be 'fp32' or 'bf16', got 'fp16'; did you mean 'bf16'?"),
+         "3: run.precision: must be 'fp32', 'tf32' or 'bf16', got 'fp16'; did you mean 'bf16'?"),
+        ("run: {workers_per_device: 0}",
+         "3: run.workers_per_device: must be greater than or equal to 1, got 0"),
+        ("run: {workers: 4, workers_per_device: 2}", "3: run.workers_per_device: run.workers sets "
+         "all of them to 4 already; drop one"),
+        ("run: {device: cpu, workers_per_device: 2, precision: tf32}",
+         "3: run.workers_per_device: is for GPUs, and run.device is cpu; set run.workers instead\n"
+         "3: run.precision: tf32 is for NVIDIA GPUs, and run.device is cpu; use fp32 or bf16"),
+        ("run: {workers_per_device: 2}\nstorage: sqlite:///a.db", "3: run.workers_per_device: "
+         "claims on SQLite are not atomic; use storage: auto, PostgreSQL, or "
+         "workers_per_device: 1"),
+        ("train: {function: 'a:b'}\nrun: {precision: bf16}", "4: run.precision: train.function "
+         "computes with numbers of its own choice; drop this"),
         ("tracking: {log_models: all}",
          "3: tracking.log_models: must be 'none', 'best' or 'completed', got 'all'"),
         ("budget: {trials: 99999999}\nrun: {workers: 5000}",

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.storages import BaseStorage
 from optuna.trial import TrialState as OptunaState
 from sweep_studies import (
     PRUNED,
@@ -23,7 +24,7 @@ from sweeper.errors import DataError, StudyError
 from sweeper.opening import create_study, load_study_from_storage
 from sweeper.paths import RunPaths
 from sweeper.study import FAILURE_STREAK, SweepStudy
-from sweeper.trial import TrialState
+from sweeper.trial import FailureKind, TrialState
 
 GOOD = reports(0.5, 0.5, 0.5)
 SEARCH = {"epochs": 3, "learning_rate": {"low": 0.001, "high": 0.1, "log": True}}
@@ -48,6 +49,66 @@ def test_as_many_trials_wait_as_are_wanted(tmp_path: Path) -> None:
     assert study.counts() == {TrialState.WAITING: 10}
     assert study.top_up() == 0
     assert begin(tmp_path).counts() == {TrialState.WAITING: 10}
+
+
+def test_a_few_trials_wait_however_many_are_wanted(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path, budget={"trials": 70})
+    assert study.counts() == {TrialState.WAITING: 32}
+    claimed = [claim_trial(study, "worker") for _ in range(71)]
+    assert [trial.number for trial in claimed if trial] == list(range(70))
+    assert study.counts() == {TrialState.RUNNING: 70}
+
+
+def test_trials_that_want_the_device_alone_keep_no_others_waiting(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path, budget={"trials": 34})
+    for trial in study.trials():
+        retries = {FailureKind.OUT_OF_MEMORY: (1, 0, 1)}
+        study.storage.set_trial_user_attr(trial._trial_id, "sweeper.retries", retries)
+    claimed = [claim_trial(study, "worker") for _ in range(3)]
+    assert [trial and trial.number for trial in claimed] == [32, 33, None]
+    assert claim_trial(study, "worker", alone=True)
+    assert len(study.trials()) == 34
+
+
+def test_what_is_planned_comes_first_even_if_it_does_not_all_wait_at_once(tmp_path: Path) -> None:
+    enqueue = [{"train.learning_rate": 0.001 + i / 1000} for i in range(40)]
+    study = begin_in_memory(tmp_path, enqueue=enqueue, budget={"trials": 42})
+    while claim_trial(study, "worker"):
+        study.top_up()
+    given = [trial.system_attrs["fixed_params"] for trial in study.trials()]
+    assert given == [*enqueue, {}, {}]
+
+
+class Counting:
+    """A storage that counts how often it is used."""
+
+    def __init__(self, storage: BaseStorage) -> None:
+        self.n_calls = 0
+        self._storage = storage
+
+    def __getattr__(self, name: str) -> Any:
+        self.n_calls += 1
+        return getattr(self._storage, name)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "qmc"])
+@pytest.mark.parametrize("pruner", ["none", "asha", "median"])
+def test_a_trial_uses_the_storage_as_often_late_as_early(
+    tmp_path: Path, sampler: str, pruner: str
+) -> None:
+    changes = {"sampler": {"name": sampler}, "pruner": {"name": pruner}}
+    begun = begin_in_memory(tmp_path, budget={"trials": 200}, **changes)
+    storage: Any = Counting(begun.storage)
+    study = SweepStudy(begun.spec, begun.paths, storage)
+    n_calls = []
+    for i in range(64):
+        before = storage.n_calls
+        assert not study.is_over(())
+        run_trial(study, reports(0.01 * i, 0.01 * i, 0.01 * i))
+        n_calls.append(storage.n_calls - before)
+    # Trial 32 fills the storage up again.
+    assert set(n_calls[20:32]) == set(n_calls[40:])
+    assert max(n_calls[20:32]) < 50
 
 
 def test_nothing_is_claimed_that_does_not_wait(tmp_path: Path) -> None:
@@ -94,6 +155,21 @@ def test_a_grid_tries_each_allowed_point_exactly_once(tmp_path: Path) -> None:
     run_all(study, reports(0.5))
     assert len(points(study)) == 7
     assert set(points(study)) == ALL_POINTS
+
+
+def test_a_grid_of_more_points_than_wait_at_once_is_tried_whole(tmp_path: Path) -> None:
+    batch_size = {"low": 1, "high": 40}
+    study = begin_in_memory(
+        tmp_path,
+        sampler={"name": "grid"},
+        data={"name": "digits", "batch_size": batch_size},
+        train={"epochs": 1, "learning_rate": 0.01},
+        budget={"trials": 39},
+    )
+    run_trial(study, raises(OSError("the disk was full")))
+    run_all(study, reports(0.5))
+    done = [trial.params["data.batch_size"] for trial in study.trials((OptunaState.COMPLETE,))]
+    assert sorted(done) == list(range(1, 40))
 
 
 def test_a_grid_ends_at_its_budget_and_goes_on_with_the_rest(tmp_path: Path) -> None:
@@ -194,7 +270,10 @@ def test_ten_failures_in_a_row_of_one_cause_are_a_streak(tmp_path: Path) -> None
     run_trial(study, GOOD)
     fail_with(study, *[f"too slow: {n} MiB" for n in range(FAILURE_STREAK - 1)])
     assert study.failure_streak(()) is None
+    assert not study.is_over(())
     fail_with(study, "too slow: 4096 MiB")
+    assert study.is_over(())
+    assert not study.is_over(study.failed())
     assert study.failure_streak(()) == "RuntimeError: too slow: 4096 MiB"
 
 

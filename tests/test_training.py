@@ -27,6 +27,7 @@ from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError, TrialInterrupted, TrialPruned
 from sweeper.learner import Runtime
+from sweeper.ledger import Ledger
 from sweeper.models import build_model
 from sweeper.training import UserTrial, train, train_function
 from sweeper.trial import DataInfo, EpochMetrics, Objective
@@ -82,6 +83,7 @@ class Recorder:
         *,
         n_batches: int | None = None,
     ) -> None:
+        self.ledger = Ledger()
         self.history: list[EpochMetrics] = []
         self.heard: list[int] = []
         self.stop_after = stop_after

@@ -14,6 +14,7 @@ from sweep_studies import Body, claim_trial
 
 from sweeper.claim import Claim
 from sweeper.config import ModelConfig
+from sweeper.ledger import Ledger
 from sweeper.models import build_model
 from sweeper.opening import create_study
 from sweeper.paths import RunPaths
@@ -51,7 +52,7 @@ class TrackedSweep:
         """One trial, from its claim to its end, as a worker does it."""
         trial = claim_trial(self.study)
         assert trial is not None, "no trial waits"
-        with Claim(self.study, trial, is_stopping=lambda: False) as held:
+        with Claim(self.study, trial, is_stopping=lambda: False, ledger=Ledger()) as held:
 
             def whole() -> None:
                 held.draw()
@@ -66,7 +67,7 @@ class TrackedSweep:
         """A worker that is gone in the middle of a trial; the trial's number."""
         trial = claim_trial(self.study, "gone")
         assert trial is not None, "no trial waits"
-        with Claim(self.study, trial, is_stopping=lambda: False) as held:
+        with Claim(self.study, trial, is_stopping=lambda: False, ledger=Ledger()) as held:
             held.draw()
             held.start(None, None, params={}, tags=TAGS)
             body(held)

@@ -66,8 +66,8 @@ class CacheEntry:
 def prepare_data(config: DataConfig, *, cache_dir: Path) -> None:
     """Make sure that the decoded train split is in the cache; download it if need be.
 
-    Takes a millisecond and no torch when it is there. Does nothing for a user's
-    ``module:function``, which every worker calls itself.
+    Takes a millisecond when it is there, and torch only to download or to read CIFAR-10. Does
+    nothing for a user's ``module:function``, which every worker calls itself.
 
     Raises:
         DataError: If the data set is unknown, not to be had, unreadable, or the cache cannot be
@@ -99,7 +99,7 @@ def open_cache(config: DataConfig, cache_dir: Path) -> CacheEntry:
 
 
 def damaged_entries(cache_dir: Path) -> list[Path]:
-    """Folders of data sets whose content is not what was written; loads torch if there are any."""
+    """Folders of data sets whose content is not what was written."""
     folders = [meta.parent for meta in cache_dir.glob("*/meta.json")]
     written = [folder for folder in folders if folder.suffix != ".partial"]
     entries = [entry for folder in written if (entry := _read(folder)) is not None]
@@ -109,14 +109,13 @@ def damaged_entries(cache_dir: Path) -> list[Path]:
 def _is_intact(entry: CacheEntry) -> bool:
     if not entry.is_whole():
         return False
-    import torch
+    import numpy as np
 
     from sweeper.data.fingerprint import content_digest
 
-    n_values, n_rows = prod(entry.shape), entry.shape[0]
-    inputs = torch.from_file(str(entry.inputs), shared=False, size=n_values, dtype=torch.uint8)
-    targets = torch.from_file(str(entry.targets), shared=False, size=n_rows, dtype=torch.int64)
-    return content_digest(inputs.view(entry.shape), targets) == entry.digest
+    inputs = np.memmap(entry.inputs, np.uint8, mode="r", shape=entry.shape)
+    targets = np.fromfile(entry.targets, np.int64)
+    return content_digest(inputs, targets) == entry.digest
 
 
 def remove_entry(folder: Path) -> None:
@@ -155,14 +154,14 @@ def _read(folder: Path) -> CacheEntry | None:
 
 
 def _make(config: DataConfig, cache_dir: Path) -> CacheEntry:
-    from sweeper.data.decoder import decode  # torch and torchvision
+    from sweeper.data.decoder import decode  # numpy
     from sweeper.data.fingerprint import content_digest
 
     inputs, targets = decode(config)
     folder = _folder(config, cache_dir)
     entry = CacheEntry(
         folder.with_suffix(".partial"),
-        tuple(inputs.shape),
+        inputs.shape,
         int(targets.max()) + 1,
         content_digest(inputs, targets),
         ChannelSums.of(inputs),
@@ -170,8 +169,8 @@ def _make(config: DataConfig, cache_dir: Path) -> CacheEntry:
     for leftover in (folder, entry.folder):
         shutil.rmtree(leftover, ignore_errors=True)
     entry.folder.mkdir(parents=True)
-    inputs.numpy().tofile(entry.inputs)
-    targets.numpy().tofile(entry.targets)
+    inputs.tofile(entry.inputs)
+    targets.tofile(entry.targets)
     _write_meta(config, entry)
     os.replace(entry.folder, folder)
     whole = _read(folder)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,17 @@ class ChannelSums:
     squares: tuple[int, ...]
 
     @classmethod
-    def of(cls, inputs: Tensor) -> ChannelSums:
+    def of(cls, inputs: NDArray[np.uint8]) -> ChannelSums:
         """Sum over uint8 [N, C, H, W]; inputs of other numbers of dimensions are one channel."""
-        channels = inputs.unbind(1) if inputs.ndim == 4 else (inputs,)
-        histograms = [channel.flatten().bincount(minlength=256).tolist() for channel in channels]
+        import numpy as np
+
+        channels = list(inputs.swapaxes(0, 1)) if inputs.ndim == 4 else [inputs]
+        values = [channel.ravel() for channel in channels]
         return cls(
-            channels[0].numel(),
-            tuple(sum(level * n for level, n in enumerate(counts)) for counts in histograms),
-            tuple(sum(level**2 * n for level, n in enumerate(counts)) for counts in histograms),
+            values[0].size,
+            tuple(int(v.sum(dtype=np.int64)) for v in values),
+            # Cast in small blocks on the way, so no copy of the data in eight bytes a value.
+            tuple(int(np.einsum("i,i->", v, v, dtype=np.int64)) for v in values),
         )
 
     def __sub__(self, other: ChannelSums) -> ChannelSums:

@@ -67,7 +67,7 @@ def _tensor_rows(inputs: Tensor, targets: Tensor) -> TensorRows:
     inputs = inputs.detach().cpu().contiguous()
     if inputs.dtype == torch.float64:
         inputs = inputs.float()
-    sums = ChannelSums.of(inputs) if inputs.dtype == torch.uint8 else None
+    sums = ChannelSums.of(inputs.numpy()) if inputs.dtype == torch.uint8 else None
     return TensorRows(inputs, targets, content_digest(inputs, targets), sums)
 
 

@@ -69,13 +69,13 @@ def load_data(
         device: Where batches are yielded.
         label: Name in ``info``; None means ``config.name``.
         resident_bytes: Inputs up to this size stay on the device, bigger ones go through a
-            ``DataLoader``; None means half of the device's memory.
+            ``DataLoader``; None means :func:`resident_limit` of a device of one's own.
 
     Raises:
         DataError: If the data are not to be had, of the wrong form, or too few to split.
         SpecError: If a user's function cannot be imported.
     """
-    limit = _half_of_memory(device) if resident_bytes is None else resident_bytes
+    limit = resident_limit(device) if resident_bytes is None else resident_bytes
     source = (config.name, config.root, dict(config.params), cache_dir, device, limit)
     name = label or config.name
 
@@ -125,7 +125,7 @@ def _info(rows: TensorRows | DatasetRows, parts: tuple[Tensor, Tensor], name: st
     std: tuple[float, ...] = ()
     if isinstance(rows, TensorRows) and rows.sums is not None:
         held_out = rows.inputs.index_select(0, validation.to(rows.inputs.device))
-        sums = rows.sums - ChannelSums.of(held_out)
+        sums = rows.sums - ChannelSums.of(held_out.cpu().numpy())
         mean, std = sums.mean(), sums.std()
     return DataInfo(
         name=name,
@@ -168,8 +168,12 @@ def _splits(
     )
 
 
-def _half_of_memory(device: torch.device) -> int:
+def resident_limit(device: torch.device, n_sharing: int = 1) -> int:
+    """Half of a device's memory in bytes; of a GPU's, an equal part for each that shares it.
+
+    In a CPU's memory all workers map the same pages.
+    """
     if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory // 2
+        return torch.cuda.get_device_properties(device).total_memory // (2 * n_sharing)
     # All of it rather than what is free at the moment: the same study takes the same path.
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

@@ -14,7 +14,8 @@ from sweeper.spec.render import plain_value
 from sweeper.spec.study import FIXED, PRUNER_KEYS, StudySpec
 
 #: Each waiting trial is a record in the storage, and each worker a process.
-_MOST = {"budget.trials": 1_000_000, "run.workers": 1_000}
+_MOST = {"budget.trials": 1_000_000, "run.workers": 1_000, "run.workers_per_device": 1_000}
+_SQLITE_CLAIMS = "claims on SQLite are not atomic; use storage: auto, PostgreSQL, or "
 
 
 def check_rules(spec: StudySpec, problems: Problems) -> None:
@@ -57,6 +58,7 @@ class _Rules:
         self._check_sampler()
         self._check_settings()
         self._check_addresses()
+        self._check_run()
         self._check_sizes()
 
     def _add(self, path: str, message: str) -> None:
@@ -178,14 +180,33 @@ class _Rules:
                 "other's tables for its own of another version; give it a database of its own"
             )
             self._add("tracking.uri", message)
-        if self._spec.is_on_sqlite and self._spec.run.workers not in ("auto", 1):
-            message = (
-                "claims on SQLite are not atomic; use storage: auto, PostgreSQL, or workers: 1"
-            )
-            self._add("run.workers", message)
+
+    def _check_run(self) -> None:
+        run = self._spec.run
+        if self._spec.is_on_sqlite and run.workers not in ("auto", 1):
+            self._add("run.workers", f"{_SQLITE_CLAIMS}workers: 1")
+        if run.workers_per_device > 1:
+            if run.workers != "auto":
+                message = f"run.workers sets all of them to {run.workers} already; drop one"
+                self._add("run.workers_per_device", message)
+            elif run.device == "cpu":
+                message = "is for GPUs, and run.device is cpu; set run.workers instead"
+                self._add("run.workers_per_device", message)
+            elif self._spec.is_on_sqlite:
+                self._add("run.workers_per_device", f"{_SQLITE_CLAIMS}workers_per_device: 1")
+        if run.precision == "tf32" and run.device in ("cpu", "mps"):
+            message = f"tf32 is for NVIDIA GPUs, and run.device is {run.device}; use fp32 or bf16"
+            self._add("run.precision", message)
+        if run.precision != "fp32" and "function" in self._spec.sections["train"]:
+            message = "train.function computes with numbers of its own choice; drop this"
+            self._add("run.precision", message)
 
     def _check_sizes(self) -> None:
-        found = {"budget.trials": self._spec.budget.trials, "run.workers": self._spec.run.workers}
+        found = {
+            "budget.trials": self._spec.budget.trials,
+            "run.workers": self._spec.run.workers,
+            "run.workers_per_device": self._spec.run.workers_per_device,
+        }
         for path, value in found.items():
             if isinstance(value, int) and value > _MOST[path]:
                 self._add(path, f"must be at most {_MOST[path]:,}, got {value:,}")

@@ -125,10 +125,16 @@ class RunSpec:
 
     workers: Annotated[
         Literal["auto"] | Annotated[int, Field(ge=1)],
-        Field(description="Processes; auto is one a GPU, or one a core on CPU"),
+        Field(description="Processes; auto is workers_per_device a GPU, or one a core on CPU"),
     ] = "auto"
+    workers_per_device: Annotated[
+        int, Field(ge=1, description="Processes of each GPU when workers is auto")
+    ] = 1
     device: Annotated[Device, Field(description="auto, cpu, cuda, cuda:0, mps")] = "auto"
-    precision: Annotated[Precision, Field(description="bf16 computes by autocast")] = "fp32"
+    precision: Annotated[
+        Precision,
+        Field(description="tf32 rounds the factors of products on a GPU; bf16 is by autocast"),
+    ] = "fp32"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -173,8 +173,8 @@ def wait_until(is_true: Callable[[], object]) -> None:
 def worker_pids(agent: subprocess.Popen[str]) -> list[int]:
     """Process ids of an agent's workers."""
     words = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()
-    names = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in words}
-    return [pid for pid, name in names.items() if b"sweeper.worker" in name]
+    names = {int(pid): Path(f"/proc/{pid}/comm").read_text() for pid in words}
+    return [pid for pid, name in names.items() if name == "sweeper-worker\n"]
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:

@@ -1,4 +1,4 @@
-"""A real MLflow server with SQLite behind it, which tests start and stop."""
+"""A real MLflow server with SQLite behind it, which benchmarks and tests start and stop."""
 
 import os
 import signal
@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,10 +17,16 @@ _PATIENCE_S = 90
 
 
 class MlflowServer:
-    """Its files lie in ``folder``; it keeps them and its address from one start to the next."""
+    """Its files lie in ``folder``; it keeps them and its address from one start to the next.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: There already.
+        cores: Numbers of the cores that it may use; None for all.
+    """
+
+    def __init__(self, folder: Path, *, cores: Iterable[int] | None = None) -> None:
         self._folder = folder
+        self._cores = cores
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
@@ -27,10 +34,15 @@ class MlflowServer:
 
     @property
     def uri(self) -> str:
+        """Its address, whether it runs or not."""
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers.
+
+        Raises:
+            RuntimeError: If it does not.
+        """
         words = ["server", "--host", "127.0.0.1", "--port", str(self._port), "--workers", "1"]
         words += ["--backend-store-uri", f"sqlite:///{self._folder}/server.db"]
         words += ["--artifacts-destination", f"{self._folder}/artifacts"]
@@ -42,6 +54,7 @@ class MlflowServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=self._take_cores,
             )
         deadline = time.monotonic() + _PATIENCE_S
         while time.monotonic() < deadline and self._process.poll() is None:
@@ -49,7 +62,11 @@ class MlflowServer:
                 urllib.request.urlopen(f"{self.uri}/health", timeout=1)
                 return
             time.sleep(0.1)
-        raise AssertionError(f"the MLflow server did not start; see {self._folder}/server.log")
+        raise RuntimeError(f"the MLflow server did not start; see {self._folder}/server.log")
+
+    def _take_cores(self) -> None:
+        if self._cores is not None:
+            os.sched_setaffinity(0, self._cores)
 
     def stop(self) -> None:
         """Kill it and its processes, if it runs."""

@@ -1,0 +1,200 @@
+"""Workers that share one import of torch: a process that has it forks them.
+
+A fork takes milliseconds where an import takes a second of a core, and shares the 300 MB that
+come with it. It is safe here because the server runs one thread and touches no device. A worker
+is an orphan of the server, adopted by the agent as its nearest subreaper, so the agent waits for
+it like for any child, and the server's death does it no harm.
+"""
+
+import ctypes
+import gc
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+#: Argument that makes a worker's process the server.
+SERVE = "--serve"
+#: So long a request waits for the server, which may still be importing from a slow disk.
+_PATIENCE_S = 60.0
+_WORKER = [sys.executable, "-m", "sweeper.worker"]
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+class Child(Protocol):
+    """What is used of :class:`subprocess.Popen`."""
+
+    pid: int
+    returncode: int | None
+
+    def poll(self) -> int | None:
+        """The exit code if it has ended; minus the signal's number if one killed it."""
+
+    def wait(self) -> int:
+        """Wait for its end."""
+
+    def send_signal(self, sig: int) -> None:
+        """Signal it unless it has ended."""
+
+
+class ForkServer:
+    """The agent's side. The server imports while the agent does something else.
+
+    Where forking is not to be had, each worker is a process that imports torch itself.
+
+    Args:
+        note: Told if the server is lost.
+    """
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self._note = note
+        self._requests, theirs = socket.socketpair()
+        self._requests.settimeout(_PATIENCE_S)
+        self._server: subprocess.Popen[bytes] | None = None
+        with theirs:
+            if _adopt_orphans(True):
+                # numpy's OpenBLAS would start its threads on import.
+                single = {"OPENBLAS_NUM_THREADS": "1", **os.environ, "OMP_NUM_THREADS": "1"}
+                self._server = subprocess.Popen(
+                    [*_WORKER, SERVE],
+                    stdin=theirs.fileno(),
+                    # What goes wrong here goes wrong in a worker without it, which has a log.
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env=single,
+                    start_new_session=True,
+                )
+
+    def start(self, *, stdin: int, output: int, n_threads: int) -> Child:
+        """Start a worker as the leader of a session.
+
+        Args:
+            stdin: File descriptor.
+            output: File descriptor of what it prints.
+            n_threads: Of libraries that start threads on import.
+        """
+        if self._server is not None:
+            try:
+                return self._fork(stdin, output)
+            except OSError as exc:
+                self._note(f"the process that forks workers is lost ({exc}); starting them anew")
+                self._server.kill()
+                self._server.wait()
+                self._server = None
+        return subprocess.Popen(
+            _WORKER,
+            stdin=stdin,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "OMP_NUM_THREADS": str(n_threads)},
+            start_new_session=True,  # Ctrl-C in the terminal is for the agent alone
+        )
+
+    def _fork(self, stdin: int, output: int) -> "ForkedProcess":
+        socket.send_fds(self._requests, [b"f"], [stdin, output])
+        pid = self._requests.recv(32)
+        if not pid:
+            raise ChildProcessError("it ended")
+        return ForkedProcess(int(pid))
+
+    def close(self) -> None:
+        """End the server; workers live on."""
+        self._requests.close()
+        if self._server is not None:
+            self._server.kill()
+            self._server.wait()
+            _adopt_orphans(False)
+
+
+def _adopt_orphans(wanted: bool) -> bool:
+    """Be the parent of descendants that lose theirs; whether this system can."""
+    if sys.platform != "linux":
+        return False
+    done: int = ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0)
+    return done == 0
+
+
+class ForkedProcess:
+    """A :class:`Child` that the server forked."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """See :class:`Child`."""
+        return self._reap(os.WNOHANG)
+
+    def wait(self) -> int:
+        """See :class:`Child`."""
+        code = self._reap(0)
+        assert code is not None
+        return code
+
+    def send_signal(self, sig: int) -> None:
+        """See :class:`Child`."""
+        if self.poll() is None:
+            os.kill(self.pid, sig)
+
+    def _reap(self, options: int) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, options)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+
+def name_process(name: str) -> None:
+    """Be called so in ``ps`` and ``top``, on Linux; at most 15 characters."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(name, encoding="ascii")
+
+
+def serve(run: Callable[[], NoReturn]) -> None:
+    """The server's side: fork a process for each request on standard input, until its end.
+
+    Args:
+        run: The life of a forked process; never returns.
+    """
+    if len(os.listdir("/proc/self/task")) > 1:
+        sys.exit("more than one thread: a fork could copy a held lock")
+    name_process("sweeper-forks")
+    gc.collect()
+    gc.freeze()  # a collection would touch, and so copy, every page
+    with socket.socket(fileno=os.dup(sys.stdin.fileno())) as requests:
+        while True:
+            _, fds, _, _ = socket.recv_fds(requests, 1, 2)
+            if not fds:
+                return
+            stdin, output = fds
+            pid = _fork_orphan(requests, stdin, output, run)
+            os.close(stdin)
+            os.close(output)
+            requests.sendall(b"%d" % pid)
+
+
+def _fork_orphan(
+    requests: socket.socket, stdin: int, output: int, run: Callable[[], NoReturn]
+) -> int:
+    reading, writing = os.pipe()
+    parent = os.fork()
+    if not parent:
+        pid = os.fork()
+        if pid:
+            os.write(writing, b"%d" % pid)
+            os._exit(0)
+        os.setsid()
+        for target, source in ((0, stdin), (1, output), (2, output)):
+            os.dup2(source, target)
+        for fd in (reading, writing, stdin, output):
+            os.close(fd)
+        requests.close()
+        run()
+    os.waitpid(parent, 0)  # with its end the worker is the agent's
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        return int(pipe.read())

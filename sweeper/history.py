@@ -1,0 +1,169 @@
+"""What one process knows of a study's trials: those that ended are looked at once.
+
+An ended trial never changes in the storage. So what follows from all of them is carried on from
+look to look, and neither a claim nor a poll costs more after ten thousand trials than after ten.
+"""
+
+import copy
+import threading
+from bisect import insort
+from collections.abc import Container, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeper.config import Scalar
+from sweeper.trial import Direction
+
+Setting = frozenset[tuple[str, Scalar]]
+
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+class Standing(NamedTuple):
+    """How the trials of a study stand at one moment.
+
+    Attributes:
+        n_trials: Trials so far, numbered from 0.
+        n_finished: Those that count towards the goal.
+        waiting: By number.
+        running: By number.
+    """
+
+    n_trials: int
+    n_finished: int
+    waiting: Sequence[FrozenTrial]
+    running: Sequence[FrozenTrial]
+
+    @property
+    def n_claimed(self) -> int:
+        """Trials that are finished or may be soon."""
+        return self.n_finished + len(self.running)
+
+
+class History:
+    """The trials of one study. Its methods may be called from several threads.
+
+    Args:
+        storage: Of the study.
+        study_id: In that storage.
+        directions: Of the objective's metrics.
+    """
+
+    def __init__(
+        self, storage: BaseStorage, study_id: int, directions: Sequence[Direction]
+    ) -> None:
+        self._storage = storage
+        self._study_id = study_id
+        self._signs = [-1 if direction == "maximize" else 1 for direction in directions]
+        self._lock = threading.Lock()
+        self._n_trials = self._n_finished = 0
+        self._open: list[FrozenTrial] = []
+        self._ended: list[FrozenTrial] = []  # by the time of their end
+        self._ranked: list[list[FrozenTrial]] = [[] for _ in self._signs]
+        self._settings: set[Setting] = set()
+
+    def look(self) -> Standing:
+        """Read what is new in the storage."""
+        with self._lock:
+            self._read()
+            return Standing(
+                self._n_trials,
+                self._n_finished,
+                [trial for trial in self._open if trial.state == TrialState.WAITING],
+                [trial for trial in self._open if trial.state == TrialState.RUNNING],
+            )
+
+    def latest(self, n: int) -> list[FrozenTrial]:
+        """Up to ``n`` trials that have ended, as of the last look, the latest end first."""
+        return self._ended[: -n - 1 : -1]
+
+    def is_tried(self, setting: Mapping[str, Scalar], *, but: int) -> bool:
+        """Whether a trial that did not fail has that setting, as of the last look.
+
+        Args:
+            setting: Values by dotted name.
+            but: Number of a trial that does not count.
+        """
+        key = frozenset(setting.items())
+        with self._lock:
+            return key in self._settings or any(
+                key == frozenset(trial.params.items())
+                for trial in self._open
+                if trial.number != but
+            )
+
+    def all(self) -> list[FrozenTrial]:
+        """All trials as they are now, by number."""
+        with self._lock:
+            return self._read()
+
+    def excerpt(
+        self, n_best: int, n_ended: int, states: Container[TrialState]
+    ) -> list[FrozenTrial]:
+        """By number: trials that have not ended, and of those that have the best and the latest.
+
+        Args:
+            n_best: Complete trials that are taken for their values, of each metric.
+            n_ended: Ended trials in all; the latest make up the rest.
+            states: In which the latest ended.
+        """
+        with self._lock:
+            trials = self._read()
+            chosen = {trial.number for ranked in self._ranked for trial in ranked[:n_best]}
+            latest = (trial for trial in reversed(self._ended) if trial.state in states)
+            while len(chosen) < n_ended and (trial := next(latest, None)):
+                chosen.add(trial.number)
+            chosen |= {trial.number for trial in self._open}
+        return [trials[number] for number in sorted(chosen)]
+
+    def _read(self) -> list[FrozenTrial]:
+        """All trials by number; what is new among them is taken in."""
+        trials: list[FrozenTrial] = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        changeable = [trials[trial.number] for trial in self._open]
+        changeable += trials[self._n_trials :]
+        self._n_trials = len(trials)
+        self._open = [trial for trial in changeable if not trial.state.is_finished()]
+        for trial in changeable:
+            if trial.state.is_finished():
+                self._keep(trial)
+        return trials
+
+    def _keep(self, trial: FrozenTrial) -> None:
+        insort(self._ended, trial, key=lambda ended: (ended.datetime_complete, ended.number))
+        self._n_finished += trial.state in _FINISHED
+        if trial.state != TrialState.FAIL and trial.params:
+            self._settings.add(frozenset(trial.params.items()))
+        if trial.state == TrialState.COMPLETE:
+            for metric, sign in enumerate(self._signs):
+                insort(self._ranked[metric], trial, key=partial(_loss, metric, sign))
+
+
+def _loss(metric: int, sign: int, trial: FrozenTrial) -> float:
+    return sign * float(trial.values[metric])
+
+
+class Excerpt:
+    """A storage that shows only some trials of its study; all else is the storage's own.
+
+    An Optuna sampler reads whatever it learns from through ``get_all_trials``.
+    """
+
+    def __init__(self, storage: BaseStorage, trials: Sequence[FrozenTrial]) -> None:
+        self._storage = storage
+        self._trials = trials
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """The trials that are shown, as :class:`optuna.storages.BaseStorage` has it."""
+        shown = [trial for trial in self._trials if states is None or trial.state in states]
+        return copy.deepcopy(shown) if deepcopy else shown
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)

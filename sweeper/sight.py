@@ -1,0 +1,75 @@
+"""What a sampler sees of a study, so that its price does not grow with the study for ever."""
+
+import math
+from typing import NamedTuple
+
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeper.history import History
+
+#: Ended trials seen by samplers whose asking takes longer with each; the others see all of them.
+#: So many take 15 ms (tpe, cmaes) or 0.2 s (gp, to which 500 would be seconds).
+_MOST_SEEN = {"gp": 200, "tpe": 1000, "cmaes": 1000}
+#: Fewer make a sampler hardly cheaper, but worse: of 500 trials on a function of seven variables
+#: the best was as good when tpe saw 250 as when it saw all, and less good with 100 (seven seeds).
+_FEWEST_SEEN = {"gp": 100, "tpe": 250, "cmaes": 250}
+#: Best trials among them. tpe holds the rest against 25 good ones at most (its ``gamma``); further
+#: good ones in the rest would tell it that they are common.
+_MOST_BEST = 25
+#: How a trial ended that the sampler learns from.
+_LESSONS = {
+    "gp": (TrialState.COMPLETE,),
+    "tpe": (TrialState.COMPLETE, TrialState.PRUNED),
+    "cmaes": (TrialState.COMPLETE,),
+}
+
+
+class Sight(NamedTuple):
+    """The trials that a sampler sees: those that run, the best, and the latest for the rest.
+
+    The latest, because tpe gives a trial the less weight the older it is, and cmaes goes on from
+    its last generation.
+
+    Attributes:
+        sampler: Its name.
+        n_ended: Ended trials at most; None for all.
+        why: The price that made them fewer than the sampler begins with; empty if none did.
+    """
+
+    sampler: str
+    n_ended: int | None
+    why: str = ""
+
+    @classmethod
+    def at_first(cls, sampler: str) -> "Sight":
+        """Before anything is known of the sampler's price in a study."""
+        return cls(sampler, _MOST_SEEN.get(sampler))
+
+    def trials(self, history: History) -> list[FrozenTrial]:
+        """What the sampler sees now, by number."""
+        if self.n_ended is None:
+            return history.all()
+        return history.excerpt(self._n_best, self.n_ended, _LESSONS[self.sampler])
+
+    def narrower(self, history: History, why: str) -> "Sight | None":
+        """Half of what the sampler sees now; None when it is no dearer for what it sees."""
+        if self.n_ended is None:
+            return None
+        n_now = sum(trial.state.is_finished() for trial in self.trials(history))
+        fewest = _FEWEST_SEEN[self.sampler]
+        return Sight(self.sampler, max(n_now // 2, fewest), why) if n_now > fewest else None
+
+    def explain(self, n_trials: int) -> str:
+        """What the sampler does not see of so many trials, and why; empty if it sees all."""
+        if self.n_ended is None or n_trials <= self.n_ended:
+            return ""
+        price = self.why or "each trial more makes asking dearer"
+        return (
+            f"it sees the best {self._n_best} and the latest {self.n_ended - self._n_best} "
+            f"trials: {price}"
+        )
+
+    @property
+    def _n_best(self) -> int:
+        assert self.n_ended is not None
+        return min(math.ceil(self.n_ended / 10), _MOST_BEST)

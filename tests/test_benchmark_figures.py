@@ -1,0 +1,135 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import asking
+import crew
+import first_step
+import memory
+import pruning
+import pytest
+import step
+import torch
+from long_study import LongStudy
+from torch import nn
+
+from sweeper.events import Ended, EventWriter, Started
+from sweeper.paths import RunPaths
+from sweeper.trial import EpochMetrics, Outcome, TrialState
+
+
+def started(time_s: float) -> Started:
+    return Started(time_s, 0, {}, {}, None, None)
+
+
+def epoch(number: int, time_s: float, accuracy: float, seconds: float = 1.0) -> EpochMetrics:
+    return EpochMetrics(number, {"val_accuracy": accuracy, "epoch_seconds": seconds}, time_s)
+
+
+def ended(time_s: float, state: TrialState) -> Ended:
+    return Ended(time_s, Outcome(state, None))
+
+
+def test_a_course_begins_with_the_first_trial_whatever_the_order_of_the_logs() -> None:
+    course = pruning.read_course(
+        [
+            *(started(101.0), epoch(1, 104.0, 0.7), ended(105.0, TrialState.PRUNED)),
+            *(started(100.0), epoch(1, 102.0, 0.5), epoch(2, 108.0, 0.9)),
+            ended(109.0, TrialState.COMPLETE),
+        ]
+    )
+    assert course.values == [(2.0, 0.5), (4.0, 0.7), (8.0, 0.9)]
+    assert (course.seconds, course.n_pruned, course.best) == (9.0, 1, 0.9)
+    assert course.seconds_to(0.6) == 4.0
+
+
+def test_pruners_race_to_the_lower_of_both_final_values() -> None:
+    asha = pruning.Course([(1.0, 0.5), (2.0, 0.8)], seconds=10.0, n_pruned=7)
+    none = pruning.Course([(1.0, 0.5), (6.0, 0.85), (30.0, 0.9)], seconds=40.0, n_pruned=0)
+    page = pruning.render({1: {"none": none, "asha": asha}}, n_trials=9)
+    assert "9 MLP trials" in page
+    assert "the same best is there 3.0 x as early, and all trials are over 4.0 x as early" in page
+    assert "| 1 | asha | 0.8000 | 0.8000 | 2.0 | 10.0 | 2 | 7 |" in page
+    assert "| 1 | none | 0.9000 | 0.8000 | 6.0 | 40.0 | 3 | 0 |" in page
+
+
+def test_the_first_step_is_where_the_earliest_first_epoch_began(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path, "study")
+    for number, (ended_s, seconds) in enumerate([(110.0, 3.0), (112.0, 6.5)]):
+        with EventWriter(paths.events(number)) as log:
+            log.append(started(100.0))
+            log.append(epoch(1, ended_s, 0.5, seconds))
+            log.append(epoch(2, ended_s + 1, 0.5, 1.0))
+    assert first_step.first_epoch_s(paths) == 105.5
+
+
+def test_a_further_worker_is_what_the_most_take_beyond_the_fewest() -> None:
+    assert memory.per_worker({1: 1000.0, 2: 1350.0, 4: 1900.0}) == 300.0
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc")
+def test_memory_is_read_of_processes_and_what_they_started() -> None:
+    shell = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", shell], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        while len(memory.descendants(process.pid)) < 1:
+            assert process.poll() is None
+        (child,) = memory.descendants(process.pid)
+        assert child in memory.descendants(os.getpid())
+        assert memory.proportional_mib(child) > 0
+        process.stdin.write(b"\n")
+    assert memory.proportional_mib(child) == 0
+
+
+def test_products_of_a_step_leave_out_the_gradient_of_the_first_inputs() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    inputs = torch.rand(4, 2, 3)
+    products = step.list_products(model, inputs)
+    shapes = [(4, 5), (5, 6), (4, 3), (3, 5), (4, 5)]  # forward, weights; forward, weights, inputs
+    with torch.no_grad():
+        assert [tuple(product().shape) for product in products] == shapes
+        torch.testing.assert_close(products[0](), model[1](inputs.flatten(1)), rtol=0, atol=1e-6)
+
+
+def test_products_of_a_convolution_are_its_forward_and_one_backward_call() -> None:
+    model = nn.Sequential(
+        *(nn.Conv2d(1, 2, 3, padding="same"), nn.Conv2d(2, 4, 3, padding="same")),
+        *(nn.Flatten(), nn.Linear(64, 3)),
+    )
+    inputs = torch.rand(2, 1, 4, 4)
+    products = step.list_products(model, inputs)
+    assert len(products) == 2 + 2 + 3
+    with torch.no_grad():
+        torch.testing.assert_close(products[0](), model[0](inputs), rtol=0, atol=1e-6)
+        gradients = [products[1](), products[3]()]
+    assert [gradient[0] is None for gradient in gradients] == [True, False]
+    assert [tuple(gradient[1].shape) for gradient in gradients] == [(2, 1, 3, 3), (4, 2, 3, 3)]
+
+
+def test_a_trial_asked_for_joins_the_history_it_was_drawn_from(tmp_path: Path) -> None:
+    long_study = LongStudy(tmp_path, "auto", 12, 2)
+    long_study.begin()
+    study = long_study.open("tpe")
+    assert (study.n_finished(), study.goal) == (12, 14)
+    assert crew.time_trial(study, "worker0") > 0
+    assert long_study.open("random", like=study).n_finished() == 13
+
+
+@pytest.mark.postgres
+def test_sql_copies_trials_with_other_settings(tmp_path: Path, postgres_url: str) -> None:
+    address = postgres_url.replace("postgresql:", "postgresql+psycopg:")
+    long_study = LongStudy(tmp_path, address, 300, 1)
+    long_study.begin()
+    trials = long_study.open("random").trials()
+    assert [trial.number for trial in trials] == list(range(300))
+    assert len({frozenset(trial.params.items()) for trial in trials}) == 300
+    assert len({trial.value for trial in trials}) == 300
+
+
+def test_what_took_too_long_is_said_so() -> None:
+    row = asking.Row("journal file", 10_000, "gp", asking.Cell([0.2, 0.1, 0.4], 0.7), None)
+    rest = ["200", "over 20 s", "over 20 s"]
+    assert row.render() == ["journal file", "10,000", "gp", *rest]

@@ -1,0 +1,69 @@
+"""sweeper.ledger."""
+
+import pytest
+
+from sweeper.ledger import Entry, Ledger, add_seconds, harness_share, render_seconds
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_time_is_booked_once_to_the_innermost_entry() -> None:
+    clock = Clock()
+    ledger = Ledger(now=clock)
+    clock.now_s += 1
+    with ledger.booked(Entry.STEP):
+        clock.now_s += 10
+        with ledger.booked(Entry.DATA):
+            clock.now_s += 100
+        clock.now_s += 20
+    clock.now_s += 2
+    assert ledger.take() == {"step": 30, "data": 100, "unexplained": 3}
+
+
+def test_an_exception_ends_an_entry() -> None:
+    clock = Clock()
+    ledger = Ledger(now=clock)
+
+    def fail() -> None:
+        with ledger.booked(Entry.REPORT):
+            clock.now_s += 4
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    clock.now_s += 1
+    assert ledger.take() == {"report": 4, "unexplained": 1}
+
+
+def test_taking_in_the_middle_of_an_entry_splits_it() -> None:
+    clock = Clock()
+    ledger = Ledger(start_s=2.5, now=clock)
+    with ledger.booked(Entry.REPORT):
+        clock.now_s += 1
+        assert ledger.take() == {"report": 1, "start": 2.5}
+        clock.now_s += 8
+    assert ledger.take() == {"report": 8}
+
+
+def test_seconds_add_up_the_longest_first() -> None:
+    total = add_seconds({"step": 1, "claim": 5}, {}, {"step": 9})
+    assert list(total.items()) == [("step", 10), ("claim", 5)]
+
+
+def test_the_harness_is_all_that_a_plain_script_would_not_spend() -> None:
+    seconds = {"step": 60, "evaluate": 10, "data": 5, "model": 5, "report": 15, "unexplained": 5}
+    assert harness_share(seconds) == pytest.approx(0.2)
+    assert harness_share({"start": 3}) == 1
+    assert harness_share({}) is None
+
+
+def test_a_line_leaves_out_what_is_below_a_thousandth() -> None:
+    seconds = {"claim": 0.02, "step": 90, "start": 9.95, "data": 0.03}
+    assert render_seconds(seconds) == "step 90.0%, start 9.9%; harness 10.0%"
+    assert render_seconds({}) == "nothing measured yet"

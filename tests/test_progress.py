@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState as OptunaState
+
+from sweeper.board import Board
+from sweeper.events import EventWriter, Started
+from sweeper.history import Standing
+from sweeper.paths import RunPaths
+from sweeper.progress import Tally, open_display
+from sweeper.trial import Objective
+
+ACCURACY = Objective(("val_accuracy",), ("maximize",))
+
+
+def test_the_live_table_fits_on_the_screen_however_many_trials_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm"), ("LINES", "24")):
+        monkeypatch.setenv(name, value)
+    paths = RunPaths(tmp_path / "mlruns", "small")
+    running = []
+    for number in range(40):
+        with EventWriter(paths.events(number)) as log:
+            log.append(Started(1.0, 0, {}, {}, None, None))
+        trial = optuna.trial.create_trial(state=OptunaState.RUNNING)
+        trial.number = number
+        running.append(trial)
+    standing = Standing(40, 0, [], running)
+    board = Board(paths, ACCURACY, standing)
+    board.poll(standing)
+    display = open_display(ACCURACY)
+    display.show(board, Tally(0, 40, None))
+    display.close()
+    shown = capsys.readouterr().out
+    # Of 24 lines 12 are of running trials; the rest is for ended ones, title, bar and prompt.
+    assert "and 28 more" in shown
+    assert "0/40 trials" in shown
