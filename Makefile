@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
+RIVALS := benchmarks/rivals/.venv
+
 .PHONY: run test check bench clean
 
 run: $(INSTALLED)
@@ -16,8 +18,24 @@ test: $(INSTALLED)
 check: $(INSTALLED)
 	PATH="$(abspath $(BIN)):$$PATH" scripts/check
 
-bench: $(INSTALLED)
-	$(BIN)/python benchmarks/mlp_trials.py
+# About two hours, on a machine that does nothing else.
+bench: $(INSTALLED) $(RIVALS)/installed
+	$(BIN)/python benchmarks/fixed_trials.py mlp
+	$(BIN)/python benchmarks/fixed_trials.py cnn
+	$(BIN)/python benchmarks/empty_trials.py
+	$(BIN)/python benchmarks/bookkeeping.py
+	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/asking.py
+	$(BIN)/python benchmarks/first_step.py
+	$(BIN)/python benchmarks/pruning.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/tracking_outage.py
+
+$(RIVALS)/installed: benchmarks/rivals/requirements.txt
+	$(PYTHON) -m venv $(RIVALS)
+	@echo "installing what sweeper is measured beside into $(RIVALS): torch again, 5 GB ..."
+	$(RIVALS)/bin/python -m pip install --quiet --progress-bar on --requirement $<
+	touch $@
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sweeper needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
@@ -28,4 +46,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(RIVALS) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,164 @@
+"""Eight fixed trials on MNIST, curves and models in MLflow: sweeper beside what people use.
+
+    python benchmarks/fixed_trials.py mlp --repeats 3
+    python benchmarks/fixed_trials.py cnn --repeats 3
+
+Each run is a whole process from its cold start, in a folder that is empty at first. A run counts
+only if its MLflow store then holds every setting once, with whole curves and a model.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from contenders import (
+    RIVALS,
+    RIVALS_PYTHON,
+    Contender,
+    Measurement,
+    compare,
+    describe_rivals,
+    render_ratios,
+    render_times,
+)
+from mnist import add_data_option, fetch_mnist
+from results import (
+    HERE,
+    PAGE,
+    describe_machine,
+    render_facts,
+    render_spread,
+    render_table,
+    write_section,
+)
+from store import Store
+
+import sweeper
+from sweeper.spec import StudySpec
+
+CURVES = ("train_loss", "val_loss", "val_accuracy")
+#: Name of the fixed value -> value; the same eight in every contender.
+Setting = Mapping[str, float]
+#: Validation accuracy after the last epoch, in [0, 1], one per setting.
+Accuracies = Sequence[float]
+
+
+def contenders(study: StudySpec, data: Path) -> list[Contender[Accuracies]]:
+    """The programs, ready to train the settings of ``study`` on the MNIST in ``data``."""
+    architecture = study.sections["model"]["architecture"]
+    epochs = study.sections["train"]["epochs"]
+    words = [str(architecture), "--data", str(data)]
+    words += ["--trials", str(study.n_trials), "--epochs", str(epochs)]
+    read_rival = partial(read_accuracies, study, Path("mlflow.db"))
+    return [
+        Contender(
+            "sweeper",
+            [sys.executable, "-m", "sweeper", "run", str(study.path.resolve())],
+            partial(read_accuracies, study, Path("mlruns/mlflow.db")),
+            environment={"SWEEPER_DATA": str(data)},
+        ),
+        Contender(
+            "the plain script", [RIVALS_PYTHON, str(RIVALS / "plain.py"), *words], read_rival
+        ),
+        Contender(
+            "Ray Tune",
+            [RIVALS_PYTHON, str(RIVALS / "ray_tune.py"), *words],
+            read_rival,
+            is_accountable=False,
+        ),
+    ]
+
+
+def fixed_settings(study: StudySpec) -> list[Setting]:
+    """What the trials of ``study`` run with, by the last part of each dotted name."""
+    return [
+        {name.rpartition(".")[2]: float(str(value)) for name, value in setting.items()}
+        for setting in study.enqueue[: study.n_trials]
+    ]
+
+
+def read_accuracies(study: StudySpec, database: Path, folder: Path) -> Accuracies:
+    """The last validation accuracy of each setting, in the order of :func:`fixed_settings`.
+
+    Args:
+        study: All its trials are enqueued.
+        database: MLflow's, relative to ``folder``.
+        folder: In which the program ran.
+
+    Raises:
+        ValueError: If a setting is absent, or lacks a model or a part of a curve.
+    """
+    store = Store(folder / database, study.name)
+    with_a_model = store.runs_with_a_model()
+    trials = store.finished_trials()
+    accuracies = []
+    for setting in fixed_settings(study):
+        found = [run for run in trials if _has_setting(run.data.params, setting)]
+        if len(found) != 1:
+            raise ValueError(f"{len(found)} finished runs with {setting}, not one")
+        if found[0].info.run_id not in with_a_model:
+            raise ValueError(f"the run with {setting} has no model")
+        for curve in CURVES:
+            n_points = store.n_points(found[0], curve)
+            if n_points != study.sections["train"]["epochs"]:
+                raise ValueError(f"the run with {setting} has {n_points} points of {curve}")
+        accuracies.append(found[0].data.metrics["val_accuracy"])
+    return accuracies
+
+
+def _has_setting(params: Mapping[str, str], setting: Setting) -> bool:
+    """Whether a run has these values, under dotted names or plain ones."""
+    plain = {name.rpartition(".")[2]: value for name, value in params.items()}
+    return all(name in plain and float(plain[name]) == setting[name] for name in setting)
+
+
+def render_results(
+    study: StudySpec,
+    measured: Mapping[str, Sequence[Measurement[Accuracies]]],
+    facts: Mapping[str, str],
+) -> str:
+    """The section: times, their ratios, accuracies side by side, ``facts``."""
+    architecture = str(study.sections["model"]["architecture"]).upper()
+    epochs = study.sections["train"]["epochs"]
+    n_repeats = len(measured["sweeper"])
+    settings = fixed_settings(study)
+    accuracies = [
+        [*(f"{value:g}" for value in setting.values())]
+        + [render_spread([run.found[index] for run in runs], 4) for runs in measured.values()]
+        for index, setting in enumerate(settings)
+    ]
+    return f"""\
+{study.n_trials} fixed {architecture} trials x {epochs} epochs, curves and models in MLflow.
+**sweeper needs {render_ratios(measured)}** (medians, n = {n_repeats} each, in turns).
+
+{render_times(measured)}
+
+Validation accuracy after the last epoch, median (min - max) of n = {n_repeats}:
+
+{render_table([*settings[0], *measured], accuracies)}
+
+{render_facts(facts)}
+"""
+
+
+def main() -> None:
+    """Measure and write the section of ``RESULTS.md``."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("architecture", choices=["mlp", "cnn"])
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each program")
+    add_data_option(parser)
+    arguments = parser.parse_args()
+    name, n_repeats = arguments.architecture, arguments.repeats
+    study = sweeper.load(HERE / "studies" / f"{name}_trials.yaml")
+    facts = describe_machine(f"python benchmarks/fixed_trials.py {name} --repeats {n_repeats}")
+    facts["Versions of the rivals"] = describe_rivals()
+    data = fetch_mnist(arguments.data)
+    measured = compare(contenders(study, data), n_repeats=n_repeats)
+    write_section(f"Eight {name.upper()} trials", render_results(study, measured, facts))
+    print(f"wrote {PAGE}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""One training step beside its matrix products alone.
+
+    python benchmarks/step.py --repeats 30
+
+The step is all that a worker does with a batch of a fixed trial of ``studies/``: gather it from
+rows that lie in memory, normalise, forward, backward, L1, L2, SGD with momentum, sum the losses,
+by sweeper's own split and learner. Beside it stand the products of its linear and convolution
+layers alone, of the same shapes: forward, gradient of the weights, and gradient of the inputs
+except for the first layer's. Those of a linear layer are written into tensors that are there
+already. Both run with one thread, in blocks that take turns in one process, and each repeat
+swaps who begins. The products find warmer caches than a step leaves them, which favours them.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, count, islice
+from statistics import median
+
+import torch
+from results import (
+    HERE,
+    describe_machine,
+    render_facts,
+    render_spread,
+    render_table,
+    write_section,
+)
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+import sweeper
+from sweeper.config import TrainConfig
+from sweeper.data.batches import Normalisation, ResidentSplit
+from sweeper.data.dataset import TrialData
+from sweeper.learner import Learner, Runtime
+from sweeper.space import suggest_config
+from sweeper.training import build_learner
+from sweeper.trial import DataInfo
+
+INPUT_SHAPE, N_CLASSES, N_ROWS = (1, 28, 28), 10, 54_000
+#: Operators that the breakdown names; the others are summed.
+_SHOWN = 12
+
+Block = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A step to be measured: a study file of ``studies/`` and what is changed in it."""
+
+    name: str
+    study: str
+    n_steps: int
+    plain: bool = False
+
+
+CASES = (
+    Case("MLP 784-256-256-10", "mlp_trials", n_steps=200),
+    Case("the same without dropout and L1", "mlp_trials", n_steps=200, plain=True),
+    Case("CNN", "cnn_trials", n_steps=20),
+)
+
+
+def build_step(case: Case) -> tuple[nn.Module, Tensor, Block]:
+    """The model of a case, one batch for it, and a block of training steps."""
+    study = sweeper.load(HERE / "studies" / f"{case.study}.yaml")
+    config = suggest_config(study, lambda name, _: study.enqueue[0][name], seed=study.seed)
+    assert config.data is not None
+    assert config.model is not None
+    assert isinstance(config.train, TrainConfig)
+    size = config.data.batch_size
+    if case.plain:
+        model = replace(config.model, params={**config.model.params, "dropout": 0.0})
+        config = replace(config, model=model, train=replace(config.train, l1=0.0))
+    torch.manual_seed(0)
+    split = random_images()
+    info = DataInfo("random", "", INPUT_SHAPE, N_CLASSES, N_ROWS, N_ROWS)
+    learner = build_learner(config, TrialData(info, split, split), Runtime(torch.device("cpu")))
+    generator = torch.Generator().manual_seed(0)
+    batches = chain.from_iterable(split.batches(size, generator=generator) for _ in count())
+    return learner.model, next(batches)[0], partial(train_block, learner, batches, case.n_steps)
+
+
+def random_images() -> ResidentSplit:
+    """As many as a tenth for validation leaves of MNIST, and of its form."""
+    return ResidentSplit(
+        torch.randint(256, (N_ROWS, *INPUT_SHAPE), dtype=torch.uint8),
+        torch.randint(N_CLASSES, (N_ROWS,)),
+        torch.arange(N_ROWS),
+        Normalisation((0.5,), (0.3,), input_shape=INPUT_SHAPE, device=torch.device("cpu")),
+    )
+
+
+def train_block(learner: Learner, batches: Iterator[tuple[Tensor, Tensor]], n_steps: int) -> None:
+    learner.train_epoch(islice(batches, n_steps))
+
+
+def list_products(model: nn.Module, inputs: Tensor) -> list[Block]:
+    """The matrix products and convolutions of one step, in the order of the layers.
+
+    Args:
+        model: Of linear and two-dimensional convolution layers, and others that are left out.
+        inputs: A batch, float32 [B, ...].
+    """
+    products: list[Block] = []
+
+    def note(layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+        gradient, is_first = torch.randn_like(output), not products
+        if isinstance(layer, nn.Linear):
+            products.extend(_linear_products(layer, arguments[0], gradient, is_first=is_first))
+        elif isinstance(layer, nn.Conv2d):
+            products.extend(
+                _convolution_products(layer, arguments[0], gradient, is_first=is_first)
+            )
+
+    hooks = [layer.register_forward_hook(note) for layer in model.modules()]
+    with torch.no_grad():
+        model(inputs)
+    for hook in hooks:
+        hook.remove()
+    return products
+
+
+def _linear_products(
+    layer: nn.Linear, inputs: Tensor, gradient: Tensor, *, is_first: bool
+) -> Iterator[Block]:
+    weight, bias = layer.weight, layer.bias
+    yield partial(torch.addmm, bias, inputs, weight.t(), out=torch.empty_like(gradient))
+    yield partial(torch.mm, gradient.t(), inputs, out=torch.empty_like(weight))
+    if not is_first:
+        yield partial(torch.mm, gradient, weight, out=torch.empty_like(inputs))
+
+
+def _convolution_products(
+    layer: nn.Conv2d, inputs: Tensor, gradient: Tensor, *, is_first: bool
+) -> Iterator[Block]:
+    weight, bias = layer.weight, layer.bias
+    yield partial(torch.conv2d, inputs, weight, bias, layer.stride, layer.padding)
+    yield partial(
+        torch.ops.aten.convolution_backward,
+        *(gradient, inputs, weight, None, layer.stride, [size // 2 for size in layer.kernel_size]),
+        *(layer.dilation, False, [0, 0], layer.groups, [not is_first, True, False]),
+    )
+
+
+def run_products(products: Sequence[Block], n_steps: int) -> None:
+    with torch.no_grad():
+        for _ in range(n_steps):
+            for product in products:
+                product()
+
+
+def compare(case: Case, n_repeats: int) -> dict[str, list[float]]:
+    """Microseconds of a step in each block: of the products alone, and of the whole step."""
+    model, inputs, step = build_step(case)
+    products = partial(run_products, list_products(model, inputs), case.n_steps)
+    order: list[tuple[str, Block]] = [("products", products), ("step", step)]
+    for _, block in order:
+        block()  # What a first call sets up is no part of a step.
+    micros: dict[str, list[float]] = {"products": [], "step": []}
+    for _ in range(n_repeats):
+        for name, block in order:
+            begun = time.perf_counter()
+            block()
+            micros[name].append((time.perf_counter() - begun) * 1e6 / case.n_steps)
+        order.reverse()
+    return micros
+
+
+def break_down(case: Case) -> tuple[list[list[str]], float]:
+    """Where a step's time goes, and the microseconds of a step while torch's profiler looks on.
+
+    Returns:
+        Rows of operator, calls a step, microseconds of its own a step, and their share of all
+        operators'.
+    """
+    _, _, block = build_step(case)
+    block()
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        begun = time.perf_counter()
+        block()
+        micros = (time.perf_counter() - begun) * 1e6 / case.n_steps
+    figures = sorted(
+        (
+            (row.self_cpu_time_total / case.n_steps, row.count / case.n_steps, row.key)
+            for row in profiler.key_averages()
+        ),
+        reverse=True,
+    )
+    total = sum(own for own, _, _ in figures)
+    shown, others = figures[:_SHOWN], figures[_SHOWN:]
+    rest = f"{len(others)} others"
+    shown.append((sum(own for own, _, _ in others), sum(n for _, n, _ in others), rest))
+    return [[key, f"{n:.1f}", f"{own:.0f}", f"{own / total:.0%}"] for own, n, key in shown], micros
+
+
+def render(
+    measured: Mapping[str, Mapping[str, Sequence[float]]],
+    breakdown: Sequence[Sequence[str]],
+    profiled_micros: float,
+) -> str:
+    """The steps as a table, then the operators of the first one."""
+    rows = [
+        [
+            name,
+            render_spread(micros["products"], 0),
+            render_spread(micros["step"], 0),
+            f"{median(micros['products']) / median(micros['step']):.0%}",
+        ]
+        for name, micros in measured.items()
+    ]
+    first, micros = next(iter(measured.items()))
+    n_repeats = len(micros["step"])
+    lines = [
+        "One training step of batch 64 on one thread, beside its matrix products alone: "
+        f"**{first} trains at {rows[0][-1]} of their speed**. Microseconds a step, median and "
+        f"min - max of n = {n_repeats} blocks each, in turns.",
+        "",
+        render_table(["", "products alone", "whole step", "their share"], rows),
+        "",
+        f"Operators of a step of {first} by their own time. With torch's profiler a step takes "
+        f"{profiled_micros:.0f} us instead of {median(micros['step']):.0f}: it weighs on the many "
+        "small ones; Python outside operators is not in the table.",
+        "",
+        render_table(["operator", "calls", "own us", "share"], breakdown),
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, print and write the section of ``RESULTS.md``."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--repeats", type=int, default=30, help="blocks of each kind")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    facts = describe_machine(f"python benchmarks/step.py --repeats {arguments.repeats}")
+    measured = {case.name: compare(case, arguments.repeats) for case in CASES}
+    body = f"{render(measured, *break_down(CASES[0]))}\n\n{render_facts(facts)}"
+    write_section("Training step", body)
+    print(body)
+
+
+if __name__ == "__main__":
+    main()
