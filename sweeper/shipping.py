@@ -82,8 +82,8 @@ def _close(mirror: "Mirror", study: SweepStudy) -> None:
         result = Result(study)
         is_reached = result.n_finished >= result.goal
         best_trials = [best.number for best in result.front]
-        counts = result.counts
-    mirror.finish(goal_reached=is_reached, best_trials=best_trials, counts=counts)
+        counts, seconds = result.counts, result.seconds
+    mirror.finish(goal_reached=is_reached, best_trials=best_trials, counts=counts, seconds=seconds)
 
 
 class Shipping:

@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
 from sweeper.events import Ended, Event, Interrupted, Started
+from sweeper.ledger import harness_share
 from sweeper.trial import DataInfo, EpochMetrics, Objective, TrialState
 
 # What MLflow's stores accept (mlflow.utils.validation).
 _MAX_PARAM_CHARS = 6000
 _MAX_TAG_CHARS = 8000
 _MAX_PARAMS, _MAX_TAGS, _MAX_METRICS = 100, 100, 800
+
+#: Begins the names of metrics that no epoch measured.
+OWN_METRICS = "sweeper."
 
 RUN_STATUS: Mapping[TrialState, str] = {
     TrialState.WAITING: "SCHEDULED",
@@ -120,6 +124,7 @@ class Batch:
         # A repeated epoch may have measured something else; the outcome is what Optuna has.
         self.best = outcome.best or self.best
         self._show_best(event.time_s)
+        self.metrics += _points(ledger_values(outcome.seconds), self.last_epoch, event.time_s)
 
     def _show_best(self, time_s: float) -> None:
         values = best_values(self.best, self.objective)
@@ -149,8 +154,17 @@ def epoch_metrics(measured: EpochMetrics, model_id: str | None = None) -> list[M
 
 
 def best_metric_names(objective: Objective) -> frozenset[str]:
-    """What a run has beside the metrics that its epochs measured."""
+    """What a run shows as its best, beside the metrics that its epochs measured."""
     return frozenset([*(f"best_{name}" for name in objective.metrics), "best_epoch"])
+
+
+def ledger_values(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Where a trial's time went, as metrics by name; nothing if nobody knows."""
+    share = harness_share(seconds)
+    if share is None:
+        return {}
+    values = {f"{OWN_METRICS}seconds/{entry}": spent for entry, spent in seconds.items()}
+    return {**values, f"{OWN_METRICS}harness_share": share}
 
 
 def best_values(best: EpochMetrics | None, objective: Objective) -> dict[str, float]:

@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from sweeper.events import Event, Started
-from sweeper.tracking.batch import best_metric_names, epoch_metrics
+from sweeper.tracking.batch import OWN_METRICS, best_metric_names, epoch_metrics
 from sweeper.trial import EpochMetrics, Objective
 
 
@@ -21,7 +21,7 @@ class Holding:
         is_deleted: Somebody threw the run away.
         tags: By name.
         params: By name.
-        points: How often each (metric, epoch) is there, the best so far not counted in.
+        points: How often each (metric, epoch) is there, of what epochs measured.
         shown: What the runs table shows as the best.
     """
 
@@ -67,6 +67,7 @@ def read_holding(client: MlflowClient, run_id: str, objective: Objective) -> Hol
     points = Counter(
         (point.key, point.step)
         for name in run.data.metrics.keys() - best_names
+        if not name.startswith(OWN_METRICS)
         for point in client.get_metric_history(run_id, name)
     )
     return Holding(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sweeper.durable import Step, durable
 from sweeper.errors import RequestRefusedError
 from sweeper.lease import LEASE_S
+from sweeper.ledger import render_seconds
 from sweeper.paths import RunPaths
 from sweeper.tracking.batch import best_metrics
 from sweeper.tracking.cursor import Cursor
@@ -145,6 +146,7 @@ class Mirror:
         goal_reached: bool,
         best_trials: Sequence[int],
         counts: Mapping[TrialState, int],
+        seconds: Mapping[str, float],
     ) -> None:
         """Let the parent run show what the study has come to. May be called many times.
 
@@ -157,6 +159,7 @@ class Mirror:
                 one alone, the parent run shows its ``best_<metric>`` too. Of a trial that another
                 machine shipped, the number alone is known here.
             counts: Trials by state.
+            seconds: Where the time of all trials went.
 
         Raises:
             TrackerError: If MLflow cannot be used now. Call again later.
@@ -172,6 +175,7 @@ class Mirror:
             "sweeper.best_trials": ", ".join(map(str, best_trials)),
             "sweeper.best_runs": ", ".join(cursor.run_id for cursor in cursors.values()),
             "sweeper.trials": ", ".join(f"{n} {state}" for state, n in counts.items() if n),
+            "sweeper.time": render_seconds(seconds),
         }
         with tracker_errors(self._uri):
             if goal_reached and self._log_models == "best":

@@ -49,7 +49,7 @@ def work(root: Path, uri: str, log_models: LogModels, stage: str = "", point: st
     enter("ship")
     mirror.ship()
     enter("finish")
-    mirror.finish(goal_reached=True, best_trials=[0], counts={TrialState.COMPLETE: 1})
+    mirror.finish(goal_reached=True, best_trials=[0], counts={TrialState.COMPLETE: 1}, seconds={})
 
 
 def write_study(store: Store) -> None:

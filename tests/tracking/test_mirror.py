@@ -15,9 +15,9 @@ from mlflow_store import copy_empty_database
 from tracked_study import START_S, Store, ended, epoch, started, two_complete_trials
 
 from sweeper.errors import TrackerError
-from sweeper.events import Interrupted
+from sweeper.events import Ended, Interrupted
 from sweeper.tracking.parent import open_parent
-from sweeper.trial import EpochMetrics, Objective, TrialState
+from sweeper.trial import EpochMetrics, Objective, Outcome, TrialState
 
 
 def test_curves_arrive_with_the_time_at_which_they_were_measured(store: Store) -> None:
@@ -65,6 +65,20 @@ def test_a_run_carries_params_tags_and_data(store: Store) -> None:
     [data] = run.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("digits", "0123456789abcdef")
     assert '"n_train": 1500' in data.dataset.profile
+
+
+def test_a_trial_shows_where_its_time_went_also_when_it_is_looked_at_again(store: Store) -> None:
+    seconds = {"step": 9.0, "claim": 1.0}
+    outcome = Outcome(TrialState.COMPLETE, epoch(1, 0.5), seconds=seconds)
+    store.append(0, started(), epoch(1, 0.5), Ended(START_S + 10, outcome))
+    for _ in range(2):
+        store.mirror().ship()
+        metrics = store.trial().data.metrics
+        assert metrics["sweeper.seconds/step"] == 9
+        assert metrics["sweeper.seconds/claim"] == 1
+        assert metrics["sweeper.harness_share"] == pytest.approx(0.1)
+        assert len(store.curve(store.trial(), "sweeper.seconds/step")) == 1
+        store.paths.shipped(0).unlink()
 
 
 def test_the_parent_run_holds_the_resolved_study_file(store: Store) -> None:
@@ -328,7 +342,7 @@ def test_a_study_that_reached_its_goal_is_finished_and_shows_its_best(store: Sto
     mirror.ship()
     counts = {TrialState.COMPLETE: 2, TrialState.PRUNED: 0}
     for _ in range(2):
-        mirror.finish(goal_reached=True, best_trials=[1], counts=counts)
+        mirror.finish(goal_reached=True, best_trials=[1], counts=counts, seconds={})
     [parent] = store.runs("study")
     assert parent.info.status == "FINISHED"
     assert parent.data.tags["sweeper.best_trials"] == "1"
@@ -341,7 +355,7 @@ def test_a_study_stopped_before_its_goal_waits_and_runs_again(store: Store) -> N
     two_complete_trials(store)
     mirror = store.mirror()
     mirror.ship()
-    mirror.finish(goal_reached=False, best_trials=[], counts={TrialState.COMPLETE: 2})
+    mirror.finish(goal_reached=False, best_trials=[], counts={TrialState.COMPLETE: 2}, seconds={})
     assert [run.info.status for run in store.runs("study")] == ["SCHEDULED"]
     store.mirror().open()
     assert [run.info.status for run in store.runs("study")] == ["RUNNING"]
@@ -352,15 +366,15 @@ def test_a_study_of_which_a_trial_runs_elsewhere_is_running(store: Store) -> Non
     mirror = store.mirror()
     mirror.ship()
     counts = {TrialState.COMPLETE: 2, TrialState.RUNNING: 1}
-    mirror.finish(goal_reached=False, best_trials=[], counts=counts)
+    mirror.finish(goal_reached=False, best_trials=[], counts=counts, seconds={})
     assert [run.info.status for run in store.runs("study")] == ["RUNNING"]
-    mirror.finish(goal_reached=True, best_trials=[], counts=counts)
+    mirror.finish(goal_reached=True, best_trials=[], counts=counts, seconds={})
     assert [run.info.status for run in store.runs("study")] == ["FINISHED"]
 
 
 def test_who_starts_nothing_leaves_the_parent_run_as_it_is(store: Store) -> None:
     mirror = store.mirror()
-    mirror.finish(goal_reached=True, best_trials=[], counts={})
+    mirror.finish(goal_reached=True, best_trials=[], counts={}, seconds={})
     before = [(run.info.status, run.info.end_time, run.data.tags) for run in store.runs("study")]
     store.append(0, started())
     assert store.mirror(is_start=False).ship() == 1
