@@ -1,6 +1,6 @@
 """``python -m sweeper``."""
 
-from sweeper.cli import main
+from sweeper.cli import run_process
 
 if __name__ == "__main__":
-    main()
+    run_process()

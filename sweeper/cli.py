@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -191,3 +193,19 @@ def main() -> NoReturn:
         _note("This is a bug in sweeper; please report it with the lines above.")
         sys.exit(ExitCode.BUG)
     sys.exit(ExitCode.GOAL_REACHED)
+
+
+def run_process() -> NoReturn:
+    """:func:`main` as the whole life of a process.
+
+    At its end nothing is taken apart, which would take a second with torch and MLflow imported.
+    """
+    try:
+        main()
+    except SystemExit as exc:
+        code = exc.code
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # whoever reads it may be gone
+            stream.flush()
+    os._exit(code if isinstance(code, int) else ExitCode.GOAL_REACHED)

@@ -4,7 +4,7 @@ import logging
 import os
 import sqlite3
 import uuid
-from contextlib import closing
+from contextlib import closing, suppress
 
 from mlflow import MlflowClient
 
@@ -14,6 +14,8 @@ from sweeper.paths import RunPaths
 
 _logger = logging.getLogger("sweeper")
 
+#: So long readers may hold up the gathering.
+_PATIENCE_S = 0.5
 #: Where MLflow's database keeps absolute places of files.
 _PLACES = (
     ("experiments", "artifact_location"),
@@ -38,6 +40,19 @@ def prepare_store(paths: RunPaths) -> None:
             _follow_move(paths)
         else:
             _make_store(paths)
+
+
+def gather_store(paths: RunPaths) -> None:
+    """Bring what was written into ``mlflow.db`` itself, for whoever copies that file alone.
+
+    SQLite does it when the last connection is closed; ours are not, as the process just ends. What
+    somebody reads at the moment stays where it is.
+    """
+    with (
+        closing(sqlite3.connect(paths.mlflow_db, timeout=_PATIENCE_S)) as database,
+        suppress(sqlite3.OperationalError),  # it is locked
+    ):
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _make_store(paths: RunPaths) -> None:

@@ -10,6 +10,7 @@ from sweeper.ledger import render_seconds
 from sweeper.paths import RunPaths
 from sweeper.tracking.batch import best_metrics
 from sweeper.tracking.cursor import Cursor
+from sweeper.tracking.local import gather_store, local_uri
 from sweeper.tracking.parent import Parent, close_parent, open_parent, parent_status
 from sweeper.tracking.sender import LogModels, Sender, Sent
 from sweeper.tracking.store import (
@@ -183,6 +184,8 @@ class Mirror:
                     sender.log_model(number, cursor)
             status = parent_status(goal_reached=goal_reached, counts=counts)
             close_parent(parent, status, metrics=metrics, tags=tags)
+            if self._uri == local_uri(self._paths):
+                gather_store(self._paths)
 
     def _cursor(self, parent: Parent, number: int) -> Cursor:
         if number in self._cursors:

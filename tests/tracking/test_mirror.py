@@ -81,6 +81,19 @@ def test_a_trial_shows_where_its_time_went_also_when_it_is_looked_at_again(store
         store.paths.shipped(0).unlink()
 
 
+def test_in_the_end_the_database_file_alone_holds_everything(store: Store) -> None:
+    two_complete_trials(store)
+    mirror = store.mirror()
+    mirror.ship()
+    counts = {TrialState.COMPLETE: 2}
+    mirror.finish(goal_reached=True, best_trials=[1], counts=counts, seconds={})
+    copied = store.paths.root / "copied.db"
+    copied.write_bytes(store.paths.mlflow_db.read_bytes())
+    with closing(sqlite3.connect(copied)) as database:
+        statuses = database.execute("SELECT status FROM runs").fetchall()
+    assert statuses == [("FINISHED",)] * 3
+
+
 def test_the_parent_run_holds_the_resolved_study_file(store: Store) -> None:
     store.mirror().open()
     [parent] = store.runs("study")
