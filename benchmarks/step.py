@@ -197,12 +197,8 @@ def break_down(case: Case) -> tuple[list[list[str]], float]:
     return [[key, f"{n:.1f}", f"{own:.0f}", f"{own / total:.0%}"] for own, n, key in shown], micros
 
 
-def render(
-    measured: Mapping[str, Mapping[str, Sequence[float]]],
-    breakdown: Sequence[Sequence[str]],
-    profiled_micros: float,
-) -> str:
-    """The steps as a table, then the operators of the first one."""
+def render(measured: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+    """The steps as a table."""
     rows = [
         [
             name,
@@ -212,22 +208,24 @@ def render(
         ]
         for name, micros in measured.items()
     ]
-    first, micros = next(iter(measured.items()))
-    n_repeats = len(micros["step"])
-    lines = [
+    n_repeats = len(next(iter(measured.values()))["step"])
+    return (
         "One training step of batch 64 on one thread, beside its matrix products alone: "
-        f"**{first} trains at {rows[0][-1]} of their speed**. Microseconds a step, median and "
-        f"min - max of n = {n_repeats} blocks each, in turns.",
-        "",
-        render_table(["", "products alone", "whole step", "their share"], rows),
-        "",
-        f"Operators of a step of {first} by their own time. With torch's profiler a step takes "
-        f"{profiled_micros:.0f} us instead of {median(micros['step']):.0f}: it weighs on the many "
-        "small ones; Python outside operators is not in the table.",
-        "",
-        render_table(["operator", "calls", "own us", "share"], breakdown),
-    ]
-    return "\n".join(lines)
+        f"**{rows[0][0]} trains at {rows[0][-1]} of their speed**. Microseconds a step, median "
+        f"and min - max of n = {n_repeats} blocks each, in turns.\n\n"
+        + render_table(["", "products alone", "whole step", "their share"], rows)
+    )
+
+
+def render_breakdown(case: Case, steps: Sequence[float]) -> str:
+    """The operators of a step, measured now; ``steps`` are its microseconds unobserved."""
+    rows, micros = break_down(case)
+    return (
+        f"Operators of a step of {case.name} by their own time. With torch's profiler a step "
+        f"takes {micros:.0f} us instead of {median(steps):.0f}: it weighs on the many small ones; "
+        "Python outside operators is not in the table.\n\n"
+        + render_table(["operator", "calls", "own us", "share"], rows)
+    )
 
 
 def main() -> None:
@@ -238,7 +236,10 @@ def main() -> None:
     torch.set_num_threads(1)
     facts = describe_machine(f"python benchmarks/step.py --repeats {arguments.repeats}")
     measured = {case.name: compare(case, arguments.repeats) for case in CASES}
-    body = f"{render(measured, *break_down(CASES[0]))}\n\n{render_facts(facts)}"
+    breakdowns = (
+        render_breakdown(case, measured[case.name]["step"]) for case in CASES if not case.plain
+    )
+    body = "\n\n".join([render(measured), *breakdowns, render_facts(facts)])
     write_section("Training step", body)
     print(body)
 

@@ -1,5 +1,6 @@
 """A claimed trial in the hands of one process, and the one judgement of how it ended."""
 
+import copy
 import errno
 import math
 import time
@@ -153,8 +154,8 @@ class Claim:
     @store_errors()
     def _report(self, metrics: EpochMetrics) -> None:
         is_known = bool(self.history) and metrics.epoch <= self.history[-1].epoch
+        before = self._trial if is_known else self._held()
         if not is_known:
-            self.require_hold()
             self._events.append(metrics)
             self._note(metrics)
         for name, value in metrics.values.items():
@@ -162,7 +163,7 @@ class Claim:
                 raise TrialDiverged(f"{name} is {value} after epoch {metrics.epoch}")
         if is_known or metrics.epoch == self._n_epochs:
             return
-        if self._is_pruned():
+        if self._is_pruned(before, metrics):
             raise TrialPruned(f"by {self._study.spec.pruner.name} after epoch {metrics.epoch}")
         if self.is_stopping():
             raise TrialInterrupted(f"stopped after epoch {metrics.epoch}")
@@ -178,14 +179,15 @@ class Claim:
                     self._trial_id, metrics.epoch, value
                 )
 
-    def _is_pruned(self) -> bool:
+    def _is_pruned(self, before: FrozenTrial, metrics: EpochMetrics) -> bool:
+        """Ask the pruner about the trial as it was before this epoch, and the epoch."""
         if len(self._study.spec.objective.metrics) > 1:
             return False
-        return bool(
-            self._study.pruner.prune(self._handle, self._study.storage.get_trial(self._trial_id))
-        )
+        trial = copy.copy(before)  # what the storage would say now, without asking it again
+        value = metrics.values[self._study.spec.objective.metrics[0]]
+        trial.intermediate_values = {**before.intermediate_values, metrics.epoch: value}
+        return bool(self._study.pruner.prune(self._handle, trial))
 
-    @store_errors()
     def require_hold(self) -> None:
         """Make sure that no other process has taken the trial over.
 
@@ -193,10 +195,16 @@ class Claim:
             TrialLost: If one has.
             StoreError: If the storage does not tell.
         """
+        self._held()
+
+    @store_errors()
+    def _held(self) -> FrozenTrial:
+        """The trial as the storage has it now; raises as :meth:`require_hold`."""
         now = self._study.storage.get_trial(self._trial_id)
         owner = now.user_attrs[Attr.OWNER]
         if now.state != OptunaState.RUNNING or owner != self._trial.user_attrs[Attr.OWNER]:
             raise TrialLost(f"trial {self.number} was taken over and is {now.state.name} now")
+        return now
 
     def conclude(self, body: Callable[[], None]) -> TrialState:
         """Run the trial's work and settle how it ended; the state it is in afterwards.

@@ -127,14 +127,21 @@ class Crew:
         if timeout_s is None:
             return []
         workers = {worker.name: worker for worker in self._workers if worker.is_alive}
-        overdue = []
-        for trial in self._study.history.look().running:
-            owner = Owner(*trial.user_attrs[Attr.OWNER])
-            if owner.worker in workers:
-                since_s = self._claimed_s.setdefault((trial.number, owner.claim), self._now())
-                if self._now() - since_s > timeout_s:
-                    overdue.append((workers[owner.worker], trial.number))
-        return overdue
+        owners = {
+            trial.number: Owner(*trial.user_attrs[Attr.OWNER])
+            for trial in self._study.history.look().running
+        }
+        now_s, before = self._now(), self._claimed_s
+        self._claimed_s = {
+            (number, owner.claim): before.get((number, owner.claim), now_s)
+            for number, owner in owners.items()
+            if owner.worker in workers
+        }
+        return [
+            (workers[owners[number].worker], number)
+            for (number, _), since_s in self._claimed_s.items()
+            if now_s - since_s > timeout_s
+        ]
 
     def _end_overdue(self, worker: WorkerProcess, number: int) -> None:
         timeout_s = self._study.spec.budget.trial_timeout

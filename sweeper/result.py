@@ -134,6 +134,7 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """What ``--json`` prints."""
         sampler, why = self.sampler
+        seconds = self.seconds
         return {
             "study": self.name,
             "goal": self.goal,
@@ -144,8 +145,8 @@ class Result:
                 {"trial": b.number, "values": dict(b.values), "params": dict(b.params)}
                 for b in self.front
             ],
-            "seconds": self.seconds,
-            "harness_share": harness_share(self.seconds),
+            "seconds": seconds,
+            "harness_share": harness_share(seconds),
             "failures": [
                 {"cause": f.cause, "kind": f.kind, "trials": f.n_trials, "retries": f.n_retries}
                 for f in self.failures

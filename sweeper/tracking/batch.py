@@ -20,8 +20,8 @@ _MAX_PARAM_CHARS = 6000
 _MAX_TAG_CHARS = 8000
 _MAX_PARAMS, _MAX_TAGS, _MAX_METRICS = 100, 100, 800
 
-#: Begins the names of metrics that no epoch measured.
-OWN_METRICS = "sweeper."
+#: Begins the names of metrics that no epoch measured; the page shows what is `system/` apart.
+OWN_METRICS = "system/sweeper_"
 
 RUN_STATUS: Mapping[TrialState, str] = {
     TrialState.WAITING: "SCHEDULED",
@@ -163,7 +163,7 @@ def ledger_values(seconds: Mapping[str, float]) -> dict[str, float]:
     share = harness_share(seconds)
     if share is None:
         return {}
-    values = {f"{OWN_METRICS}seconds/{entry}": spent for entry, spent in seconds.items()}
+    values = {f"{OWN_METRICS}{entry}_seconds": spent for entry, spent in seconds.items()}
     return {**values, f"{OWN_METRICS}harness_share": share}
 
 

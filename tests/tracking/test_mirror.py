@@ -74,10 +74,10 @@ def test_a_trial_shows_where_its_time_went_also_when_it_is_looked_at_again(store
     for _ in range(2):
         store.mirror().ship()
         metrics = store.trial().data.metrics
-        assert metrics["sweeper.seconds/step"] == 9
-        assert metrics["sweeper.seconds/claim"] == 1
-        assert metrics["sweeper.harness_share"] == pytest.approx(0.1)
-        assert len(store.curve(store.trial(), "sweeper.seconds/step")) == 1
+        assert metrics["system/sweeper_step_seconds"] == 9
+        assert metrics["system/sweeper_claim_seconds"] == 1
+        assert metrics["system/sweeper_harness_share"] == pytest.approx(0.1)
+        assert len(store.curve(store.trial(), "system/sweeper_step_seconds")) == 1
         store.paths.shipped(0).unlink()
 
 
