@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 
 RIVALS := benchmarks/rivals/.venv
 
-.PHONY: run test check bench clean
+.PHONY: run test check bench rivals clean
 
 run: $(INSTALLED)
 	$(BIN)/python -m sweeper run $(STUDY)
@@ -19,7 +19,7 @@ check: $(INSTALLED)
 	PATH="$(abspath $(BIN)):$$PATH" scripts/check
 
 # About two hours, on a machine that does nothing else.
-bench: $(INSTALLED) $(RIVALS)/installed
+bench: $(INSTALLED) rivals
 	$(BIN)/python benchmarks/fixed_trials.py mlp
 	$(BIN)/python benchmarks/fixed_trials.py cnn
 	$(BIN)/python benchmarks/empty_trials.py
@@ -30,6 +30,8 @@ bench: $(INSTALLED) $(RIVALS)/installed
 	$(BIN)/python benchmarks/pruning.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/tracking_outage.py
+
+rivals: $(RIVALS)/installed
 
 $(RIVALS)/installed: benchmarks/rivals/requirements.txt
 	$(PYTHON) -m venv $(RIVALS)

@@ -4,7 +4,8 @@
     python benchmarks/fixed_trials.py cnn --repeats 3
 
 Each run is a whole process from its cold start, in a folder that is empty at first. A run counts
-only if its MLflow store then holds every setting once, with whole curves and a model.
+only if its MLflow store then holds every setting once, with whole curves and a model. Where the
+device has units for bf16, sweeper runs once more with it, as ``sweeper check`` may propose.
 """
 
 import argparse
@@ -13,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import torch
+import yaml
 from contenders import (
     RIVALS,
     RIVALS_PYTHON,
@@ -36,6 +39,7 @@ from results import (
 from store import Store
 
 import sweeper
+from sweeper.machine import known_precisions
 from sweeper.spec import StudySpec
 
 CURVES = ("train_loss", "val_loss", "val_accuracy")
@@ -52,12 +56,20 @@ def contenders(study: StudySpec, data: Path) -> list[Contender[Accuracies]]:
     words = [str(architecture), "--data", str(data)]
     words += ["--trials", str(study.n_trials), "--epochs", str(epochs)]
     read_rival = partial(read_accuracies, study, Path("mlflow.db"))
+    plain = yaml.safe_load(study.path.read_text(encoding="utf-8"))
+    ours = {"sweeper": plain}
+    if "bf16" in known_precisions("cuda:0" if torch.cuda.is_available() else "cpu"):
+        ours["sweeper in bf16"] = plain | {"run": plain["run"] | {"precision": "bf16"}}
     return [
-        Contender(
-            "sweeper",
-            [sys.executable, "-m", "sweeper", "run", str(study.path.resolve())],
-            partial(read_accuracies, study, Path("mlruns/mlflow.db")),
-            environment={"SWEEPER_DATA": str(data)},
+        *(
+            Contender(
+                name,
+                [sys.executable, "-m", "sweeper", "run", study.path.name],
+                partial(read_accuracies, study, Path("mlruns/mlflow.db")),
+                environment={"SWEEPER_DATA": str(data)},
+                files={study.path.name: yaml.safe_dump(content)},
+            )
+            for name, content in ours.items()
         ),
         Contender(
             "the plain script", [RIVALS_PYTHON, str(RIVALS / "plain.py"), *words], read_rival
@@ -131,7 +143,7 @@ def render_results(
     ]
     return f"""\
 {study.n_trials} fixed {architecture} trials x {epochs} epochs, curves and models in MLflow.
-**sweeper needs {render_ratios(measured)}** (medians, n = {n_repeats} each, in turns).
+{_render_gains(measured)} (medians, n = {n_repeats} each, in turns).
 
 {render_times(measured)}
 
@@ -141,6 +153,15 @@ Validation accuracy after the last epoch, median (min - max) of n = {n_repeats}:
 
 {render_facts(facts)}
 """
+
+
+def _render_gains(measured: Mapping[str, Sequence[Measurement[Accuracies]]]) -> str:
+    """A bold sentence for each of our contenders, beside the others."""
+    rivals = {name: runs for name, runs in measured.items() if not name.startswith("sweeper")}
+    ours = (name for name in measured if name not in rivals)
+    return " ".join(
+        f"**{name} needs {render_ratios({name: measured[name], **rivals})}.**" for name in ours
+    )
 
 
 def main() -> None:
