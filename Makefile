@@ -31,7 +31,7 @@ bench: $(INSTALLED) rivals
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/tracking_outage.py
 
-rivals: $(RIVALS)/installed
+rivals: $(if $(SWEEPER_RIVALS_PYTHON),,$(RIVALS)/installed)
 
 $(RIVALS)/installed: benchmarks/rivals/requirements.txt
 	$(PYTHON) -m venv $(RIVALS)

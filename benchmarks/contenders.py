@@ -97,8 +97,7 @@ def measure(contender: Contender[Found]) -> Measurement[Found]:
 
 def _time(contender: Contender[Found], folder: Path) -> tuple[float, float]:
     """Wall and CPU seconds of one run."""
-    environment = {**os.environ, **_SEND_NOTHING_HOME, "RAY_TMPDIR": str(folder / "ray")}
-    environment.pop("MLFLOW_TRACKING_URI", None)
+    environment = {**clean_environment(), "RAY_TMPDIR": str(folder / "ray")}
     with tempfile.TemporaryFile() as output:  # a pipe would wait for daemons that hold it open
         begun, cpu_before = time.perf_counter(), _children_cpu_seconds()
         done = subprocess.run(
@@ -114,6 +113,12 @@ def _time(contender: Contender[Found], folder: Path) -> tuple[float, float]:
             last_words = output.read()[-4000:].decode(errors="replace")
             sys.exit(f"{contender.name} failed:\n{last_words}")
     return seconds, _children_cpu_seconds() - cpu_before
+
+
+def clean_environment() -> dict[str, str]:
+    """That of this process, but for the user's own MLflow server; nothing is sent home."""
+    own = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    return own | _SEND_NOTHING_HOME
 
 
 def _children_cpu_seconds() -> float:
@@ -169,7 +174,7 @@ def _render_cpu(values: Sequence[float | None]) -> str:
 
 
 def render_ratios(measured: Mapping[str, Sequence[Measurement[Found]]]) -> str:
-    """``1/6.6 of the plain script's time and 1/4.0 of Ray Tune's``, of the first contender."""
+    """``1/6.6 of the plain script's time and 1/4.0 of Ray Tune's time``: the first contender's."""
     seconds = {name: median(run.seconds for run in runs) for name, runs in measured.items()}
     first, *others = seconds
     return " and ".join(

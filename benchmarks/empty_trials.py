@@ -21,9 +21,8 @@ def main() -> None:
     study = load_study("empty_trials", n_trials=None)
     facts = describe_machine(f"python benchmarks/empty_trials.py --repeats {n_repeats}")
     facts["Versions of the rivals"] = describe_rivals()
-    measured = compare(
-        [sweeper_contender(study), ray_contender(study, is_tracked=False)], n_repeats=n_repeats
-    )
+    rays = [ray_contender(study, is_tracked=False, reuses=reuses) for reuses in (False, True)]
+    measured = compare([sweeper_contender(study), *rays], n_repeats=n_repeats)
     body = f"""\
 {study["budget"]["trials"]} trials that report one number once, from the start of the command to
 its end; sweeper with every trial in MLflow, Ray Tune without MLflow.

@@ -143,7 +143,8 @@ def render_results(
     ]
     return f"""\
 {study.n_trials} fixed {architecture} trials x {epochs} epochs, curves and models in MLflow.
-{_render_gains(measured)} (medians, n = {n_repeats} each, in turns).
+{_render_gains(measured)} (medians, n = {n_repeats} each, in turns; the others with torch's default
+precision, float32 on a CPU).
 
 {render_times(measured)}
 

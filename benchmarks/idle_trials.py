@@ -40,16 +40,24 @@ def sweeper_contender(study: Study) -> Contender[int]:
     )
 
 
-def ray_contender(study: Study, *, is_tracked: bool) -> Contender[int]:
-    """The same trials under Ray Tune, with its MLflow callback if ``is_tracked``."""
+def ray_contender(study: Study, *, is_tracked: bool, reuses: bool) -> Contender[int]:
+    """The same trials under Ray Tune.
+
+    Args:
+        study: The study.
+        is_tracked: With Ray's MLflow callback.
+        reuses: A process does one trial after another, which Ray leaves off unless told so.
+    """
     words = ["--trials", str(study["budget"]["trials"])]
     words += ["--seconds", str(study["train"]["seconds"])]
     if "workers" in study.get("run", {}):
         words += ["--workers", str(study["run"]["workers"])]
     if is_tracked:
         words += ["--experiment", study["name"]]
+    if reuses:
+        words += ["--reuse"]
     return Contender(
-        "Ray Tune",
+        "Ray Tune with reuse_actors" if reuses else "Ray Tune",
         [RIVALS_PYTHON, str(RIVALS / "ray_trials.py"), *words],
         partial(read_tracked, study, Path("mlflow.db"))
         if is_tracked

@@ -34,13 +34,21 @@ def main():
     parser.add_argument("--seconds", type=float, required=True, help="each trial waits so long")
     parser.add_argument("--workers", type=int, help="trials at once; default one a core")
     parser.add_argument("--experiment", help="in MLflow; default no MLflow")
+    parser.add_argument(
+        "--reuse", action="store_true", help="processes, for one trial after another"
+    )
     arguments = parser.parse_args()
 
     ray.init(num_cpus=arguments.workers)
     tuner = tune.Tuner(
         trial,
         param_space={"x": tune.uniform(0.0, 1.0), "seconds": arguments.seconds},
-        tune_config=tune.TuneConfig(metric="score", mode="max", num_samples=arguments.trials),
+        tune_config=tune.TuneConfig(
+            metric="score",
+            mode="max",
+            num_samples=arguments.trials,
+            reuse_actors=arguments.reuse,
+        ),
         run_config=tune.RunConfig(
             name="trials",
             storage_path=os.path.abspath("ray_results"),
