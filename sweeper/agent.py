@@ -3,6 +3,7 @@
 import math
 import time
 import uuid
+from contextlib import closing
 from pathlib import Path
 
 from sweeper.board import Board
@@ -48,18 +49,16 @@ def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
     Raises:
         SweeperError: If the data, the storage or the trials do not allow to go on.
     """
-    display = open_display(spec.objective, as_json=as_json)
-    server = ForkServer(display.note)  # imports torch while this process prepares
-    try:
+    with (
+        closing(open_display(spec.objective, as_json=as_json)) as display,
+        closing(ForkServer(display.note)) as server,  # imports torch while this process prepares
+    ):
         prepared = prepare_study(spec, root, display.note)
         with store_errors():
             study = create_study(prepared.spec, RunPaths(root, prepared.spec.name))
             _write_resolved(study)
             agent = _Agent(study, _make_order(study, prepared), server, display)
         return agent.run()
-    finally:
-        server.close()
-        display.close()
 
 
 def _write_resolved(study: SweepStudy) -> None:

@@ -4,6 +4,7 @@ import logging
 from statistics import fmean, median
 
 from sweeper.sampling import CHEAPER
+from sweeper.storage import store_errors
 from sweeper.study import SweepStudy
 
 log = logging.getLogger("sweeper")
@@ -26,12 +27,16 @@ class AskingBudget:
         self._sight = study.sight()
         self._spent: list[tuple[float, float]] = []
 
+    @store_errors()
     def spend(self, asking_s: float, training_s: float) -> None:
         """Count one trial.
 
         Args:
             asking_s: Seconds until its settings were drawn, >= 0.
             training_s: All its other seconds, >= 0.
+
+        Raises:
+            StoreError: If the storage fails.
         """
         sight = self._study.sight()
         if sight != self._sight:  # another worker has judged

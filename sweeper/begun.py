@@ -5,8 +5,10 @@ from pathlib import Path
 
 from sweeper.data import FALLBACK_SUFFIX
 from sweeper.errors import SpecError, StudyError
+from sweeper.opening import load_study_from_storage
 from sweeper.paths import RunPaths
 from sweeper.spec import StudySpec, load_study
+from sweeper.study import SweepStudy
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,14 @@ class BegunStudy:
     paths: RunPaths
     is_folder: bool
 
+    def open(self) -> tuple[SweepStudy | None, str]:
+        """The study in its storage; None and the reason if it cannot be had."""
+        try:
+            study = load_study_from_storage(self.spec, self.paths)
+        except StudyError as exc:
+            return None, str(exc)
+        return study, "" if study else f"the storage has no study {self.paths.study!r}"
+
 
 def find_begun(path: Path, root: Path) -> BegunStudy:
     """The study of a file, the one on its fallback data if only that has begun, or of a folder.
@@ -40,14 +50,21 @@ def find_begun(path: Path, root: Path) -> BegunStudy:
         return _open_folder(path)
     spec = load_study(path)
     paths = RunPaths(root, spec.name)
-    stand_in = RunPaths(root, spec.name + FALLBACK_SUFFIX)
     if paths.resolved_spec.exists():
         return BegunStudy(spec, paths, is_folder=False)
-    if stand_in.resolved_spec.exists():
-        resolved = load_study(stand_in.resolved_spec)
-        spec = replace(resolved, path=path, storage=spec.storage, tracking=spec.tracking)
-        return BegunStudy(spec, stand_in, is_folder=False)
+    if stand_in := find_stand_in(spec, root):
+        return stand_in
     raise StudyError(f"study {spec.name!r} has not begun: sweeper run {path}")
+
+
+def find_stand_in(spec: StudySpec, root: Path) -> BegunStudy | None:
+    """The study that runs on the fallback data of a study file; None if there is none."""
+    paths = RunPaths(root, spec.name + FALLBACK_SUFFIX)
+    if not paths.resolved_spec.exists():
+        return None
+    resolved = load_study(paths.resolved_spec)
+    spec = replace(resolved, path=spec.path, storage=spec.storage, tracking=spec.tracking)
+    return BegunStudy(spec, paths, is_folder=False)
 
 
 def _open_folder(path: Path) -> BegunStudy:

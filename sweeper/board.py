@@ -8,8 +8,8 @@ from sweeper.history import Standing
 from sweeper.paths import RunPaths
 from sweeper.trial import EpochMetrics, Objective, TrialState
 
-#: Rows of ended trials that are kept.
-_MOST_ENDED = 8
+#: Rows of trials that ended, or wait again, that are kept and shown.
+MOST_STOPPED = 8
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Board:
         self._watched = _numbers(standing)
         self._offsets: dict[int, int] = {}
         self._rows: dict[int, TrialRow] = {}
-        self._ended: deque[TrialRow] = deque(maxlen=_MOST_ENDED)
+        self._ended: deque[TrialRow] = deque(maxlen=MOST_STOPPED)
 
     def poll(self, standing: Standing) -> list[TrialRow]:
         """Read what is new; the rows of the trials that ended since the last call.

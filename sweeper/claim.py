@@ -5,7 +5,7 @@ import errno
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
@@ -16,6 +16,7 @@ from optuna.trial import TrialState as OptunaState
 
 from sweeper.config import ModelConfig, Scalar, TrainConfig, TrialConfig
 from sweeper.durable import Step, durable
+from sweeper.ending import best_epoch, end_trial, judge_failure
 from sweeper.errors import (
     StoreError,
     TrialDiverged,
@@ -24,20 +25,21 @@ from sweeper.errors import (
     TrialPruned,
     redacted,
 )
-from sweeper.events import Ended, EventWriter, Interrupted, Started, read_events
-from sweeper.failures import RETRIES, failure_kind
+from sweeper.events import (
+    Ended,
+    EventWriter,
+    Interrupted,
+    Started,
+    booked_seconds,
+    read_events,
+)
+from sweeper.failures import failure_kind
 from sweeper.ledger import Entry, Ledger, add_seconds
 from sweeper.sampling import draw_config, to_distribution
 from sweeper.storage import store_errors
-from sweeper.study import Attr, Owner, SweepStudy
-from sweeper.trial import DataInfo, EpochMetrics, FailureKind, Outcome, TrialState
+from sweeper.study import Attr, SweepStudy
+from sweeper.trial import DataInfo, EpochMetrics, Outcome, TrialState
 
-_OPTUNA_STATE = {
-    TrialState.COMPLETE: OptunaState.COMPLETE,
-    TrialState.PRUNED: OptunaState.PRUNED,
-    TrialState.DIVERGED: OptunaState.PRUNED,
-    TrialState.FAILED: OptunaState.FAIL,
-}
 #: Of a traceback; enough to see the user's own frames above the library's.
 _DETAIL_LINES = 20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -68,7 +70,6 @@ class Claim:
         self.history: list[EpochMetrics] = []
         self.is_stopping = is_stopping
         self.ledger = ledger
-        self._seconds_before: Mapping[str, float] = {}
         self._study = study
         self._trial = trial
         self._trial_id = study.trial_id(trial.number)
@@ -78,11 +79,11 @@ class Claim:
         self._params: Mapping[str, Scalar] = {}
         path = study.paths.events(self.number)
         self._events = EventWriter(path)
-        for event in read_events(path)[0]:
+        logged, _ = read_events(path)
+        self._seconds_before = booked_seconds(logged)
+        for event in logged:
             if isinstance(event, EpochMetrics):
                 self._note(event)
-            elif isinstance(event, Interrupted):
-                self._seconds_before = event.seconds or self._seconds_before
 
     @store_errors()
     def draw(self) -> TrialConfig:
@@ -238,21 +239,19 @@ class Claim:
         cause = redacted(f"{type(error).__name__}: {error}").splitlines()[0].rstrip(": ")
         if isinstance(error, OSError) and error.errno in _DISK_FULL:
             raise StoreError(f"trial {self.number}: {cause}; make room") from error
-        kind = failure_kind(error)
-        failures = count_failure(self._study, self._trial, kind, len(self.history))
-        if failures <= RETRIES.get(kind, 0):
-            return self._put_back(f"{cause}; it is tried again with the device to itself")
         lines = redacted(traceback.format_exc()).splitlines()[-_DETAIL_LINES:]
-        failed = Outcome(
-            TrialState.FAILED,
-            best_epoch(self._study, self.history),
-            cause,
-            "\n".join(lines),
-            kind,
-            failures - 1,
-            self._seconds(),
+        outcome = judge_failure(
+            self._study,
+            self._trial,
+            self.history,
+            kind=failure_kind(error),
+            cause=cause,
+            details="\n".join(lines),
+            seconds=self._seconds(),
         )
-        return self._end(failed)
+        if outcome is None:
+            return self._put_back(f"{cause}; it is tried again with the device to itself")
+        return self._end(outcome)
 
     def _outcome(self, state: TrialState, cause: str = "") -> Outcome:
         best = best_epoch(self._study, self.history)
@@ -296,48 +295,3 @@ class Claim:
         trace: TracebackType | None,
     ) -> None:
         self._events.close()
-
-
-def best_epoch(study: SweepStudy, history: Iterable[EpochMetrics]) -> EpochMetrics | None:
-    """The epoch that counts among those that are finite."""
-    return study.spec.objective.best([metrics for metrics in history if metrics.is_finite])
-
-
-def count_failure(study: SweepStudy, trial: FrozenTrial, kind: FailureKind, n_epochs: int) -> int:
-    """Count a failure of a trial; how many of its kind there were, this one included.
-
-    Lost workers count since the trial last got an epoch further, for then it is not the reason.
-    A claim counts once, should the disk not take what comes next and all be done again.
-    """
-    trial_id = study.trial_id(trial.number)
-    attrs = study.storage.get_trial(trial_id).user_attrs
-    counts, claim = dict(attrs.get(Attr.RETRIES, {})), Owner(*attrs[Attr.OWNER]).claim
-    before, at_epoch, at_claim = counts.get(kind, (0, 0, 0))
-    if at_claim == claim:
-        return int(before)
-    is_further = kind == FailureKind.LOST_WORKER and at_epoch != n_epochs
-    failures = 1 if is_further else int(before) + 1
-    with durable(Step.ATTRIBUTE):
-        counts[kind] = failures, n_epochs, claim
-        study.storage.set_trial_user_attr(trial_id, Attr.RETRIES, counts)
-    return failures
-
-
-def end_trial(study: SweepStudy, number: int, outcome: Outcome) -> None:
-    """Write the end of a trial, which its log has, to the storage. Call it with the lock held."""
-    trial_id = study.trial_id(number)
-    storage = study.storage
-    values = None
-    if outcome.best is not None and outcome.state in (TrialState.COMPLETE, TrialState.PRUNED):
-        values = [outcome.best.values[metric] for metric in study.spec.objective.metrics]
-    for leftover in study.paths.checkpoint_files(number):
-        leftover.unlink(missing_ok=True)
-    with durable(Step.END):
-        if outcome.seconds:
-            storage.set_trial_user_attr(trial_id, Attr.SECONDS, dict(outcome.seconds))
-        if outcome.state != TrialState.COMPLETE:
-            storage.set_trial_user_attr(trial_id, Attr.STATE, outcome.state)
-            storage.set_trial_user_attr(trial_id, Attr.CAUSE, outcome.cause)
-        if outcome.kind is not None:
-            storage.set_trial_user_attr(trial_id, Attr.FAILURE, outcome.kind)
-        storage.set_trial_state_values(trial_id, _OPTUNA_STATE[outcome.state], values)

@@ -203,9 +203,18 @@ def run_process() -> NoReturn:
     try:
         main()
     except SystemExit as exc:
-        code = exc.code
+        code = exc.code or ExitCode.GOAL_REACHED
+    if not isinstance(code, int):  # of code that is not ours
+        _note(str(code))
+        code = ExitCode.FAILURE
     logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # whoever reads it may be gone
+    try:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()
-    os._exit(code if isinstance(code, int) else ExitCode.GOAL_REACHED)
+    except BrokenPipeError:
+        pass  # whoever read it has gone
+    except OSError as exc:
+        code = ExitCode.FAILURE
+        with suppress(OSError):
+            _note(f"the output is not whole: {exc}")
+    os._exit(code)

@@ -7,7 +7,7 @@ line; readers stop before it and the next writer cuts it off.
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -128,6 +128,12 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[Event], int]:
             "folder away to go on without what stands there"
         ) from exc
     return events, offset + len(whole)
+
+
+def booked_seconds(events: Iterable[Event]) -> Mapping[str, float]:
+    """Seconds of a trial by entry of the ledger, over all its processes so far that told them."""
+    told = [event.seconds for event in events if isinstance(event, Interrupted) and event.seconds]
+    return told[-1] if told else {}
 
 
 class EventWriter:

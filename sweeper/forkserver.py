@@ -19,8 +19,10 @@ from typing import NoReturn, Protocol
 
 #: Argument that makes a worker's process the server.
 SERVE = "--serve"
-#: So long a request waits for the server, which may still be importing from a slow disk.
-_PATIENCE_S = 60.0
+#: So long the first request waits for the server, which may be importing from a slow disk ...
+_IMPORT_S = 60.0
+#: ... and a later one, less than the agent's lease lasts.
+_FORK_S = 5.0
 _WORKER = [sys.executable, "-m", "sweeper.worker"]
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -53,12 +55,12 @@ class ForkServer:
     def __init__(self, note: Callable[[str], None]) -> None:
         self._note = note
         self._requests, theirs = socket.socketpair()
-        self._requests.settimeout(_PATIENCE_S)
+        self._requests.settimeout(_IMPORT_S)
         self._server: subprocess.Popen[bytes] | None = None
         with theirs:
-            if _adopt_orphans(True):
+            if _adopt_orphans():
                 # numpy's OpenBLAS would start its threads on import.
-                single = {"OPENBLAS_NUM_THREADS": "1", **os.environ, "OMP_NUM_THREADS": "1"}
+                single = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
                 self._server = subprocess.Popen(
                     [*_WORKER, SERVE],
                     stdin=theirs.fileno(),
@@ -96,10 +98,11 @@ class ForkServer:
 
     def _fork(self, stdin: int, output: int) -> "ForkedProcess":
         socket.send_fds(self._requests, [b"f"], [stdin, output])
-        pid = self._requests.recv(32)
-        if not pid:
-            raise ChildProcessError("it ended")
-        return ForkedProcess(int(pid))
+        reply = self._requests.recv(256)
+        if not reply.isdigit():
+            raise ChildProcessError(reply.decode() or "it ended")
+        self._requests.settimeout(_FORK_S)
+        return ForkedProcess(int(reply))
 
     def close(self) -> None:
         """End the server; workers live on."""
@@ -107,14 +110,16 @@ class ForkServer:
         if self._server is not None:
             self._server.kill()
             self._server.wait()
-            _adopt_orphans(False)
 
 
-def _adopt_orphans(wanted: bool) -> bool:
-    """Be the parent of descendants that lose theirs; whether this system can."""
+def _adopt_orphans() -> bool:
+    """Be the parent of descendants that lose theirs, from now on; whether this system can.
+
+    It is never undone, as another agent in this process may count on it.
+    """
     if sys.platform != "linux":
         return False
-    done: int = ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0)
+    done: int = ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     return done == 0
 
 
@@ -160,8 +165,6 @@ def serve(run: Callable[[], NoReturn]) -> None:
     Args:
         run: The life of a forked process; never returns.
     """
-    if len(os.listdir("/proc/self/task")) > 1:
-        sys.exit("more than one thread: a fork could copy a held lock")
     name_process("sweeper-forks")
     gc.collect()
     gc.freeze()  # a collection would touch, and so copy, every page
@@ -171,30 +174,41 @@ def serve(run: Callable[[], NoReturn]) -> None:
             if not fds:
                 return
             stdin, output = fds
-            pid = _fork_orphan(requests, stdin, output, run)
+            try:
+                reply = str(_fork_orphan(requests, stdin, output, run))
+            except OSError as exc:
+                reply = str(exc)
             os.close(stdin)
             os.close(output)
-            requests.sendall(b"%d" % pid)
+            requests.sendall(reply.encode())
 
 
 def _fork_orphan(
     requests: socket.socket, stdin: int, output: int, run: Callable[[], NoReturn]
 ) -> int:
+    """Fork twice; the process id of the second."""
+    if len(os.listdir("/proc/self/task")) > 1:
+        raise OSError("it has more than one thread, and a fork could copy a held lock")
     reading, writing = os.pipe()
     parent = os.fork()
     if not parent:
-        pid = os.fork()
-        if pid:
-            os.write(writing, b"%d" % pid)
-            os._exit(0)
-        os.setsid()
-        for target, source in ((0, stdin), (1, output), (2, output)):
-            os.dup2(source, target)
-        for fd in (reading, writing, stdin, output):
-            os.close(fd)
-        requests.close()
-        run()
+        try:
+            if os.fork():
+                os._exit(0)
+            os.setsid()
+            os.write(writing, b"%d" % os.getpid())
+            for target, source in ((0, stdin), (1, output), (2, output)):
+                os.dup2(source, target)
+            for fd in (reading, writing, stdin, output):
+                os.close(fd)
+            requests.close()
+            run()
+        finally:
+            os._exit(1)  # never back into the server's loop
     os.waitpid(parent, 0)  # with its end the worker is the agent's
     os.close(writing)
     with open(reading, "rb") as pipe:
-        return int(pipe.read())
+        pid = pipe.read()
+    if not pid:
+        raise OSError("its fork could not fork")
+    return int(pid)

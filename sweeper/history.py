@@ -1,7 +1,7 @@
 """What one process knows of a study's trials: those that ended are looked at once.
 
 An ended trial never changes in the storage. So what follows from all of them is carried on from
-look to look, and neither a claim nor a poll costs more after ten thousand trials than after ten.
+look to look, and a claim or a poll costs little more after ten thousand trials than after ten.
 """
 
 import copy

@@ -32,7 +32,7 @@ def _now() -> float:
     return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
-class _Sight(NamedTuple):
+class _Pulse(NamedTuple):
     """A lease as it was seen: its number, since when, and when that was looked at last."""
 
     beat: int
@@ -61,7 +61,7 @@ class Leases:
         self._study_id = study_id
         self._locality = locality
         self._now = now
-        self._seen: dict[str, _Sight] = {}
+        self._seen: dict[str, _Pulse] = {}
         self._beat = 0
         self._renewed_s = -math.inf
 
@@ -96,7 +96,7 @@ class Leases:
         since_s = now
         if before and before.beat == beat and now - before.looked_s <= _BLINK_S:
             since_s = before.since_s
-        self._seen[agent] = _Sight(beat, since_s, now)
+        self._seen[agent] = _Pulse(beat, since_s, now)
         return now - since_s > LEASE_S
 
     def declare_over(self, agent: str) -> None:

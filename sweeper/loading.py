@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,12 +17,14 @@ def loading() -> Iterator[None]:
     While torch or MLflow is imported, the collector goes through a million objects again and
     again, all of which stay: a quarter of the time. So it rests, and leaves them out for good.
     """
+    n_modules = len(sys.modules)
     gc.collect()  # what is garbage now would stay as well
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
+        if len(sys.modules) > n_modules:
+            gc.freeze()
         if was_on:
             gc.enable()

@@ -67,8 +67,8 @@ class WorkerProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         with suppress(ChildProcessError):  # what its trial started is ours now, if it was forked
-            while os.waitpid(-self._process.pid, os.WNOHANG)[0]:
-                pass
+            while True:
+                os.waitpid(-self._process.pid, 0)
 
     def show_stack(self) -> str:
         """Where its main thread is now, innermost call first."""

@@ -12,15 +12,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.board import Board, TrialRow
+from sweeper.board import MOST_STOPPED, Board, TrialRow
 from sweeper.ledger import render_seconds
 from sweeper.result import Best, Result
 from sweeper.trial import Objective, TrialState
 
-#: Rows in the live table of trials that ended or wait again; older ones scroll away.
-_MOST_STOPPED = 8
-#: Lines beside those of running trials: the former, title, how many more run, bar, prompt.
-_OTHER_LINES = _MOST_STOPPED + 4
+#: Lines beside those of running trials: stopped ones, title, how many more run, bar, prompt.
+_OTHER_LINES = MOST_STOPPED + 4
 _STYLES = {
     TrialState.RUNNING: "cyan",
     TrialState.COMPLETE: "green",
@@ -196,7 +194,7 @@ class _LiveTable:
         table.add_column("seconds", justify="right")
         running = board.running()  # also on other machines, so more than fit on a screen
         n_shown = max(self._console.height - _OTHER_LINES, 1)
-        for row in [*board.stopped()[-_MOST_STOPPED:], *running[:n_shown]]:
+        for row in [*board.stopped()[-MOST_STOPPED:], *running[:n_shown]]:
             table.add_row(*self._cells(row), style=_STYLES[row.state])
         if n_more := len(running[n_shown:]):
             table.add_row("", f"and {n_more} more", style=_STYLES[TrialState.RUNNING])

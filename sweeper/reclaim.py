@@ -1,16 +1,24 @@
 """What becomes of a trial whose worker is gone."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial
 
-from sweeper.claim import best_epoch, count_failure, end_trial
-from sweeper.events import Ended, EventWriter, Interrupted, Started, read_events
-from sweeper.failures import RETRIES
+from sweeper.ending import end_trial, judge_failure
+from sweeper.events import (
+    Ended,
+    Event,
+    EventWriter,
+    Interrupted,
+    Started,
+    booked_seconds,
+    read_events,
+)
 from sweeper.storage import store_errors
 from sweeper.study import Attr, Owner, SweepStudy
-from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
+from sweeper.trial import EpochMetrics, FailureKind, Outcome
 
 #: Of a worker that nobody saw die.
 SILENT = "its process ended without a word"
@@ -72,24 +80,28 @@ def _reclaim(study: SweepStudy, trial: FrozenTrial, cause: str, death: Death | N
     if logged and isinstance(logged[-1], Ended):
         end_trial(study, trial.number, logged[-1].outcome)
         return
-    history = [event for event in logged if isinstance(event, EpochMetrics)]
-    failures = count_failure(study, trial, death.kind, len(history)) if death else 0
+    outcome = _judge(study, trial, logged, death) if death else None
     with EventWriter(path) as events:
-        if death is None or failures <= RETRIES.get(death.kind, 0):
+        if outcome is None:
             if logged:
                 events.append(Interrupted(time.time(), death.cause if death else cause))
             study.put_back(trial.number)
             return
         if not logged:
             events.append(Started(time.time(), 0, trial.params, {}, None, None))
-        text = death.cause if failures == 1 else f"{death.cause}, {failures} times"
-        outcome = Outcome(
-            TrialState.FAILED,
-            best_epoch(study, history),
-            text,
-            death.details,
-            death.kind,
-            failures - 1,
-        )
         events.append(Ended(time.time(), outcome))
         end_trial(study, trial.number, outcome)
+
+
+def _judge(
+    study: SweepStudy, trial: FrozenTrial, logged: Sequence[Event], death: Death
+) -> Outcome | None:
+    return judge_failure(
+        study,
+        trial,
+        [event for event in logged if isinstance(event, EpochMetrics)],
+        kind=death.kind,
+        cause=death.cause,
+        details=death.details,
+        seconds=booked_seconds(logged),
+    )

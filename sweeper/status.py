@@ -1,16 +1,15 @@
 """``sweeper status``: a study as text."""
 
-from dataclasses import replace
 from pathlib import Path
 
-from sweeper.data import FALLBACK_SUFFIX
+from sweeper.begun import find_stand_in
 from sweeper.errors import StudyError
 from sweeper.ledger import render_seconds
 from sweeper.opening import load_study_from_storage
 from sweeper.paths import RunPaths
 from sweeper.progress import format_best
 from sweeper.result import Result
-from sweeper.spec import StudySpec, load_study
+from sweeper.spec import StudySpec
 
 
 def load_result(spec: StudySpec, root: Path) -> Result:
@@ -20,10 +19,8 @@ def load_result(spec: StudySpec, root: Path) -> Result:
         StudyError: If neither has begun.
     """
     study = load_study_from_storage(spec, RunPaths(root, spec.name))
-    stand_in = RunPaths(root, spec.name + FALLBACK_SUFFIX)
-    if study is None and stand_in.resolved_spec.exists():
-        stand_in_spec = replace(load_study(stand_in.resolved_spec), storage=spec.storage)
-        study = load_study_from_storage(stand_in_spec, stand_in)
+    if study is None and (stand_in := find_stand_in(spec, root)):
+        study = load_study_from_storage(stand_in.spec, stand_in.paths)
     if study is None:
         raise StudyError(f"study {spec.name!r} has not begun: sweeper run {spec.path}")
     return Result(study)

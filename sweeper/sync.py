@@ -5,15 +5,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from sweeper.begun import BegunStudy, find_begun
-from sweeper.errors import EventLogError, StudyError, redacted
+from sweeper.errors import EventLogError, redacted
 from sweeper.events import Started, read_events
 from sweeper.lock import FileLock
-from sweeper.opening import load_study_from_storage
 from sweeper.paths import RunPaths
 from sweeper.reference import import_folders, make_importable
 from sweeper.shipping import build_mirror, ship_all
-from sweeper.spec import StudySpec
-from sweeper.study import SweepStudy
 from sweeper.ticker import Ticker, format_count
 from sweeper.tracking.mirror import Mirror
 from sweeper.tracking.sender import Sent
@@ -42,7 +39,9 @@ def sync_study(path: Path, *, root: Path, note: Callable[[str], None]) -> str:
     if not lock.try_acquire():
         return f"{begun.paths.study}: another command on this machine sends its events right now"
     try:
-        study = _reach_storage(begun.spec, begun.paths, note)
+        study, problem = begun.open()
+        if study is None:
+            note(f"{problem}\nSo it is not known how the study stands; its own run stays as it is")
         mirror = open_mirror(begun)
         ship_all(mirror, study, Ticker(f"{begun.paths.study}: sending", note).show)
     finally:
@@ -66,19 +65,6 @@ def recorded_tags(paths: RunPaths) -> Mapping[str, str]:
                 if isinstance(event, Started) and event.tags:
                     return {k: v for k, v in event.tags.items() if k.startswith(_STUDY_TAGS)}
     return {}
-
-
-def _reach_storage(
-    spec: StudySpec, paths: RunPaths, note: Callable[[str], None]
-) -> SweepStudy | None:
-    try:
-        study = load_study_from_storage(spec, paths)
-        reason = "" if study else "the study is not in its storage"
-    except StudyError as exc:
-        study, reason = None, str(exc)
-    if study is None:
-        note(f"{reason}\nSo it is not known how the study stands; its own run stays as it is")
-    return study
 
 
 def _describe(sent: Sent) -> str:

@@ -1,4 +1,4 @@
-"""One model tried out on the CPU before any trial: what it needs, and a batch through it."""
+"""One model tried out before any trial: what it needs, a batch through it, an update's time."""
 
 import logging
 import os
@@ -183,7 +183,7 @@ def _blamed_on(model: ModelConfig) -> Iterator[None]:
         yield
     except SweeperError:
         raise
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         is_expected = failure_kind(exc) == FailureKind.OUT_OF_MEMORY
         is_expected |= isinstance(exc, ValueError)  # torch cannot normalise a batch of one row
         if name in BUILDERS and not is_expected:
@@ -193,7 +193,7 @@ def _blamed_on(model: ModelConfig) -> Iterator[None]:
         ) from exc
 
 
-def _origin(name: str, exc: Exception) -> str:
+def _origin(name: str, exc: BaseException) -> str:
     """Where in the user's own file it was raised; nothing for a model of torchvision."""
     module = sys.modules.get(split_reference(name)[0]) if is_reference(name) else None
     file = getattr(module, "__file__", None)

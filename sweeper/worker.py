@@ -21,8 +21,10 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
 import torch
 
+from sweeper.allocator import keep_freed_memory, return_freed_memory
 from sweeper.asking import AskingBudget
 from sweeper.checkpoint import save_checkpoint
 from sweeper.claim import Claim
@@ -109,6 +111,7 @@ class Worker:
                     return False
                 with claim:
                     state = claim.conclude(partial(self._run, claim))
+                return_freed_memory()
         except _UnwantedError:
             return False
         if state == TrialState.FAILED and self._runtime.device.type == "cuda":
@@ -259,7 +262,9 @@ def main() -> None:
     os.register_at_fork(after_in_child=reset_signals)  # processes of user code end as usual
     threading.Thread(target=_stop_when_alone, args=(stopping,), daemon=True).start()
     make_importable(order.import_dirs)
+    np.random.seed()  # else forks draw alike until a trial seeds it
     _use_threads(order.n_threads)
+    keep_freed_memory()
     paths = RunPaths(Path(order.root), order.study)
     with store_errors():
         presence = Presence(paths.presence_dir, order.name)
@@ -294,6 +299,7 @@ def _main_process() -> NoReturn:
 
 if __name__ == "__main__":
     if sys.argv[1:] == [SERVE]:
+        del sys.argv[1:]  # which a user's own argument parser may read
         serve(_main_process)
     else:
         _main_process()

@@ -3,9 +3,11 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.exceptions import StorageInternalError
 from sweep_studies import begin_in_memory
 
 from sweeper.asking import AskingBudget
+from sweeper.errors import StoreError
 from sweeper.sight import Sight
 from sweeper.study import SweepStudy
 
@@ -110,3 +112,15 @@ def test_the_price_of_seeing_more_is_not_held_against_seeing_less(tmp_path: Path
     assert study.sight().n_ended == 300
     spend(mine, 0.01)
     assert study.sight().n_ended == 300
+
+
+def test_a_storage_that_fails_is_told_as_that(
+    study: SweepStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise StorageInternalError("the server restarts")
+
+    budget = AskingBudget(study)
+    monkeypatch.setattr(study.history, "excerpt", fail)
+    with pytest.raises(StoreError, match="the server restarts"):
+        spend(budget, 0.5)

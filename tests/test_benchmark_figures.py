@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import asking
@@ -77,6 +78,7 @@ def test_memory_is_read_of_processes_and_what_they_started() -> None:
         assert process.stdin is not None
         while len(memory.descendants(process.pid)) < 1:
             assert process.poll() is None
+            time.sleep(0.01)
         (child,) = memory.descendants(process.pid)
         assert child in memory.descendants(os.getpid())
         assert memory.proportional_mib(child) > 0

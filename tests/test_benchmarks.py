@@ -63,7 +63,7 @@ def test_the_rivals_have_the_settings_of_the_study(architecture: str) -> None:
     train, data = study.sections["train"], study.sections["data"]
     assert fixed_trials.fixed_settings(study) == training.SETTINGS
     assert data["batch_size"] == training.BATCH_SIZE
-    assert data["validation"] == 0.1
+    assert data["validation"] == training.VALIDATION
     optimizer = training.build_optimizer(torch.nn.Linear(1, 1), 0.5, 0.25)
     assert (train["optimizer"], train["momentum"]) == ("sgd", optimizer.defaults["momentum"])
     assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (0.5, 0.25)

@@ -21,8 +21,9 @@ from sweep_studies import (
     run_trial,
 )
 
-from sweeper.claim import Claim, count_failure, end_trial
+from sweeper.claim import Claim
 from sweeper.config import TrialConfig
+from sweeper.ending import count_failure, end_trial
 from sweeper.errors import StoreError, TrialDiverged, TrialInterrupted, TrialLost, TrialPruned
 from sweeper.events import Ended, Event, EventWriter, Interrupted, Started, read_events
 from sweeper.ledger import Entry, Ledger
@@ -346,7 +347,7 @@ def test_a_trial_that_ran_out_of_memory_is_tried_once_more_alone(study: SweepStu
     assert run_claimed(study, again, no_memory) == TrialState.FAILED
     outcome = last_outcome(study)
     assert (outcome.kind, outcome.retries) == (FailureKind.OUT_OF_MEMORY, 1)
-    assert outcome.cause == "MemoryError: 70 GiB"
+    assert outcome.cause == "MemoryError: 70 GiB, 2 times"
     assert study.counts()[TrialState.WAITING] == 9
 
 

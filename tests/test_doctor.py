@@ -397,7 +397,8 @@ def test_without_the_storage_nothing_is_taken_for_an_orphan(sweep: TrackedSweep)
     is_well, lines = examine(sweep, fix=True)
     assert not is_well
     assert lines == [
-        "storage: it has no study 'small'; so trials, checkpoints and MLflow are not looked at",
+        "storage: the storage has no study 'small'; "
+        "so trials, checkpoints and MLflow are not looked at",
         "small: 1 finding, 0 mended",
     ]
     assert sweep.paths.checkpoint(0).exists()

@@ -4,25 +4,25 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sweeper.forkserver import Child, ForkServer
+from sweeper import forkserver
+from sweeper.forkserver import Child, ForkedProcess, ForkServer
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux alone")
 
 
-@pytest.fixture
-def notes() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def server(notes: list[str]) -> Iterator[ForkServer]:
-    server = ForkServer(notes.append)
+@pytest.fixture(scope="module")
+def server() -> Iterator[ForkServer]:
+    """One for all, as it imports torch. A number of threads for numpy keeps it from nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENBLAS_NUM_THREADS", "2")
+        server = ForkServer(print)
     yield server
     server.close()
 
@@ -35,6 +35,15 @@ def start(server: ForkServer, log_path: Path) -> tuple[Child, socket.socket]:
     return child, ours
 
 
+def fork(server: ForkServer, log_path: Path) -> tuple[Child, socket.socket]:
+    """As :func:`start`, until the process lives a life of its own."""
+    child, channel = start(server, log_path)
+    assert isinstance(child, ForkedProcess)
+    while Path(f"/proc/{child.pid}/comm").read_text() != "sweeper-worker\n":
+        time.sleep(0.01)
+    return child, channel
+
+
 def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
@@ -42,7 +51,7 @@ def parent_of(pid: int) -> int:
 def test_a_forked_worker_is_a_child_and_leads_its_session(
     server: ForkServer, tmp_path: Path
 ) -> None:
-    child, channel = start(server, tmp_path / "log")
+    child, channel = fork(server, tmp_path / "log")
     with channel:
         assert child.poll() is None
         assert parent_of(child.pid) == os.getpid()
@@ -54,7 +63,7 @@ def test_a_forked_worker_is_a_child_and_leads_its_session(
 def test_it_ends_with_its_own_exit_code_and_prints_into_its_own_log(
     server: ForkServer, tmp_path: Path
 ) -> None:
-    children = [start(server, tmp_path / name) for name in ("a", "b")]
+    children = [fork(server, tmp_path / name) for name in ("a", "b")]
     for child, channel in children:
         channel.close()  # instead of an order
         assert child.wait() == 1
@@ -64,7 +73,7 @@ def test_it_ends_with_its_own_exit_code_and_prints_into_its_own_log(
 
 
 def test_forked_workers_share_the_import_of_torch(server: ForkServer, tmp_path: Path) -> None:
-    children = [start(server, tmp_path / str(i)) for i in range(2)]
+    children = [fork(server, tmp_path / str(i)) for i in range(2)]
     for child, channel in children:
         rollup = Path(f"/proc/{child.pid}/smaps_rollup").read_text()
         private_kb = sum(
@@ -75,34 +84,46 @@ def test_forked_workers_share_the_import_of_torch(server: ForkServer, tmp_path: 
         child.wait()
 
 
-def test_without_the_server_workers_start_by_themselves_and_that_is_said(
-    server: ForkServer, notes: list[str], tmp_path: Path
-) -> None:
-    lost: Any = server._server
-    lost.kill()
-    child, channel = start(server, tmp_path / "log")
+def test_without_a_server_workers_start_by_themselves_and_that_is_said(tmp_path: Path) -> None:
+    notes: list[str] = []
+    lost = ForkServer(notes.append)
+    process: Any = lost._server
+    process.kill()
+    child, channel = start(lost, tmp_path / "log")
     channel.close()
     assert child.wait() == 1
+    assert not isinstance(child, ForkedProcess)
     [note] = notes
     assert note.startswith("the process that forks workers is lost")
+    lost.close()
+
+
+THREADED = """
+import threading, time
+threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+from sweeper.forkserver import serve
+serve(print)
+"""
+
+
+def test_a_server_of_several_threads_never_forks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forkserver, "_WORKER", [sys.executable, "-c", THREADED])
+    notes: list[str] = []
+    threaded = ForkServer(notes.append)
+    child, channel = start(threaded, tmp_path / "log")
+    channel.close()
+    child.wait()
+    assert not isinstance(child, ForkedProcess)
+    [note] = notes
+    assert "it has more than one thread, and a fork could copy a held lock" in note
+    threaded.close()
 
 
 def test_workers_outlive_the_server(server: ForkServer, tmp_path: Path) -> None:
-    child, channel = start(server, tmp_path / "log")
-    server.close()
+    child, channel = fork(server, tmp_path / "log")
+    server.close()  # so this is the last of the tests that share it
     with channel:
         assert child.poll() is None
     assert child.wait() == 1
-
-
-def test_a_lost_server_of_several_threads_never_forks(
-    notes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
-    server = ForkServer(notes.append)
-    child, channel = start(server, tmp_path / "log")
-    channel.close()
-    child.wait()
-    server.close()
-    if os.cpu_count() != 1:  # OpenBLAS starts no more threads than there are cores
-        assert len(notes) == 1

@@ -7,7 +7,8 @@ import sweeper
 
 PACKAGE = Path(sweeper.__file__).parent
 ROWS = (
-    ("errors", "seeding", "lock", "durable", "forkserver", "ledger", "loading", "ticker"),
+    ("errors", "seeding", "lock", "durable"),
+    ("allocator", "forkserver", "ledger", "loading", "ticker"),
     ("reference", "config", "trial", "signals", "logs"),
     ("events", "paths", "failures"),
     ("spec",),
@@ -17,8 +18,8 @@ ROWS = (
     ("training", "history"),
     ("sampling", "sight", "storage", "lease"),
     ("study",),
-    ("asking", "claim", "result", "opening"),
-    ("reclaim", "tracking", "board", "machine", "order"),
+    ("asking", "ending", "result", "opening"),
+    ("claim", "reclaim", "tracking", "board", "machine", "order"),
     ("shipping", "preparation", "progress", "process", "begun", "tryout"),
     ("crew", "sync"),
     ("worker", "agent", "status", "rehearsal", "ui", "template", "doctor"),

@@ -1,6 +1,8 @@
 import gc
+import sys
 import weakref
 from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 
@@ -39,11 +41,26 @@ def test_a_collector_that_was_off_stays_off() -> None:
         gc.enable()
 
 
+def load_small_package() -> list[list[object]]:
+    sys.modules["this_is_no_package"] = ModuleType("this_is_no_package")
+    return [[] for _ in range(1000)]
+
+
 def test_what_was_loaded_is_looked_through_no_more() -> None:
     with loading():
-        loaded = [[] for _ in range(1000)]
+        loaded = load_small_package()
+    del sys.modules["this_is_no_package"]
     assert not {id(item) for item in gc.get_objects()} & {id(item) for item in loaded}
     assert gc.get_freeze_count() >= len(loaded)
+
+
+def test_where_nothing_was_imported_nothing_stays() -> None:
+    before = gc.get_freeze_count()
+    with loading():
+        made = weakref.ref(Circle())
+    gc.collect()
+    assert made() is None
+    assert gc.get_freeze_count() == before
 
 
 def test_what_was_garbage_before_does_not_stay() -> None:

@@ -91,8 +91,9 @@ class Counting:
         return getattr(self._storage, name)
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe", "qmc"])
-@pytest.mark.parametrize("pruner", ["none", "asha", "median"])
+@pytest.mark.parametrize(
+    ("sampler", "pruner"), [("random", "none"), ("tpe", "asha"), ("qmc", "median")]
+)
 def test_a_trial_uses_the_storage_as_often_late_as_early(
     tmp_path: Path, sampler: str, pruner: str
 ) -> None:

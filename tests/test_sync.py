@@ -198,4 +198,4 @@ def test_of_a_study_on_its_fallback_data_that_one_is_meant(sweep: TrackedSweep) 
     resolved.write_text(resolved.read_text().replace("name: small", "name: large-on-digits"))
     line, [note] = sync(other, sweep.root)
     assert line.startswith("large-on-digits: sent 6 events")
-    assert note.startswith("the study is not in its storage")  # the journal names the other one
+    assert note.startswith("the storage has no study")  # the journal names the other one

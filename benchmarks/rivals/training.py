@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, random_split
 from torchvision import datasets, transforms
 
 BATCH_SIZE = 64
+VALIDATION = 0.1  # of the training images
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 SETTINGS = [
@@ -30,7 +31,9 @@ def load_data(root):
         [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
     )
     data = datasets.MNIST(root, train=True, download=True, transform=transform)
-    train, validation = random_split(data, [0.9, 0.1], generator=torch.Generator().manual_seed(1))
+    train, validation = random_split(
+        data, [1 - VALIDATION, VALIDATION], generator=torch.Generator().manual_seed(1)
+    )
     return (
         DataLoader(train, batch_size=BATCH_SIZE, shuffle=True),
         DataLoader(validation, batch_size=BATCH_SIZE),

@@ -104,8 +104,6 @@ class LoaderSplit:
         self._rows = rows
         self._normalise = normalise
         self._device = device
-        # From pinned memory a GPU fetches a batch while the host makes the next one.
-        self._is_pinned = device.type == "cuda"
 
     @property
     def n_rows(self) -> int:
@@ -118,24 +116,24 @@ class LoaderSplit:
         """See :class:`Split`."""
         chunks = _chunks(self._rows, batch_size, generator)
         for inputs, targets in self._loader(chunks[skip:]):
-            inputs = inputs.to(self._device, non_blocking=self._is_pinned)
+            inputs = self._bring(inputs)
             if self._normalise is not None:
                 inputs = self._normalise(inputs)
             elif inputs.dtype == torch.float64:
                 inputs = inputs.float()
-            yield inputs, targets.to(self._device, torch.int64, non_blocking=self._is_pinned)
+            yield inputs, self._bring(targets).to(torch.int64)
+
+    def _bring(self, rows: Tensor) -> Tensor:
+        """To the device; from pinned memory a GPU fetches while the host makes the next batch."""
+        if self._device.type != "cuda" or rows.device.type != "cpu":
+            return rows.to(self._device)
+        return rows.pin_memory().to(self._device, non_blocking=True)
 
     def _loader(self, chunks: Sequence[Tensor]) -> "DataLoader[Any]":
         # A loader draws a seed at the start of each pass; left alone, from the global generator,
         # and then dropout would depend on how often somebody validates.
         seeds = Generator()
-        load = partial(
-            DataLoader[Any],
-            self._dataset,
-            num_workers=0,
-            generator=seeds,
-            pin_memory=self._is_pinned,
-        )
+        load = partial(DataLoader[Any], self._dataset, num_workers=0, generator=seeds)
         if isinstance(self._dataset, TensorDataset):  # takes all rows of a batch as one index
             return load(batch_size=None, sampler=chunks)
         return load(batch_sampler=[chunk.tolist() for chunk in chunks])

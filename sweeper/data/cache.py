@@ -66,8 +66,8 @@ class CacheEntry:
 def prepare_data(config: DataConfig, *, cache_dir: Path) -> None:
     """Make sure that the decoded train split is in the cache; download it if need be.
 
-    Takes a millisecond when it is there, and torch only to download or to read CIFAR-10. Does
-    nothing for a user's ``module:function``, which every worker calls itself.
+    Takes a millisecond when it is there, and torch only to download, to read CIFAR-10 and to
+    resize. Does nothing for a user's ``module:function``, which every worker calls itself.
 
     Raises:
         DataError: If the data set is unknown, not to be had, unreadable, or the cache cannot be

@@ -6,13 +6,11 @@ from pathlib import Path
 
 from sweeper.begun import BegunStudy, find_begun
 from sweeper.doctor.files import check_cache, check_checkpoints, check_journal, check_logs
-from sweeper.doctor.finding import Finding, Ledger
+from sweeper.doctor.finding import Diagnosis, Finding
 from sweeper.doctor.patient import Patient, are_others_at_work
 from sweeper.doctor.tracking import check_tracking
 from sweeper.doctor.trials import check_orphans
-from sweeper.errors import StudyError
 from sweeper.lock import FileLock
-from sweeper.opening import load_study_from_storage
 from sweeper.paths import RunPaths
 from sweeper.storage import store_errors
 from sweeper.study import SweepStudy
@@ -47,39 +45,32 @@ def examine_study(
         SweeperError: If there is no such study, or disk or storage fail.
     """
     begun = find_begun(path, root)
-    ledger = Ledger(fix=fix, show=show)
-    ledger.take(check_journal(begun.paths))
-    study = _open_study(begun, ledger)
-    agreement = _examine(begun, study, ledger, note) if study else ""
-    ledger.take(check_cache(begun.paths))
-    show(f"{begun.paths.study}: {ledger.summary() or agreement}")
-    return ledger.n_found == (ledger.n_mended if fix else 0)
-
-
-def _open_study(begun: BegunStudy, ledger: Ledger) -> SweepStudy | None:
-    try:
-        study = load_study_from_storage(begun.spec, begun.paths)
-        problem = "" if study else f"it has no study {begun.paths.study!r}"
-    except StudyError as exc:
-        study, problem = None, str(exc)
-    if study is None:
+    diagnosis = Diagnosis(fix=fix, show=show)
+    diagnosis.take(check_journal(begun.paths))
+    study, problem = begun.open()
+    if study:
+        agreement = _examine(begun, study, diagnosis, note)
+    else:
+        agreement = ""
         advice = "so trials, checkpoints and MLflow are not looked at"
-        ledger.take([Finding("storage", problem, advice)])
-    return study
+        diagnosis.take([Finding("storage", problem, advice)])
+    diagnosis.take(check_cache(begun.paths))
+    show(f"{begun.paths.study}: {diagnosis.summary() or agreement}")
+    return diagnosis.n_found == (diagnosis.n_mended if fix else 0)
 
 
 def _examine(
-    begun: BegunStudy, study: SweepStudy, ledger: Ledger, note: Callable[[str], None]
+    begun: BegunStudy, study: SweepStudy, diagnosis: Diagnosis, note: Callable[[str], None]
 ) -> str:
     """Look at all that needs the storage; the line to say if nothing is found."""
     is_elsewhere = are_others_at_work(study, note)
-    with _alone(begun.paths, is_mending=ledger.fix) as is_alone:
+    with _alone(begun.paths, is_mending=diagnosis.fix) as is_alone:
         patient = Patient(begun, study, not is_alone, is_elsewhere, note)
-        ledger.take(check_logs(patient))
-        ledger.take(check_orphans(patient))
-        ledger.take(check_tracking(patient))
+        diagnosis.take(check_logs(patient))
+        diagnosis.take(check_orphans(patient))
+        diagnosis.take(check_tracking(patient))
         # Last, as a trial that had just ended may still have been tidying up.
-        ledger.take(check_checkpoints(patient))
+        diagnosis.take(check_checkpoints(patient))
     is_certain = is_alone and not is_elsewhere
     caveat = "" if is_certain else " as far as can be told while a command works on it"
     trials = format_count(len(patient.trials), "trial")

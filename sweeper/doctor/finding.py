@@ -29,7 +29,7 @@ class Finding:
         return f"{self.where}: {self.what}; {advice}"
 
 
-class Ledger:
+class Diagnosis:
     """Counts findings as they come, shows each, and has it mended if that is wanted.
 
     Args:

@@ -4,7 +4,7 @@ import logging
 import os
 import sqlite3
 import uuid
-from contextlib import closing, suppress
+from contextlib import closing
 
 from mlflow import MlflowClient
 
@@ -45,14 +45,17 @@ def prepare_store(paths: RunPaths) -> None:
 def gather_store(paths: RunPaths) -> None:
     """Bring what was written into ``mlflow.db`` itself, for whoever copies that file alone.
 
-    SQLite does it when the last connection is closed; ours are not, as the process just ends. What
-    somebody reads at the moment stays where it is.
+    SQLite does it when the last connection is closed; ours are not, as the process just ends.
     """
-    with (
-        closing(sqlite3.connect(paths.mlflow_db, timeout=_PATIENCE_S)) as database,
-        suppress(sqlite3.OperationalError),  # it is locked
-    ):
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    try:
+        with closing(sqlite3.connect(paths.mlflow_db, timeout=_PATIENCE_S)) as database:
+            is_busy, *_ = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        problem = "it is being read" if is_busy else ""
+    except sqlite3.OperationalError as exc:
+        problem = str(exc)
+    if problem:
+        path = paths.mlflow_db
+        _logger.warning("%s: what was written last lies in %s-wal: %s", path, path.name, problem)
 
 
 def _make_store(paths: RunPaths) -> None:

@@ -91,7 +91,7 @@ class ModelLogger:
             try:
                 with _one_thread():
                     card = self._save(run_id, started, weights, folder)
-            except Exception as exc:
+            except (Exception, SystemExit) as exc:  # of a user's builder
                 _logger.warning(
                     "%s: cannot be logged as pt2 (%s); logged as state_dict and reference instead",
                     weights,

@@ -83,6 +83,7 @@ def test_a_bad_file_meets_a_message_with_its_line(
     assert [path.name for path in sweep.folder.iterdir()] == ["sweep.yaml"]
 
 
+@pytest.mark.slow
 def test_no_command_tells_the_password_of_a_storage_out_of_reach(sweep: Sweep) -> None:
     url = f"postgresql://ann:{ODD}@127.0.0.1:9/db?sslpassword={SECRET}"
     sweep.write(GOOD + f"storage: '{url}'\n")
@@ -96,7 +97,8 @@ def test_no_command_tells_the_password_of_a_storage_out_of_reach(sweep: Sweep) -
         assert_untold(sweep, said(checked), said(done))
 
 
-@pytest.mark.parametrize("is_in_environment", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("is_in_environment", [False, True])
 def test_no_command_tells_the_password_of_a_tracking_server_out_of_reach(
     sweep: Sweep, is_in_environment: bool
 ) -> None:

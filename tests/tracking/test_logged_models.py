@@ -96,19 +96,15 @@ def traces(monkeypatch: pytest.MonkeyPatch) -> list[torch.nn.Module]:
     return traced
 
 
-@pytest.mark.parametrize(("architecture", "params"), [("mlp", {"width": 8}), ("cnn", CNN)])
 def test_trials_of_one_architecture_are_traced_once_and_answer_each_with_its_own_weights(
-    store: Store,
-    traces: list[torch.nn.Module],
-    architecture: str,
-    params: Mapping[str, Any],
+    store: Store, traces: list[torch.nn.Module]
 ) -> None:
     mean_and_std = [(0.3, 0.4), (0.3, 0.4), (0.7, 0.2)]
     nets = [
         complete_trial(
             store,
-            architecture,
-            params,
+            "cnn",
+            CNN,
             number=number,
             data=replace(DATA, mean=(mean,), std=(std,)),
         )
@@ -209,7 +205,7 @@ def test_a_process_that_traced_a_model_ends_without_a_word() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_model_is_listed_with_its_run_its_params_and_its_metrics(store: Store) -> None:
+def test_a_model_is_listed_with_its_run_and_needs_nothing_of_ours(store: Store) -> None:
     complete_trial(store, "mlp", {"width": 8})
     store.mirror(log_models="completed").ship()
     [model] = logged_models(store)
@@ -219,12 +215,6 @@ def test_a_model_is_listed_with_its_run_its_params_and_its_metrics(store: Store)
     assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
     assert model.params["train.learning_rate"] == "0.01"
     assert {m.key: m.value for m in model.metrics} == {"val_accuracy": 0.5, "train_loss": 1.0}
-
-
-def test_a_model_needs_torch_in_its_installed_version_and_nothing_of_ours(store: Store) -> None:
-    complete_trial(store, "mlp", {"width": 8})
-    store.mirror(log_models="completed").ship()
-    [model] = logged_models(store)
     folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model.model_id}"))
     requirements = (folder / "requirements.txt").read_text().split()
     version = torch.__version__.partition("+")[0]

@@ -11,7 +11,7 @@ from tracked_study import Store
 
 from sweeper.errors import redacted
 from sweeper.paths import RunPaths
-from sweeper.tracking.local import local_uri
+from sweeper.tracking.local import gather_store, local_uri
 from sweeper.tracking.store import open_client, tracking_uri
 
 
@@ -29,6 +29,22 @@ def test_a_study_file_names_the_store_before_the_environment_and_mlruns(
 def test_the_local_store_is_created_in_wal_mode(store: Store) -> None:
     with closing(sqlite3.connect(store.paths.mlflow_db)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_what_somebody_reads_at_the_moment_stays_beside_the_store_and_that_is_said(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = store.paths.mlflow_db
+    with closing(sqlite3.connect(database)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM runs").fetchone()
+        store.client.create_experiment("written since")
+        gather_store(store.paths)
+        assert f"{database}: what was written last lies in mlflow.db-wal" in caplog.text
+    caplog.clear()
+    gather_store(store.paths)
+    assert caplog.text == ""
+    assert database.with_name("mlflow.db-wal").stat().st_size == 0
 
 
 def contents(database: Path) -> dict[str, list[str]]:
@@ -51,6 +67,7 @@ def contents(database: Path) -> dict[str, list[str]]:
     return statements | rows
 
 
+@pytest.mark.slow
 def test_the_store_made_in_memory_is_the_one_that_mlflow_makes_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
