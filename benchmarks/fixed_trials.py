@@ -5,7 +5,8 @@
 
 Each run is a whole process from its cold start, in a folder that is empty at first. A run counts
 only if its MLflow store then holds every setting once, with whole curves and a model. Where the
-device has units for bf16, sweeper runs once more with it, as ``sweeper check`` may propose.
+device has units for bf16, sweeper runs once more with it, as ``sweeper check`` may propose. On a
+CPU the matrix products of all updates take a turn as well: nobody is faster than ``products.py``.
 """
 
 import argparse
@@ -42,10 +43,11 @@ import sweeper
 from sweeper.machine import known_precisions
 from sweeper.spec import StudySpec
 
+FLOOR = "the matrix products alone"
 CURVES = ("train_loss", "val_loss", "val_accuracy")
 #: Name of the fixed value -> value; the same eight in every contender.
 Setting = Mapping[str, float]
-#: Validation accuracy after the last epoch, in [0, 1], one per setting.
+#: Validation accuracy after the last epoch, in [0, 1], one per setting; none of what trains none.
 Accuracies = Sequence[float]
 
 
@@ -58,8 +60,10 @@ def contenders(study: StudySpec, data: Path) -> list[Contender[Accuracies]]:
     read_rival = partial(read_accuracies, study, Path("mlflow.db"))
     plain = yaml.safe_load(study.path.read_text(encoding="utf-8"))
     ours = {"sweeper": plain}
-    if "bf16" in known_precisions("cuda:0" if torch.cuda.is_available() else "cpu"):
+    has_gpu = torch.cuda.is_available()
+    if "bf16" in known_precisions("cuda:0" if has_gpu else "cpu"):
         ours["sweeper in bf16"] = plain | {"run": plain["run"] | {"precision": "bf16"}}
+    products = [sys.executable, str(HERE / "products.py"), str(study.path)]
     return [
         *(
             Contender(
@@ -71,6 +75,7 @@ def contenders(study: StudySpec, data: Path) -> list[Contender[Accuracies]]:
             )
             for name, content in ours.items()
         ),
+        *([] if has_gpu else [Contender[Accuracies](FLOOR, products, lambda _: [])]),
         Contender(
             "the plain script", [RIVALS_PYTHON, str(RIVALS / "plain.py"), *words], read_rival
         ),
@@ -136,21 +141,22 @@ def render_results(
     epochs = study.sections["train"]["epochs"]
     n_repeats = len(measured["sweeper"])
     settings = fixed_settings(study)
+    trained = {name: runs for name, runs in measured.items() if name != FLOOR}
     accuracies = [
         [*(f"{value:g}" for value in setting.values())]
-        + [render_spread([run.found[index] for run in runs], 4) for runs in measured.values()]
+        + [render_spread([run.found[index] for run in runs], 4) for runs in trained.values()]
         for index, setting in enumerate(settings)
     ]
     return f"""\
 {study.n_trials} fixed {architecture} trials x {epochs} epochs, curves and models in MLflow.
 {_render_gains(measured)} (medians, n = {n_repeats} each, in turns; the others with torch's default
-precision, float32 on a CPU).
+precision, float32 on a CPU).{_render_floor(measured)}
 
 {render_times(measured)}
 
 Validation accuracy after the last epoch, median (min - max) of n = {n_repeats}:
 
-{render_table([*settings[0], *measured], accuracies)}
+{render_table([*settings[0], *trained], accuracies)}
 
 {render_facts(facts)}
 """
@@ -158,11 +164,33 @@ Validation accuracy after the last epoch, median (min - max) of n = {n_repeats}:
 
 def _render_gains(measured: Mapping[str, Sequence[Measurement[Accuracies]]]) -> str:
     """A bold sentence for each of our contenders, beside the others."""
-    rivals = {name: runs for name, runs in measured.items() if not name.startswith("sweeper")}
-    ours = (name for name in measured if name not in rivals)
+    rivals = _rivals(measured)
     return " ".join(
-        f"**{name} needs {render_ratios({name: measured[name], **rivals})}.**" for name in ours
+        f"**{name} needs {render_ratios({name: runs, **rivals})}.**"
+        for name, runs in measured.items()
+        if name != FLOOR and name not in rivals
     )
+
+
+def _render_floor(measured: Mapping[str, Sequence[Measurement[Accuracies]]]) -> str:
+    """What is out of reach for everybody."""
+    if FLOOR not in measured:
+        return ""
+    ratios = render_ratios({FLOOR: measured[FLOOR], **_rivals(measured)})
+    return (
+        " The matrix products of all updates alone, in float32 on all cores, with nothing around "
+        f"them, need {ratios}: no program that trains these trials so can be faster."
+    )
+
+
+def _rivals(
+    measured: Mapping[str, Sequence[Measurement[Accuracies]]],
+) -> dict[str, Sequence[Measurement[Accuracies]]]:
+    return {
+        name: runs
+        for name, runs in measured.items()
+        if name != FLOOR and not name.startswith("sweeper")
+    }
 
 
 def main() -> None:

@@ -1,6 +1,5 @@
 """One machine's part of a study: its lease, its workers, the mirror, progress."""
 
-import math
 import time
 import uuid
 from contextlib import closing
@@ -15,6 +14,7 @@ from sweeper.machine import version_tags
 from sweeper.opening import create_study
 from sweeper.order import WorkerOrder
 from sweeper.paths import RunPaths
+from sweeper.patience import Patience
 from sweeper.preparation import PreparedStudy, prepare_study
 from sweeper.progress import Display, Tally, open_display
 from sweeper.reclaim import SILENT, reclaim_orphans
@@ -31,8 +31,6 @@ _POLL_S = 0.25
 _ORPHANS_EVERY_S = 5.0
 #: So long a command that was told to stop waits for MLflow.
 _FLUSH_S = 6.0
-#: So long trouble with disk or storage is borne, as a database may be restarting.
-_BEAR_S = 60.0
 
 
 def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
@@ -97,14 +95,14 @@ class _Agent:
         self._display = display
         self._begun = time.monotonic()
         standing = study.history.look()
-        self._n_finished_before = standing.n_finished
+        self._n_finished = self._n_finished_before = standing.n_finished
         self._board = Board(study.paths, study.spec.objective, standing)
         self._shipping = Shipping(study, order.tags, display.note)
         self._crew = Crew(study, order, server, display.note)
         self._signals = StopSignals()
         self._is_leased = True
         self._looked_s = self._begun
-        self._trouble_since_s = math.inf
+        self._patience = Patience(display.note)
 
     def run(self) -> Result:
         """Reach the goal, or say why not."""
@@ -140,7 +138,7 @@ class _Agent:
             try:
                 self._tend()
             except StoreError as exc:
-                self._bear(exc)
+                self._patience.bear(exc, n_finished=self._n_finished)
             if self._signals.received or self._is_out_of_time():
                 self._drain()
                 return
@@ -159,32 +157,22 @@ class _Agent:
             reclaim_orphans(self._study, SILENT)  # another agent's, killed with its workers
             self._looked_s = time.monotonic()
         self._show()
-        if self._trouble_since_s < math.inf:
-            self._display.note("disk and storage work again")
-            self._trouble_since_s = math.inf
-
-    def _bear(self, trouble: StoreError) -> None:
-        now = time.monotonic()
-        if self._trouble_since_s == math.inf:
-            self._trouble_since_s = now
-            self._display.note(f"{trouble}\nTrying again for {_BEAR_S:.0f} s ...")
-        elif now - self._trouble_since_s > _BEAR_S:
-            raise trouble
+        self._patience.look()
 
     def _show(self) -> None:
         standing = self._study.history.look()
         ended = self._board.poll(standing)
-        n_finished = standing.n_finished
-        tally = Tally(n_finished, self._study.goal, self._eta_s(n_finished))
+        self._n_finished = standing.n_finished
+        tally = Tally(self._n_finished, self._study.goal, self._eta_s())
         for row in ended:
             self._display.ended(row, tally)
         self._display.show(self._board, tally)
 
-    def _eta_s(self, n_finished: int) -> float | None:
-        n_done = n_finished - self._n_finished_before
+    def _eta_s(self) -> float | None:
+        n_done = self._n_finished - self._n_finished_before
         if n_done == 0:
             return None
-        return (time.monotonic() - self._begun) / n_done * (self._study.goal - n_finished)
+        return (time.monotonic() - self._begun) / n_done * (self._study.goal - self._n_finished)
 
     def _is_out_of_time(self) -> bool:
         timeout_s = self._study.spec.budget.timeout
@@ -208,7 +196,7 @@ class _Agent:
                 self._show()
                 self._study.leases.end(self._order.agent)
         except StoreError as exc:
-            if self._trouble_since_s == math.inf:  # else it has been said
+            if not self._patience.is_tried:
                 self._display.note(str(exc))
         n_signals = len(self._signals.received)
         return self._shipping.finish(

@@ -1,11 +1,12 @@
 """The workers of one agent: started, replaced when they die, drained, dismissed."""
 
+import math
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
-from sweeper.errors import StudyError
+from sweeper.errors import StoreError, StudyError
 from sweeper.failures import RETRIES
 from sweeper.forkserver import ForkServer
 from sweeper.machine import Placement, place_workers
@@ -17,6 +18,8 @@ from sweeper.study import FAILURE_STREAK, Attr, Owner, SweepStudy
 from sweeper.trial import FailureKind
 
 _POLL_S = 0.1
+#: So long the place of a worker that disk or storage failed stays empty.
+_PAUSE_S = 1.0
 
 
 class Crew:
@@ -45,7 +48,8 @@ class Crew:
         self._now = now
         self._workers: list[WorkerProcess] = []
         self._vacant: list[Placement] = []
-        self._n_fruitless_deaths = self._n_troubles = self._finished_at_trouble = 0
+        self._n_fruitless_deaths = 0
+        self._paused_s = -math.inf
         self._claimed_s: dict[tuple[int, int], float] = {}
         self._sentences: dict[str, Death] = {}
 
@@ -76,21 +80,28 @@ class Crew:
         """Replace dead workers, let go of those that found nothing more to do.
 
         Raises:
-            StoreError: If disk or storage fail; a later call goes on where this one stopped.
+            StoreError: If disk or storage fail, here or in a worker, whose trial is given back
+                then; a later call goes on where this one stopped.
             StudyError: If worker after worker dies before it could claim a trial.
         """
+        trouble = ""
         for worker, number in self._overdue():
             self._end_overdue(worker, number)
         for worker in [worker for worker in self._workers if not worker.is_alive]:
             if worker.last_word == "":
                 worker.forget_log()
             elif worker.last_word:
-                self._bear(worker, worker.last_word)
+                # It writes to both, so this shows whether they work again.
+                reclaim_orphans(self._study, worker.last_word)
+                self._vacant.append(worker.placement)
+                trouble, self._paused_s = worker.last_word, self._now()
             else:
                 self._mourn(worker, self._sentences.get(worker.name) or worker.cause_of_death())
             worker.kill()  # what its trial started may live on
             self._workers.remove(worker)
-        while self._vacant:
+        if trouble:
+            raise StoreError(trouble)
+        while self._vacant and self._now() - self._paused_s > _PAUSE_S:
             if self._study.n_finished() < self._study.goal:
                 self._start_worker(self._vacant[-1])
             self._vacant.pop()
@@ -106,19 +117,6 @@ class Crew:
                 f"{FAILURE_STREAK} workers in a row died before they could claim a trial "
                 f"({cause}); the last words of the last one:\n{death.details}"
             )
-        self._vacant.append(worker.placement)
-
-    def _bear(self, worker: WorkerProcess, trouble: str) -> None:
-        """Take the trial back that disk or storage failed, as long as others get to their end."""
-        # It writes to both, so this shows whether they work again before another worker starts.
-        reclaim_orphans(self._study, trouble)
-        n_finished = self._study.n_finished()
-        self._n_troubles = self._n_troubles + 1 if n_finished == self._finished_at_trouble else 1
-        self._finished_at_trouble = n_finished
-        n_places = len(self._workers) + len(self._vacant)  # they may all meet it at once
-        if self._n_troubles >= FAILURE_STREAK * n_places:
-            raise StudyError(f"{trouble}\n{self._n_troubles} workers in a row ended with that")
-        self._note(f"{trouble}\nIts trial is given back; another worker takes its place")
         self._vacant.append(worker.placement)
 
     def _overdue(self) -> list[tuple[WorkerProcess, int]]:

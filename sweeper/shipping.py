@@ -4,6 +4,8 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sweeper.errors import RequestRefusedError, StoreError, TrackerError
@@ -12,7 +14,7 @@ from sweeper.lock import FileLock
 from sweeper.paths import RunPaths
 from sweeper.result import Result
 from sweeper.spec import StudySpec
-from sweeper.storage import store_errors
+from sweeper.storage import founding, store_errors
 from sweeper.study import SweepStudy
 
 if TYPE_CHECKING:
@@ -25,7 +27,12 @@ _QUIET_S = 2.0
 
 
 def build_mirror(
-    spec: StudySpec, paths: RunPaths, tags: Mapping[str, str], *, is_start: bool
+    spec: StudySpec,
+    paths: RunPaths,
+    tags: Mapping[str, str],
+    *,
+    is_start: bool,
+    has_storage: bool = True,
 ) -> "Mirror":
     """The mirror of a study.
 
@@ -34,6 +41,8 @@ def build_mirror(
         paths: Its files.
         tags: Of the study's run in MLflow.
         is_start: Somebody begins to work on the study.
+        has_storage: The study's storage can be reached, which sees to it that machines which
+            send at once begin one run for the study.
     """
     with loading():
         from sweeper.tracking.mirror import Mirror  # most of a second of a core
@@ -46,6 +55,7 @@ def build_mirror(
         log_models=spec.tracking.log_models,
         tags=tags,
         is_start=is_start,
+        founding=partial(founding, spec) if has_storage else nullcontext,
     )
 
 

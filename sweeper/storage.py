@@ -4,7 +4,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import optuna
@@ -80,6 +80,25 @@ def open_lock(spec: StudySpec, paths: RunPaths) -> Lock:
     if spec.storage.startswith("postgresql"):
         return _AdvisoryLock(spec.storage, spec.name)
     return FileLock(paths.lock)
+
+
+@contextmanager
+def founding(spec: StudySpec) -> Iterator[None]:
+    """Be the one that begins the study's run in MLflow, among all machines on its storage.
+
+    MLflow itself makes two if two ask at once. On one machine the mirror's own lock is enough.
+
+    Raises:
+        StoreError: If the storage is out of reach.
+    """
+    with ExitStack() as held:
+        if spec.storage.startswith("postgresql"):
+            with store_errors():
+                lock = _AdvisoryLock(spec.storage, f"{spec.name} in MLflow")
+                held.enter_context(lock.held())
+        yield
+        with store_errors():
+            held.close()
 
 
 #: A machine that vanishes would else hold a lock until the server's default of two hours, and a

@@ -42,7 +42,7 @@ def sync_study(path: Path, *, root: Path, note: Callable[[str], None]) -> str:
         study, problem = begun.open()
         if study is None:
             note(f"{problem}\nSo it is not known how the study stands; its own run stays as it is")
-        mirror = open_mirror(begun)
+        mirror = open_mirror(begun, has_storage=study is not None)
         ship_all(mirror, study, Ticker(f"{begun.paths.study}: sending", note).show)
     finally:
         lock.release()
@@ -50,11 +50,17 @@ def sync_study(path: Path, *, root: Path, note: Callable[[str], None]) -> str:
     return f"{begun.paths.study}: {_describe(mirror.sent)}; {uri} has everything"
 
 
-def open_mirror(begun: BegunStudy) -> Mirror:
+def open_mirror(begun: BegunStudy, *, has_storage: bool) -> Mirror:
     """The mirror of a study that nobody needs to be working on. Hold its ``mirror_lock``."""
     if not begun.is_folder:
         make_importable(import_folders(begun.spec.path))
-    return build_mirror(begun.spec, begun.paths, recorded_tags(begun.paths), is_start=False)
+    return build_mirror(
+        begun.spec,
+        begun.paths,
+        recorded_tags(begun.paths),
+        is_start=False,
+        has_storage=has_storage,
+    )
 
 
 def recorded_tags(paths: RunPaths) -> Mapping[str, str]:

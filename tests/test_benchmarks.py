@@ -6,6 +6,7 @@ from pathlib import Path
 import fixed_trials
 import idle_trials
 import numpy as np
+import products
 import pytest
 import torch
 from contenders import Contender, Measurement, compare, describe_rivals, measure, render_times
@@ -106,6 +107,7 @@ def test_results_give_medians_spread_ratios_and_accuracies_side_by_side(
     measured = {
         "sweeper": runs(3.0, 2.0, 4.0),
         "sweeper in bf16": runs(1.5, 1.5, 1.5),
+        fixed_trials.FLOOR: [Measurement(1.0, 2.0, [])] * 3,
         "the plain script": runs(12.0, 60.0, 11.0),
     }
     page = fixed_trials.render_results(two_trials, measured, {"Device": "an abacus"})
@@ -113,6 +115,7 @@ def test_results_give_medians_spread_ratios_and_accuracies_side_by_side(
     assert "2 fixed MLP trials x 2 epochs" in page
     assert "**sweeper needs 1/4.0 of the plain script's time.**" in page
     assert "**sweeper in bf16 needs 1/8.0 of the plain script's time.** (medians, n = 3" in page
+    assert "need 1/12.0 of the plain script's time: no program" in page
     assert "| sweeper | 3.0 | 2.0 - 4.0 | 3.0, 2.0, 4.0 | 1.0 | 6.0 |" in page
     assert "| the plain script | 12.0 | 11.0 - 60.0 | 12.0, 60.0, 11.0 | 4.0 | 24.0 |" in page
     assert "| learning_rate | l1 | l2 | sweeper | sweeper in bf16 | the plain script |" in page
@@ -207,6 +210,13 @@ def test_untracked_trials_count_when_rays_files_have_each(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+def test_the_floor_is_computed_and_has_the_updates_of_the_study(two_trials: StudySpec) -> None:
+    assert products.count_updates(two_trials) == 2 * 2 * 844
+    command = [sys.executable, str(HERE / "products.py"), str(two_trials.path)]
+    assert measure(Contender("floor", command, str)).seconds > 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["mlp", "cnn"])
 def test_both_programs_do_the_same_work_on_a_tiny_mnist(
     architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -216,6 +226,7 @@ def test_both_programs_do_the_same_work_on_a_tiny_mnist(
     study = shortened(architecture, tmp_path)
     monkeypatch.setattr(fixed_trials, "RIVALS_PYTHON", sys.executable)
     *contenders, ray = fixed_trials.contenders(study, tmp_path)
+    contenders = [contender for contender in contenders if contender.name != fixed_trials.FLOOR]
     assert ray.name == "Ray Tune"  # it is not installed here
 
     measured = compare(contenders, n_repeats=1)

@@ -196,6 +196,6 @@ def test_of_a_study_on_its_fallback_data_that_one_is_meant(sweep: TrackedSweep) 
     shutil.copytree(sweep.paths.study_dir, stand_in)
     resolved = stand_in / "study.yaml"
     resolved.write_text(resolved.read_text().replace("name: small", "name: large-on-digits"))
-    line, [note] = sync(other, sweep.root)
+    line, notes = sync(other, sweep.root)
     assert line.startswith("large-on-digits: sent 6 events")
-    assert note.startswith("the storage has no study")  # the journal names the other one
+    assert notes[0].startswith("the storage has no study")  # the journal names the other one

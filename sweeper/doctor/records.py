@@ -70,7 +70,7 @@ class Records:
     def send(self, numbers: Iterable[int] = ()) -> None:
         """Send all that is not known to be sent, and of these trials all that MLflow lacks."""
         if self._mirror is None:
-            self._mirror = open_mirror(self._patient.begun)
+            self._mirror = open_mirror(self._patient.begun, has_storage=True)
         for number in numbers:
             self._mirror.forget(number)
         try:

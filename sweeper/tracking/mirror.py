@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from sweeper.durable import Step, durable
 from sweeper.errors import RequestRefusedError
@@ -37,6 +38,7 @@ class Mirror:
             MLflow's own tag, as it does among the tags of :class:`~sweeper.events.Started`.
         is_start: Somebody begins to work on the study; else a parent run that is there stays as
             it is until ``finish``.
+        founding: Entered to create the parent run, so that no other machine does so meanwhile.
         now: Seconds of a clock that counts on while the machine sleeps.
     """
 
@@ -49,6 +51,7 @@ class Mirror:
         log_models: LogModels,
         tags: Mapping[str, str],
         is_start: bool = True,
+        founding: Callable[[], AbstractContextManager[None]] = nullcontext,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._paths = paths
@@ -57,6 +60,7 @@ class Mirror:
         self._log_models = log_models
         self._tags = tags
         self._is_start = is_start
+        self._founding = founding
         self._now = now
         self._parent: Parent | None = None
         self._sender: Sender | None = None
@@ -86,7 +90,12 @@ class Mirror:
             )
             with tracker_errors(self._uri):
                 parent = open_parent(
-                    client, experiment_id, study, self._tags, is_start=self._is_start
+                    client,
+                    experiment_id,
+                    study,
+                    self._tags,
+                    is_start=self._is_start,
+                    founding=self._founding,
                 )
                 with artifact_errors(self._uri), durable(Step.MIRROR_SEND):
                     client.log_artifact(parent.run_id, str(self._paths.resolved_spec))

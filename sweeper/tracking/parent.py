@@ -1,8 +1,9 @@
 """The one run that stands for the whole study, and the runs below it."""
 
 import getpass
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Literal
 
 from mlflow import MlflowClient
@@ -49,7 +50,8 @@ def open_parent(
     study: str,
     tags: Mapping[str, str],
     *,
-    is_start: bool = True,
+    is_start: bool,
+    founding: Callable[[], AbstractContextManager[None]],
 ) -> Parent:
     """Find or create the study's run and set it RUNNING.
 
@@ -59,24 +61,22 @@ def open_parent(
         study: Name of the study and of the run.
         tags: Without the ``sweeper.`` prefix; they replace those of an earlier start.
         is_start: Somebody begins to work on the study; else a run that is there stays as it is.
+        founding: Entered to create it, so that no other machine does so meanwhile.
     """
+    parent = find_parent(client, experiment_id)
     all_tags = {
         KIND: "study",
         "sweeper.study": study,
         **{f"sweeper.{key}": value for key, value in tags.items()},
         **origin_tags(study, tags),
     }
-    parent = find_parent(client, experiment_id)
     if parent is None:
-        with durable(Step.MIRROR_RUN):
-            run_id = client.create_run(experiment_id, tags=all_tags, run_name=study).info.run_id
-        # Another machine may have done the same at the same moment: all keep the eldest.
-        parent = find_parent(client, experiment_id)
-        assert parent is not None
-        if parent.run_id == run_id:
-            return replace(parent, is_new=True)
-        with durable(Step.MIRROR_RUN):
-            client.delete_run(run_id)
+        with founding():
+            parent = find_parent(client, experiment_id)
+            if parent is None:
+                with durable(Step.MIRROR_RUN):
+                    run = client.create_run(experiment_id, tags=all_tags, run_name=study)
+                return Parent(client, experiment_id, run.info.run_id, is_new=True)
     if is_start:
         with durable(Step.MIRROR_SEND):
             client.log_batch(parent.run_id, tags=run_tags(all_tags))

@@ -1,5 +1,7 @@
 """What MLflow has of a trial already, whoever sent it, is not sent again."""
 
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -7,9 +9,11 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.store.entities import PagedList
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from tracked_study import START_S, Store, ended, epoch, started
 
 from sweeper.events import Interrupted, Started
+from sweeper.lock import FileLock
 from sweeper.tracking.parent import find_parent, open_parent
 from sweeper.tracking.runs import TrialRuns
 from sweeper.trial import EpochMetrics, TrialState
@@ -166,7 +170,8 @@ class HalfwayClient(MlflowClient):
 
 def test_a_run_whose_creation_was_never_answered_is_found(store: Store) -> None:
     client = HalfwayClient(store.uri)
-    parent = open_parent(client, client.create_experiment("digits"), "digits", {})
+    experiment_id = client.create_experiment("digits")
+    parent = open_parent(client, experiment_id, "digits", {}, is_start=True, founding=nullcontext)
     assert parent.is_new
     runs = TrialRuns(parent, "digits")
     assert runs.find(0, anew=False) is None
@@ -174,6 +179,33 @@ def test_a_run_whose_creation_was_never_answered_is_found(store: Store) -> None:
     with pytest.raises(ConnectionError):
         runs.create(0, start)
     assert runs.find(0, anew=False) == store.trial().info.run_id
+
+
+@pytest.mark.parametrize(
+    ("is_locked", "n_runs"), [pytest.param(True, 1, id="locked"), pytest.param(False, 2, id="not")]
+)
+def test_machines_that_begin_a_study_at_once_begin_one_run(
+    store: Store, monkeypatch: pytest.MonkeyPatch, is_locked: bool, n_runs: int
+) -> None:
+    """The request that bears the earlier time arrives later, so each sees itself as the eldest."""
+    create_run = SqlAlchemyStore.create_run
+    others: list[threading.Thread] = []
+
+    def founding() -> AbstractContextManager[None]:
+        return FileLock(store.paths.root / "founding").held() if is_locked else nullcontext()
+
+    def create_late(*args: Any, **kwargs: Any) -> Run:
+        if not others:
+            machine = store.machine("there").mirror(founding=founding)
+            others.append(threading.Thread(target=machine.open))
+            others[0].start()
+            others[0].join(0.5 if is_locked else None)
+        return create_run(*args, **kwargs)
+
+    monkeypatch.setattr(SqlAlchemyStore, "create_run", create_late)
+    store.mirror(founding=founding).open()
+    others[0].join()
+    assert len(store.runs("study")) == n_runs
 
 
 class CountingClient(MlflowClient):

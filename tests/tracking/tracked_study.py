@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from mlflow import MlflowClient
@@ -35,6 +36,7 @@ class Store:
         log_models: LogModels = "none",
         uri: str | None = None,
         is_start: bool = True,
+        founding: Callable[[], AbstractContextManager[None]] = nullcontext,
         now: Callable[[], float] = time.time,
     ) -> Mirror:
         return Mirror(
@@ -44,6 +46,7 @@ class Store:
             log_models=log_models,
             tags={"git_commit": "c0ffee", "sampler": "tpe"},
             is_start=is_start,
+            founding=founding,
             now=now,
         )
 
