@@ -6,17 +6,14 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run
 from mlflow_store import copy_empty_database
 from tracked_study import START_S, Store, ended, epoch, started, two_complete_trials
 
 from sweeper.errors import TrackerError
 from sweeper.events import Ended, Interrupted
-from sweeper.tracking.parent import open_parent
 from sweeper.trial import EpochMetrics, Objective, Outcome, TrialState
 
 
@@ -287,23 +284,6 @@ def test_a_second_start_finds_the_parent_run(store: Store) -> None:
     assert second.run_id == first.run_id
     assert (first.is_new, second.is_new) == (True, False)
     assert len(store.runs("study")) == 1
-
-
-class RivalClient(MlflowClient):
-    """Another machine creates the study's run just before this one does."""
-
-    def create_run(self, *args: Any, **kwargs: Any) -> Run:
-        self.rival = super().create_run(*args, start_time=1_000, **kwargs)
-        return super().create_run(*args, **kwargs)
-
-
-def test_of_two_parent_runs_created_at_once_the_elder_stays(store: Store) -> None:
-    client = RivalClient(store.uri)
-    experiment_id = client.create_experiment("digits")
-    parent = open_parent(client, experiment_id, "digits", {})
-    assert parent.run_id == client.rival.info.run_id
-    assert not parent.is_new
-    assert [run.info.run_id for run in store.runs("study")] == [parent.run_id]
 
 
 def test_a_new_store_gets_everything(store: Store, tmp_path: Path) -> None:
