@@ -18,7 +18,7 @@ test: $(INSTALLED)
 check: $(INSTALLED)
 	PATH="$(abspath $(BIN)):$$PATH" scripts/check
 
-# About two hours, on a machine that does nothing else.
+# Takes hours (the CNN trials alone one, on two slow cores) of a machine that does nothing else.
 bench: $(INSTALLED) rivals
 	$(BIN)/python benchmarks/fixed_trials.py mlp
 	$(BIN)/python benchmarks/fixed_trials.py cnn
