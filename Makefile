@@ -25,6 +25,7 @@ bench: $(INSTALLED) rivals
 	$(BIN)/python benchmarks/empty_trials.py
 	$(BIN)/python benchmarks/bookkeeping.py
 	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/worker_profile.py
 	$(BIN)/python benchmarks/asking.py
 	$(BIN)/python benchmarks/first_step.py
 	$(BIN)/python benchmarks/pruning.py

@@ -1,4 +1,5 @@
 import inspect
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from sweeper.models import (
     check_model,
     model_params,
 )
+from sweeper.models.dropout import Dropout
 from sweeper.models.zoo import zoo_names
 
 
@@ -279,3 +281,46 @@ def test_the_built_in_models_do_not_import_torchvision() -> None:
         "sys.exit('torchvision' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+class TestDropout:
+    @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+    def test_drops_the_share_and_keeps_the_mean(self, share: float) -> None:
+        torch.manual_seed(3)
+        n_units = 1_000_001  # no multiple of four
+        outputs = Dropout(share)(torch.ones(n_units))
+        # Five standard deviations of a binomial share.
+        margin = 5 * math.sqrt(share * (1 - share) / n_units)
+        assert abs((outputs == 0).double().mean().item() - share) < margin
+        kept = outputs[outputs > 0]
+        torch.testing.assert_close(
+            kept, torch.full_like(kept, 1 / (1 - share)), rtol=2**-15 / (1 - share), atol=0
+        )
+
+    def test_units_are_dropped_independently(self) -> None:
+        torch.manual_seed(3)
+        dropped = (Dropout(0.5)(torch.ones(250_000, 4)) == 0).double()
+        correlations = torch.corrcoef(dropped.T) - torch.eye(4)
+        assert correlations.abs().max() < 5 / math.sqrt(250_000)
+
+    def test_the_gradient_is_masked_and_scaled_like_the_output(self) -> None:
+        torch.manual_seed(3)
+        inputs = torch.full((8, 3, 5, 7), 2.0, requires_grad=True)
+        outputs = Dropout(0.5)(inputs)
+        outputs.sum().backward()
+        torch.testing.assert_close(inputs.grad, outputs.detach() / 2, rtol=0, atol=0)
+        assert 0 < (outputs == 0).sum() < outputs.numel()
+
+    def test_one_seed_one_mask(self) -> None:
+        masks = []
+        for _ in range(2):
+            torch.manual_seed(3)
+            masks.append(Dropout(0.5)(torch.ones(1000)))
+        torch.testing.assert_close(*masks, rtol=0, atol=0)
+
+    def test_a_share_that_rounds_to_all_of_them_leaves_finite_numbers(self) -> None:
+        assert Dropout(1 - 1e-9)(torch.ones(100_000)).isfinite().all()
+
+    def test_evaluation_passes_inputs_on(self) -> None:
+        inputs = torch.ones(10)
+        assert Dropout(0.5).eval()(inputs) is inputs

@@ -25,7 +25,8 @@ def test_the_end_of_a_command_sends_all_and_closes_the_parent_run(sweep: Tracked
     assert shipping.finish(lambda: False)
     assert [run.info.status for run in sweep.runs()] == ["FINISHED"]
     assert [run.info.status for run in sweep.runs("study")] == ["FINISHED"]
-    assert notes == []
+    # A slow machine makes the user wait for it, and says so.
+    assert all(text.startswith("sending the rest to MLflow") for text in notes)
 
 
 def test_a_command_that_was_told_to_stop_leaves_the_rest_to_sync(

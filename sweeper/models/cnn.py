@@ -5,6 +5,7 @@ from torch import nn
 from sweeper.config import Activation
 from sweeper.errors import TrainingError
 from sweeper.models.activation import build_activation
+from sweeper.models.dropout import Dropout
 
 
 def build_cnn(
@@ -59,7 +60,7 @@ def build_cnn(
         n_channels, height, width = n_outputs, height // 2, width // 2
     layers.append(nn.Flatten())
     if dropout > 0:
-        layers.append(nn.Dropout(dropout))
+        layers.append(Dropout(dropout))
     layers.append(nn.Linear(n_channels * height * width, n_classes))
     return nn.Sequential(*layers)
 

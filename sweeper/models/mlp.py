@@ -6,6 +6,7 @@ from torch import nn
 
 from sweeper.config import Activation
 from sweeper.models.activation import build_activation
+from sweeper.models.dropout import Dropout
 
 
 def build_mlp(
@@ -42,7 +43,7 @@ def build_mlp(
             layers.append(nn.BatchNorm1d(width))
         layers.append(build_activation(activation))
         if dropout > 0:
-            layers.append(nn.Dropout(dropout))
+            layers.append(Dropout(dropout))
         n_inputs = width
     layers.append(nn.Linear(n_inputs, n_classes))
     return nn.Sequential(*layers)
