@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sweeper.config import Scalar
 from sweeper.data import FALLBACK_SUFFIX, fallback, prepare_data
+from sweeper.depot import check_depot
 from sweeper.errors import DataError, SpecError, StudyError, TrackerError
 from sweeper.paths import RunPaths
 from sweeper.reference import import_folders, is_reference, load_reference, make_importable
@@ -63,7 +64,8 @@ def prepare_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> P
 
     Raises:
         SpecError: If the user's own code cannot be imported, or nothing can be drawn.
-        StudyError: If this machine cannot open such a storage, whoever serves it.
+        StudyError: If this machine cannot open such a storage, whoever serves it, or cannot leave
+            files in the depot.
         TrackerError: If the environment names no MLflow store.
         DataError: If the data are not to be had and the file names no fallback.
     """
@@ -142,6 +144,11 @@ def _check_stores(spec: StudySpec) -> None:
     address = os.environ.get("MLFLOW_TRACKING_URI")
     if spec.tracking.uri == "auto" and address and (fault := tracking_fault(address)):
         raise TrackerError(f"$MLFLOW_TRACKING_URI: {fault}")
+    if spec.run.depot is not None:
+        try:
+            check_depot(spec.run.depot)
+        except StudyError as exc:
+            raise StudyError(f"{spec.place('run.depot')}: {exc}") from exc
     if spec.storage == "auto":
         return
     from sqlalchemy.engine import make_url  # a fifth of a second that a journal needs not
