@@ -20,6 +20,7 @@ from sweeper.progress import Display, Tally, open_display
 from sweeper.reclaim import SILENT, reclaim_orphans
 from sweeper.reference import import_folders
 from sweeper.result import Result
+from sweeper.roster import AgentCard, introduce
 from sweeper.shipping import Shipping
 from sweeper.signals import StopSignals
 from sweeper.spec import StudySpec
@@ -101,6 +102,7 @@ class _Agent:
         self._crew = Crew(study, order, server, display.note)
         self._signals = StopSignals()
         self._is_leased = True
+        self._is_cancelled = False
         self._looked_s = self._begun
         self._patience = Patience(display.note)
 
@@ -134,13 +136,15 @@ class _Agent:
         with store_errors():
             self._study.leases.renew(self._order.agent)
             self._crew.start()
+            card = AgentCard.own(self._crew.devices, begun_s=time.time())
+            introduce(self._study.storage, self._study.study_id, self._order.agent, card)
         while not self._crew.is_empty:
             try:
                 self._tend()
             except StoreError as exc:
                 self._patience.bear(exc, n_finished=self._n_finished)
-            if self._signals.received or self._is_out_of_time():
-                self._drain()
+            if reason := self._reason_to_stop():
+                self._drain(reason)
                 return
             time.sleep(_POLL_S)
         with store_errors():  # its workers may have found out before
@@ -152,6 +156,7 @@ class _Agent:
         if not self._is_leased:
             self._crew.kill()
             return
+        self._is_cancelled = self._study.leases.is_told_to_stop(self._order.agent)
         self._crew.tend()
         if time.monotonic() - self._looked_s > _ORPHANS_EVERY_S:
             reclaim_orphans(self._study, SILENT)  # another agent's, killed with its workers
@@ -174,13 +179,17 @@ class _Agent:
             return None
         return (time.monotonic() - self._begun) / n_done * (self._study.goal - self._n_finished)
 
-    def _is_out_of_time(self) -> bool:
+    def _reason_to_stop(self) -> str:
+        """Why running trials must not go on to their end; empty if they may."""
         timeout_s = self._study.spec.budget.timeout
-        return timeout_s is not None and time.monotonic() - self._begun > timeout_s
+        if self._signals.received:
+            return "stopping"
+        if timeout_s is not None and time.monotonic() - self._begun > timeout_s:
+            return "budget.timeout is over"
+        return "`sweeper cancel` asks this command to stop" if self._is_cancelled else ""
 
-    def _drain(self) -> None:
+    def _drain(self, reason: str) -> None:
         """Let running trials go back to waiting; a second signal ends them at once."""
-        reason = "stopping" if self._signals.received else "budget.timeout is over"
         again = "; once more stops at once" if self._signals.received else ""
         self._display.note(
             f"{reason}: running trials finish their batch and wait for the next command{again}"

@@ -32,12 +32,15 @@ class Step(StrEnum):
     REPORT = "report"
     PUT_BACK = "put-back"
     END = "end"
+    AGENT = "agent"
     MIRROR_STORE = "mirror-store"
     MIRROR_RUN = "mirror-run"
     MIRROR_SEND = "mirror-send"
     MIRROR_CURSOR = "mirror-cursor"
     MODEL_LOG = "model-log"
     MIRROR_END = "mirror-end"
+    SUBMIT = "submit"
+    SUBMITTED = "submitted"
 
 
 @contextmanager

@@ -1,4 +1,5 @@
 import os
+import subprocess
 import warnings
 from collections.abc import Iterator
 
@@ -13,6 +14,17 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the machine's user has set must not decide a test."""
     for name in ("MLFLOW_TRACKING_URI", "SWEEPER_DATA"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def slurm() -> None:
+    """A Slurm cluster of at least two nodes, named by ``$SLURM_CONF`` or the system's own."""
+    try:
+        done = subprocess.run(["scontrol", "ping"], capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("this machine has no Slurm")
+    if done.returncode or "UP" not in done.stdout:
+        pytest.skip(f"no Slurm answers: {done.stdout}{done.stderr}")
 
 
 @pytest.fixture(scope="session")
