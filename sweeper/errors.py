@@ -7,8 +7,9 @@
     ├── StudyError                the Optuna study cannot be opened, or must not go on
     │   ├── StoreError            the disk or the storage fails; what it held before is intact
     │   └── EventLogError         a trial's event log is damaged
-    └── TrackerError              MLflow cannot be reached or refuses
-        └── RequestRefusedError   it answers, but not to this request
+    ├── TrackerError              MLflow cannot be reached or refuses
+    │   └── RequestRefusedError   it answers, but not to this request
+    └── LauncherError             a cluster cannot be asked for agents, or refuses
 
     TrialPruned                   signal: the pruner said stop
     TrialDiverged                 signal: a metric is not finite
@@ -72,6 +73,10 @@ class TrackerError(SweeperError):
 
 class RequestRefusedError(TrackerError):
     """MLflow answers, but not to this request: those of other trials may pass."""
+
+
+class LauncherError(SweeperError):
+    """A cluster cannot be asked for agents, or refuses what it is asked."""
 
 
 class TrialPruned(BaseException):

@@ -22,6 +22,7 @@ ROWS = (
     ("claim", "reclaim", "tracking", "board", "machine", "order"),
     ("shipping", "preparation", "progress", "process", "begun", "tryout"),
     ("crew", "sync"),
+    ("launchers",),
     ("worker", "agent", "status", "rehearsal", "ui", "template", "doctor"),
     ("cli",),
 )
@@ -60,7 +61,16 @@ def test_imports_point_to_rows_above() -> None:
 
 
 def test_no_import_circle_within_a_package() -> None:
-    for package in ("spec", "data", "models", "tracking", "doctor"):
+    packages = (
+        "spec",
+        "data",
+        "models",
+        "tracking",
+        "doctor",
+        "launchers",
+        "launchers/kubernetes",
+    )
+    for package in packages:
         edges = {
             path.stem: _siblings(path, package)
             for path in (PACKAGE / package).glob("*.py")
@@ -72,7 +82,7 @@ def test_no_import_circle_within_a_package() -> None:
 
 
 def _siblings(path: Path, package: str) -> set[str]:
-    prefix = f"sweeper.{package}."
+    prefix = f"sweeper.{package.replace('/', '.')}."
     tree = ast.parse(path.read_text(encoding="utf-8"))
     modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     return {name.removeprefix(prefix) for name in modules if name.startswith(prefix)}

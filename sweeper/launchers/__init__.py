@@ -1,0 +1,1 @@
+"""The same ``run`` as jobs of a cluster."""
