@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sweeper.begun import load_begun
 from sweeper.errors import StudyError
-from sweeper.launchers import slurm
+from sweeper.launchers import kubernetes, slurm
 from sweeper.launchers.submission import read_submissions
 from sweeper.lease import LEASE_S, RENEWAL_S
 from sweeper.order import DRAIN_S
@@ -24,7 +24,8 @@ _PATIENCE_S = RENEWAL_S + DRAIN_S + LEASE_S
 def cancel_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> list[str]:
     """Ask every agent to put its trials back and end, and take its jobs out of the queue.
 
-    Jobs that wait go first, so that none starts meanwhile; what runs on is cancelled at the end.
+    Jobs that wait in Slurm go first, so that none starts meanwhile; what runs on is cancelled at
+    the end, and so are Jobs of Kubernetes, which would replace the pods of agents that stopped.
     The study stays, and ``sweeper run`` goes on with it.
 
     Args:
@@ -41,13 +42,15 @@ def cancel_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> li
     """
     submitted = read_submissions(RunPaths(root, spec.name))
     names = [submission.job_name for submission in submitted if submission.to == "slurm"]
+    pods = [s.job for s in submitted if s.to == "kubernetes" and s.job]
     n_waiting = _cancel_jobs(names, "PENDING")
     try:
         lines = _stop_agents(load_begun(spec, root), note)
     except StudyError:
-        if not names:
+        if not submitted:
             raise
         lines = []
+    lines += [line for job in pods for line in kubernetes.delete(job).splitlines()]
     n_running = _cancel_jobs(names)
     if names:
         lines.append(f"{n_waiting + n_running} Slurm jobs cancelled, {n_waiting} of them waiting")

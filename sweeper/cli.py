@@ -141,7 +141,7 @@ def status(
 @app.command()
 def submit(
     path: StudyFile,
-    to: Annotated[str | None, typer.Option(help="The scheduler: slurm.")] = None,
+    to: Annotated[str | None, typer.Option(help="The scheduler: slurm, kubernetes.")] = None,
     profile: Annotated[
         str | None, typer.Option(help="Entry of ~/.config/sweeper/clusters.yaml.")
     ] = None,
@@ -167,6 +167,16 @@ def submit(
     sbatch: Annotated[
         list[str] | None, typer.Option(help="Any option of sbatch, key=value; repeat it.")
     ] = None,
+    image: Annotated[str | None, typer.Option(help="Kubernetes: the image.")] = None,
+    volume_claim: Annotated[
+        str | None, typer.Option(help="Kubernetes: PersistentVolumeClaim of all agents.")
+    ] = None,
+    secret: Annotated[
+        str | None, typer.Option(help="Kubernetes: Secret with the environment.")
+    ] = None,
+    time_zone: Annotated[
+        str | None, typer.Option(help="Kubernetes: of a schedule; default Etc/UTC.")
+    ] = None,
     begin: Annotated[
         str | None, typer.Option(help="Not before: 02:30, 3h, 2026-12-01T02:30.")
     ] = None,
@@ -191,6 +201,8 @@ def submit(
             **{"to": to, "profile": profile, "jobs": jobs, "time": time, "cpus": cpus},
             **{"array_parallelism": array_parallelism, "mem": mem, "partition": partition},
             **{"gpus_per_node": gpus_per_node, "account": account, "qos": qos},
+            **{"image": image, "volume_claim": volume_claim},
+            **{"secret": secret, "time_zone": time_zone},
             **{"setup": setup or None, "python": python, "sbatch": sbatch or None},
         }
     )

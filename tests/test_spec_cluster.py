@@ -38,7 +38,7 @@ def test_all_problems_of_a_cluster_section_come_at_once() -> None:
         BASE + "cluster:\n  to: pbs\n  jobs: 0\n  time: 90\n  mem: 16 GB\n  partition: a b\n"
         "  partion: x\n  setup: module load cuda\n",
         """
-        4: cluster.to: must be 'slurm', got 'pbs'
+        4: cluster.to: must be 'slurm' or 'kubernetes', got 'pbs'
         5: cluster.jobs: must be greater than or equal to 1, got 0
         6: cluster.time: must be greater than or equal to 120, got 90
         7: cluster.mem: must be a number with its unit, such as 16G, got '16 GB'

@@ -68,7 +68,9 @@ TypedGpus = Annotated[str, _matching(_GPUS, "must be such as a100:2"), _pattern(
 class ClusterSpec:
     """The keys of ``cluster``; what is None is the site's default. Nothing here is searched."""
 
-    to: Annotated[Literal["slurm"] | None, Field(description="The scheduler to submit to")] = None
+    to: Annotated[
+        Literal["slurm", "kubernetes"] | None, Field(description="The scheduler to submit to")
+    ] = None
     profile: Annotated[
         Word | None, Field(description="Entry of ~/.config/sweeper/clusters.yaml to start from")
     ] = None
@@ -99,6 +101,19 @@ class ClusterSpec:
     ] = None
     sbatch: Annotated[
         dict[Word, str | int] | None, Field(description="Further options of sbatch, key: value")
+    ] = None
+
+    image: Annotated[
+        Word | None, Field(description="Kubernetes: the image, with sweeper as entry point")
+    ] = None
+    volume_claim: Annotated[
+        Word | None, Field(description="Kubernetes: PersistentVolumeClaim that all agents share")
+    ] = None
+    secret: Annotated[
+        Word | None, Field(description="Kubernetes: Secret whose keys become the environment")
+    ] = None
+    time_zone: Annotated[
+        Word | None, Field(description="Kubernetes: of a schedule; default Etc/UTC")
     ] = None
 
     def over(self, basis: "ClusterSpec") -> "ClusterSpec":
