@@ -7,7 +7,7 @@ import sweeper
 
 PACKAGE = Path(sweeper.__file__).parent
 ROWS = (
-    ("errors", "seeding", "lock", "durable"),
+    ("errors", "filesystem", "seeding", "lock", "durable"),
     ("allocator", "forkserver", "ledger", "loading", "patience", "ticker"),
     ("reference", "config", "trial", "signals", "logs"),
     ("events", "paths", "failures"),
@@ -19,7 +19,7 @@ ROWS = (
     ("sampling", "sight", "storage", "lease"),
     ("study",),
     ("asking", "ending", "result", "opening"),
-    ("claim", "reclaim", "tracking", "board", "machine", "order"),
+    ("claim", "reclaim", "tracking", "board", "machine", "order", "stores"),
     ("shipping", "preparation", "progress", "process", "begun", "tryout"),
     ("crew", "sync"),
     ("worker", "agent", "status", "rehearsal", "ui", "template", "doctor"),
