@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from sweeper import __version__
+from sweeper.cgroup import cpu_quota
 from sweeper.config import Precision
 from sweeper.errors import StudyError, TrainingError
 from sweeper.spec import StudySpec
@@ -100,11 +101,20 @@ def known_precisions(device: str) -> tuple[Precision, ...]:
     return ("fp32",)
 
 
-def available_cores() -> int:
-    """Cores that this process may use; a scheduler may have given it fewer than there are."""
+def available_cores(root: Path = Path("/")) -> int:
+    """Cores that this process may keep busy; a scheduler may have given it fewer than there are.
+
+    A share of a core beyond whole ones counts for nothing: workers on it would wait in turns.
+
+    Args:
+        root: Where ``proc`` and the rest of the file tree are.
+    """
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        n_cores = len(os.sched_getaffinity(0))
+    else:
+        n_cores = os.cpu_count() or 1
+    quota = cpu_quota(root)
+    return n_cores if quota is None else max(1, min(n_cores, int(quota)))
 
 
 def _devices(spec: StudySpec) -> list[str]:

@@ -8,7 +8,7 @@ import sweeper
 PACKAGE = Path(sweeper.__file__).parent
 ROWS = (
     ("errors", "filesystem", "seeding", "lock", "durable"),
-    ("allocator", "forkserver", "ledger", "loading", "patience", "ticker"),
+    ("allocator", "cgroup", "forkserver", "ledger", "loading", "patience", "ticker"),
     ("reference", "config", "trial", "signals", "logs"),
     ("events", "paths", "failures"),
     ("spec",),
