@@ -10,7 +10,7 @@ from sweeper.crew import Crew
 from sweeper.durable import Step, durable
 from sweeper.errors import ExitCode, StoreError, StudyError
 from sweeper.forkserver import ForkServer
-from sweeper.machine import version_tags
+from sweeper.machine import keep_to_own_gpus, version_tags
 from sweeper.opening import create_study
 from sweeper.order import WorkerOrder
 from sweeper.paths import RunPaths
@@ -48,6 +48,7 @@ def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
     Raises:
         SweeperError: If the data, the storage or the trials do not allow to go on.
     """
+    keep_to_own_gpus()
     with (
         closing(open_display(spec.objective, as_json=as_json)) as display,
         closing(ForkServer(display.note)) as server,  # imports torch while this process prepares

@@ -7,8 +7,8 @@ import sweeper
 
 PACKAGE = Path(sweeper.__file__).parent
 ROWS = (
-    ("errors", "seeding", "lock", "durable"),
-    ("allocator", "forkserver", "ledger", "loading", "patience", "ticker"),
+    ("errors", "filesystem", "seeding", "lock", "durable"),
+    ("allocator", "cgroup", "forkserver", "ledger", "loading", "patience", "ticker"),
     ("reference", "config", "trial", "signals", "logs"),
     ("events", "paths", "failures"),
     ("spec",),
@@ -20,7 +20,7 @@ ROWS = (
     ("roster",),
     ("study",),
     ("asking", "ending", "result", "opening"),
-    ("claim", "reclaim", "tracking", "board", "machine", "order"),
+    ("claim", "reclaim", "tracking", "board", "machine", "order", "stores"),
     ("shipping", "preparation", "progress", "process", "begun", "tryout"),
     ("crew", "sync"),
     ("worker", "agent", "status", "cancel", "rehearsal", "ui", "template", "doctor"),
