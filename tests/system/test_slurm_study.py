@@ -134,8 +134,10 @@ def test_an_array_of_agents_on_three_nodes_survives_what_a_cluster_does(
         cluster.wait_until(lambda: not cluster.jobs(name, "RUNNING", "COMPLETING"))
         assert sweep.run("sync", "sweep.yaml").returncode == 0
         sweep.assert_truth(finished=TRIALS)
-        hosts = {run_.data.tags["sweeper.job"] for run_ in sweep.runs()}
-        assert len(hosts) >= 3
+        tags = [run_.data.tags for run_ in sweep.runs()]
+        assert all(tag["sweeper.host"] for tag in tags)
+        assert len({tag["sweeper.job"] for tag in tags}) >= 2
+        assert any("sweeper.resumed" in tag for tag in tags), "trials of lost agents went on"
         assert not cluster.jobs(name), "nothing waits once the goal is reached"
     finally:
         sweep.run("cancel", "sweep.yaml")
