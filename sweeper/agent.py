@@ -2,7 +2,8 @@
 
 import time
 import uuid
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sweeper.board import Board
@@ -10,6 +11,7 @@ from sweeper.crew import Crew
 from sweeper.durable import Step, durable
 from sweeper.errors import ExitCode, StoreError, StudyError
 from sweeper.forkserver import ForkServer
+from sweeper.lock import Presence
 from sweeper.machine import keep_to_own_gpus, version_tags
 from sweeper.opening import create_study
 from sweeper.order import WorkerOrder
@@ -112,7 +114,7 @@ class _Agent:
         goal, budget = self._study.goal, self._study.spec.budget.trials
         if budget and goal < budget:
             self._display.note(f"the grid has {goal} points, so the goal is not {budget} trials")
-        with self._signals.noted():
+        with self._signals.noted(), self._present():
             reclaim_orphans(self._study, SILENT)
             self._shipping.start()
             try:
@@ -128,6 +130,16 @@ class _Agent:
             )
             return Result(self._study, ExitCode.STOPPED)
         return self._conclude(has_everything)
+
+    @contextmanager
+    def _present(self) -> Iterator[None]:
+        """Let other processes of this machine see that the agent lives."""
+        with store_errors():
+            presence = Presence(self._study.paths.presence_dir, self._order.agent)
+        try:
+            yield
+        finally:
+            presence.leave()
 
     @store_errors()
     def _is_goal_reached(self) -> bool:

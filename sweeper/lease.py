@@ -98,7 +98,7 @@ class Leases:
         """
         attributes = self._attributes()
         return {
-            key.removeprefix(_LEASE): record[2]
+            key.removeprefix(_LEASE): record[-1]
             for key, record in attributes.items()
             if key.startswith(_LEASE)
             and record[1] != _ENDED

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial
@@ -86,9 +87,17 @@ class Result:
 
     @property
     def trials_per_hour(self) -> float | None:
-        """Pace of the latest finished trials, on all agents together; None before the second."""
+        """Pace of the latest trials that finished since the eldest agent began.
+
+        None if no agent is at work, and before the second of them.
+        """
+        agents = self.agents
+        if not agents:
+            return None
+        since = datetime.fromtimestamp(agents[0].card.begun_s)
         finished = self._study.trials((OptunaState.COMPLETE, OptunaState.PRUNED))
-        ends = sorted(t.datetime_complete for t in finished if t.datetime_complete)[-_PACE:]
+        ends = [t.datetime_complete for t in finished if t.datetime_complete]
+        ends = sorted(end for end in ends if end >= since)[-_PACE:]
         seconds = (ends[-1] - ends[0]).total_seconds() if ends else 0.0
         return (len(ends) - 1) / seconds * 3600 if seconds > 0 else None
 

@@ -6,12 +6,14 @@ import stat
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from optuna.storages import BaseStorage
 
 from sweeper.durable import Step, durable
 from sweeper.lease import Leases
+from sweeper.lock import is_present
 
 _AGENT = "sweeper.agent."
 
@@ -72,11 +74,13 @@ def introduce(storage: BaseStorage, study_id: int, agent: str, card: AgentCard) 
         storage.set_study_user_attr(study_id, _AGENT + agent, asdict(card))
 
 
-def agents_at_work(storage: BaseStorage, study_id: int, leases: Leases) -> list[Agent]:
+def agents_at_work(
+    storage: BaseStorage, study_id: int, leases: Leases, presence_dir: Path
+) -> list[Agent]:
     """Those that hold a lease, the eldest first.
 
-    One that died without a word stays among them until somebody takes its trials over; its last
-    sign of life tells.
+    One that died without a word on another machine stays among them until somebody takes its
+    trials over; its last sign of life tells.
     """
     attributes: Mapping[str, Any] = storage.get_study_user_attrs(study_id)
     cards = {
@@ -87,7 +91,7 @@ def agents_at_work(storage: BaseStorage, study_id: int, leases: Leases) -> list[
     found = [
         Agent(name, cards[name], seen_s, leases.is_told_to_stop(name))
         for name, seen_s in leases.held().items()
-        if name in cards
+        if name in cards and not (leases.is_here(name) and not is_present(presence_dir, name))
     ]
     return sorted(found, key=lambda agent: agent.card.begun_s)
 

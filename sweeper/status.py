@@ -76,7 +76,8 @@ def _under(title: str, lines: list[str]) -> list[str]:
 
 
 def _pace(result: Result) -> str:
-    if not result.agents or (per_hour := result.trials_per_hour) is None:
+    per_hour = result.trials_per_hour
+    if per_hour is None:
         return ""
     left_s = (result.goal - result.n_finished) / per_hour * 3600
     return f", {per_hour:.3g} an hour, {format_seconds(left_s)} left"

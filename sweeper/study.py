@@ -209,7 +209,7 @@ class SweepStudy:
     @store_errors()
     def agents(self) -> list[Agent]:
         """Those at work, on whatever machine."""
-        return agents_at_work(self.storage, self.study_id, self.leases)
+        return agents_at_work(self.storage, self.study_id, self.leases, self.paths.presence_dir)
 
     def handle(self, sight: Sight | None = None) -> optuna.Study:
         """A fresh Optuna study object; a handle caches the history, so none is kept.

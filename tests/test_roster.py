@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from sweep_studies import AGENT, begin, begin_in_memory
 
+from sweeper.lease import Leases
+from sweeper.lock import Presence
 from sweeper.roster import AgentCard, introduce, job_of, render_agent
 from sweeper.study import SweepStudy
 
@@ -12,7 +14,9 @@ CARD = AgentCard("node7", 4711, "slurm 17_3", ["cuda:0", "cuda:0", "cuda:1"], "1
 
 
 def greet(study: SweepStudy, agent: str, card: AgentCard = CARD) -> None:
-    study.leases.renew(agent)
+    """As an agent on another machine, whose processes cannot be seen here."""
+    elsewhere = Leases(study.storage, study.study_id, "elsewhere")
+    elsewhere.renew(agent)
     introduce(study.storage, study.study_id, agent, card)
 
 
@@ -34,12 +38,19 @@ def test_an_agent_is_there_from_its_introduction_to_its_end(tmp_path: Path) -> N
 def test_the_eldest_comes_first_and_those_fenced_off_are_gone(tmp_path: Path) -> None:
     study = begin_in_memory(tmp_path)
     for name, begun_s in (("a", 30.0), ("b", 10.0), ("c", 20.0)):
-        # Leases renew for one agent each; here one object stands for three of them.
-        type(study.leases)(study.storage, study.study_id, "here").renew(name)
-        card = AgentCard("h", 1, "", ["cpu"], "", begun_s)
-        introduce(study.storage, study.study_id, name, card)
+        greet(study, name, AgentCard("h", 1, "", ["cpu"], "", begun_s))
     study.leases.declare_over("c")
     assert [agent.name for agent in study.agents()] == ["b", "a"]
+
+
+def test_of_agents_here_those_count_that_live(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path)
+    presence = Presence(study.paths.presence_dir, AGENT)
+    study.leases.renew(AGENT)
+    introduce(study.storage, study.study_id, AGENT, CARD)
+    assert [agent.name for agent in study.agents()] == [AGENT]
+    presence.leave()  # as if it had been killed: its lease stands
+    assert study.agents() == []
 
 
 def test_an_agent_in_one_line(tmp_path: Path) -> None:

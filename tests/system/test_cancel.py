@@ -55,3 +55,14 @@ def test_watch_ends_with_the_goal(sweep: Sweep) -> None:
     assert done.returncode == 0, done.stderr
     assert "1 of 1 trials finished" in done.stdout
     assert json.loads(sweep.run("status", "sweep.yaml", "--watch", "--json").stdout)["goal"] == 1
+
+
+def test_an_agent_that_was_killed_is_not_at_work(sweep: Sweep) -> None:
+    sweep.write_default(trials=2, epochs=120)
+    agent = sweep.start()
+    try:
+        wait_until(lambda: sweep.paths.journal.exists() and sweep.study().agents())
+    finally:
+        kill_group(agent)
+    assert sweep.study().agents() == []
+    assert "agents" not in sweep.run("status", "sweep.yaml").stdout
