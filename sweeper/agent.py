@@ -2,7 +2,8 @@
 
 import time
 import uuid
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sweeper.board import Board
@@ -11,7 +12,8 @@ from sweeper.crew import Crew
 from sweeper.durable import Step, durable
 from sweeper.errors import ExitCode, StoreError, StudyError
 from sweeper.forkserver import ForkServer
-from sweeper.machine import version_tags
+from sweeper.lock import Presence
+from sweeper.machine import keep_to_own_gpus, version_tags
 from sweeper.opening import create_study
 from sweeper.order import WorkerOrder
 from sweeper.paths import RunPaths
@@ -21,6 +23,7 @@ from sweeper.progress import Display, Tally, open_display
 from sweeper.reclaim import SILENT, reclaim_orphans
 from sweeper.reference import import_folders
 from sweeper.result import Result
+from sweeper.roster import AgentCard, introduce
 from sweeper.shipping import Shipping
 from sweeper.signals import StopSignals
 from sweeper.spec import StudySpec
@@ -48,6 +51,7 @@ def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
     Raises:
         SweeperError: If the data, the storage or the trials do not allow to go on.
     """
+    keep_to_own_gpus()
     with (
         closing(open_display(spec.objective, as_json=as_json)) as display,
         closing(ForkServer(display.note)) as server,  # imports torch while this process prepares
@@ -103,6 +107,7 @@ class _Agent:
         self._crew = Crew(study, order, server, display.note)
         self._signals = StopSignals()
         self._is_leased = True
+        self._is_cancelled = False
         self._looked_s = self._begun
         self._patience = Patience(display.note)
 
@@ -111,7 +116,7 @@ class _Agent:
         goal, budget = self._study.goal, self._study.spec.budget.trials
         if budget and goal < budget:
             self._display.note(f"the grid has {goal} points, so the goal is not {budget} trials")
-        with self._signals.noted():
+        with self._signals.noted(), self._present():
             reclaim_orphans(self._study, SILENT)
             self._shipping.start()
             self._clearing.start()
@@ -129,6 +134,16 @@ class _Agent:
             return Result(self._study, ExitCode.STOPPED)
         return self._conclude(has_everything)
 
+    @contextmanager
+    def _present(self) -> Iterator[None]:
+        """Let other processes of this machine see that the agent lives."""
+        with store_errors():
+            presence = Presence(self._study.paths.presence_dir, self._order.agent)
+        try:
+            yield
+        finally:
+            presence.leave()
+
     @store_errors()
     def _is_goal_reached(self) -> bool:
         return self._study.n_finished() >= self._study.goal
@@ -137,13 +152,15 @@ class _Agent:
         with store_errors():
             self._study.leases.renew(self._order.agent)
             self._crew.start()
+            card = AgentCard.own(self._crew.devices, begun_s=time.time())
+            introduce(self._study.storage, self._study.study_id, self._order.agent, card)
         while not self._crew.is_empty:
             try:
                 self._tend()
             except StoreError as exc:
                 self._patience.bear(exc, n_finished=self._n_finished)
-            if self._signals.received or self._is_out_of_time():
-                self._drain()
+            if reason := self._reason_to_stop():
+                self._drain(reason)
                 return
             time.sleep(_POLL_S)
         with store_errors():  # its workers may have found out before
@@ -155,6 +172,7 @@ class _Agent:
         if not self._is_leased:
             self._crew.kill()
             return
+        self._is_cancelled = self._study.leases.is_told_to_stop(self._order.agent)
         self._crew.tend()
         if time.monotonic() - self._looked_s > _ORPHANS_EVERY_S:
             reclaim_orphans(self._study, SILENT)  # another agent's, killed with its workers
@@ -177,13 +195,17 @@ class _Agent:
             return None
         return (time.monotonic() - self._begun) / n_done * (self._study.goal - self._n_finished)
 
-    def _is_out_of_time(self) -> bool:
+    def _reason_to_stop(self) -> str:
+        """Why running trials must not go on to their end; empty if they may."""
         timeout_s = self._study.spec.budget.timeout
-        return timeout_s is not None and time.monotonic() - self._begun > timeout_s
+        if self._signals.received:
+            return "stopping"
+        if timeout_s is not None and time.monotonic() - self._begun > timeout_s:
+            return "budget.timeout is over"
+        return "`sweeper cancel` asks this command to stop" if self._is_cancelled else ""
 
-    def _drain(self) -> None:
+    def _drain(self, reason: str) -> None:
         """Let running trials go back to waiting; a second signal ends them at once."""
-        reason = "stopping" if self._signals.received else "budget.timeout is over"
         again = "; once more stops at once" if self._signals.received else ""
         self._display.note(
             f"{reason}: running trials finish their batch and wait for the next command{again}"

@@ -67,6 +67,20 @@ def find_stand_in(spec: StudySpec, root: Path) -> BegunStudy | None:
     return BegunStudy(spec, paths, is_folder=False)
 
 
+def load_begun(spec: StudySpec, root: Path) -> SweepStudy:
+    """The study of a file, the one on its fallback data if only that has begun.
+
+    Raises:
+        StudyError: If neither has begun.
+    """
+    study = load_study_from_storage(spec, RunPaths(root, spec.name))
+    if study is None and (stand_in := find_stand_in(spec, root)):
+        study = load_study_from_storage(stand_in.spec, stand_in.paths)
+    if study is None:
+        raise StudyError(f"study {spec.name!r} has not begun: sweeper run {spec.path}")
+    return study
+
+
 def _open_folder(path: Path) -> BegunStudy:
     folder = path.resolve()
     paths = RunPaths(folder.parent.parent, folder.name)

@@ -113,18 +113,122 @@ def run(path: StudyFile, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def status(path: StudyFile, as_json: AsJson = False) -> None:
-    """One look at a study: trials by state, the best, the sampler and why, failures by cause.
+def status(
+    path: StudyFile,
+    as_json: AsJson = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again every few seconds, until the goal.")
+    ] = False,
+) -> None:
+    """One look at a study: trials by state, agents, the best, the sampler, failures by cause.
+
+    It works from wherever the study's storage can be reached.
 
     Example: sweeper status studies/mnist.yaml
     """
     from sweeper.spec import load_study
 
     spec = load_study(path)
-    from sweeper.status import load_result, render_status
+    from sweeper.status import load_result, render_status, watch_status
 
+    if watch:
+        watch_status(spec, ROOT, as_json=as_json)
+        return
     result = load_result(spec, ROOT)
     print(json.dumps(result.to_json()) if as_json else render_status(result))
+
+
+@app.command()
+def submit(
+    path: StudyFile,
+    to: Annotated[str | None, typer.Option(help="The scheduler: slurm, kubernetes.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Entry of ~/.config/sweeper/clusters.yaml.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "--nodes", help="Agents, each a job on a node.")
+    ] = None,
+    array_parallelism: Annotated[int | None, typer.Option(help="So many of them at once.")] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Time limit of a job: 2h, 02:00:00; then it goes on.")
+    ] = None,
+    cpus: Annotated[int | None, typer.Option(help="Cores of each agent.")] = None,
+    mem: Annotated[str | None, typer.Option(help="Memory of each agent: 16G.")] = None,
+    gpus_per_node: Annotated[
+        str | None, typer.Option(help="GPUs of each agent: 1, a100:2.")
+    ] = None,
+    partition: Annotated[str | None, typer.Option(help="Slurm's partition.")] = None,
+    account: Annotated[str | None, typer.Option(help="Slurm's account.")] = None,
+    qos: Annotated[str | None, typer.Option(help="Slurm's quality of service.")] = None,
+    setup: Annotated[
+        list[str] | None, typer.Option(help="A line of shell before the agent; repeat it.")
+    ] = None,
+    python: Annotated[str | None, typer.Option(help="What runs Python in a job.")] = None,
+    sbatch: Annotated[
+        list[str] | None, typer.Option(help="Any option of sbatch, key=value; repeat it.")
+    ] = None,
+    image: Annotated[str | None, typer.Option(help="Kubernetes: the image.")] = None,
+    volume_claim: Annotated[
+        str | None, typer.Option(help="Kubernetes: PersistentVolumeClaim of all agents.")
+    ] = None,
+    secret: Annotated[
+        str | None, typer.Option(help="Kubernetes: Secret with the environment.")
+    ] = None,
+    time_zone: Annotated[
+        str | None, typer.Option(help="Kubernetes: of a schedule; default Etc/UTC.")
+    ] = None,
+    begin: Annotated[
+        str | None, typer.Option(help="Not before: 02:30, 3h, 2026-12-01T02:30.")
+    ] = None,
+    every: Annotated[str | None, typer.Option(help="Again and again: 1d, 6h.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be submitted, and do nothing.")
+    ] = False,
+) -> None:
+    """Submit the study's agents as jobs of a scheduler; each is this same `sweeper run`.
+
+    Every option but the last three may also stand under `cluster` in the study file, or in a
+    profile.
+
+    Example: sweeper submit studies/mnist.yaml --to slurm --jobs 4 --time 2h --dry-run
+    """
+    from sweeper.spec import load_study
+    from sweeper.spec.cluster import parse_options
+
+    spec = load_study(path)
+    options = parse_options(
+        {
+            **{"to": to, "profile": profile, "jobs": jobs, "time": time, "cpus": cpus},
+            **{"array_parallelism": array_parallelism, "mem": mem, "partition": partition},
+            **{"gpus_per_node": gpus_per_node, "account": account, "qos": qos},
+            **{"image": image, "volume_claim": volume_claim},
+            **{"secret": secret, "time_zone": time_zone},
+            **{"setup": setup or None, "python": python, "sbatch": sbatch or None},
+        }
+    )
+    from sweeper.launchers.submit import submit_study
+
+    for line in submit_study(
+        spec, options, root=ROOT, begin=begin, every=every, is_dry=dry_run, note=_note
+    ):
+        print(line)
+
+
+@app.command()
+def cancel(path: StudyFile) -> None:
+    """Let all agents of a study put their trials back and end, and cancel their jobs.
+
+    The study stays as it is; `sweeper run` or `sweeper submit` go on with it.
+
+    Example: sweeper cancel studies/mnist.yaml
+    """
+    from sweeper.spec import load_study
+
+    spec = load_study(path)
+    from sweeper.cancel import cancel_study
+
+    for line in cancel_study(spec, ROOT, _note):
+        print(line)
 
 
 @app.command()

@@ -59,6 +59,11 @@ class Crew:
         """Whether all found nothing more to do."""
         return not self._workers and not self._vacant
 
+    @property
+    def devices(self) -> list[str]:
+        """Where they compute, one entry a worker."""
+        return [worker.placement.device for worker in self._workers]
+
     def start(self) -> None:
         """Start them all."""
         for placement in place_workers(self._study.spec):

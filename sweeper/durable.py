@@ -36,12 +36,15 @@ class Step(StrEnum):
     DEPOT_FETCH = "depot-fetch"
     DEPOT_RENAME = "depot-rename"
     END = "end"
+    AGENT = "agent"
     MIRROR_STORE = "mirror-store"
     MIRROR_RUN = "mirror-run"
     MIRROR_SEND = "mirror-send"
     MIRROR_CURSOR = "mirror-cursor"
     MODEL_LOG = "model-log"
     MIRROR_END = "mirror-end"
+    SUBMIT = "submit"
+    SUBMITTED = "submitted"
 
 
 @contextmanager

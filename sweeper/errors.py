@@ -7,8 +7,10 @@
     ├── StudyError                the Optuna study cannot be opened, or must not go on
     │   ├── StoreError            the disk or the storage fails; what it held before is intact
     │   └── EventLogError         a trial's event log is damaged
-    └── TrackerError              MLflow cannot be reached or refuses
-        └── RequestRefusedError   it answers, but not to this request
+    ├── TrackerError              MLflow cannot be reached or refuses
+    │   └── RequestRefusedError   it answers, but not to this request
+    └── LauncherError             a scheduler cannot be reached or refuses a job
+        └── UncertainJobError     nobody knows whether it took the job
 
     TrialPruned                   signal: the pruner said stop
     TrialDiverged                 signal: a metric is not finite
@@ -68,6 +70,14 @@ class EventLogError(StudyError):
 
 class TrackerError(SweeperError):
     """MLflow cannot be reached or refuses what it is sent."""
+
+
+class LauncherError(SweeperError):
+    """A scheduler cannot be reached, or refuses a job."""
+
+
+class UncertainJobError(LauncherError):
+    """A scheduler may have taken a job, and may not have: its answer got lost."""
 
 
 class RequestRefusedError(TrackerError):

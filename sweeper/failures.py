@@ -2,7 +2,6 @@
 
 import errno
 import re
-from pathlib import Path
 
 from sweeper.errors import DataError
 from sweeper.trial import FailureKind
@@ -17,7 +16,6 @@ _NO_MEMORY = re.compile(
     r"can't allocate memory|out of memory|std::bad_alloc|_STATUS_ALLOC_FAILED|"
     r"Cannot allocate memory"
 )
-_KERNEL_COUNTERS = ("/proc/vmstat", "/sys/fs/cgroup/memory.events")
 
 
 def failure_kind(error: BaseException) -> FailureKind:
@@ -39,19 +37,3 @@ def _is_out_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
-
-
-def count_kernel_kills() -> int:
-    """How often Linux has killed a process on this machine for want of memory; 0 elsewhere.
-
-    A worker that was killed by SIGKILL while the number grew most likely was such a process.
-    """
-    return sum(_read_counter(Path(path)) for path in _KERNEL_COUNTERS)
-
-
-def _read_counter(path: Path) -> int:
-    try:
-        words = path.read_text().split()
-    except OSError:
-        return 0
-    return int(words[words.index("oom_kill") + 1]) if "oom_kill" in words else 0

@@ -1,8 +1,9 @@
 """Who lives, without a server: each agent counts up a number in the study's storage.
 
-Machines' clocks need not agree. Nobody compares times: an observer holds a lease to be over when
-the number has stood still for :data:`LEASE_S` of the observer's own time. Then it says so in the
-storage before it takes anything over, and the holder, should it come back, reads that and stops.
+Machines' clocks need not agree, and nobody acts on their times: an observer holds a lease to be
+over when the number has stood still for :data:`LEASE_S` of the observer's own time. Then it says
+so in the storage before it takes anything over, and the holder, should it come back, reads that
+and stops.
 """
 
 import math
@@ -23,6 +24,7 @@ _BLINK_S = 15.0
 
 _LEASE = "sweeper.lease."
 _OVER = "sweeper.lease_over."
+_STOP = "sweeper.stop."
 _ENDED = -1
 
 
@@ -80,6 +82,29 @@ class Leases:
         """Give the lease up; what the agent left behind may be taken over at once."""
         self._write(agent, _ENDED)
 
+    def tell_to_stop(self, agent: str) -> None:
+        """Ask an agent, wherever it is, to drain and end; it sees that at its next renewal."""
+        with durable(Step.LEASE):
+            self._storage.set_study_user_attr(self._study_id, _STOP + agent, True)
+
+    def is_told_to_stop(self, agent: str) -> bool:
+        """Whether somebody has asked that."""
+        return _STOP + agent in self._attributes()
+
+    def held(self) -> dict[str, float]:
+        """Agent -> its last renewal, in seconds since the Unix epoch by its own clock.
+
+        Those that ended or were fenced off are not among them.
+        """
+        attributes = self._attributes()
+        return {
+            key.removeprefix(_LEASE): record[-1]
+            for key, record in attributes.items()
+            if key.startswith(_LEASE)
+            and record[1] != _ENDED
+            and _OVER + key.removeprefix(_LEASE) not in attributes
+        }
+
     def is_here(self, agent: str) -> bool:
         """Whether this process can see the agent's own locks, which tell more than its lease."""
         record = self._attributes().get(_LEASE + agent)
@@ -106,7 +131,7 @@ class Leases:
 
     def _write(self, agent: str, beat: int) -> None:
         with durable(Step.LEASE):
-            record = [self._locality, beat]
+            record = [self._locality, beat, time.time()]  # the time is for people alone
             self._storage.set_study_user_attr(self._study_id, _LEASE + agent, record)
 
     def _attributes(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,11 +11,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from sweeper import __version__
+from sweeper.cgroup import cpu_quota
 from sweeper.config import Precision
 from sweeper.errors import StudyError, TrainingError
 from sweeper.spec import StudySpec
 
 log = logging.getLogger("sweeper")
+
+#: Where Slurm names the GPUs of a step, and of a job, by the node's own numbers.
+_SLURM_GPUS = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 
 
 @dataclass(frozen=True)
@@ -100,16 +105,25 @@ def known_precisions(device: str) -> tuple[Precision, ...]:
     return ("fp32",)
 
 
-def available_cores() -> int:
-    """Cores that this process may use; a scheduler may have given it fewer than there are."""
+def available_cores(root: Path = Path("/")) -> int:
+    """Cores that this process may keep busy; a scheduler may have given it fewer than there are.
+
+    A share of a core beyond whole ones counts for nothing: workers on it would wait in turns.
+
+    Args:
+        root: Where ``proc`` and the rest of the file tree are.
+    """
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        n_cores = len(os.sched_getaffinity(0))
+    else:
+        n_cores = os.cpu_count() or 1
+    quota = cpu_quota(root)
+    return n_cores if quota is None else max(1, min(n_cores, int(quota)))
 
 
 def _devices(spec: StudySpec) -> list[str]:
     wanted = spec.run.device
-    if wanted == "cpu" or (wanted == "auto" and not _may_have_accelerator()):
+    if wanted == "cpu" or (wanted == "auto" and not may_have_accelerator()):
         return ["cpu"]
     import torch  # Costs a second or two, so only where there may be an accelerator.
 
@@ -128,9 +142,59 @@ def _devices(spec: StudySpec) -> list[str]:
     return found
 
 
-def _may_have_accelerator() -> bool:
+def may_have_accelerator(dev: Path = Path("/dev")) -> bool:
+    """Whether torch may find one, told without torch: there is a device, and it is not hidden.
+
+    Args:
+        dev: Where the system's device files are.
+    """
+    if sys.platform == "darwin":
+        return True
+    # The first that is no device ends the list; Slurm writes NoDevFiles for a job without GPUs.
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0].strip()
+    if first in ("", "-1", "NoDevFiles"):
+        return False
     devices = ("nvidia[0-9]*", "kfd", "dxg")  # CUDA, ROCm, and CUDA under WSL
-    return sys.platform == "darwin" or any(any(Path("/dev").glob(name)) for name in devices)
+    return any(any(dev.glob(name)) for name in devices)
+
+
+def keep_to_own_gpus(dev: Path = Path("/dev")) -> None:
+    """Hide the GPUs of other Slurm jobs from this process and its children, if Slurm does not.
+
+    Slurm hides them by ``CUDA_VISIBLE_DEVICES`` or, with ``ConstrainDevices``, by a control group.
+    Where a site has neither, it still names the job's own. Call it before CUDA starts.
+
+    Args:
+        dev: Where the system's device files are.
+
+    Raises:
+        StudyError: If Slurm names them in another way than by number.
+    """
+    name = next((name for name in _SLURM_GPUS if os.environ.get(name)), None)
+    if name is None or "CUDA_VISIBLE_DEVICES" in os.environ:
+        return
+    own, usable = os.environ[name], _usable_gpus(dev)
+    if usable <= set(own.split(",")):
+        return
+    if not re.fullmatch(r"\d+(,\d+)*", own):
+        raise StudyError(
+            f"${name}: must be numbers of GPUs such as 0,1, got {own!r}; set "
+            "CUDA_VISIBLE_DEVICES to those of this job"
+        )
+    os.environ["CUDA_VISIBLE_DEVICES"] = own
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # the order in which Slurm counts
+    log.warning(
+        "Slurm gives this job GPU %s of %d and does not hide the others: using only its own, by "
+        "CUDA_VISIBLE_DEVICES",
+        own,
+        len(usable),
+    )
+
+
+def _usable_gpus(dev: Path) -> set[str]:
+    """Numbers of the NVIDIA GPUs that this process may open; a control group may forbid some."""
+    files = [path for path in dev.glob("nvidia[0-9]*") if os.access(path, os.R_OK | os.W_OK)]
+    return {path.name.removeprefix("nvidia") for path in files}
 
 
 def check_torch_pair() -> None:

@@ -101,6 +101,19 @@ class RunPaths:
         return self.study_dir / "workers" / f"{name}.log"
 
     @property
+    def submissions_dir(self) -> Path:
+        """One folder for each time that jobs were submitted to a scheduler."""
+        return self.study_dir / "jobs"
+
+    def submission(self, name: str) -> Path:
+        """What is known of those jobs: written before they are submitted and after."""
+        return self.submissions_dir / name / "submission.json"
+
+    def job_script(self, name: str) -> Path:
+        """What the scheduler was given; beside it lies what its jobs printed."""
+        return self.submissions_dir / name / "job.sh"
+
+    @property
     def cache_dir(self) -> Path:
         """Decoded data sets, shared by all studies."""
         return self.root / "cache"

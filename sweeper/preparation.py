@@ -1,6 +1,5 @@
 """What must be settled before any trial: the data are at hand, or their fallback is taken."""
 
-import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,14 +8,14 @@ from pathlib import Path
 
 from sweeper.config import Scalar
 from sweeper.data import FALLBACK_SUFFIX, fallback, prepare_data
-from sweeper.depot import check_depot
-from sweeper.errors import DataError, SpecError, StudyError, TrackerError
+from sweeper.errors import DataError, SpecError
+from sweeper.filesystem import read_mountinfo
 from sweeper.paths import RunPaths
 from sweeper.reference import import_folders, is_reference, load_reference, make_importable
 from sweeper.space import Suggest, first_value, grid_points, is_forbidden, suggest_config
 from sweeper.spec import Choices, IntRange, Range, StudySpec
-from sweeper.spec.address import tracking_fault
 from sweeper.spec.names import study_name_fault
+from sweeper.stores import check_stores
 
 #: More would take seconds to count, and each waits in the storage.
 _MOST_POINTS = 100_000
@@ -60,25 +59,26 @@ def prepare_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> P
     Args:
         spec: The study file.
         root: The ``mlruns`` folder.
-        note: Told of a fallback.
+        note: Told of a fallback, and of what a file system may not keep.
 
     Raises:
         SpecError: If the user's own code cannot be imported, or nothing can be drawn.
-        StudyError: If this machine cannot open such a storage, whoever serves it, or cannot leave
-            files in the depot.
-        TrackerError: If the environment names no MLflow store.
+        StudyError: If this machine cannot open such a storage, or it cannot lie there, or the
+            depot does not take files.
+        TrackerError: The same for MLflow's store.
         DataError: If the data are not to be had and the file names no fallback.
     """
     import_user_code(spec)
     _check_search(spec)
-    _check_stores(spec)
+    paths = RunPaths(root, spec.name)
+    check_stores(spec, paths, note, mountinfo=read_mountinfo())
     config = suggest_config(spec, first_value, seed=spec.seed).data
     if config is None:
         return PreparedStudy(spec, "")
     if config.fallback and (fault := study_name_fault(spec.name + FALLBACK_SUFFIX)):
         message = f"with data.fallback, {FALLBACK_SUFFIX} may be added, and a name {fault}"
         raise SpecError(f"{spec.place('name')}: {message}")
-    cache_dir = RunPaths(root, spec.name).cache_dir
+    cache_dir = paths.cache_dir
     try:
         prepare_data(config, cache_dir=cache_dir)
     except DataError as exc:
@@ -138,29 +138,3 @@ def _uniform(generator: random.Random) -> Suggest:
         return values.low + generator.randint(0, n_steps) * values.step
 
     return suggest
-
-
-def _check_stores(spec: StudySpec) -> None:
-    address = os.environ.get("MLFLOW_TRACKING_URI")
-    if spec.tracking.uri == "auto" and address and (fault := tracking_fault(address)):
-        raise TrackerError(f"$MLFLOW_TRACKING_URI: {fault}")
-    if spec.run.depot is not None:
-        try:
-            check_depot(spec.run.depot)
-        except StudyError as exc:
-            raise StudyError(f"{spec.place('run.depot')}: {exc}") from exc
-    if spec.storage == "auto":
-        return
-    from sqlalchemy.engine import make_url  # a fifth of a second that a journal needs not
-
-    url = make_url(spec.storage)
-    try:
-        url.get_dialect().import_dbapi()
-    except ImportError as exc:
-        raise StudyError(
-            f"{spec.place('storage')}: the driver {exc.name!r} is not installed: "
-            "`pip install 'sweeper[postgres]'` and write postgresql+psycopg://..., "
-            "or set `storage: auto` for a journal file"
-        ) from exc
-    if spec.is_on_sqlite and not (folder := Path(str(url.database)).parent).is_dir():
-        raise StudyError(f"{spec.place('storage')}: there is no folder {folder}; make it first")

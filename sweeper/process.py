@@ -1,5 +1,6 @@
 """A worker as its agent sees it: a process, a channel to it, the log of what it prints."""
 
+import math
 import os
 import signal
 import socket
@@ -8,8 +9,8 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
+from sweeper.cgroup import count_memory_kills, memory_limit
 from sweeper.errors import redacted
-from sweeper.failures import count_kernel_kills
 from sweeper.forkserver import ForkServer
 from sweeper.machine import Placement
 from sweeper.order import FAREWELL, NOTE, WorkerOrder
@@ -20,6 +21,8 @@ from sweeper.trial import FailureKind
 _LOG_LINES = 12
 #: So long a process may take to write down where it hangs.
 _STACK_S = 2.0
+#: So long the kernel may take to clear away a big process that it has killed.
+_TEARDOWN_S = 5.0
 #: How the log begins to tell where a process hangs (faulthandler).
 _STACK = "(most recent call first):"
 
@@ -39,7 +42,8 @@ class WorkerProcess:
         self.name = order.name
         self.placement = placement
         self.log_path = log_path
-        self._kernel_kills = count_kernel_kills()
+        self._memory_kills = count_memory_kills()
+        self._last_kill_s = -math.inf
         self._said = b""
         self._channel, theirs = socket.socketpair()
         log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,11 +56,14 @@ class WorkerProcess:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process still runs. Ask it often: what the kernel killed before is known."""
-        if self._process.poll() is not None:
-            return False
-        self._kernel_kills = count_kernel_kills()
-        return True
+        """Whether the process still runs. Ask it often, to know what the kernel killed before."""
+        self._look_for_kills()
+        return self._process.poll() is None
+
+    def _look_for_kills(self) -> None:
+        n_kills = count_memory_kills()
+        if n_kills > self._memory_kills:
+            self._memory_kills, self._last_kill_s = n_kills, time.monotonic()
 
     def drain(self) -> None:
         """Ask it to put its trial back after the current batch, and end."""
@@ -125,7 +132,11 @@ class WorkerProcess:
         cause, kind = f"its worker died: exit code {code}", FailureKind.LOST_WORKER
         if code < 0:
             cause = f"its worker died: killed by {signal.Signals(-code).name}"
-        if code == -signal.SIGKILL and count_kernel_kills() > self._kernel_kills:
-            cause = "its worker was killed by the kernel, as memory ran out"
+        self._look_for_kills()
+        is_recent = time.monotonic() - self._last_kill_s < _TEARDOWN_S
+        if code == -signal.SIGKILL and is_recent:
+            limit = memory_limit()
+            of_what = f" (this job may take {limit / 2**20:,.0f} MiB)" if limit else ""
+            cause = f"its worker was killed by the kernel, as memory ran out{of_what}"
             kind = FailureKind.OUT_OF_MEMORY
         return Death(self.name, cause, kind, self.last_lines())

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from sweeper.config import FunctionConfig, Precision, Scalar, TrialConfig
 from sweeper.errors import SweeperError
-from sweeper.machine import Placement, check_torch_pair, known_precisions, place_workers
+from sweeper.machine import (
+    Placement,
+    check_torch_pair,
+    keep_to_own_gpus,
+    known_precisions,
+    place_workers,
+)
 from sweeper.paths import RunPaths
 from sweeper.preparation import PreparedStudy, prepare_study
 from sweeper.sampling import choose_sampler
@@ -33,6 +39,7 @@ def rehearse(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Iterat
     Raises:
         SweeperError: If a run of the study would not get as far.
     """
+    keep_to_own_gpus()
     check_torch_pair()
     prepared = prepare_study(spec, root, note)
     spec = prepared.spec

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial
@@ -12,11 +13,17 @@ from sweeper.config import Scalar
 from sweeper.errors import ExitCode
 from sweeper.events import Ended, read_events
 from sweeper.ledger import add_seconds, harness_share
+from sweeper.paths import RunPaths
+from sweeper.roster import Agent
 from sweeper.study import Attr, SweepStudy, state_of
 from sweeper.trial import EpochMetrics, FailureKind, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+#: So many trials tell the pace: few enough to follow a change in the number of agents.
+_PACE = 50
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,32 @@ class Result:
     def name(self) -> str:
         """Of the study, as in Optuna and MLflow."""
         return self._study.spec.name
+
+    @property
+    def paths(self) -> RunPaths:
+        """Files of the study on this machine."""
+        return self._study.paths
+
+    @property
+    def agents(self) -> list[Agent]:
+        """Those at work, wherever they are."""
+        return self._study.agents()
+
+    @property
+    def trials_per_hour(self) -> float | None:
+        """Pace of the latest trials that finished since the eldest agent began.
+
+        None if no agent is at work, and before the second of them.
+        """
+        agents = self.agents
+        if not agents:
+            return None
+        since = datetime.fromtimestamp(agents[0].card.begun_s)
+        finished = self._study.trials((OptunaState.COMPLETE, OptunaState.PRUNED))
+        ends = [t.datetime_complete for t in finished if t.datetime_complete]
+        ends = sorted(end for end in ends if end >= since)[-_PACE:]
+        seconds = (ends[-1] - ends[0]).total_seconds() if ends else 0.0
+        return (len(ends) - 1) / seconds * 3600 if seconds > 0 else None
 
     @property
     def goal(self) -> int:
@@ -140,6 +173,11 @@ class Result:
             "goal": self.goal,
             "finished": self.n_finished,
             "trials": {state.value: n for state, n in sorted(self.counts.items())},
+            "agents": [
+                {**asdict(a.card), "name": a.name, "seen_s": a.seen_s, "stopping": a.is_stopping}
+                for a in self.agents
+            ],
+            "trials_per_hour": self.trials_per_hour,
             "sampler": {"name": sampler, "why": why},
             "best": [
                 {"trial": b.number, "values": dict(b.values), "params": dict(b.params)}

@@ -27,6 +27,7 @@ from sweeper.history import Excerpt, History, Standing
 from sweeper.lease import Leases
 from sweeper.lock import is_present, locality
 from sweeper.paths import RunPaths
+from sweeper.roster import Agent, agents_at_work
 from sweeper.sampling import build_pruner, build_sampler, choose_sampler
 from sweeper.sight import Sight
 from sweeper.space import count_goal, grid_points
@@ -215,6 +216,11 @@ class SweepStudy:
     def _set_attr(self, key: str, value: object) -> None:
         with durable(Step.ATTRIBUTE):
             self.storage.set_study_user_attr(self.study_id, key, value)
+
+    @store_errors()
+    def agents(self) -> list[Agent]:
+        """Those at work, on whatever machine."""
+        return agents_at_work(self.storage, self.study_id, self.leases, self.paths.presence_dir)
 
     def handle(self, sight: Sight | None = None) -> optuna.Study:
         """A fresh Optuna study object; a handle caches the history, so none is kept.

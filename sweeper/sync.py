@@ -8,11 +8,13 @@ from sweeper.begun import BegunStudy, find_begun
 from sweeper.courier import fetch_trial
 from sweeper.errors import EventLogError, StoreError, redacted
 from sweeper.events import Started, read_events
+from sweeper.filesystem import read_mountinfo
 from sweeper.lock import FileLock
 from sweeper.paths import RunPaths
 from sweeper.reference import import_folders, make_importable
 from sweeper.shipping import build_mirror, ship_all
 from sweeper.storage import store_errors
+from sweeper.stores import check_tracking_place
 from sweeper.study import SweepStudy
 from sweeper.ticker import Ticker, format_count
 from sweeper.tracking.mirror import Mirror
@@ -38,6 +40,7 @@ def sync_study(path: Path, *, root: Path, note: Callable[[str], None]) -> str:
         SweeperError: If there is no such study, or MLflow does not take everything.
     """
     begun = find_begun(path, root)
+    check_tracking_place(begun.spec, begun.paths, mountinfo=read_mountinfo())
     lock = FileLock(begun.paths.mirror_lock)
     if not lock.try_acquire():
         return f"{begun.paths.study}: another command on this machine sends its events right now"

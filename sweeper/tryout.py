@@ -1,14 +1,12 @@
 """One model tried out before any trial: what it needs, a batch through it, an update's time."""
 
 import logging
-import os
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 import torch
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import cross_entropy
 
+from sweeper.cgroup import available_memory
 from sweeper.config import ModelConfig, Precision, TrialConfig
 from sweeper.data.dataset import TrialData
 from sweeper.errors import SweeperError, TrainingError
@@ -30,8 +29,6 @@ from sweeper.trial import DataInfo, FailureKind
 log = logging.getLogger("sweeper")
 
 _GIB = 2**30
-#: Of a control group (a container), the memory that it may take.
-_GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 #: Each precision is measured so often, for about so long.
 _TURNS, _TURN_S = 5, 0.05
 
@@ -71,10 +68,10 @@ def measure_model(model: ModelConfig, data: DataInfo, n_rows: int) -> Footprint:
         activations = _saved_bytes(net, torch.zeros(2, *shapes[0])) // 2
     weights = [parameter for parameter in net.parameters() if parameter.requires_grad]
     n_bytes = 2 * sum(weight.nbytes for weight in weights) + activations * n_rows
-    if n_bytes > (available := _memory_bytes()):
+    if n_bytes > (available := available_memory()):
         raise TrainingError(
             f"model.architecture: {model.architecture} needs {n_bytes / _GIB:,.1f} GiB at least, "
-            f"for weights, gradients and a batch of {n_rows}; this machine has "
+            f"for weights, gradients and a batch of {n_rows}; this job can have "
             f"{available / _GIB:,.1f}: make the model smaller, or data.batch_size"
         )
     return Footprint(sum(weight.numel() for weight in weights), n_bytes)
@@ -166,13 +163,6 @@ def _saved_bytes(net: nn.Module, inputs: Tensor) -> int:
     for parameter in net.parameters():
         sizes.pop(parameter.untyped_storage()._cdata, None)
     return sum(sizes.values())
-
-
-def _memory_bytes() -> int:
-    """What this process can have: of the machine, or of its control group if that is less."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = _GROUP_LIMIT.read_text().strip() if _GROUP_LIMIT.exists() else "max"
-    return physical if limit == "max" else min(physical, int(limit))
 
 
 @contextmanager

@@ -42,6 +42,7 @@ from sweeper.opening import load_study_from_storage
 from sweeper.order import DRAIN_S, FAREWELL, NOTE, WorkerOrder
 from sweeper.paths import RunPaths
 from sweeper.reference import make_importable
+from sweeper.roster import job_of
 from sweeper.signals import reset_signals
 from sweeper.spec import load_study
 from sweeper.storage import store_errors
@@ -216,6 +217,7 @@ class Worker:
             "device": str(self._runtime.device),
             "host": socket.gethostname(),
             "threads": str(self._order.n_threads),
+            **({"job": job} if (job := job_of(os.environ)) else {}),
         }
 
 

@@ -1,4 +1,5 @@
 import os
+import subprocess
 import warnings
 from collections.abc import Iterator
 
@@ -35,6 +36,17 @@ def s3_url() -> Iterator[str]:
         boto3.client("s3").create_bucket(Bucket="sweeps")
         yield "s3://sweeps"
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def slurm() -> None:
+    """A Slurm cluster of at least two nodes, named by ``$SLURM_CONF`` or the system's own."""
+    try:
+        done = subprocess.run(["scontrol", "ping"], capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("this machine has no Slurm")
+    if done.returncode or "UP" not in done.stdout:
+        pytest.skip(f"no Slurm answers: {done.stdout}{done.stderr}")
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import os
 import queue
 import subprocess
 import sys
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,35 @@ def test_processes_that_prepare_at_once_share_one_cache(root: Path, tmp_path: Pa
         process.join()
     assert len(seen) == 1
     assert len(list((tmp_path / "cache").glob("mnist-*"))) == 1
+
+
+def prepare_and_count(
+    root: Path, cache_dir: Path, start: Barrier, counts: "multiprocessing.Queue[int]"
+) -> None:
+    decoded = 0
+
+    def count(event: str, args: tuple[object, ...]) -> None:
+        nonlocal decoded
+        decoded += event == "open" and str(args[0]).endswith("train-images-idx3-ubyte")
+
+    sys.addaudithook(count)
+    start.wait()
+    prepare_data(mnist(root), cache_dir=cache_dir)
+    counts.put(decoded)
+
+
+def test_of_agents_that_start_together_on_a_node_one_decodes(root: Path, tmp_path: Path):
+    context = multiprocessing.get_context("fork")
+    for study in range(3):
+        start, counts = context.Barrier(8), context.Queue()
+        arguments = (root, tmp_path / f"cache{study}", start, counts)
+        processes = [context.Process(target=prepare_and_count, args=arguments) for _ in range(8)]
+        for process in processes:
+            process.start()
+        assert sorted(counts.get(timeout=60) for _ in processes) == [0] * 7 + [1]
+        for process in processes:
+            process.join()
+            assert process.exitcode == 0
 
 
 def test_a_process_waits_for_another_that_prepares(root: Path, tmp_path: Path):

@@ -97,3 +97,22 @@ def test_an_agent_is_here_where_its_locks_can_be_seen() -> None:
     assert machines.here.is_here("a")
     assert not machines.there.is_here("a")
     assert not machines.here.is_here("unknown")
+
+
+def test_an_agent_is_told_to_stop_from_wherever_the_storage_is_seen() -> None:
+    machines = Machines()
+    machines.here.renew("a")
+    assert not machines.here.is_told_to_stop("a")
+    machines.there.tell_to_stop("a")
+    assert machines.here.is_told_to_stop("a")
+    assert not machines.here.is_told_to_stop("b")
+
+
+def test_leases_are_held_until_they_end_or_are_taken_over() -> None:
+    machines = Machines()
+    machines.here.renew("a")
+    machines.there.renew("b")
+    assert machines.here.held().keys() == machines.there.held().keys() == {"a", "b"}
+    machines.here.end("a")
+    machines.here.declare_over("b")
+    assert machines.there.held() == {}

@@ -56,6 +56,8 @@ def test_json_holds_what_a_script_wants_to_know(tmp_path: Path) -> None:
         "goal": 6,
         "finished": 4,
         "trials": {"complete": 2, "diverged": 1, "failed": 1, "pruned": 1, "waiting": 2},
+        "agents": [],
+        "trials_per_hour": None,
         "sampler": {"name": "random", "why": "named in the study file"},
         "best": [
             {

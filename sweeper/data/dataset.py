@@ -1,6 +1,5 @@
 """What a trial trains and validates on, put together from its configuration."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+from sweeper.cgroup import available_memory
 from sweeper.config import DataConfig
 from sweeper.data.batches import LoaderSplit, Normalisation, ResidentSplit, Split
 from sweeper.data.cache import open_cache
@@ -171,9 +171,9 @@ def _splits(
 def resident_limit(device: torch.device, n_sharing: int = 1) -> int:
     """Half of a device's memory in bytes; of a GPU's, an equal part for each that shares it.
 
-    In a CPU's memory all workers map the same pages.
+    In a CPU's memory, of which a job may have but a part, all workers map the same pages.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory // (2 * n_sharing)
     # All of it rather than what is free at the moment: the same study takes the same path.
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return available_memory() // 2

@@ -7,6 +7,7 @@ from pathlib import Path
 from sweeper.begun import BegunStudy, find_begun
 from sweeper.doctor.files import check_cache, check_checkpoints, check_journal, check_logs
 from sweeper.doctor.finding import Diagnosis, Finding
+from sweeper.doctor.jobs import check_submissions
 from sweeper.doctor.patient import Patient, are_others_at_work
 from sweeper.doctor.tracking import check_tracking
 from sweeper.doctor.trials import check_orphans
@@ -47,6 +48,7 @@ def examine_study(
     begun = find_begun(path, root)
     diagnosis = Diagnosis(fix=fix, show=show)
     diagnosis.take(check_journal(begun.paths))
+    diagnosis.take(check_submissions(begun.paths))
     study, problem = begun.open()
     if study:
         agreement = _examine(begun, study, diagnosis, note)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -26,18 +26,31 @@ def came(item: Located) -> str:
 
 def read_leaf(item: Located, declared: Any, problems: Problems) -> Any:
     """The constant, in the declared type; None after a problem was noted."""
-    if isinstance(item.value, dict | list):
+    if isinstance(item.value, dict | list) and not _holds_many(declared):
         problems.add(item.line, item.path, f"must be one value, got {came(item)}")
         return None
-    try:
-        value = TypeAdapter(declared).validate_python(item.value, strict=True)
-    except ValidationError as exc:
-        problems.add(item.line, item.path, _explain(exc, item.value))
-        return None
-    if isinstance(value, float) and not math.isfinite(value):
-        problems.add(item.line, item.path, f"must be finite, got {value}")
-        return None
+    value, fault = explain_leaf(item.plain(), declared)
+    if fault:
+        problems.add(item.line, item.path, fault)
     return value
+
+
+def explain_leaf(given: Any, declared: Any) -> tuple[Any, str]:
+    """A value in the declared type and nothing, or None and what is wrong with it."""
+    try:
+        value = TypeAdapter(declared).validate_python(given, strict=True)
+    except ValidationError as exc:
+        return None, _explain(exc, given)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None, f"must be finite, got {value}"
+    return value, ""
+
+
+def _holds_many(declared: Any) -> bool:
+    """Whether a list or a mapping is what is declared."""
+    if get_origin(declared) is Annotated:
+        return _holds_many(get_args(declared)[0])
+    return get_origin(declared) in (list, dict) or any(map(_holds_many, get_args(declared)))
 
 
 def _explain(error: ValidationError, value: object) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from sweeper.config import Scalar
 from sweeper.errors import SpecError
 from sweeper.spec.address import holds_password
+from sweeper.spec.cluster import ClusterSpec
 from sweeper.spec.leaf import came, check_keys, read_fields, read_leaf
 from sweeper.spec.names import study_name_fault
 from sweeper.spec.objective import read_objective
@@ -29,7 +30,7 @@ from sweeper.spec.study import (
 
 KEYS = (
     "name", "objective", "budget", "seed", "sampler", "pruner", *SEARCHABLE,
-    "forbid", "enqueue", "run", "tracking", "storage",
+    "forbid", "enqueue", "run", "tracking", "cluster", "storage",
 )  # fmt: skip
 #: Seconds for the YAML parser already; no study file comes near this.
 _MOST_BYTES = 1_000_000
@@ -112,6 +113,7 @@ class _StudyReader:
             enqueue=self._settings(top.get("enqueue")),
             run=self._fields("run", RunSpec),
             tracking=self._fields("tracking", TrackingSpec),
+            cluster=self._fields("cluster", ClusterSpec),
             storage=self._leaf("storage", str, "auto"),
             lines=dict(_lines(self._top)),
         )

@@ -13,6 +13,7 @@ from sweeper.config import (
     ModelConfig,
     TrainConfig,
 )
+from sweeper.spec.cluster import ClusterSpec
 from sweeper.spec.leaf import field_types
 from sweeper.spec.study import BudgetSpec, PrunerSpec, RunSpec, SamplerSpec, TrackingSpec
 
@@ -63,6 +64,7 @@ def study_schema() -> dict[str, Any]:
             "enqueue": _SETTINGS,
             "run": _constants(RunSpec),
             "tracking": _constants(TrackingSpec),
+            "cluster": _constants(ClusterSpec),
             "storage": {"type": "string", "description": "auto, or an Optuna storage URL"},
         },
         "$defs": {"range": _RANGE, "choices": _CHOICES},

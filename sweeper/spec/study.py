@@ -4,16 +4,16 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from sweeper.config import Precision, Scalar
+from sweeper.spec.cluster import ClusterSpec
+from sweeper.spec.duration import Duration
 from sweeper.spec.ranges import Choices, Range, Section, walk_ranges
 from sweeper.trial import Objective
 
-_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])\s*")
 _DEVICE = r"^(auto|cpu|mps|cuda(:[0-9]+)?)$"
 
 #: Sections of the study file in which ranges may stand.
@@ -25,23 +25,6 @@ FIXED: Mapping[str, tuple[str, ...]] = {
     "model": ("architecture",),
     "train": ("function",),
 }
-
-
-def parse_duration(value: Any) -> Any:
-    """Seconds of ``2h``, ``90m``, ``1h30m`` or a number of seconds; anything else is refused."""
-    if isinstance(value, str) and re.fullmatch(rf"(?:{_DURATION.pattern})+", value.strip()):
-        return sum(float(n) * _UNIT_S[unit] for n, unit in _DURATION.findall(value))
-    if isinstance(value, str):
-        raise ValueError("must be a duration such as 2h, 90m, 1h30m or 45s")
-    return value
-
-
-Duration = Annotated[
-    float,
-    Field(gt=0),
-    BeforeValidator(parse_duration),
-    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]}),
-]
 
 
 def check_device(value: str) -> str:
@@ -180,6 +163,7 @@ class StudySpec:
     enqueue: tuple[Mapping[str, Scalar], ...]
     run: RunSpec
     tracking: TrackingSpec
+    cluster: ClusterSpec
     storage: str
     lines: Mapping[str, int] = field(compare=False)
 

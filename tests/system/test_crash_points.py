@@ -14,6 +14,8 @@ from sweeper.events import EpochMetrics
 
 pytestmark = pytest.mark.slow
 TRIALS, EPOCHS = 2, 3
+#: Of another command, see test_slurm_jobs.py.
+ELSEWHERE = (Step.SUBMIT, Step.SUBMITTED)
 #: Points that are only reached once something else went wrong.
 FIRST: dict[Step, tuple[str, ...]] = {Step.PUT_BACK: ("report.after", "checkpoint.before")}
 
@@ -88,7 +90,7 @@ def assert_whole(sweep: Sweep) -> None:
     assert not list(sweep.paths.trials_dir.glob("*/checkpoint*"))
 
 
-@pytest.mark.parametrize("step", [step for step in Step if step not in IN_DEPOTS])
+@pytest.mark.parametrize("step", [s for s in Step if s not in (*ELSEWHERE, *IN_DEPOTS)])
 def test_a_kill_on_either_side_of_a_step_is_recovered_from(sweep: Sweep, step: Step) -> None:
     sweep.write_default(trials=TRIALS, epochs=EPOCHS)
     text = sweep.file.read_text()

@@ -16,7 +16,7 @@ from sweeper.spec import parse_study
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = ("init", "check", "run", "status", "ui")
+COMMANDS = ("init", "check", "run", "status", "ui", "submit", "cancel")
 
 
 def blocks(language: str) -> list[str]:

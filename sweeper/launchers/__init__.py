@@ -1,0 +1,1 @@
+"""The same ``sweeper run`` as jobs of a scheduler."""

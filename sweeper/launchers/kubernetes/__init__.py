@@ -1,0 +1,11 @@
+"""Agents as an Indexed Job of Kubernetes, started once or by a CronJob.
+
+An agent in a pod knows nothing of Kubernetes: it works on the study until the goal is reached, and
+its exit code tells the Job's controller what to do with its index.
+"""
+
+from sweeper.launchers.kubernetes.build import build_job, build_schedule
+from sweeper.launchers.kubernetes.kubectl import apply, delete
+from sweeper.launchers.kubernetes.manifest import find_mistakes, render_manifest
+
+__all__ = ["apply", "build_job", "build_schedule", "delete", "find_mistakes", "render_manifest"]

@@ -1,0 +1,252 @@
+"""Flat arguments -> the objects that run a study's agents."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from sweeper.errors import ExitCode, LauncherError
+from sweeper.launchers.kubernetes.names import label_value
+from sweeper.launchers.kubernetes.objects import (
+    ClaimSource,
+    ConfigMap,
+    Container,
+    CronJob,
+    CronJobSpec,
+    EmptyDir,
+    EnvSource,
+    EnvVar,
+    FailureRule,
+    Job,
+    JobSpec,
+    JobTemplate,
+    KubernetesObject,
+    Metadata,
+    ObjectReference,
+    OnExitCodes,
+    OnPodCondition,
+    PodFailurePolicy,
+    PodSecurity,
+    PodSpec,
+    PodTemplate,
+    Resources,
+    TemplateMetadata,
+    Volume,
+    VolumeMount,
+)
+
+#: Where ``mlruns`` is made; the image has the same working directory.
+WORK_DIR = "/work"
+_STUDY_DIR = "/etc/sweeper"
+_TMP_DIR = "/tmp"
+_AGENT = "agent"
+#: The image's user.
+_USER = 1000
+_GPU = "nvidia.com/gpu"
+#: An agent that is told to stop drains within 20 s; its image may come over a slow disk.
+_GRACE_S = 60
+#: Deaths of an agent that its exit code does not explain, such as out of memory; Kubernetes' own
+#: default for a whole Job.
+_DEATHS = 6
+#: Time to read the logs of a Job that has ended.
+_KEPT_S = 86_400
+#: So long after its time a Job is still made. Without a limit a CronJob gives up after a hundred
+#: missed starts.
+_LATE_S = 3_600
+_KEPT_JOBS = 3
+
+#: The first rule that holds decides. A disruption comes first: whatever the exit code is then, the
+#: node was taken away. An agent that stopped before the goal goes on in another pod. A study file
+#: that is wrong is so for all agents; a failure or a bug may be of one node or trial alone.
+_FAILURE_POLICY = PodFailurePolicy(
+    rules=(
+        FailureRule(action="Ignore", on_pod_conditions=(OnPodCondition(type="DisruptionTarget"),)),
+        *(
+            FailureRule(
+                action=action, on_exit_codes=OnExitCodes(container_name=_AGENT, values=codes)
+            )
+            for action, codes in (
+                ("Ignore", (int(ExitCode.STOPPED),)),
+                ("FailJob", (int(ExitCode.USAGE),)),
+                ("FailIndex", (int(ExitCode.FAILURE), int(ExitCode.BUG))),
+            )
+        ),
+    )
+)
+
+
+def build_job(
+    *,
+    name: str,
+    study_name: str,
+    image: str,
+    n_agents: int,
+    cpu: str,
+    memory: str,
+    n_gpus: int = 0,
+    n_parallel: int | None = None,
+    study_file_text: str | None = None,
+    study_path: str | None = None,
+    volume_claim: str | None = None,
+    secrets: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    time_limit_s: float | None = None,
+    node_selector: Mapping[str, str] | None = None,
+    tolerations: Sequence[Mapping[str, str]] = (),
+    priority_class: str | None = None,
+) -> list[KubernetesObject]:
+    """An Indexed Job whose pods are agents of one study, after the ConfigMap with its file.
+
+    Args:
+        name: Of the Job; the host of an agent is called ``name-index``.
+        study_name: Of the study; the file in the ConfigMap is called so, and a label says it.
+        image: With sweeper as entry point and user 1000.
+        n_agents: Agents that must see the goal reached, >= 1.
+        cpu: Cores of each agent, as a quantity; requested and at most.
+        memory: Of each agent, as a quantity; requested and at most. ``/dev/shm`` counts.
+        n_gpus: Whole NVIDIA GPUs of each agent, >= 0.
+        n_parallel: Agents at a time, in [1, n_agents]; None means all.
+        study_file_text: The study file, or
+        study_path: where it lies in the image or, relative, below the volume.
+        volume_claim: PersistentVolumeClaim that all agents have as working directory; None means
+            that each has an empty one that is gone with its pod.
+        secrets: Names of Secrets whose keys become variables of the environment.
+        environment: Variables that anyone may see.
+        time_limit_s: Wall time of the Job, > 0; None means no limit.
+        node_selector: Labels that a node must have.
+        tolerations: Of taints of nodes, as Kubernetes writes them.
+        priority_class: By name.
+
+    Raises:
+        LauncherError: If the study file comes from nowhere or from two places.
+    """
+    path = _study_path(name, study_name, study_file_text, study_path, volume_claim)
+    labels = {"app.kubernetes.io/name": "sweeper", "sweeper/study": label_value(study_name)}
+    config = None
+    if study_file_text is not None:
+        config = ConfigMap(
+            metadata=Metadata(name=f"{name}-study", labels=labels),
+            data={f"{study_name}.yaml": study_file_text},
+        )
+    volumes = _volumes(volume_claim, config)
+    pod = PodSpec(
+        termination_grace_period_seconds=_GRACE_S,
+        priority_class_name=priority_class,
+        node_selector=node_selector or {},
+        tolerations=tuple(tolerations),
+        security_context=PodSecurity(run_as_user=_USER, run_as_group=_USER, fs_group=_USER),
+        containers=(
+            Container(
+                name=_AGENT,
+                image=image,
+                args=("run", path),
+                working_dir=WORK_DIR,
+                env=_variables(environment or {}),
+                env_from=tuple(EnvSource(secret_ref=ObjectReference(name=key)) for key in secrets),
+                resources=_resources(cpu, memory, n_gpus),
+                volume_mounts=tuple(volumes),
+            ),
+        ),
+        volumes=tuple(volumes.values()),
+    )
+    spec = _job_spec(pod, labels, n_agents, n_parallel, time_limit_s)
+    job = Job(metadata=Metadata(name=name, labels=labels), spec=spec)
+    return [job] if config is None else [config, job]
+
+
+def build_schedule(
+    objects: Sequence[KubernetesObject], *, cron: str, time_zone: str
+) -> list[KubernetesObject]:
+    """The objects of :func:`build_job` with the Job made again and again, never twice at a time.
+
+    Args:
+        objects: As :func:`build_job` returns them.
+        cron: ``minute hour day month weekday``, or ``@daily`` and the like.
+        time_zone: Of the line, as in ``Europe/Zurich``.
+    """
+    return [
+        _scheduled(item, cron, time_zone) if isinstance(item, Job) else item for item in objects
+    ]
+
+
+def _scheduled(job: Job, cron: str, time_zone: str) -> CronJob:
+    spec = CronJobSpec(
+        schedule=cron,
+        time_zone=time_zone,
+        starting_deadline_seconds=_LATE_S,
+        successful_jobs_history_limit=_KEPT_JOBS,
+        failed_jobs_history_limit=_KEPT_JOBS,
+        job_template=JobTemplate(
+            metadata=TemplateMetadata(labels=job.metadata.labels), spec=job.spec
+        ),
+    )
+    return CronJob(metadata=job.metadata, spec=spec)
+
+
+def _job_spec(
+    pod: PodSpec,
+    labels: Mapping[str, str],
+    n_agents: int,
+    n_parallel: int | None,
+    time_limit_s: float | None,
+) -> JobSpec:
+    return JobSpec(
+        completions=n_agents,
+        parallelism=n_agents if n_parallel is None else n_parallel,
+        backoff_limit_per_index=_DEATHS,
+        active_deadline_seconds=None if time_limit_s is None else math.ceil(time_limit_s),
+        ttl_seconds_after_finished=_KEPT_S,
+        pod_failure_policy=_FAILURE_POLICY,
+        template=PodTemplate(metadata=TemplateMetadata(labels=labels), spec=pod),
+    )
+
+
+def _study_path(
+    name: str, study_name: str, text: str | None, path: str | None, volume_claim: str | None
+) -> str:
+    place = f"Job/{name}: study file"
+    if text is not None and path is not None:
+        raise LauncherError(f"{place}: comes as text and as the path {path!r}; drop one")
+    if text is not None:
+        return f"{_STUDY_DIR}/{study_name}.yaml"
+    if path is None:
+        raise LauncherError(f"{place}: is needed; give its text, or its path in the image")
+    if volume_claim is None and not path.startswith("/"):
+        raise LauncherError(
+            f"{place}: a relative path lies below {WORK_DIR}, which is empty without a volume "
+            f"claim, got {path!r}; give its text, or an absolute path in the image"
+        )
+    return path
+
+
+def _volumes(volume_claim: str | None, config: ConfigMap | None) -> dict[VolumeMount, Volume]:
+    """Each volume by where the agent sees it."""
+    claim = None if volume_claim is None else ClaimSource(claim_name=volume_claim)
+    work = Volume(
+        name="work",
+        empty_dir=EmptyDir() if claim is None else None,
+        persistent_volume_claim=claim,
+    )
+    volumes = {
+        VolumeMount(name="work", mount_path=WORK_DIR): work,
+        VolumeMount(name="tmp", mount_path=_TMP_DIR): Volume(name="tmp", empty_dir=EmptyDir()),
+        VolumeMount(name="shm", mount_path="/dev/shm"): Volume(
+            name="shm", empty_dir=EmptyDir(medium="Memory")
+        ),
+    }
+    if config is not None:
+        mount = VolumeMount(name="study", mount_path=_STUDY_DIR, read_only=True)
+        volumes[mount] = Volume(
+            name="study", config_map=ObjectReference(name=config.metadata.name)
+        )
+    return volumes
+
+
+def _variables(environment: Mapping[str, str]) -> tuple[EnvVar, ...]:
+    # Whatever libraries cache goes below the home, and nothing else of the image can be written.
+    values = {"HOME": _TMP_DIR, **environment}
+    return tuple(EnvVar(name=key, value=value) for key, value in values.items())
+
+
+def _resources(cpu: str, memory: str, n_gpus: int) -> Resources:
+    amounts = {"cpu": cpu, "memory": memory}
+    gpus = {_GPU: str(n_gpus)} if n_gpus else {}
+    return Resources(requests=amounts, limits=amounts | gpus)

@@ -1,0 +1,130 @@
+"""Who works on a study: what each agent says of itself in the storage, and how long ago."""
+
+import os
+import socket
+import stat
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.storages import BaseStorage
+
+from sweeper.durable import Step, durable
+from sweeper.lease import Leases
+from sweeper.lock import is_present
+
+_AGENT = "sweeper.agent."
+
+
+@dataclass(frozen=True)
+class AgentCard:
+    """What an agent says of itself when it begins.
+
+    Attributes:
+        host: On which it runs.
+        pid: Its process there.
+        job: Scheduler and id of the job that it is, ``slurm 17_3``; empty outside of one.
+        devices: Of its workers, one entry a worker, as torch names them.
+        log: The file that takes what it prints; empty if that is a terminal or a pipe.
+        begun_s: When, in seconds since the Unix epoch by its own clock.
+    """
+
+    host: str
+    pid: int
+    job: str
+    devices: Sequence[str]
+    log: str
+    begun_s: float
+
+    @classmethod
+    def own(cls, devices: Sequence[str], begun_s: float) -> "AgentCard":
+        """Of this process."""
+        return cls(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            job=job_of(os.environ),
+            devices=list(devices),
+            log=_output_file(),
+            begun_s=begun_s,
+        )
+
+
+@dataclass(frozen=True)
+class Agent:
+    """An agent as others see it.
+
+    Attributes:
+        name: Of its lease.
+        card: What it said of itself.
+        seen_s: Its last sign of life, in seconds since the Unix epoch by its own clock.
+        is_stopping: It was asked to stop.
+    """
+
+    name: str
+    card: AgentCard
+    seen_s: float
+    is_stopping: bool
+
+
+def introduce(storage: BaseStorage, study_id: int, agent: str, card: AgentCard) -> None:
+    """Write an agent's card into the study's storage."""
+    with durable(Step.AGENT):
+        storage.set_study_user_attr(study_id, _AGENT + agent, asdict(card))
+
+
+def agents_at_work(
+    storage: BaseStorage, study_id: int, leases: Leases, presence_dir: Path
+) -> list[Agent]:
+    """Those that hold a lease, the eldest first.
+
+    One that died without a word on another machine stays among them until somebody takes its
+    trials over; its last sign of life tells.
+    """
+    attributes: Mapping[str, Any] = storage.get_study_user_attrs(study_id)
+    cards = {
+        key.removeprefix(_AGENT): AgentCard(**value)
+        for key, value in attributes.items()
+        if key.startswith(_AGENT)
+    }
+    found = [
+        Agent(name, cards[name], seen_s, leases.is_told_to_stop(name))
+        for name, seen_s in leases.held().items()
+        if name in cards and not (leases.is_here(name) and not is_present(presence_dir, name))
+    ]
+    return sorted(found, key=lambda agent: agent.card.begun_s)
+
+
+def render_agent(agent: Agent) -> str:
+    """One line for people: where it runs, on what, and its last sign of life."""
+    card = agent.card
+    devices = ", ".join(
+        f"{card.devices.count(device)} x {device}" for device in dict.fromkeys(card.devices)
+    )
+    ago_s = max(0.0, time.time() - agent.seen_s)
+    where = f"{card.host} ({card.job})" if card.job else f"{card.host} (pid {card.pid})"
+    parts = [where, devices, f"seen {ago_s:.0f} s ago"]
+    parts += ["is stopping"] if agent.is_stopping else []
+    parts += [f"log {card.log}"] if card.log else []
+    return ", ".join(parts)
+
+
+def job_of(environment: Mapping[str, str]) -> str:
+    """Scheduler and id of the job that a process of that environment is; empty outside of one."""
+    if "SLURM_ARRAY_JOB_ID" in environment:
+        task = environment.get("SLURM_ARRAY_TASK_ID", "")
+        return f"slurm {environment['SLURM_ARRAY_JOB_ID']}_{task}"
+    if "SLURM_JOB_ID" in environment:
+        return f"slurm {environment['SLURM_JOB_ID']}"
+    if "KUBERNETES_SERVICE_HOST" in environment:
+        return f"kubernetes {socket.gethostname()}"
+    return ""
+
+
+def _output_file() -> str:
+    try:
+        is_file = stat.S_ISREG(os.fstat(1).st_mode)
+        return os.readlink("/proc/self/fd/1") if is_file else ""
+    except OSError:  # closed, or a system without /proc
+        return ""

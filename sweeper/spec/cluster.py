@@ -1,0 +1,194 @@
+"""How a study runs as cluster jobs: its section ``cluster``, a profile, the command line."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from sweeper.errors import SpecError
+from sweeper.spec.duration import parse_duration
+from sweeper.spec.leaf import explain_leaf, field_types, read_fields
+from sweeper.spec.problem import Problems, did_you_mean
+from sweeper.spec.source import load_source
+
+_SLURM_TIME = re.compile(r"(?:(\d+)-)?(\d{1,2}):(\d{2}):(\d{2})")
+#: Slurm counts minutes; and in its last half minute an agent puts its trials back.
+_SHORTEST_S = 120.0
+
+
+def _parse_time_limit(value: Any) -> Any:
+    """Seconds of a duration such as ``2h``, or of Slurm's ``02:00:00`` and ``1-00:00:00``."""
+    if isinstance(value, str) and (found := _SLURM_TIME.fullmatch(value.strip())):
+        days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+        return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+    return parse_duration(value)
+
+
+TimeLimit = Annotated[
+    float,
+    Field(ge=_SHORTEST_S),
+    BeforeValidator(_parse_time_limit),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 120}, {"type": "string"}]}),
+]
+
+
+def _matching(pattern: str, rule: str) -> AfterValidator:
+    """Refuse a text that does not match as a whole, in the words of the rule."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(rule)
+        return value
+
+    return AfterValidator(check)
+
+
+def _pattern(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
+
+
+_WORD = r"[^\s\"'`$\\]+"
+_MEMORY = "[0-9]+[KMGT]"
+_GPUS = "[A-Za-z0-9_.-]+:[0-9]+"
+#: It can be no further option of whoever reads it.
+Word = Annotated[
+    str, _matching(_WORD, "must be one word, without quotes, $ or backslash"), _pattern(_WORD)
+]
+Memory = Annotated[
+    str, _matching(_MEMORY, "must be a number with its unit, such as 16G"), _pattern(_MEMORY)
+]
+TypedGpus = Annotated[str, _matching(_GPUS, "must be such as a100:2"), _pattern(_GPUS)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterSpec:
+    """The keys of ``cluster``; what is None is the site's default. Nothing here is searched."""
+
+    to: Annotated[
+        Literal["slurm", "kubernetes"] | None, Field(description="The scheduler to submit to")
+    ] = None
+    profile: Annotated[
+        Word | None, Field(description="Entry of ~/.config/sweeper/clusters.yaml to start from")
+    ] = None
+    jobs: Annotated[
+        int | None, Field(ge=1, le=10_000, description="Agents, each a job of its own; default 1")
+    ] = None
+    array_parallelism: Annotated[
+        int | None, Field(ge=1, description="So many of them at once; default all")
+    ] = None
+    time: Annotated[
+        TimeLimit | None, Field(description="Time limit of a job, as 2h or 02:00:00")
+    ] = None
+    cpus: Annotated[int | None, Field(ge=1, description="Cores of each agent")] = None
+    mem: Annotated[Memory | None, Field(description="Memory of each agent, such as 16G")] = None
+    gpus_per_node: Annotated[
+        int | TypedGpus | None,
+        Field(description="GPUs of each agent, such as 1 or a100:2"),
+    ] = None
+    partition: Annotated[Word | None, Field(description="Slurm's partition")] = None
+    account: Annotated[Word | None, Field(description="Slurm's account")] = None
+    qos: Annotated[Word | None, Field(description="Slurm's quality of service")] = None
+    setup: Annotated[
+        list[str] | None, Field(description="Lines of shell before the agent: modules, a venv")
+    ] = None
+    python: Annotated[
+        str | None,
+        Field(description="What runs Python in a job; default the one that submits, or python"),
+    ] = None
+    sbatch: Annotated[
+        dict[Word, str | int] | None, Field(description="Further options of sbatch, key: value")
+    ] = None
+
+    image: Annotated[
+        Word | None, Field(description="Kubernetes: the image, with sweeper as entry point")
+    ] = None
+    volume_claim: Annotated[
+        Word | None, Field(description="Kubernetes: PersistentVolumeClaim that all agents share")
+    ] = None
+    secret: Annotated[
+        Word | None, Field(description="Kubernetes: Secret whose keys become the environment")
+    ] = None
+    time_zone: Annotated[
+        Word | None, Field(description="Kubernetes: of a schedule; default Etc/UTC")
+    ] = None
+
+    def over(self, basis: "ClusterSpec") -> "ClusterSpec":
+        """This one, and where it says nothing, what ``basis`` says; ``sbatch`` key by key."""
+        own = {key: value for key, value in asdict(self).items() if value is not None}
+        merged = {**asdict(basis), **own}
+        if self.sbatch and basis.sbatch:
+            merged["sbatch"] = {**basis.sbatch, **self.sbatch}
+        return ClusterSpec(**merged)
+
+
+def parse_options(options: Mapping[str, Any]) -> ClusterSpec:
+    """Options of the command line; those that are None were not given.
+
+    Raises:
+        SpecError: With every option that is not as it should be.
+    """
+    types = field_types(ClusterSpec)
+    values, faults = {}, []
+    for name, given in options.items():
+        if given is not None:
+            given = _read_option(name, given)
+            values[name], fault = explain_leaf(given, types[name])
+            faults += [f"--{name.replace('_', '-')}: {fault}"] if fault else []
+    if faults:
+        raise SpecError("\n".join(faults))
+    return ClusterSpec(**values)
+
+
+def _read_option(name: str, given: Any) -> Any:
+    """What a study file would hold in place of an option's words."""
+    if name == "sbatch":
+        return dict(word.removeprefix("--").partition("=")[::2] for word in given)
+    if name == "gpus_per_node" and given.isdigit():
+        return int(given)
+    return given
+
+
+def load_profile(name: str, path: Path | None = None) -> ClusterSpec:
+    """An entry of the file in which users keep what their clusters want.
+
+    Args:
+        name: Of the entry.
+        path: The file; by default ``sweeper/clusters.yaml`` below ``$XDG_CONFIG_HOME``, or below
+            ``~/.config``.
+
+    Raises:
+        SpecError: If there is no such file or entry, or with every problem of the entry.
+    """
+    path = path or _profiles_path()
+    if not path.exists():
+        raise SpecError(
+            f"{path}: no such file, so there is no profile {name!r}; write one such as\n"
+            f"{name}:\n  to: slurm\n  partition: gpu\n  setup: [module load cuda]"
+        )
+    problems = Problems(str(path))
+    top = load_source(path.read_text(encoding="utf-8"), problems)
+    problems.raise_if_any()
+    assert top is not None
+    if name not in top.value:
+        raise SpecError(f"{path}: there is no profile {name!r}{did_you_mean(name, top.value)}")
+    item = top.value[name]
+    profile: ClusterSpec = read_fields(item, ClusterSpec, problems)
+    if profile.profile is not None:
+        problems.add(item.line, item.path, "a profile cannot name another one")
+    problems.raise_if_any()
+    return profile
+
+
+def _profiles_path() -> Path:
+    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(home) / "sweeper" / "clusters.yaml"
+
+
+def plain_cluster(cluster: ClusterSpec) -> dict[str, Any]:
+    """Those keys that say something."""
+    values = {field.name: getattr(cluster, field.name) for field in fields(cluster)}
+    return {key: value for key, value in values.items() if value is not None}

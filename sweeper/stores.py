@@ -1,0 +1,132 @@
+"""Whether a study's stores can be where the study file puts them, before anything is written."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from sweeper.depot import check_depot
+from sweeper.errors import StudyError, TrackerError
+from sweeper.filesystem import Locks, find_mount
+from sweeper.paths import RunPaths
+from sweeper.spec import StudySpec
+from sweeper.spec.address import tracking_fault
+
+#: Its write-ahead log needs memory that all readers share, and its journal needs locks that many
+#: shares do not keep (sqlite.org/wal.html, sqlite.org/useovernet.html).
+_SQLITE = "SQLite needs a disk of this machine: over a network its file gets damaged"
+
+
+def check_stores(
+    spec: StudySpec, paths: RunPaths, note: Callable[[str], None], *, mountinfo: str
+) -> None:
+    """See that drivers are installed, and that the file systems keep what the stores need.
+
+    Args:
+        spec: The study file.
+        paths: Its files.
+        note: Told what cannot be seen from here.
+        mountinfo: What is mounted, as :func:`~sweeper.filesystem.read_mountinfo` has it.
+
+    Raises:
+        StudyError: If this machine cannot open such a storage, or it cannot lie there, or the
+            depot does not take files.
+        TrackerError: The same for MLflow's store.
+    """
+    check_tracking_place(spec, paths, mountinfo=mountinfo)
+    if spec.storage != "auto":
+        _check_database(spec, mountinfo)
+    _check_locks(spec, paths, note, mountinfo)
+    if spec.run.depot is not None:
+        try:
+            check_depot(spec.run.depot)
+        except StudyError as exc:
+            raise StudyError(f"{spec.place('run.depot')}: {exc}") from exc
+
+
+def check_tracking_place(spec: StudySpec, paths: RunPaths, *, mountinfo: str) -> None:
+    """See that MLflow can keep its runs where the study file or the environment says.
+
+    Raises:
+        TrackerError: If the environment names no MLflow store, or a network holds a SQLite file.
+    """
+    place, uri = spec.place("tracking.uri"), spec.tracking.uri
+    if uri == "auto" and (address := os.environ.get("MLFLOW_TRACKING_URI")):
+        place, uri = "$MLFLOW_TRACKING_URI", address
+        if fault := tracking_fault(address):
+            raise TrackerError(f"{place}: {fault}")
+    if uri == "auto":
+        file = paths.mlflow_db.absolute()
+    elif uri.startswith("sqlite"):
+        file = _sqlite_file(uri)
+    else:
+        return
+    if where := _network(file, mountinfo):
+        raise TrackerError(
+            f"{place}: {_SQLITE}; {file} is on {where}; start `mlflow server` on a machine that "
+            "all can reach, with its own store on a disk there, and set tracking.uri to "
+            "http://that-machine:5000; or start the study in a folder on a disk of this machine"
+        )
+
+
+def _check_database(spec: StudySpec, mountinfo: str) -> None:
+    from sqlalchemy.engine import make_url  # a fifth of a second that a journal needs not
+
+    try:
+        make_url(spec.storage).get_dialect().import_dbapi()
+    except ImportError as exc:
+        raise StudyError(
+            f"{spec.place('storage')}: the driver {exc.name!r} is not installed: "
+            "`pip install 'sweeper[postgres]'` and write postgresql+psycopg://..., "
+            "or set `storage: auto` for a journal file"
+        ) from exc
+    if not spec.is_on_sqlite:
+        return
+    file = _sqlite_file(spec.storage)
+    if not file.parent.is_dir():
+        raise StudyError(
+            f"{spec.place('storage')}: there is no folder {file.parent}; make it first"
+        )
+    if where := _network(file, mountinfo):
+        raise StudyError(
+            f"{spec.place('storage')}: {_SQLITE}; {file} is on {where}; set it to "
+            "postgresql://host/name, or to auto for a journal file"
+        )
+
+
+def _sqlite_file(url: str) -> Path:
+    from sqlalchemy.engine import make_url
+
+    return Path(str(make_url(url).database))
+
+
+def _network(file: Path, mountinfo: str) -> str:
+    """The file system of a file if other machines may write it too, or nothing."""
+    mount = find_mount(file, mountinfo)
+    return str(mount) if mount is not None and mount.is_network else ""
+
+
+def _check_locks(
+    spec: StudySpec, paths: RunPaths, note: Callable[[str], None], mountinfo: str
+) -> None:
+    folder = paths.study_dir.absolute()
+    mount = find_mount(folder, mountinfo)
+    if mount is None or mount.locks is Locks.HOLD:
+        return
+    if spec.storage == "auto" and mount.locks is Locks.LOCAL:
+        raise StudyError(
+            f"{spec.place('storage')}: a journal file needs file locks that reach other machines; "
+            f"{folder} is on {mount}, where they do not; set it to postgresql://host/name, or "
+            "start the study in a folder on a disk of this machine, on NFS without nolock and "
+            "local_lock, or on Lustre mounted with flock"
+        )
+    if spec.storage == "auto":
+        note(
+            f"WARNING: {spec.place('storage')}: {folder} is on {mount}, and it cannot be seen "
+            "whether file locks reach other machines there; if not, several machines damage the "
+            "journal: for more than one, set it to postgresql://host/name"
+        )
+    else:
+        note(
+            f"WARNING: {folder} is on {mount}, where file locks may not reach other machines; "
+            "let each machine start the study in a folder of its own"
+        )

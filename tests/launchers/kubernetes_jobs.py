@@ -1,0 +1,54 @@
+"""Jobs as a user could ask for them, and their manifests as mappings."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from sweeper.launchers.kubernetes import build_job, build_schedule, render_manifest
+from sweeper.launchers.kubernetes.objects import KubernetesObject
+
+STUDY = "data: {name: digits}\nmodel: {architecture: mlp}\nbudget: {trials: 20}\n"
+SMALL = {
+    "name": "sweep-digits",
+    "study_name": "digits",
+    "image": "registry.example.com/team/sweeper:1.0",
+    "n_agents": 3,
+    "cpu": "4",
+    "memory": "16Gi",
+}
+GPU = {
+    "n_gpus": 1,
+    "secrets": ["mlflow", "postgres"],
+    "volume_claim": "sweeps",
+    "environment": {"MLFLOW_EXPERIMENT_TAGS": "1e-4"},
+    "time_limit_s": 3600.5,
+    "n_parallel": 2,
+    "node_selector": {"example.com/pool": "gpu"},
+    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    "priority_class": "low",
+}
+
+
+def small_job(**changes: Any) -> list[KubernetesObject]:
+    given = {} if "study_path" in changes else {"study_file_text": STUDY}
+    return build_job(**{**SMALL, **given, **changes})
+
+
+def gpu_job() -> list[KubernetesObject]:
+    return small_job(**GPU)
+
+
+def nightly_job(**changes: Any) -> list[KubernetesObject]:
+    times = {"cron": "0 2 * * mon-fri", "time_zone": "Europe/Zurich", **changes}
+    return build_schedule(gpu_job(), **times)
+
+
+def documents(objects: Sequence[KubernetesObject]) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(render_manifest(objects)))
+
+
+def pod_of(manifest: dict[str, Any]) -> dict[str, Any]:
+    spec = manifest["spec"]
+    spec = spec["jobTemplate"]["spec"] if manifest["kind"] == "CronJob" else spec
+    return spec["template"]["spec"]
