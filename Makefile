@@ -30,6 +30,7 @@ bench: $(INSTALLED) rivals
 	$(BIN)/python benchmarks/first_step.py
 	$(BIN)/python benchmarks/pruning.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/agents.py
 	$(BIN)/python benchmarks/tracking_outage.py
 
 rivals: $(if $(SWEEPER_RIVALS_PYTHON),,$(RIVALS)/installed)

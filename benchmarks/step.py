@@ -7,8 +7,9 @@ rows that lie in memory, normalise, forward, backward, L1, L2, SGD with momentum
 by sweeper's own split and learner. Beside it stand the products of its linear and convolution
 layers alone, of the same shapes: forward, gradient of the weights, and gradient of the inputs
 except for the first layer's. Those of a linear layer are written into tensors that are there
-already. Both run with one thread, in blocks that take turns in one process, and each repeat
-swaps who begins. The products find warmer caches than a step leaves them, which favours them.
+already. Both run with one thread and the memory allocator set as a worker sets it, in blocks that
+take turns in one process, and each repeat swaps who begins. The products find warmer caches than
+a step leaves them, which favours them.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 import sweeper
+from sweeper.allocator import keep_freed_memory
 from sweeper.config import TrainConfig
 from sweeper.data.batches import Normalisation, ResidentSplit
 from sweeper.data.dataset import TrialData
@@ -234,6 +236,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=30, help="blocks of each kind")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     facts = describe_machine(f"python benchmarks/step.py --repeats {arguments.repeats}")
     measured = {case.name: compare(case, arguments.repeats) for case in CASES}
     breakdowns = (

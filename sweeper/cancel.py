@@ -7,7 +7,7 @@ from pathlib import Path
 from sweeper.begun import load_begun
 from sweeper.errors import StudyError
 from sweeper.launchers import kubernetes, slurm
-from sweeper.launchers.submission import read_submissions
+from sweeper.launchers.submission import read_submissions, slurm_job_names
 from sweeper.lease import LEASE_S, RENEWAL_S
 from sweeper.order import DRAIN_S
 from sweeper.paths import RunPaths
@@ -40,8 +40,8 @@ def cancel_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> li
         StudyError: If it has neither begun nor been submitted.
         LauncherError: If the scheduler's queue cannot be had.
     """
-    submitted = read_submissions(RunPaths(root, spec.name))
-    names = [submission.job_name for submission in submitted if submission.to == "slurm"]
+    paths = RunPaths(root, spec.name)
+    submitted, names = read_submissions(paths), slurm_job_names(paths)
     pods = [s.job for s in submitted if s.to == "kubernetes" and s.job]
     n_waiting = _cancel_jobs(names, "PENDING")
     try:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.live import Live
@@ -10,7 +11,7 @@ from rich.text import Text
 from sweeper.begun import load_begun
 from sweeper.errors import LauncherError
 from sweeper.launchers import slurm
-from sweeper.launchers.submission import read_submissions
+from sweeper.launchers.submission import slurm_job_names
 from sweeper.ledger import render_seconds
 from sweeper.paths import RunPaths
 from sweeper.progress import format_best, format_seconds
@@ -31,17 +32,13 @@ def load_result(spec: StudySpec, root: Path) -> Result:
 def watch_status(spec: StudySpec, root: Path, *, as_json: bool) -> None:
     """Show the study again and again until its goal is reached or the user has seen enough."""
     study = load_begun(spec, root)
-    if as_json:
+    with nullcontext() if as_json else Live(refresh_per_second=1) as live:
         while True:
             result = Result(study)
-            print(json.dumps(result.to_json()), flush=True)
-            if result.n_finished >= result.goal:
-                return
-            time.sleep(_WATCH_S)
-    with Live(refresh_per_second=1) as live:
-        while True:
-            result = Result(study)
-            live.update(Text(render_status(result)))
+            if live is None:
+                print(json.dumps(result.to_json()), flush=True)
+            else:
+                live.update(Text(render_status(result)))
             if result.n_finished >= result.goal:
                 return
             time.sleep(_WATCH_S)
@@ -85,7 +82,7 @@ def _pace(result: Result) -> str:
 
 def _queue(paths: RunPaths) -> list[str]:
     """What Slurm's queue holds of the study; nothing where it was never submitted there."""
-    names = [s.job_name for s in read_submissions(paths) if s.to == "slurm"]
+    names = slurm_job_names(paths)
     if not names:
         return []
     try:

@@ -84,6 +84,11 @@ def read_submissions(paths: RunPaths) -> list[Submission]:
     return sorted(found, key=lambda submission: submission.begun_s)
 
 
+def slurm_job_names(paths: RunPaths) -> list[str]:
+    """What the names of a study's Slurm jobs begin with; raises as :func:`read_submissions`."""
+    return [found.job_name for found in read_submissions(paths) if found.to == "slurm"]
+
+
 def _read(path: Path) -> Submission:
     try:
         return Submission(**json.loads(path.read_text(encoding="utf-8")))

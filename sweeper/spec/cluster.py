@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -186,9 +186,3 @@ def load_profile(name: str, path: Path | None = None) -> ClusterSpec:
 def _profiles_path() -> Path:
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(home) / "sweeper" / "clusters.yaml"
-
-
-def plain_cluster(cluster: ClusterSpec) -> dict[str, Any]:
-    """Those keys that say something."""
-    values = {field.name: getattr(cluster, field.name) for field in fields(cluster)}
-    return {key: value for key, value in values.items() if value is not None}

@@ -8,7 +8,6 @@ import yaml
 
 from sweeper.config import DataConfig, TrainConfig
 from sweeper.errors import redacted
-from sweeper.spec.cluster import plain_cluster
 from sweeper.spec.leaf import field_types
 from sweeper.spec.ranges import Choices, FloatRange, IntRange, Section
 from sweeper.spec.source import parse_scalar
@@ -58,7 +57,7 @@ def plain_study(spec: StudySpec) -> dict[str, Any]:
         "enqueue": [dict(setting) for setting in spec.enqueue],
         "run": _present(asdict(spec.run)),
         "tracking": {**asdict(spec.tracking), "uri": redacted(spec.tracking.uri)},
-        "cluster": plain_cluster(spec.cluster),
+        "cluster": _present(asdict(spec.cluster)),
         "storage": redacted(spec.storage),
     }
 
