@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sweeper.board import Board
+from sweeper.clearing import Clearing
 from sweeper.crew import Crew
 from sweeper.durable import Step, durable
 from sweeper.errors import ExitCode, StoreError, StudyError
@@ -102,6 +103,7 @@ class _Agent:
         self._n_finished = self._n_finished_before = standing.n_finished
         self._board = Board(study.paths, study.spec.objective, standing)
         self._shipping = Shipping(study, order.tags, display.note)
+        self._clearing = Clearing(study, display.note)
         self._crew = Crew(study, order, server, display.note)
         self._signals = StopSignals()
         self._is_leased = True
@@ -117,6 +119,7 @@ class _Agent:
         with self._signals.noted(), self._present():
             reclaim_orphans(self._study, SILENT)
             self._shipping.start()
+            self._clearing.start()
             try:
                 if not self._is_goal_reached():
                     self._work()
@@ -221,10 +224,12 @@ class _Agent:
             if not self._patience.is_tried:
                 self._display.note(str(exc))
         n_signals = len(self._signals.received)
-        return self._shipping.finish(
+        has_everything = self._shipping.finish(
             lambda: len(self._signals.received) > n_signals,
             patience_s=_FLUSH_S if n_signals else None,
         )
+        self._clearing.finish()
+        return has_everything
 
     @store_errors()
     def _conclude(self, has_everything: bool) -> Result:

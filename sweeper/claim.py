@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.config import ModelConfig, Scalar, TrainConfig, TrialConfig
+from sweeper.courier import Courier
 from sweeper.durable import Step, durable
 from sweeper.ending import best_epoch, end_trial, judge_failure
 from sweeper.errors import (
@@ -37,7 +38,7 @@ from sweeper.failures import failure_kind
 from sweeper.ledger import Entry, Ledger, add_seconds
 from sweeper.sampling import draw_config, to_distribution
 from sweeper.storage import store_errors
-from sweeper.study import Attr, SweepStudy
+from sweeper.study import Attr, Owner, SweepStudy
 from sweeper.trial import DataInfo, EpochMetrics, Outcome, TrialState
 
 #: Of a traceback; enough to see the user's own frames above the library's.
@@ -50,6 +51,13 @@ class Claim:
 
     Should the trial have been taken over, as this process seemed dead, nothing more is written:
     the next step raises :class:`~sweeper.errors.TrialLost`.
+
+    Args:
+        study: The study.
+        trial: As it was claimed.
+        is_stopping: Whether this process must stop.
+        ledger: Where this process books its time.
+        courier: Carries the trial's files to the depot, if the study has one.
 
     Attributes:
         number: Of the trial within its study.
@@ -65,13 +73,16 @@ class Claim:
         *,
         is_stopping: Callable[[], bool],
         ledger: Ledger,
+        courier: Courier | None = None,
     ) -> None:
         self.number = trial.number
         self.history: list[EpochMetrics] = []
         self.is_stopping = is_stopping
         self.ledger = ledger
         self._study = study
+        self._courier = courier
         self._trial = trial
+        self._owner = Owner(*trial.user_attrs[Attr.OWNER])
         self._trial_id = study.trial_id(trial.number)
         self._is_started = False
         self._n_epochs: int | None = None
@@ -151,6 +162,9 @@ class Claim:
         except StoreError as exc:
             # A signal, as an ``except Exception`` in user code must not hold it back.
             raise TrialInterrupted(str(exc)) from exc
+        if self._courier and metrics.epoch != self._n_epochs:
+            with self.ledger.booked(Entry.CHECKPOINT):
+                self._courier.offer(self.number, self._owner.claim)
 
     @store_errors()
     def _report(self, metrics: EpochMetrics) -> None:
@@ -272,9 +286,12 @@ class Claim:
         return outcome.state
 
     def _put_back(self, cause: str) -> TrialState:
-        with self._settling():
-            if self._is_started:
+        if self._is_started:
+            with self._settling():
                 self._events.append(Interrupted(time.time(), cause, self._seconds()))
+            if self._courier:  # while nobody else can claim it, and without the lock of all
+                self._courier.deliver(self.number, self._owner.claim)
+        with self._settling():
             self._study.put_back(self.number)
         return TrialState.WAITING
 

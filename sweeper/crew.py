@@ -49,6 +49,7 @@ class Crew:
         self._workers: list[WorkerProcess] = []
         self._vacant: list[Placement] = []
         self._n_fruitless_deaths = 0
+        self._latest_note = ""
         self._paused_s = -math.inf
         self._claimed_s: dict[tuple[int, int], float] = {}
         self._sentences: dict[str, Death] = {}
@@ -92,7 +93,9 @@ class Crew:
         trouble = ""
         for worker, number in self._overdue():
             self._end_overdue(worker, number)
-        for worker in [worker for worker in self._workers if not worker.is_alive]:
+        dead = [worker for worker in self._workers if not worker.is_alive]
+        self._pass_on_notes()
+        for worker in dead:
             if worker.last_word == "":
                 worker.forget_log()
             elif worker.last_word:
@@ -110,6 +113,14 @@ class Crew:
             if self._study.n_finished() < self._study.goal:
                 self._start_worker(self._vacant[-1])
             self._vacant.pop()
+
+    def _pass_on_notes(self) -> None:
+        """Tell the user what workers have to say; what several say one after the other, once."""
+        for worker in self._workers:
+            for note in worker.notes():
+                if note != self._latest_note:
+                    self._note(note)
+                self._latest_note = note
 
     def _mourn(self, worker: WorkerProcess, death: Death) -> None:
         n_orphans = reclaim_orphans(self._study, SILENT, death)
@@ -175,6 +186,7 @@ class Crew:
                 )
                 break
             time.sleep(_POLL_S)
+        self._pass_on_notes()
         self.kill()
 
     def kill(self) -> None:

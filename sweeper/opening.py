@@ -1,6 +1,7 @@
 """A study is begun in its storage, or opened there; what its trials mean cannot change then."""
 
 import json
+import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -36,6 +37,9 @@ def create_study(spec: StudySpec, paths: RunPaths) -> SweepStudy:
         if Attr.FROZEN not in attrs:
             with durable(Step.ATTRIBUTE):
                 storage.set_study_user_attr(study_id, Attr.FROZEN, frozen)
+        if spec.run.depot and Attr.DEPOT not in attrs:
+            with durable(Step.ATTRIBUTE):
+                storage.set_study_user_attr(study_id, Attr.DEPOT, uuid.uuid4().hex[:12])
     _refuse_changes(spec, attrs.get(Attr.FROZEN, frozen), frozen)
     return SweepStudy(spec, paths, storage)
 

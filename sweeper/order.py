@@ -9,6 +9,8 @@ from typing import Self
 DRAIN_S = 20.0
 #: Ends the last word of a worker to its agent; what stands before it is why it cannot go on.
 FAREWELL = "\x04"
+#: Ends what a worker wants the user to know while it goes on.
+NOTE = "\x06"
 
 
 @dataclass(frozen=True)

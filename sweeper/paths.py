@@ -79,6 +79,10 @@ class RunPaths:
         """Folder that a user's training function may fill; it survives a restart."""
         return self.trial_dir(number) / "checkpoint"
 
+    def fetched(self, number: int) -> Path:
+        """Folder for what comes from the depot, until all of it is there."""
+        return self.trial_dir(number) / "fetched"
+
     def shipped(self, number: int) -> Path:
         """How far the mirror has sent this trial's events, and to which MLflow run."""
         return self.trial_dir(number) / "shipped.json"

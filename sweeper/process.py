@@ -13,7 +13,7 @@ from sweeper.cgroup import count_memory_kills, memory_limit
 from sweeper.errors import redacted
 from sweeper.forkserver import ForkServer
 from sweeper.machine import Placement
-from sweeper.order import FAREWELL, WorkerOrder
+from sweeper.order import FAREWELL, NOTE, WorkerOrder
 from sweeper.reclaim import Death
 from sweeper.trial import FailureKind
 
@@ -44,6 +44,7 @@ class WorkerProcess:
         self.log_path = log_path
         self._memory_kills = count_memory_kills()
         self._last_kill_s = -math.inf
+        self._said = b""
         self._channel, theirs = socket.socketpair()
         log_path.parent.mkdir(parents=True, exist_ok=True)
         with theirs, log_path.open("ab") as log_file:
@@ -104,12 +105,21 @@ class WorkerProcess:
         Anything else is trouble that is not its trial's fault.
         """
         with self._channel:
-            self._channel.setblocking(False)
-            try:
-                said = self._channel.recv(1 << 16).decode()
-            except OSError:  # nothing there, or the order was never read
-                return None
+            self._listen()
+        said = self._said.decode().rpartition(NOTE)[2]
         return said.removesuffix(FAREWELL) if said.endswith(FAREWELL) else None
+
+    def notes(self) -> list[str]:
+        """What it wanted the user to know since the last call."""
+        self._listen()
+        *notes, self._said = self._said.split(NOTE.encode())
+        return [note.decode() for note in notes]
+
+    def _listen(self) -> None:
+        with suppress(OSError):  # nothing there, the order was never read, or it said its last
+            self._channel.setblocking(False)
+            while heard := self._channel.recv(1 << 16):
+                self._said += heard
 
     def forget_log(self) -> None:
         """Remove the log if nothing was printed."""

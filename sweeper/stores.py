@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from sweeper.depot import check_depot
 from sweeper.errors import StudyError, TrackerError
 from sweeper.filesystem import Locks, find_mount
 from sweeper.paths import RunPaths
@@ -27,13 +28,19 @@ def check_stores(
         mountinfo: What is mounted, as :func:`~sweeper.filesystem.read_mountinfo` has it.
 
     Raises:
-        StudyError: If this machine cannot open such a storage, or it cannot lie there.
+        StudyError: If this machine cannot open such a storage, or it cannot lie there, or the
+            depot does not take files.
         TrackerError: The same for MLflow's store.
     """
     check_tracking_place(spec, paths, mountinfo=mountinfo)
     if spec.storage != "auto":
         _check_database(spec, mountinfo)
     _check_locks(spec, paths, note, mountinfo)
+    if spec.run.depot is not None:
+        try:
+            check_depot(spec.run.depot)
+        except StudyError as exc:
+            raise StudyError(f"{spec.place('run.depot')}: {exc}") from exc
 
 
 def check_tracking_place(spec: StudySpec, paths: RunPaths, *, mountinfo: str) -> None:

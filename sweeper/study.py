@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.config import Scalar
+from sweeper.depot import Depot
 from sweeper.durable import Step, durable
 from sweeper.errors import DataError
 from sweeper.history import Excerpt, History, Standing
@@ -62,6 +63,7 @@ class Attr(StrEnum):
     RESUMED = "sweeper.resumed"
     RETRIES = "sweeper.retries"
     SECONDS = "sweeper.seconds"
+    DEPOT = "sweeper.depot"
 
 
 class Owner(NamedTuple):
@@ -117,6 +119,15 @@ class SweepStudy:
         self.lock = open_lock(spec, paths)
         self.leases = Leases(storage, self.study_id, locality(paths.study_dir))
         self.history = History(storage, self.study_id, spec.objective.directions)
+
+    @cached_property
+    def depot(self) -> Depot | None:
+        """Where nodes without a common folder leave each other trials, if the file names one."""
+        if self.spec.run.depot is None:
+            return None
+        with store_errors():
+            key = self.storage.get_study_user_attrs(self.study_id).get(Attr.DEPOT)
+        return Depot(self.spec.run.depot, study=self.spec.name, key=key) if key else None
 
     def trials(self, states: Sequence[OptunaState] | None = None) -> list[FrozenTrial]:
         """Trials by number, all of them or those in the given states."""

@@ -5,14 +5,17 @@ from contextlib import suppress
 from pathlib import Path
 
 from sweeper.begun import BegunStudy, find_begun
-from sweeper.errors import EventLogError, redacted
+from sweeper.courier import fetch_trial
+from sweeper.errors import EventLogError, StoreError, redacted
 from sweeper.events import Started, read_events
 from sweeper.filesystem import read_mountinfo
 from sweeper.lock import FileLock
 from sweeper.paths import RunPaths
 from sweeper.reference import import_folders, make_importable
 from sweeper.shipping import build_mirror, ship_all
+from sweeper.storage import store_errors
 from sweeper.stores import check_tracking_place
+from sweeper.study import SweepStudy
 from sweeper.ticker import Ticker, format_count
 from sweeper.tracking.mirror import Mirror
 from sweeper.tracking.sender import Sent
@@ -45,12 +48,27 @@ def sync_study(path: Path, *, root: Path, note: Callable[[str], None]) -> str:
         study, problem = begun.open()
         if study is None:
             note(f"{problem}\nSo it is not known how the study stands; its own run stays as it is")
+        if study is not None:
+            _fetch_ended(study, note)
         mirror = open_mirror(begun, has_storage=study is not None)
         ship_all(mirror, study, Ticker(f"{begun.paths.study}: sending", note).show)
     finally:
         lock.release()
     uri = redacted(tracking_uri(begun.spec.tracking.uri, begun.paths))
     return f"{begun.paths.study}: {_describe(mirror.sent)}; {uri} has everything"
+
+
+def _fetch_ended(study: SweepStudy, note: Callable[[str], None]) -> None:
+    """Bring here what nodes that are gone left in the depot of trials that have ended."""
+    try:
+        for number in sorted(study.depot.numbers()) if study.depot else ():
+            with store_errors():
+                trial = study.storage.get_trial(study.trial_id(number))
+            if trial.state.is_finished():
+                assert study.depot is not None
+                fetch_trial(study.depot, study.paths, number)
+    except StoreError as exc:
+        note(f"{exc}\nWhat lies in the depot alone is not sent")
 
 
 def open_mirror(begun: BegunStudy, *, has_storage: bool) -> Mirror:

@@ -29,6 +29,7 @@ from sweeper.asking import AskingBudget
 from sweeper.checkpoint import save_checkpoint
 from sweeper.claim import Claim
 from sweeper.config import FunctionConfig, ModelConfig, TrialConfig
+from sweeper.courier import Courier
 from sweeper.data.dataset import load_data, resident_limit
 from sweeper.errors import StoreError, TrialInterrupted, TrialLost
 from sweeper.forkserver import SERVE, name_process, serve
@@ -38,14 +39,14 @@ from sweeper.lock import Presence, Room
 from sweeper.logs import log_to_stderr
 from sweeper.models import model_params
 from sweeper.opening import load_study_from_storage
-from sweeper.order import DRAIN_S, FAREWELL, WorkerOrder
+from sweeper.order import DRAIN_S, FAREWELL, NOTE, WorkerOrder
 from sweeper.paths import RunPaths
 from sweeper.reference import make_importable
 from sweeper.roster import job_of
 from sweeper.signals import reset_signals
 from sweeper.spec import load_study
 from sweeper.storage import store_errors
-from sweeper.study import SweepStudy, wants_device_alone
+from sweeper.study import Attr, Owner, SweepStudy, wants_device_alone
 from sweeper.training import UserTrial, train, train_function
 from sweeper.trial import TrialState
 
@@ -68,6 +69,7 @@ class Worker:
         self._runtime = Runtime(torch.device(order.device), study.spec.run.precision)
         self._asking = AskingBudget(study)
         self._room = Room(study.paths.device_room(order.device))
+        self._courier = Courier(study.depot, study.paths, _note) if study.depot else None
         self._failed_before = frozenset(order.failed_before)
         self._ledger = Ledger(max(0.0, time.time() - order.given_s))
 
@@ -132,8 +134,15 @@ class Worker:
             trial = self._study.claim(self._order.agent, self._order.name, alone=alone)
             if trial is None:
                 return None
-            is_stopping = self._stopping.is_set
-            return Claim(self._study, trial, is_stopping=is_stopping, ledger=self._ledger)
+            if self._courier:
+                self._courier.begin(trial.number, Owner(*trial.user_attrs[Attr.OWNER]).claim)
+            return Claim(
+                self._study,
+                trial,
+                is_stopping=self._stopping.is_set,
+                ledger=self._ledger,
+                courier=self._courier,
+            )
 
     def _run(self, claim: Claim) -> None:
         begun = time.monotonic()
@@ -210,6 +219,13 @@ class Worker:
             "threads": str(self._order.n_threads),
             **({"job": job} if (job := job_of(os.environ)) else {}),
         }
+
+
+def _note(text: str) -> None:
+    """Let the agent tell the user."""
+    log.warning("%s", text)
+    with suppress(OSError):  # the agent may be gone
+        os.write(sys.stdin.fileno(), (text + NOTE).encode())
 
 
 def _free_memory(device: torch.device) -> None:

@@ -17,6 +17,28 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    """A bucket of an S3 server, which this process and those it starts find in the environment."""
+    boto3 = pytest.importorskip("boto3", reason="needs the extra `dev`")
+    server_of = pytest.importorskip("moto.server", reason="needs the extra `dev`")
+    server = server_of.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "ann",
+        "AWS_SECRET_ACCESS_KEY": "hunter2",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket="sweeps")
+        yield "s3://sweeps"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
 def slurm() -> None:
     """A Slurm cluster of at least two nodes, named by ``$SLURM_CONF`` or the system's own."""
     try:

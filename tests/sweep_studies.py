@@ -14,6 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from sweeper.claim import Claim
+from sweeper.courier import Courier
 from sweeper.errors import TrialPruned
 from sweeper.ledger import Ledger
 from sweeper.lock import Presence
@@ -125,9 +126,11 @@ def run_claimed(
     *,
     is_stopping: Callable[[], bool] = lambda: False,
     ledger: Ledger | None = None,
+    courier: Courier | None = None,
 ) -> TrialState:
     """As :func:`run_trial`, for a trial in state RUNNING."""
-    with Claim(study, trial, is_stopping=is_stopping, ledger=ledger or Ledger()) as held:
+    booked = ledger or Ledger()
+    with Claim(study, trial, is_stopping=is_stopping, ledger=booked, courier=courier) as held:
 
         def whole() -> None:
             held.draw()

@@ -1,9 +1,9 @@
 import errno
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from optuna.trial import TrialState as OptunaState
@@ -23,6 +23,8 @@ from sweep_studies import (
 
 from sweeper.claim import Claim
 from sweeper.config import TrialConfig
+from sweeper.courier import Courier
+from sweeper.depot import Depot
 from sweeper.ending import count_failure, end_trial
 from sweeper.errors import StoreError, TrialDiverged, TrialInterrupted, TrialLost, TrialPruned
 from sweeper.events import Ended, Event, EventWriter, Interrupted, Started, read_events
@@ -222,6 +224,36 @@ def test_an_interrupted_trial_waits_with_its_checkpoint(study: SweepStudy) -> No
     assert isinstance(last, Interrupted)
     assert last.cause == "stopped after epoch 1"
     assert study.counts() == {TrialState.WAITING: 10}
+
+
+class WatchedDepot(Depot):
+    """Notes how the study's trials stand while something is pushed."""
+
+    def __init__(self, url: str, study: SweepStudy) -> None:
+        super().__init__(url, study="small", key="0a1b2c")
+        self.seen: list[TrialState] = []
+        self._study = study
+
+    def push(self, number: int, claim: int, files: Mapping[str, BinaryIO]) -> None:
+        super().push(number, claim, files)
+        with self._study.lock.held():  # nobody waits for the network with it
+            self.seen.append(state_of(self._study.trials()[number]))
+
+
+def test_a_trial_is_in_the_depot_before_others_may_claim_it(study: SweepStudy) -> None:
+    (study.paths.root / "depot").mkdir()
+    depot = WatchedDepot(f"file://{study.paths.root}/depot", study)
+    trial = claim_trial(study, "worker")
+    assert trial is not None
+    put_checkpoint(study)
+    courier = Courier(depot, study.paths, pytest.fail)
+    state = run_claimed(study, trial, reports(0.5), is_stopping=lambda: True, courier=courier)
+    assert (state, depot.seen) == (TrialState.WAITING, [TrialState.RUNNING])
+    manifest = depot.newest(0)
+    assert manifest is not None
+    assert (manifest.claim, set(manifest.files)) == (1, {"events.jsonl", "checkpoint.pt"})
+    depot.fetch(0, manifest, "events.jsonl", study.paths.root / "log")
+    assert (study.paths.root / "log").read_bytes() == study.paths.events(0).read_bytes()
 
 
 def test_nothing_is_pruned_or_interrupted_after_the_last_epoch(tmp_path: Path) -> None:

@@ -167,6 +167,42 @@ def test_the_folder_of_a_database_must_be_there(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("gopher://bucket/a", "no driver for gopher:// is installed: Protocol not known: gopher"),
+        (
+            "abfs://bucket/a",
+            "no driver for abfs:// is installed: Install adlfs to access Azure Datalake Gen2 and "
+            "Azure Blob Storage",
+        ),
+    ],
+)
+def test_a_depot_without_a_driver_stops_the_study(url: str, expected: str, tmp_path: Path) -> None:
+    assert refusal(tmp_path, StudyError, run={"depot": url}) == f"run.depot: {url}: {expected}"
+
+
+def test_s3_without_its_driver_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it were not installed
+    known = importlib.import_module("fsspec.registry")._registry
+    monkeypatch.delitem(known, "s3", raising=False)
+    assert refusal(tmp_path, StudyError, run={"depot": "s3://bucket"}) == (
+        "run.depot: s3://bucket: no driver for s3:// is installed: `pip install 'sweeper[s3]'`"
+    )
+
+
+def test_a_depot_that_takes_nothing_stops_the_study(tmp_path: Path) -> None:
+    (tmp_path / "depot").write_text("no folder")
+    message = refusal(tmp_path, StudyError, run={"depot": f"file://{tmp_path}/depot"})
+    assert message.startswith(f"run.depot: file://{tmp_path}/depot: the depot cannot be used: ")
+    assert message.endswith(
+        "; see that the bucket or folder is there and the environment has what its driver needs, "
+        "or leave run.depot out"
+    )
+
+
 def test_a_name_leaves_room_for_what_a_fallback_adds(tmp_path: Path) -> None:
     data = {"name": "mnist", "fallback": "digits"}
     message = refusal(tmp_path, SpecError, name="x" * 91, data=data)

@@ -81,6 +81,8 @@ def test_what_holds_no_password_is_shown_as_it_is(text: str) -> None:
         f"'postgresql://ann:{SECRET}@host/db': 1",
         f"run: 'postgresql://ann:{SECRET}@host/db'",
         f"run: {{workers: 'postgresql://ann:{SECRET}@host/db'}}",
+        f"run: {{depot: 'postgresql://ann:{SECRET}@host/db'}}",
+        f"run: {{depot: 's3://bucket?token={SECRET}'}}",
         f"name: 'postgresql://ann:{'x' * 70}{SECRET}{'x' * 70}@host/db'",
         f"objective: {{metric: 'postgresql://ann:{SECRET}@host/db'}}",
         f"objective: {{direction: 'postgresql://ann:{SECRET}@host/db'}}",

@@ -55,7 +55,7 @@ def plain_study(spec: StudySpec) -> dict[str, Any]:
         **{key: plain_value(section) for key, section in _with_defaults(spec.sections).items()},
         "forbid": [dict(setting) for setting in spec.forbid],
         "enqueue": [dict(setting) for setting in spec.enqueue],
-        "run": asdict(spec.run),
+        "run": _present(asdict(spec.run)),
         "tracking": {**asdict(spec.tracking), "uri": redacted(spec.tracking.uri)},
         "cluster": _present(asdict(spec.cluster)),
         "storage": redacted(spec.storage),

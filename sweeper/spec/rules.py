@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import yaml
 
 from sweeper.config import Scalar, TrainConfig
-from sweeper.spec.address import is_one_database, storage_fault, tracking_fault
+from sweeper.spec.address import depot_fault, is_one_database, storage_fault, tracking_fault
 from sweeper.spec.problem import Problems, did_you_mean, shown
 from sweeper.spec.ranges import Choices, FloatRange, IntRange, Range, Section, option_word
 from sweeper.spec.render import plain_value
@@ -172,6 +172,8 @@ class _Rules:
     def _check_addresses(self) -> None:
         if fault := storage_fault(self._spec.storage):
             self._add("storage", fault)
+        if self._spec.run.depot is not None and (fault := depot_fault(self._spec.run.depot)):
+            self._add("run.depot", fault)
         if fault := tracking_fault(self._spec.tracking.uri):
             self._add("tracking.uri", fault)
         elif is_one_database(self._spec.storage, self._spec.tracking.uri):

@@ -118,6 +118,13 @@ class RunSpec:
         Precision,
         Field(description="tf32 rounds the factors of products on a GPU; bf16 is by autocast"),
     ] = "fp32"
+    depot: Annotated[
+        str | None,
+        Field(
+            description="Where nodes without a common folder leave each other the checkpoints and "
+            "event logs of trials: s3://bucket/prefix, gs://..., file:///folder"
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,13 @@
 """A process is killed before and after every durable step; the same command recovers."""
 
+import shutil
+import signal
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from sweep import Sweep
+from mlflow_store import copy_empty_database
+from sweep import PATIENCE_S, Sweep, kill_group, wait_until
 
 from sweeper.durable import CRASH_VARIABLE, Step
 from sweeper.events import EpochMetrics
@@ -15,6 +18,36 @@ TRIALS, EPOCHS = 2, 3
 ELSEWHERE = (Step.SUBMIT, Step.SUBMITTED)
 #: Points that are only reached once something else went wrong.
 FIRST: dict[Step, tuple[str, ...]] = {Step.PUT_BACK: ("report.after", "checkpoint.before")}
+
+#: Points that are only reached where nodes have no common folder.
+IN_DEPOTS = (Step.DEPOT_CONTENT, Step.DEPOT_MANIFEST, Step.DEPOT_FETCH, Step.DEPOT_RENAME)
+#: An epoch takes seven batches of 0.2 s.
+MOVING = """
+objective: {{metric: val_accuracy, direction: maximize}}
+budget: {{trials: {trials}}}
+pruner: {{name: none}}
+data: {{name: digits, batch_size: 256}}
+model: {{architecture: "own:build", width: {{choices: [16, 64]}}}}
+train: {{epochs: {epochs}}}
+run: {{workers: 1, depot: "file://{folder}/depot"}}
+storage: sqlite:///{folder}/study.db
+tracking: {{uri: "sqlite:///{folder}/mlflow.db"}}
+"""
+MOVING_CODE = """
+import time
+from torch import nn
+
+
+class Slow(nn.Sequential):
+    def forward(self, inputs):
+        if self.training:
+            time.sleep(0.2)
+        return super().forward(inputs)
+
+
+def build(input_shape, n_classes, width):
+    return Slow(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, n_classes))
+"""
 
 
 def arm(folder: Path, step: Step) -> None:
@@ -57,7 +90,7 @@ def assert_whole(sweep: Sweep) -> None:
     assert not list(sweep.paths.trials_dir.glob("*/checkpoint*"))
 
 
-@pytest.mark.parametrize("step", [step for step in Step if step not in ELSEWHERE])
+@pytest.mark.parametrize("step", [s for s in Step if s not in (*ELSEWHERE, *IN_DEPOTS)])
 def test_a_kill_on_either_side_of_a_step_is_recovered_from(sweep: Sweep, step: Step) -> None:
     sweep.write_default(trials=TRIALS, epochs=EPOCHS)
     text = sweep.file.read_text()
@@ -67,3 +100,37 @@ def test_a_kill_on_either_side_of_a_step_is_recovered_from(sweep: Sweep, step: S
     codes = run_until_whole(sweep, armed)
     assert not list(armed.iterdir()), f"never reached; exit codes {codes}"
     assert_whole(sweep)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("step", IN_DEPOTS)
+def test_a_kill_while_a_trial_moves_between_nodes_is_recovered_from(
+    step: Step, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One node is told to stop, and thrown away then; another one goes on."""
+    armed = tmp_path / "armed"
+    armed.mkdir()
+    (armed / f"{step}.{moment}").touch()
+    (tmp_path / "depot").mkdir()
+    # MLflow does not get over it that the first node is stopped while it makes one.
+    copy_empty_database(tmp_path / "mlflow.db")
+    nodes = [Sweep(tmp_path / name, uri=f"sqlite:///{tmp_path}/mlflow.db") for name in "ab"]
+    for node in nodes:
+        node.folder.mkdir()
+        node.write_code(MOVING_CODE)
+        node.write(MOVING.format(trials=TRIALS, epochs=EPOCHS, folder=tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setenv(CRASH_VARIABLE, str(armed))
+        agent = nodes[0].start()
+    try:
+        wait_until(lambda: nodes[0].epochs(0))
+        agent.send_signal(signal.SIGTERM)
+        output = agent.communicate(timeout=PATIENCE_S)[0]
+    finally:
+        kill_group(agent)
+    assert agent.returncode == 4, output
+    shutil.rmtree(nodes[0].folder)
+    codes = run_until_whole(nodes[1], armed)
+    assert not list(armed.iterdir()), f"never reached; exit codes {codes}"
+    assert_whole(nodes[1])
+    assert not [path for path in (tmp_path / "depot").rglob("*") if path.is_file()]

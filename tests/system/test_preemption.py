@@ -9,60 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
+from slow_trial import BATCHES, CODE, EPOCHS, STUDY, assert_same, n_trained
 from sweep import Sweep, kill_group, wait_until
 
 pytestmark = pytest.mark.slow
-
-#: An epoch takes 96 rows x 50 ms, a batch of it 1.2 s.
-STUDY = """
-budget: {trials: 1}
-pruner: {name: none}
-data: {name: "own:load", batch_size: 24, validation: 0.2}
-model: {architecture: "own:Net", dropout: 0.3}
-train: {epochs: 3, learning_rate: {low: 1e-3, high: 1e-2}, schedule: cosine}
-run: {workers: 1, device: cpu}
-"""
-BATCHES = 4  # of an epoch
-EPOCHS = 3
-CODE = """
-import time
-import torch
-from torch import nn
-from torch.utils.data import Dataset
-
-
-class Rows(Dataset):
-    def __init__(self):
-        self.inputs = torch.rand(120, 8, generator=torch.Generator().manual_seed(0))
-        self.targets = torch.arange(120) % 3
-
-    def __len__(self):
-        return 120
-
-    def __getitem__(self, row):
-        time.sleep(0.05)
-        return self.inputs[row], self.targets[row]
-
-
-def load():
-    return Rows(), None
-
-
-class Net(nn.Module):
-    def __init__(self, input_shape, n_classes, dropout):
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(8, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(dropout), nn.Linear(32, 3)
-        )
-
-    def forward(self, inputs):
-        if self.training:
-            with open("batches", "a") as file:
-                file.write("x")
-        return self.layers(inputs)
-"""
-
 
 SIGNALS = {
     "sigterm": (signal.SIGTERM,),
@@ -97,12 +47,6 @@ def begin(folder: Path) -> Sweep:
     sweep.write(STUDY)
     sweep.write_code(CODE)
     return sweep
-
-
-def n_trained(sweep: Sweep) -> int:
-    """Batches that the trial was trained on, in whatever process."""
-    path = sweep.folder / "batches"
-    return path.stat().st_size if path.exists() else 0
 
 
 def live_through(folder: Path, signals: Sequence[signal.Signals]) -> Story:
@@ -187,18 +131,7 @@ def test_nothing_is_written_where_the_folder_was_before(story: Story) -> None:
 
 
 def test_the_copy_ends_bit_identically(story: Story, undisturbed: Sweep) -> None:
-    weights = [
-        torch.load(sweep.paths.model(0), weights_only=True)
-        for sweep in (undisturbed, story.resumed)
-    ]
-    assert weights[0].keys() == weights[1].keys()
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    measured = [
-        [{**epoch.values, "epoch_seconds": 0.0} for epoch in sweep.epochs(0)]
-        for sweep in (undisturbed, story.resumed)
-    ]
-    assert measured[0] == measured[1]
-    assert len(measured[0]) == EPOCHS
+    assert_same(undisturbed, story.resumed, epochs=EPOCHS)
 
 
 def test_no_batch_is_done_twice_unless_the_command_had_no_time(story: Story) -> None:

@@ -1,0 +1,107 @@
+import io
+from pathlib import Path
+
+import pytest
+from sweep_studies import reports
+from tracked_sweeps import MODEL, TrackedSweep, begin_sweep
+
+from sweeper.clearing import Clearing
+from sweeper.depot import Depot
+from sweeper.sync import sync_study
+
+
+def begin(folder: Path, depot: Path, **changes: object) -> TrackedSweep:
+    folder.mkdir(exist_ok=True)
+    depot.mkdir(exist_ok=True)
+    return begin_sweep(folder, trials=2, run={"depot": f"file://{depot}"}, **changes)
+
+
+def leave(sweep: TrackedSweep, number: int) -> Depot:
+    """What a push in the middle of the trial left."""
+    depot = sweep.study.depot
+    assert depot is not None
+    files = {"events.jsonl": io.BytesIO(b""), "checkpoint.pt": io.BytesIO(b"weights")}
+    depot.push(number, 1, files)
+    return depot
+
+
+def names(depot: Depot, number: int) -> set[str]:
+    manifest = depot.newest(number)
+    return set(manifest.files) if manifest else set()
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> TrackedSweep:
+    return begin(tmp_path, tmp_path / "depot")
+
+
+def test_a_trial_that_runs_keeps_what_it_pushed(sweep: TrackedSweep) -> None:
+    number = sweep.leave(reports(0.5))
+    depot = leave(sweep, number)
+    Clearing(sweep.study, pytest.fail).clear()
+    assert names(depot, number) == {"events.jsonl", "checkpoint.pt"}
+
+
+def test_an_ended_trial_keeps_log_and_model_until_mlflow_has_them(sweep: TrackedSweep) -> None:
+    sweep.run(reports(0.5), model=MODEL)
+    depot = leave(sweep, 0)
+    clearing = Clearing(sweep.study, pytest.fail)
+    clearing.clear()
+    assert names(depot, 0) == {"events.jsonl", "model.pt"}
+    sweep.ship()
+    clearing.clear()
+    assert depot.numbers() == set()
+
+
+def test_a_trial_that_ended_elsewhere_keeps_its_log(tmp_path: Path) -> None:
+    """Of an agent that has nothing of it but the storage."""
+    storage = f"sqlite:///{tmp_path}/study.db"
+    there = begin(tmp_path / "there", tmp_path / "depot", storage=storage)
+    here = begin(tmp_path / "here", tmp_path / "depot", storage=storage)
+    there.run(reports(0.5))
+    depot = leave(there, 0)
+    Clearing(here.study, pytest.fail).clear()
+    assert names(depot, 0) == {"events.jsonl"}
+
+
+def test_sync_sends_what_a_node_that_is_gone_left_in_the_depot(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/study.db"
+    there = begin(tmp_path / "there", tmp_path / "depot", storage=storage)
+    here = begin(tmp_path / "here", tmp_path / "depot", storage=storage)
+    there.run(reports(0.5, 0.75), model=MODEL)
+    depot = leave(there, 0)
+    Clearing(there.study, pytest.fail).clear()
+    line = sync_study(here.file, root=here.root, note=pytest.fail)
+    assert line.startswith("small: sent 4 events of 1 trial and 1 model")
+    assert here.steps(0) == [1, 2]
+    Clearing(here.study, pytest.fail).clear()
+    assert depot.numbers() == set()
+
+
+def test_the_end_of_a_command_leaves_nothing_in_the_depot(sweep: TrackedSweep) -> None:
+    sweep.run(reports(0.5))
+    depot = leave(sweep, 0)
+    sweep.ship()
+    clearing = Clearing(sweep.study, pytest.fail)
+    clearing.start()
+    clearing.finish()
+    assert depot.numbers() == set()
+
+
+def test_trouble_is_said_once(sweep: TrackedSweep, tmp_path: Path) -> None:
+    notes: list[str] = []
+    (tmp_path / "depot").rmdir()
+    clearing = Clearing(sweep.study, notes.append)
+    clearing.start()
+    clearing.finish()
+    [said] = notes
+    assert "the depot cannot be used: FileNotFoundError: " in said
+    assert said.endswith("What ended trials left in the depot stays for now")
+
+
+def test_without_a_depot_nothing_is_done(tmp_path: Path) -> None:
+    sweep = begin_sweep(tmp_path, trials=1)
+    clearing = Clearing(sweep.study, pytest.fail)
+    clearing.start()
+    clearing.finish()
+    assert sweep.study.depot is None
