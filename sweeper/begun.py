@@ -54,7 +54,12 @@ def find_begun(path: Path, root: Path) -> BegunStudy:
         return BegunStudy(spec, paths, is_folder=False)
     if stand_in := find_stand_in(spec, root):
         return stand_in
-    raise StudyError(f"study {spec.name!r} has not begun: sweeper run {path}")
+    raise not_begun(spec)
+
+
+def not_begun(spec: StudySpec) -> StudyError:
+    """What to raise if a study has not begun."""
+    return StudyError(f"study {spec.name!r} has not begun: sweeper run {spec.path}")
 
 
 def find_stand_in(spec: StudySpec, root: Path) -> BegunStudy | None:
@@ -71,13 +76,19 @@ def load_begun(spec: StudySpec, root: Path) -> SweepStudy:
     """The study of a file, the one on its fallback data if only that has begun.
 
     Raises:
-        StudyError: If neither has begun.
+        StudyError: If neither has begun, or the storage cannot be opened.
     """
+    study = load_if_begun(spec, root)
+    if study is None:
+        raise not_begun(spec)
+    return study
+
+
+def load_if_begun(spec: StudySpec, root: Path) -> SweepStudy | None:
+    """As :func:`load_begun`; None if neither has begun."""
     study = load_study_from_storage(spec, RunPaths(root, spec.name))
     if study is None and (stand_in := find_stand_in(spec, root)):
         study = load_study_from_storage(stand_in.spec, stand_in.paths)
-    if study is None:
-        raise StudyError(f"study {spec.name!r} has not begun: sweeper run {spec.path}")
     return study
 
 

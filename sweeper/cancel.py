@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sweeper.begun import load_begun
+from sweeper.begun import load_begun, load_if_begun
 from sweeper.errors import StudyError
 from sweeper.launchers import kubernetes, slurm
 from sweeper.launchers.submission import read_submissions, slurm_job_names
@@ -13,6 +13,7 @@ from sweeper.order import DRAIN_S
 from sweeper.paths import RunPaths
 from sweeper.roster import Agent, render_agent
 from sweeper.spec import StudySpec
+from sweeper.storage import store_errors
 from sweeper.study import SweepStudy
 from sweeper.ticker import format_count
 
@@ -37,24 +38,30 @@ def cancel_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> li
         Lines that say what was done.
 
     Raises:
-        StudyError: If it has neither begun nor been submitted.
+        StudyError: If it was never submitted, and has not begun or its storage is out of reach.
         LauncherError: If the scheduler's queue cannot be had.
     """
     paths = RunPaths(root, spec.name)
     submitted, names = read_submissions(paths), slurm_job_names(paths)
-    pods = [s.job for s in submitted if s.to == "kubernetes" and s.job]
     n_waiting = _cancel_jobs(names, "PENDING")
-    try:
-        lines = _stop_agents(load_begun(spec, root), note)
-    except StudyError:
-        if not submitted:
-            raise
-        lines = []
-    lines += [line for job in pods for line in kubernetes.delete(job).splitlines()]
+    lines = _drain(spec, root, note) if submitted else _stop_agents(load_begun(spec, root), note)
+    for found in submitted:
+        if found.to == "kubernetes":
+            lines += kubernetes.delete(kubernetes.nearest_label(found.job_name)).splitlines()
     n_running = _cancel_jobs(names)
     if names:
         lines.append(f"{n_waiting + n_running} Slurm jobs cancelled, {n_waiting} of them waiting")
     return [*lines, f"the study goes on with: sweeper run {spec.path}"]
+
+
+def _drain(spec: StudySpec, root: Path, note: Callable[[str], None]) -> list[str]:
+    """Stop the agents of a study whose jobs are cancelled in any case."""
+    try:
+        study = load_if_begun(spec, root)
+        return _stop_agents(study, note) if study else []
+    except StudyError as exc:
+        note(f"{exc}\nSo no agent could be asked to stop; their jobs are cancelled all the same")
+        return []
 
 
 def _cancel_jobs(names: list[str], state: str | None = None) -> int:
@@ -66,6 +73,7 @@ def _cancel_jobs(names: list[str], state: str | None = None) -> int:
     return len(jobs)
 
 
+@store_errors()
 def _stop_agents(study: SweepStudy, note: Callable[[str], None]) -> list[str]:
     told = study.agents()
     for agent in told:

@@ -129,13 +129,12 @@ def status(
     from sweeper.spec import load_study
 
     spec = load_study(path)
-    from sweeper.status import load_result, render_status, watch_status
+    from sweeper.status import show_status, watch_status
 
     if watch:
         watch_status(spec, ROOT, as_json=as_json)
         return
-    result = load_result(spec, ROOT)
-    print(json.dumps(result.to_json()) if as_json else render_status(result))
+    print(show_status(spec, ROOT, as_json=as_json))
 
 
 @app.command()

@@ -8,7 +8,7 @@ and stops.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from optuna.storages import BaseStorage
@@ -32,6 +32,22 @@ def _now() -> float:
     """Seconds that count on while the machine sleeps, where the system can tell."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
+class Lease(NamedTuple):
+    """What the storage says of an agent that has neither ended nor been fenced off.
+
+    Attributes:
+        agent: Who holds it.
+        renewed_s: When it was renewed last, in seconds since the Unix epoch by the agent's clock.
+        is_here: This process can see the agent's own locks, which tell more than its lease.
+        is_told_to_stop: Somebody has asked the agent to drain and end.
+    """
+
+    agent: str
+    renewed_s: float
+    is_here: bool
+    is_told_to_stop: bool
 
 
 class _Pulse(NamedTuple):
@@ -91,19 +107,14 @@ class Leases:
         """Whether somebody has asked that."""
         return _STOP + agent in self._attributes()
 
-    def held(self) -> dict[str, float]:
-        """Agent -> its last renewal, in seconds since the Unix epoch by its own clock.
-
-        Those that ended or were fenced off are not among them.
-        """
+    def held(self) -> list[Lease]:
+        """Those of agents that are at work, as far as the storage knows."""
         attributes = self._attributes()
-        return {
-            key.removeprefix(_LEASE): record[-1]
-            for key, record in attributes.items()
-            if key.startswith(_LEASE)
-            and record[1] != _ENDED
-            and _OVER + key.removeprefix(_LEASE) not in attributes
-        }
+        return [
+            Lease(agent, record[-1], record[0] == self._locality, _STOP + agent in attributes)
+            for agent, record in _below(_LEASE, attributes)
+            if record[1] != _ENDED and _OVER + agent not in attributes
+        ]
 
     def is_here(self, agent: str) -> bool:
         """Whether this process can see the agent's own locks, which tell more than its lease."""
@@ -137,3 +148,10 @@ class Leases:
     def _attributes(self) -> dict[str, Any]:
         attributes: dict[str, Any] = self._storage.get_study_user_attrs(self._study_id)
         return attributes
+
+
+def _below(prefix: str, attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Those whose key begins so, by the rest of it."""
+    for key, value in attributes.items():
+        if key.startswith(prefix):
+            yield key.removeprefix(prefix), value

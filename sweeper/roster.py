@@ -89,9 +89,10 @@ def agents_at_work(
         if key.startswith(_AGENT)
     }
     found = [
-        Agent(name, cards[name], seen_s, leases.is_told_to_stop(name))
-        for name, seen_s in leases.held().items()
-        if name in cards and not (leases.is_here(name) and not is_present(presence_dir, name))
+        Agent(lease.agent, cards[lease.agent], lease.renewed_s, lease.is_told_to_stop)
+        for lease in leases.held()
+        if lease.agent in cards
+        and not (lease.is_here and not is_present(presence_dir, lease.agent))
     ]
     return sorted(found, key=lambda agent: agent.card.begun_s)
 

@@ -8,44 +8,72 @@ from pathlib import Path
 from rich.live import Live
 from rich.text import Text
 
-from sweeper.begun import load_begun
+from sweeper.begun import load_begun, load_if_begun, not_begun
 from sweeper.errors import LauncherError
 from sweeper.launchers import slurm
-from sweeper.launchers.submission import slurm_job_names
+from sweeper.launchers.submission import read_submissions, slurm_job_names
 from sweeper.ledger import render_seconds
 from sweeper.paths import RunPaths
 from sweeper.progress import format_best, format_seconds
 from sweeper.result import Result
 from sweeper.roster import render_agent
 from sweeper.spec import StudySpec
+from sweeper.study import SweepStudy
 
 _WATCH_S = 2.0
 #: Lines of jobs that wait; an array may have thousands.
 _MOST_JOBS = 10
 
 
-def load_result(spec: StudySpec, root: Path) -> Result:
-    """As :func:`~sweeper.begun.load_begun`: the study as it stands."""
-    return Result(load_begun(spec, root))
+def show_status(spec: StudySpec, root: Path, *, as_json: bool) -> str:
+    """A study as JSON, or in a few lines for people; of one that waits in a queue, its jobs.
+
+    Raises:
+        StudyError: If it has neither begun nor been submitted, or its storage is out of reach.
+    """
+    if as_json:
+        return json.dumps(Result(load_begun(spec, root)).to_json())
+    return _render(_load(spec, root), spec, root)
 
 
 def watch_status(spec: StudySpec, root: Path, *, as_json: bool) -> None:
-    """Show the study again and again until its goal is reached or the user has seen enough."""
-    study = load_begun(spec, root)
+    """Show the study again and again until its goal is reached or the user has seen enough.
+
+    Raises:
+        StudyError: As :func:`show_status`.
+    """
+    study = None
     with nullcontext() if as_json else Live(refresh_per_second=1) as live:
         while True:
-            result = Result(study)
-            if live is None:
-                print(json.dumps(result.to_json()), flush=True)
-            else:
-                live.update(Text(render_status(result)))
-            if result.n_finished >= result.goal:
+            study = study or _load(spec, root)
+            if live is not None:
+                live.update(Text(_render(study, spec, root)))
+            elif study is not None:
+                print(json.dumps(Result(study).to_json()), flush=True)
+            if study is not None and study.n_finished() >= study.goal:
                 return
             time.sleep(_WATCH_S)
 
 
-def render_status(result: Result) -> str:
-    """A few lines for people."""
+def _load(spec: StudySpec, root: Path) -> SweepStudy | None:
+    """The study; None if it has not begun and its jobs may do so."""
+    study = load_if_begun(spec, root)
+    if study is None and not read_submissions(RunPaths(root, spec.name)):
+        raise not_begun(spec)
+    return study
+
+
+def _render(study: SweepStudy | None, spec: StudySpec, root: Path) -> str:
+    submitted = RunPaths(root, spec.name)  # under that name also if the study is on fallback data
+    queue = _under("queue", _queue(submitted))
+    if study is None:
+        jobs = [f"{found.to} {found.job or '?'}" for found in read_submissions(submitted)]
+        lines = [f"study    {spec.name}", "goal     has not begun: no agent is at work yet"]
+        return "\n".join([*lines, *_under("jobs", jobs), *queue])
+    return _render_result(Result(study), queue)
+
+
+def _render_result(result: Result, queue: list[str]) -> str:
     sampler, why = result.sampler
     lines = [
         f"study    {result.name}",
@@ -53,7 +81,7 @@ def render_status(result: Result) -> str:
         "trials   "
         + ", ".join(f"{n} {state.value}" for state, n in sorted(result.counts.items())),
         *_under("agents", [render_agent(agent) for agent in result.agents]),
-        *_under("queue", _queue(result.paths)),
+        *queue,
         f"sampler  {sampler}: {why}",
         f"time     {render_seconds(result.seconds)}",
     ]

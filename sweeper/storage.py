@@ -102,13 +102,12 @@ def founding(spec: StudySpec) -> Iterator[None]:
 
 
 #: A machine that vanishes would else hold a lock until the server's default of two hours, and a
-#: process that was stopped for ever. Seconds, a number, milliseconds.
-_NEVER_FOR_LONG = {
-    "tcp_keepalives_idle": 10,
-    "tcp_keepalives_interval": 5,
-    "tcp_keepalives_count": 3,
-    "idle_in_transaction_session_timeout": 60_000,
-}
+#: process that was stopped for ever. Seconds, a number, milliseconds; for the transaction alone, as
+#: a pooler hands the connection on.
+_NEVER_FOR_LONG = (
+    "SET LOCAL tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 5; "
+    "SET LOCAL tcp_keepalives_count = 3; SET LOCAL idle_in_transaction_session_timeout = 60000"
+)
 
 
 class _AdvisoryLock:
@@ -129,8 +128,7 @@ class _AdvisoryLock:
         from sqlalchemy import text
 
         with self._engine.connect() as connection:
-            for setting, value in _NEVER_FOR_LONG.items():
-                connection.execute(text(f"SET {setting} = {value}"))
+            connection.exec_driver_sql(_NEVER_FOR_LONG)
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._key})
             yield
 

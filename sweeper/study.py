@@ -296,18 +296,23 @@ class SweepStudy:
                 is taken that want that.
         """
         with self.lock.held():
+            trial_id = self._claim(Owner(agent, worker, 0), alone)
+        # Without the lock of all, as this takes a database as long again.
+        return None if trial_id is None else self.storage.get_trial(trial_id)
+
+    def _claim(self, owner: Owner, alone: bool) -> int | None:
+        standing = self.history.look()
+        if standing.n_claimed >= self.goal:
+            return None
+        is_none_ready = all(map(wants_device_alone, standing.waiting))
+        if is_none_ready and not alone and self._fill(standing):
             standing = self.history.look()
-            if standing.n_claimed >= self.goal:
-                return None
-            is_none_ready = all(map(wants_device_alone, standing.waiting))
-            if is_none_ready and not alone and self._fill(standing):
-                standing = self.history.look()
-            for trial in standing.waiting:
-                if wants_device_alone(trial) != alone:
-                    continue
-                trial_id = self.trial_id(trial.number)
-                if self._take(trial_id, Owner(agent, worker, _n_claims(trial) + 1)):
-                    return self.storage.get_trial(trial_id)
+        for trial in standing.waiting:
+            if wants_device_alone(trial) != alone:
+                continue
+            trial_id = self.trial_id(trial.number)
+            if self._take(trial_id, owner._replace(claim=_n_claims(trial) + 1)):
+                return trial_id
         return None
 
     def _take(self, trial_id: int, owner: Owner) -> bool:

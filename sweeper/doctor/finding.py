@@ -54,6 +54,11 @@ class Diagnosis:
             else:
                 self._show(str(finding))
 
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing is left that is not as it should be."""
+        return self.n_found == (self.n_mended if self.fix else 0)
+
     def summary(self) -> str:
         """What came of it, in a few words; empty if nothing was found."""
         if self.n_found == 0:

@@ -1,50 +1,71 @@
 """A study's agents as pods of Kubernetes."""
 
+from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sweeper.errors import LauncherError, SpecError
-from sweeper.launchers.kubernetes import apply, build_job, build_schedule, render_manifest
-from sweeper.launchers.kubernetes.names import nearest_label
+from sweeper.errors import SpecError
+from sweeper.launchers.kubernetes import (
+    apply,
+    build_job,
+    build_schedule,
+    nearest_label,
+    render_manifest,
+)
+from sweeper.launchers.request import Request
 from sweeper.launchers.schedule import cron_line
 from sweeper.launchers.submission import Submission
-from sweeper.paths import RunPaths
-from sweeper.spec import StudySpec
-from sweeper.spec.cluster import ClusterSpec
 
 _NEEDED = ("image", "cpus", "mem")
 _TIME_ZONE = "Etc/UTC"
 
 
-def kubernetes_manifest(
-    submission: Submission,
-    spec: StudySpec,
-    cluster: ClusterSpec,
-    *,
-    begin: datetime | None,
-    every_s: int | None,
-) -> str:
-    """The manifest of a Job, or of a CronJob, with the study file in a ConfigMap.
-
-    Args:
-        submission: Names them.
-        spec: The study.
-        cluster: What its agents need.
-        begin: Of a schedule, in local time; None for now.
-        every_s: Seconds between two starts of the whole; None for a single one.
+def show_pods(request: Request) -> list[str]:
+    """What :func:`submit_pods` would submit: the manifest.
 
     Raises:
         SpecError: If something is missing, or has no meaning on Kubernetes.
         LauncherError: With every mistake that Kubernetes would find, or not find.
     """
-    _check(spec, cluster, begin, every_s)
+    return [_manifest(request, Submission.new(request.spec.name, "kubernetes"))]
+
+
+def submit_pods(request: Request, note: Callable[[str], None]) -> str:
+    """Leave the manifest in the study's folder and hand it to kubectl.
+
+    Args:
+        request: What is wanted.
+        note: Told what kubectl says.
+
+    Returns:
+        What was done, for people.
+
+    Raises:
+        SpecError, LauncherError: As :func:`show_pods`; the latter also if there is no kubectl, or
+            it refuses.
+    """
+    submission = Submission.new(request.spec.name, "kubernetes")
+
+    def ask(manifest: Path) -> str:
+        note(apply(manifest.read_text(encoding="utf-8")))
+        return nearest_label(submission.job_name)
+
+    job = submission.hand_over(request.paths, _manifest(request, submission), ask)
+    return f"submitted {request} to Kubernetes, named {job}"
+
+
+def _manifest(request: Request, submission: Submission) -> str:
+    """A Job, or a CronJob, with the study file in a ConfigMap."""
+    _check(request)
+    spec, cluster = request.spec, request.cluster
     assert cluster.image is not None
     assert cluster.mem is not None
     objects = build_job(
         name=nearest_label(submission.job_name),
         study_name=spec.name,
         image=cluster.image,
-        n_agents=cluster.jobs or 1,
+        n_agents=request.n_agents,
         cpu=str(cluster.cpus),
         memory=f"{cluster.mem}i",  # Slurm's G is 2**30 as well
         n_gpus=int(cluster.gpus_per_node or 0),
@@ -54,9 +75,10 @@ def kubernetes_manifest(
         secrets=[cluster.secret] if cluster.secret else [],
         time_limit_s=cluster.time,
     )
-    if every_s is not None:
+    if request.every_s is not None:
         zone = cluster.time_zone or _TIME_ZONE
-        line = cron_line(every_s, (begin or datetime.now()).astimezone(_zone(zone)))
+        begin = (request.begin or datetime.now()).astimezone(_zone(zone))
+        line = cron_line(request.every_s, begin)
         if line is None:
             raise SpecError(
                 "--every: cron knows parts of an hour, parts of a day, a day and a week alone"
@@ -65,9 +87,8 @@ def kubernetes_manifest(
     return render_manifest(objects)
 
 
-def _check(
-    spec: StudySpec, cluster: ClusterSpec, begin: datetime | None, every_s: int | None
-) -> None:
+def _check(request: Request) -> None:
+    spec, cluster = request.spec, request.cluster
     missing = [key for key in _NEEDED if getattr(cluster, key) is None]
     if missing:
         raise SpecError(
@@ -83,7 +104,7 @@ def _check(
             f"{spec.place('storage')}: each pod would have a journal of its own; use "
             "postgresql+psycopg://..., or name a volume that all share with --volume-claim"
         )
-    if begin is not None and every_s is None:
+    if request.begin is not None and request.every_s is None:
         raise SpecError("--begin: a Job of Kubernetes begins at once; say --every as well")
 
 
@@ -94,19 +115,3 @@ def _zone(name: str) -> ZoneInfo:
         raise SpecError(
             f"--time-zone: there is no time zone {name!r}; one is Europe/Zurich"
         ) from exc
-
-
-def submit_manifest(submission: Submission, manifest: str, *, paths: RunPaths) -> str:
-    """Leave the manifest in the study's folder and hand it to kubectl; what that says.
-
-    Raises:
-        LauncherError: If there is no kubectl, or it refuses.
-    """
-    submission.begin(paths, manifest)
-    try:
-        said = apply(manifest)
-    except LauncherError:
-        submission.forget(paths)
-        raise
-    submission.note_job(paths, nearest_label(submission.job_name))
-    return said.replace("\n", ", ")

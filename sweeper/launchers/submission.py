@@ -9,12 +9,13 @@ import json
 import shutil
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from sweeper.durable import Step, durable
-from sweeper.errors import LauncherError
+from sweeper.errors import LauncherError, UncertainJobError
 from sweeper.paths import RunPaths
 
 
@@ -47,13 +48,42 @@ class Submission:
         """Begins the name of each of its jobs."""
         return f"sweeper-{self.study}-{self.name}"
 
-    def begin(self, paths: RunPaths, script: str) -> Path:
-        """Note that a scheduler is about to be asked, and write what it is given; the script."""
+    def hand_over(self, paths: RunPaths, text: str, ask: Callable[[Path], str]) -> str:
+        """Ask the scheduler for the jobs, with a trace of it before and its answer after.
+
+        Args:
+            paths: Files of the study.
+            text: What the scheduler is given.
+            ask: Gives it to the scheduler from a file that holds it; the scheduler's id of the
+                jobs.
+
+        Returns:
+            That id.
+
+        Raises:
+            LauncherError: If the scheduler refuses; then no trace stays. One does if nobody knows
+                whether it took the jobs.
+        """
+        path = self._begin(paths, text)
+        try:
+            job = ask(path)
+        except UncertainJobError as exc:
+            raise UncertainJobError(
+                f"{exc}\nNobody knows whether the jobs were taken; `sweeper doctor` on the study "
+                f"looks for {self.job_name}"
+            ) from exc
+        except LauncherError:
+            self.forget(paths)
+            raise
+        self.note_job(paths, job)
+        return job
+
+    def _begin(self, paths: RunPaths, text: str) -> Path:
         path = paths.job_script(self.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = self._aside(paths)
         with durable(Step.SUBMIT):
-            path.write_text(script, encoding="utf-8")
+            path.write_text(text, encoding="utf-8")
             aside.write_text(json.dumps(asdict(self)), encoding="utf-8")
             aside.replace(paths.submission(self.name))
         return path
@@ -69,7 +99,7 @@ class Submission:
         return paths.submission(self.name).with_suffix(".tmp")
 
     def forget(self, paths: RunPaths) -> None:
-        """Remove all traces of it, as the scheduler has refused the jobs."""
+        """Remove all traces of it, as the scheduler has none of its jobs."""
         with durable(Step.SUBMITTED):
             shutil.rmtree(paths.submission(self.name).parent)
 

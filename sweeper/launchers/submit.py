@@ -1,19 +1,19 @@
 """``sweeper submit``: the study's agents as jobs of a scheduler."""
 
-import shutil
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from sweeper.errors import SpecError
-from sweeper.launchers.array import scrontab_hint, show_array, submit_array
-from sweeper.launchers.pods import kubernetes_manifest, submit_manifest
+from sweeper.launchers.array import show_array, submit_array
+from sweeper.launchers.pods import show_pods, submit_pods
+from sweeper.launchers.request import Request
 from sweeper.launchers.schedule import parse_begin, parse_every
-from sweeper.launchers.submission import Submission
-from sweeper.paths import RunPaths
 from sweeper.spec import StudySpec
 from sweeper.spec.cluster import ClusterSpec, load_profile
-from sweeper.ticker import format_count
+
+#: What shows, and what submits, a request to each.
+_LAUNCHERS = {"slurm": (show_array, submit_array), "kubernetes": (show_pods, submit_pods)}
 
 
 def settle_cluster(spec: StudySpec, options: ClusterSpec) -> ClusterSpec:
@@ -66,37 +66,19 @@ def submit_study(
         SpecError: If the options do not go together.
         LauncherError: If the scheduler is out of reach or refuses.
     """
-    cluster = settle_cluster(spec, options)
-    now = datetime.now()
-    moment = parse_begin(begin, now) if begin else None
-    every_s = parse_every(every) if every else None
-    if cluster.to == "kubernetes":
-        text = kubernetes_manifest(
-            submission := Submission.new(spec.name, cluster.to),
-            spec,
-            cluster,
-            begin=moment,
-            every_s=every_s,
-        )
-        if is_dry:
-            return [text]
-        said = submit_manifest(submission, text, paths=RunPaths(root.absolute(), spec.name))
-        done = f"submitted {_agents(cluster)} to Kubernetes, named {submission.job_name}: {said}"
-    elif is_dry:
-        return show_array(spec, cluster, root=root, begin=moment, every_s=every_s)
-    else:
-        submission, job = submit_array(
-            spec, cluster, root=root, begin=moment, every_s=every_s, note=note
-        )
-        if every_s and shutil.which("scrontab"):
-            note(scrontab_hint(spec, moment or now, every_s))
-        done = f"submitted {_agents(cluster)} as Slurm job {job}, named {submission.job_name}"
+    request = Request(
+        spec,
+        cluster := settle_cluster(spec, options),
+        root,
+        parse_begin(begin, datetime.now()) if begin else None,
+        parse_every(every) if every else None,
+    )
+    assert cluster.to is not None
+    show, submit = _LAUNCHERS[cluster.to]
+    if is_dry:
+        return show(request)
     return [
-        done,
+        submit(request, note),
         f"watch them: sweeper status {spec.path} --watch",
         f"stop them: sweeper cancel {spec.path}",
     ]
-
-
-def _agents(cluster: ClusterSpec) -> str:
-    return format_count(cluster.jobs or 1, "agent")

