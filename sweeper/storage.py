@@ -102,11 +102,12 @@ def founding(spec: StudySpec) -> Iterator[None]:
 
 
 #: A machine that vanishes would else hold a lock until the server's default of two hours, and a
-#: process that was stopped for ever. Seconds, a number, milliseconds; for the transaction alone, as
-#: a pooler hands the connection on.
+#: process that was stopped for ever. Seconds, a number, milliseconds; for one transaction, as a
+#: pooler hands the connection on.
 _NEVER_FOR_LONG = (
     "SET LOCAL tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 5; "
-    "SET LOCAL tcp_keepalives_count = 3; SET LOCAL idle_in_transaction_session_timeout = 60000"
+    "SET LOCAL tcp_keepalives_count = 3; "
+    "SET LOCAL idle_in_transaction_session_timeout = 60000"
 )
 
 
