@@ -228,7 +228,7 @@ class _Agent:
             lambda: len(self._signals.received) > n_signals,
             patience_s=_FLUSH_S if n_signals else None,
         )
-        self._clearing.finish()
+        self._clearing.finish(has_everything=has_everything)
         return has_everything
 
     @store_errors()

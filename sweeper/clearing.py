@@ -1,4 +1,4 @@
-"""What of ended trials leaves the depot, and when."""
+"""What of ended trials lies in the depot, and when it leaves it."""
 
 import io
 import threading
@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from optuna.trial import FrozenTrial
 
+from sweeper.depot import Depot
 from sweeper.errors import EventLogError, StoreError
 from sweeper.events import Ended, read_events
+from sweeper.result import Result
 from sweeper.storage import store_errors
 from sweeper.study import Attr, Owner, SweepStudy
 from sweeper.tracking.cursor import Cursor
@@ -20,15 +22,18 @@ _QUIET_S = 2.0
 class Clearing:
     """Keeps a study's depot clear, if it has one, from a thread of an agent.
 
-    The checkpoints of an ended trial go. Its event log, and the model of one that is complete,
-    stay until MLflow has them. All agents do so, as the one that ended a trial may be gone.
+    Of an ended trial the agent that saw it end leaves the log and the model there, in the place of
+    the checkpoints, until MLflow has them; the best ones, where no other models are logged, until
+    the goal is reached. Should this node vanish, ``sweeper sync`` on another sends them.
     """
 
     def __init__(self, study: SweepStudy, note: Callable[[str], None]) -> None:
         self._study = study
         self._note = note
         self._done = threading.Event()
+        self._has_everything = False
         self._is_well = True
+        self._cleared: set[int] = set()
         self._thread = threading.Thread(target=self._loop, name="clearing", daemon=True)
 
     def start(self) -> None:
@@ -36,8 +41,13 @@ class Clearing:
         if self._study.depot:
             self._thread.start()
 
-    def finish(self) -> None:
-        """Look once more, after MLflow was sent what there was."""
+    def finish(self, *, has_everything: bool) -> None:
+        """Look once more.
+
+        Args:
+            has_everything: MLflow has all that this agent was to send.
+        """
+        self._has_everything = has_everything
         self._done.set()
         if self._study.depot:
             self._thread.join(_QUIET_S)
@@ -56,32 +66,53 @@ class Clearing:
                 self._is_well = True
 
     def clear(self) -> None:
-        """Look at every trial of which the depot has something.
+        """Look at every trial that has files in the depot, or ended here and is not sent.
 
         Raises:
-            StoreError: If the depot or the storage fails.
+            StoreError: If the depot or the storage failed; other trials have been looked at.
+            EventLogError: The same if a log is damaged.
         """
         depot = self._study.depot
         assert depot is not None
-        for number in sorted(depot.numbers()):
-            with store_errors():
-                trial = self._study.storage.get_trial(self._study.trial_id(number))
-            if not trial.state.is_finished():
-                continue
-            if Cursor.load(self._study.paths.shipped(number), None).is_ended:
-                depot.remove(number)
-            else:
-                self._keep_log(trial)
+        trouble: StoreError | EventLogError | None = None
+        kept = self._kept()
+        for number in sorted(depot.numbers() | self._study.paths.trial_numbers() - self._cleared):
+            try:
+                self._look_at(depot, number, is_kept=number in kept)
+            except (StoreError, EventLogError) as exc:
+                trouble = trouble or exc
+        if trouble:
+            raise trouble
 
-    def _keep_log(self, trial: FrozenTrial) -> None:
-        depot, paths, number = self._study.depot, self._study.paths, trial.number
-        assert depot is not None
+    @store_errors()
+    def _kept(self) -> set[int]:
+        """Trials whose model MLflow may yet want, although it has their log."""
+        study = self._study
+        if study.spec.tracking.log_models != "best":
+            return set()
+        is_over = study.n_finished() >= study.goal and self._has_everything
+        return set() if is_over else {best.number for best in Result(study).front}
+
+    @store_errors()
+    def _look_at(self, depot: Depot, number: int, *, is_kept: bool) -> None:
+        trial = self._study.storage.get_trial(self._study.trial_id(number))
+        if not trial.state.is_finished():
+            return
+        is_sent = Cursor.load(self._study.paths.shipped(number), None).is_ended
+        if is_sent and not is_kept:
+            depot.remove(number)
+            self._cleared.add(number)
+        else:
+            self._leave(depot, trial)
+
+    def _leave(self, depot: Depot, trial: FrozenTrial) -> None:
+        paths, number = self._study.paths, trial.number
         log, model = paths.events(number), paths.model(number)
         logged, _ = read_events(log)
         if not (logged and isinstance(logged[-1], Ended)):
-            depot.strip(number, log.name)  # another node has the rest
-            return
+            return  # the node that has the rest does it
         files = {
             path.name: io.BytesIO(path.read_bytes()) for path in (log, model) if path.exists()
         }
-        depot.push(number, Owner(*trial.user_attrs[Attr.OWNER]).claim, files)
+        # Under a number that no claim will have: the worker may still push under its own.
+        depot.push(number, Owner(*trial.user_attrs[Attr.OWNER]).claim + 1, files)

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
+from sweeper.courier import Courier
 from sweeper.errors import StoreError, StudyError
 from sweeper.failures import RETRIES
 from sweeper.forkserver import ForkServer
@@ -50,6 +51,7 @@ class Crew:
         self._vacant: list[Placement] = []
         self._n_fruitless_deaths = 0
         self._latest_note = ""
+        self._courier = Courier(study.depot, study.paths, note) if study.depot else None
         self._paused_s = -math.inf
         self._claimed_s: dict[tuple[int, int], float] = {}
         self._sentences: dict[str, Death] = {}
@@ -100,7 +102,7 @@ class Crew:
                 worker.forget_log()
             elif worker.last_word:
                 # It writes to both, so this shows whether they work again.
-                reclaim_orphans(self._study, worker.last_word)
+                self._reclaim(worker, worker.last_word)
                 self._vacant.append(worker.placement)
                 trouble, self._paused_s = worker.last_word, self._now()
             else:
@@ -122,8 +124,18 @@ class Crew:
                     self._note(note)
                 self._latest_note = note
 
+    def _reclaim(self, worker: WorkerProcess, cause: str, death: Death | None = None) -> int:
+        """Put a dead worker's trial back; before that, what it left here goes to the depot."""
+        running = self._study.history.look().running if self._courier else ()
+        for trial in running:
+            owner = Owner(*trial.user_attrs[Attr.OWNER])
+            has_begun = self._study.paths.events(trial.number).exists()
+            if self._courier and owner.worker == worker.name and has_begun:
+                self._courier.deliver(trial.number, owner.claim)
+        return reclaim_orphans(self._study, cause, death)
+
     def _mourn(self, worker: WorkerProcess, death: Death) -> None:
-        n_orphans = reclaim_orphans(self._study, SILENT, death)
+        n_orphans = self._reclaim(worker, SILENT, death)
         again = "; its trial is given back" if n_orphans and death.kind in RETRIES else ""
         cause = death.cause.replace("its worker", "a worker", 1)
         self._note(f"{cause}{again}; another worker takes its place; log: {worker.log_path}")

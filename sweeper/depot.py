@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sweeper.durable import Step, durable
-from sweeper.errors import StoreError, StudyError, redacted
+from sweeper.errors import DamagedPushError, StoreError, StudyError, redacted
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -97,16 +97,24 @@ class Depot:
             folders = {key.partition("/")[0] for key in self._list("")}
             return {int(folder) for folder in folders if folder.isdigit()}
 
-    def push(self, number: int, claim: int, files: Mapping[str, BinaryIO]) -> None:
+    def push(
+        self,
+        number: int,
+        claim: int,
+        files: Mapping[str, BinaryIO],
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Leave these files of a trial; what it left before goes once they are whole.
 
-        Nothing happens if a later claim has pushed, or the files stand there already.
+        Nothing happens if a later claim has pushed, or the files stand there already. One process
+        at a time pushes under a claim.
 
         Args:
             number: Of the trial.
             claim: Number of the claim.
             files: Path below the trial's folder -> the file, open at its start. It must not
                 change meanwhile.
+            is_wanted: Asked again and again; once it says no, what stood there before stays.
         """
         with _store_errors(self._url):
             there = self._list(f"{number:04d}")
@@ -121,19 +129,31 @@ class Depot:
             last = max((push for by, push in found if by == claim), default=0)
             manifest = Manifest(claim, last + 1, contents)
             new = {n: file for n, file in files.items() if contents[n] not in before.values()}
-            self._write(number, manifest, new)
-            self._tidy(number, manifest, there)
+            if self._write(number, manifest, new, is_wanted):
+                self._tidy(number, manifest, there)
 
-    def _write(self, number: int, manifest: Manifest, new: Mapping[str, BinaryIO]) -> None:
+    def _write(
+        self,
+        number: int,
+        manifest: Manifest,
+        new: Mapping[str, BinaryIO],
+        is_wanted: Callable[[], bool],
+    ) -> bool:
         """Write those files of a manifest that do not stand there, then the manifest."""
         system, root = self._place
         for name, file in new.items():
+            if not is_wanted():
+                return False
             key = f"{root}/{number:04d}/{manifest.key(manifest.files[name])}"
             with durable(Step.DEPOT_CONTENT), system.open(key, "wb") as target:
-                shutil.copyfileobj(file, target, _CHUNK)
+                while is_wanted() and (chunk := file.read(_CHUNK)):
+                    target.write(chunk)
+        if not is_wanted():
+            return False
         text = json.dumps({name: asdict(content) for name, content in manifest.files.items()})
         with durable(Step.DEPOT_MANIFEST):
             system.pipe_file(f"{root}/{number:04d}/{manifest.own_key}", text.encode())
+        return True
 
     def _tidy(self, number: int, manifest: Manifest, there: Mapping[str, int]) -> None:
         """Remove what was there before a manifest was written, and is not its own."""
@@ -189,8 +209,8 @@ class Depot:
         """Write one file of a manifest to ``path``, which nobody reads yet.
 
         Raises:
-            StoreError: Also if it is gone, as a later manifest replaced it, or is not what the
-                manifest says.
+            DamagedPushError: If it is not what the manifest says.
+            StoreError: Also if it is gone, as a later manifest replaced it.
         """
         content = manifest.files[name]
         with _store_errors(self._url):
@@ -208,20 +228,7 @@ class Depot:
                 target.seek(0)
                 is_true = _digest(target) == content
             if not is_true:
-                raise StoreError(f"{self._url}: {key} is not what was pushed; delete it")
-
-    def strip(self, number: int, name: str) -> None:
-        """Leave of a trial nothing but that file, if it is there."""
-        newest = self.newest(number)
-        if newest is None or name not in newest.files:
-            self.remove(number)
-        elif len(newest.files) > 1:
-            with _store_errors(self._url):
-                there = self._list(f"{number:04d}")
-                files = {name: newest.files[name]}
-                manifest = Manifest(newest.claim, newest.push + 1, files)
-                self._write(number, manifest, {})
-                self._tidy(number, manifest, there)
+                raise DamagedPushError(f"{self._url}: {key} is not what was pushed; delete it")
 
     def remove(self, number: int) -> None:
         """Remove all that is there of a trial."""

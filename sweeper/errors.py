@@ -6,6 +6,7 @@
     ├── TrainingError             a model or training function cannot be built or run
     ├── StudyError                the Optuna study cannot be opened, or must not go on
     │   ├── StoreError            the disk or the storage fails; what it held before is intact
+    │   │   └── DamagedPushError  a file in the depot is not what was pushed there
     │   └── EventLogError         a trial's event log is damaged
     ├── TrackerError              MLflow cannot be reached or refuses
     │   └── RequestRefusedError   it answers, but not to this request
@@ -62,6 +63,10 @@ class StudyError(SweeperError):
 
 class StoreError(StudyError):
     """The disk or the storage fails; what it held before is intact."""
+
+
+class DamagedPushError(StoreError):
+    """A file in the depot is not what was pushed there."""
 
 
 class EventLogError(StudyError):

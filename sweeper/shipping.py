@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sweeper.courier import fetch_ended
 from sweeper.errors import RequestRefusedError, StoreError, TrackerError
 from sweeper.loading import loading
 from sweeper.lock import FileLock
@@ -76,6 +77,8 @@ def ship_all(
             all the rest has been done.
         StoreError: If the disk or the storage fails.
     """
+    if study is not None:
+        _fetch_best(study)
     refusal = None
     try:
         mirror.ship(show)
@@ -85,6 +88,17 @@ def ship_all(
         _close(mirror, study)
     if refusal is not None:
         raise refusal
+
+
+@store_errors()
+def _fetch_best(study: SweepStudy) -> None:
+    """Bring here the trials whose models are now to be logged, if other nodes trained them."""
+    wants_best = study.spec.tracking.log_models == "best" and study.n_finished() >= study.goal
+    if study.depot is None or not wants_best:
+        return
+    for best in Result(study).front:
+        if not study.paths.model(best.number).exists():
+            fetch_ended(study.depot, study.paths, best.number)
 
 
 def _close(mirror: "Mirror", study: SweepStudy) -> None:

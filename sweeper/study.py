@@ -7,7 +7,7 @@ workers claim them by WAITING -> RUNNING, so the total is exact however many wor
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 from itertools import chain, islice, repeat, takewhile
@@ -283,7 +283,9 @@ class SweepStudy:
         with durable(Step.TOP_UP):
             self.storage.create_new_trial(self.study_id, waiting)
 
-    def claim(self, agent: str, worker: str, *, alone: bool = False) -> FrozenTrial | None:
+    def claim(
+        self, agent: str, worker: str, *, alone: bool = False, but: Container[int] = ()
+    ) -> FrozenTrial | None:
         """Take the first waiting trial for a worker of an agent that holds a lease.
 
         None when no trial waits and none is wanted beside those that run (the budget may have
@@ -294,13 +296,21 @@ class SweepStudy:
             worker: Name of the worker's presence.
             alone: The worker has its device to itself; then, and only then, one of those trials
                 is taken that want that.
+            but: Numbers of trials that are left to others.
         """
         with self.lock.held():
-            trial_id = self._claim(Owner(agent, worker, 0), alone)
-        # Without the lock of all, as this takes a database as long again.
-        return None if trial_id is None else self.storage.get_trial(trial_id)
+            taken = self._claim(agent, worker, alone, but)
+        if taken is None:
+            return None
+        trial_id, owner = taken
+        # Without the lock of all, as this takes a database as long again. A process that stood
+        # still here may find that the trial was taken over.
+        trial = self.storage.get_trial(trial_id)
+        return trial if Owner(*trial.user_attrs[Attr.OWNER]) == owner else None
 
-    def _claim(self, owner: Owner, alone: bool) -> int | None:
+    def _claim(
+        self, agent: str, worker: str, alone: bool, but: Container[int]
+    ) -> tuple[int, Owner] | None:
         standing = self.history.look()
         if standing.n_claimed >= self.goal:
             return None
@@ -308,11 +318,12 @@ class SweepStudy:
         if is_none_ready and not alone and self._fill(standing):
             standing = self.history.look()
         for trial in standing.waiting:
-            if wants_device_alone(trial) != alone:
+            if wants_device_alone(trial) != alone or trial.number in but:
                 continue
             trial_id = self.trial_id(trial.number)
-            if self._take(trial_id, owner._replace(claim=_n_claims(trial) + 1)):
-                return trial_id
+            owner = Owner(agent, worker, _n_claims(trial) + 1)
+            if self._take(trial_id, owner):
+                return trial_id, owner
         return None
 
     def _take(self, trial_id: int, owner: Owner) -> bool:

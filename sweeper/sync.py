@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sweeper.begun import BegunStudy, find_begun
-from sweeper.courier import fetch_trial
+from sweeper.courier import fetch_ended
 from sweeper.errors import EventLogError, StoreError, redacted
 from sweeper.events import Started, read_events
 from sweeper.filesystem import read_mountinfo
@@ -48,27 +48,42 @@ def sync_study(path: Path, *, root: Path, note: Callable[[str], None]) -> str:
         study, problem = begun.open()
         if study is None:
             note(f"{problem}\nSo it is not known how the study stands; its own run stays as it is")
-        if study is not None:
-            _fetch_ended(study, note)
+        trouble = _fetch_all_ended(study) if study is not None else None
         mirror = open_mirror(begun, has_storage=study is not None)
         ship_all(mirror, study, Ticker(f"{begun.paths.study}: sending", note).show)
     finally:
         lock.release()
+    if trouble:
+        raise StoreError(
+            f"{trouble}\nAll that is on this machine is sent; what is in the depot alone is not"
+        ) from trouble
     uri = redacted(tracking_uri(begun.spec.tracking.uri, begun.paths))
     return f"{begun.paths.study}: {_describe(mirror.sent)}; {uri} has everything"
 
 
-def _fetch_ended(study: SweepStudy, note: Callable[[str], None]) -> None:
-    """Bring here what nodes that are gone left in the depot of trials that have ended."""
+def _fetch_all_ended(study: SweepStudy) -> StoreError | EventLogError | None:
+    """Bring here what nodes that are gone left in the depot of trials that have ended.
+
+    Returns:
+        The first trouble; other trials have been fetched.
+    """
+    trouble: StoreError | EventLogError | None = None
     try:
         for number in sorted(study.depot.numbers()) if study.depot else ():
-            with store_errors():
-                trial = study.storage.get_trial(study.trial_id(number))
-            if trial.state.is_finished():
-                assert study.depot is not None
-                fetch_trial(study.depot, study.paths, number)
+            try:
+                _fetch_if_ended(study, number)
+            except (StoreError, EventLogError) as exc:
+                trouble = trouble or exc
     except StoreError as exc:
-        note(f"{exc}\nWhat lies in the depot alone is not sent")
+        return exc
+    return trouble
+
+
+@store_errors()
+def _fetch_if_ended(study: SweepStudy, number: int) -> None:
+    assert study.depot is not None
+    if study.storage.get_trial(study.trial_id(number)).state.is_finished():
+        fetch_ended(study.depot, study.paths, number)
 
 
 def open_mirror(begun: BegunStudy, *, has_storage: bool) -> Mirror:

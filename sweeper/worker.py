@@ -131,11 +131,14 @@ class Worker:
     @store_errors()
     def _claim(self, *, alone: bool) -> Claim | None:
         with self._ledger.booked(Entry.CLAIM):
-            trial = self._study.claim(self._order.agent, self._order.name, alone=alone)
+            but = self._courier.postponed() if self._courier else ()
+            trial = self._study.claim(self._order.agent, self._order.name, alone=alone, but=but)
             if trial is None:
                 return None
-            if self._courier:
-                self._courier.begin(trial.number, Owner(*trial.user_attrs[Attr.OWNER]).claim)
+            owner = Owner(*trial.user_attrs[Attr.OWNER])
+            if self._courier and not self._courier.begin(trial.number, owner.claim):
+                self._study.put_back(trial.number)
+                return None
             return Claim(
                 self._study,
                 trial,

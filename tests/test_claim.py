@@ -1,6 +1,6 @@
 import errno
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -234,8 +234,14 @@ class WatchedDepot(Depot):
         self.seen: list[TrialState] = []
         self._study = study
 
-    def push(self, number: int, claim: int, files: Mapping[str, BinaryIO]) -> None:
-        super().push(number, claim, files)
+    def push(
+        self,
+        number: int,
+        claim: int,
+        files: Mapping[str, BinaryIO],
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
+        super().push(number, claim, files, is_wanted)
         with self._study.lock.held():  # nobody waits for the network with it
             self.seen.append(state_of(self._study.trials()[number]))
 

@@ -1,5 +1,5 @@
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -8,7 +8,6 @@ from sweep_studies import epoch
 
 from sweeper.courier import EVERY_S, Courier, fetch_trial
 from sweeper.depot import Depot
-from sweeper.errors import StoreError
 from sweeper.events import Event, EventWriter, Interrupted, Started, read_events
 from sweeper.paths import RunPaths
 
@@ -43,9 +42,15 @@ class SlowDepot(Depot):
         self.takes_s = 0.0
         self._clock = clock
 
-    def push(self, number: int, claim: int, files: Mapping[str, BinaryIO]) -> None:
+    def push(
+        self,
+        number: int,
+        claim: int,
+        files: Mapping[str, BinaryIO],
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.answers.wait()
-        super().push(number, claim, files)
+        super().push(number, claim, files, is_wanted)
         self._clock.now_s += self.takes_s
 
 
@@ -117,7 +122,7 @@ def second(tmp_path: Path, url: str) -> Node:
 def test_another_node_finds_log_and_checkpoint(first: Node, second: Node) -> None:
     first.log(STOPPED)
     first.courier.deliver(NUMBER, 1)
-    second.courier.begin(NUMBER, 2)
+    assert second.courier.begin(NUMBER, 2)
     assert second.logged() == first.logged() == [started(0), epoch(1, 0.5), STOPPED]
     assert second.saved() == b"one"
     assert not second.paths.fetched(NUMBER).exists()
@@ -160,7 +165,9 @@ def test_what_is_here_and_older_is_gone_on_with(first: Node, second: Node) -> No
     second.save(b"three")
     second.courier.deliver(NUMBER, 2)
     first.courier.begin(NUMBER, 3)
-    expected = [started(0), epoch(1, 0.5), epoch(2, 0.6), SILENT, started(1), epoch(3, 0.7)]
+    lost = second.logged()[2]
+    assert isinstance(lost, Interrupted)
+    expected = [started(0), epoch(1, 0.5), epoch(2, 0.6), SILENT, lost, started(1), epoch(3, 0.7)]
     assert first.logged() == [*expected, STOPPED]
     assert first.saved() == b"three"
     first.save(b"four")
@@ -176,7 +183,9 @@ def test_a_log_that_is_here_grows_and_never_changes(first: Node, second: Node) -
     before = second.paths.events(NUMBER).read_bytes()
     second.courier.begin(NUMBER, 2)
     assert second.paths.events(NUMBER).read_bytes().startswith(before)
-    assert second.logged() == [started(0), epoch(1, 0.5)]
+    *logged, last = second.logged()
+    assert logged == [started(0), epoch(1, 0.5)]
+    assert isinstance(last, Interrupted), "whoever reads it sees that it was begun elsewhere"
 
 
 def test_a_trial_is_pushed_while_it_runs_but_seldom(first: Node) -> None:
@@ -233,7 +242,7 @@ def test_nobody_waits_for_a_push_and_what_is_on_its_way_stays_as_it_was(
     first.wait()
     second.courier.begin(NUMBER, 2)
     assert second.saved() == b"one"
-    assert second.logged() == [started(0), epoch(1, 0.5)]
+    assert second.logged()[:-1] == [started(0), epoch(1, 0.5)]
     assert (second.paths.user_checkpoint(NUMBER) / "weights").read_bytes() == b"whole"
 
 
@@ -267,14 +276,82 @@ def test_a_trial_does_not_begin_where_nobody_knows_how_far_it_is(
     second: Node, tmp_path: Path
 ) -> None:
     (tmp_path / "depot").rmdir()
-    second.courier.begin(NUMBER, 1)  # nobody can have had it before
-    with pytest.raises(StoreError, match="the depot cannot be used: FileNotFoundError: "):
-        second.courier.begin(NUMBER, 2)
+    assert second.courier.begin(NUMBER, 1), "nobody can have had it before"
+    assert not second.courier.begin(NUMBER, 2)
+    assert not second.courier.begin(NUMBER + 1, 2)
+    [said] = second.notes
+    assert "the depot cannot be used: FileNotFoundError: " in said
+    assert "Trials that others began wait until the depot can be read" in said
+    assert NUMBER in second.courier.postponed()
+    (tmp_path / "depot").mkdir()
+    second.clock.now_s += 30
+    assert NUMBER not in second.courier.postponed()
+    assert second.courier.begin(NUMBER, 2)
+    assert second.notes[1:] == [
+        "trial 0: what others did of it is not in the depot; it begins at epoch 1",
+        "the depot can be read again",
+    ]
+
+
+def test_a_file_that_was_damaged_in_the_depot_is_told(
+    first: Node, second: Node, tmp_path: Path
+) -> None:
+    first.courier.deliver(NUMBER, 1)
+    files = [path for path in (tmp_path / "depot").rglob("*") if path.is_file()]
+    [damaged] = [path for path in files if path.read_bytes() == b"one"]
+    damaged.write_bytes(b"eno")
+    assert second.courier.begin(NUMBER, 2)
+    assert "is not what was pushed; delete it" in second.notes[0]
+    assert second.notes[1].endswith("it begins at epoch 1")
+    assert second.logged() == []
+
+
+def test_a_checkpoint_that_is_further_stays_when_others_did_less(
+    first: Node, second: Node
+) -> None:
+    """The first one was not heard of in its third epoch; the second went on with the first's."""
+    first.courier.deliver(NUMBER, 1)
+    first.log(epoch(2, 0.6), epoch(3, 0.7), SILENT)
+    first.save(b"three")
+    second.courier.begin(NUMBER, 2)
+    second.log(started(1), epoch(2, 0.6), STOPPED)
+    second.save(b"two")
+    second.courier.deliver(NUMBER, 2)
+    first.courier.begin(NUMBER, 3)
+    assert first.saved() == b"three"
+    assert first.logged()[-2:] == [started(1), STOPPED]
+
+
+def test_what_is_on_its_way_gives_way_to_what_is_newer(first: Node) -> None:
+    first.depot.answers.clear()
+    first.clock.now_s = EVERY_S
+    first.courier.offer(NUMBER, 1)
+    first.save(b"two")
+    threading.Timer(0.1, first.depot.answers.set).start()
+    first.courier.deliver(NUMBER, 1)
+    assert first.pushed() == b"two"
+    assert first.depot.newest(NUMBER).push == 1, "the older one was given up"
+
+
+def test_the_push_of_an_ended_trial_delays_no_other(first: Node) -> None:
+    first.depot.takes_s = 1000.0
+    first.depot.answers.clear()
+    first.clock.now_s = EVERY_S
+    first.courier.offer(NUMBER, 1)
+    first.courier.begin(NUMBER + 1, 1)
+    first.depot.answers.set()
+    first.wait()
+    assert first.depot.numbers() == set()
+    with EventWriter(first.paths.events(NUMBER + 1)) as log:
+        log.append(started(0))
+    first.courier.offer(NUMBER + 1, 1)
+    first.wait()
+    assert first.depot.numbers() == {NUMBER + 1}
 
 
 def test_nothing_of_an_unknown_name_is_put_beside_the_log(first: Node, second: Node) -> None:
     log = first.paths.events(NUMBER)
     with log.open("rb") as events, log.open("rb") as other:
         first.depot.push(NUMBER, 1, {"events.jsonl": events, "shipped.json": other})
-    fetch_trial(second.depot, second.paths, NUMBER)
+    fetch_trial(second.depot, second.paths, NUMBER, pytest.fail)
     assert [path.name for path in second.paths.trial_dir(NUMBER).iterdir()] == ["events.jsonl"]

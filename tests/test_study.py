@@ -70,6 +70,13 @@ def test_trials_that_want_the_device_alone_keep_no_others_waiting(tmp_path: Path
     assert len(study.trials()) == 34
 
 
+def test_trials_that_are_left_to_others_are_not_claimed(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path)
+    first = study.claim("agent", "worker", but={0, 1})
+    assert first is not None
+    assert first.number == 2
+
+
 def test_what_is_planned_comes_first_even_if_it_does_not_all_wait_at_once(tmp_path: Path) -> None:
     enqueue = [{"train.learning_rate": 0.001 + i / 1000} for i in range(40)]
     study = begin_in_memory(tmp_path, enqueue=enqueue, budget={"trials": 42})

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
-from sweeper.events import Event, Started
+from sweeper.events import Ended, Event, Started
 from sweeper.tracking.batch import OWN_METRICS, best_metric_names, epoch_metrics
-from sweeper.trial import EpochMetrics, Objective
+from sweeper.trial import EpochMetrics, Objective, TrialState
+
+_ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.DIVERGED, TrialState.FAILED)
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,17 @@ class Holding:
         return max((epoch for _, epoch in self.points), default=0)
 
     def is_later_than(self, events: Sequence[Event]) -> bool:
-        """Whether a process went on with the trial after all that these events know of.
+        """Whether a process did more of the trial than these events know of.
 
-        Each process that takes a trial on counts ``resumed`` up, on whatever machine.
+        Each process that takes a trial on counts ``resumed`` up, on whatever machine; and one may
+        have brought it to an end that stands in the log of another machine alone.
         """
         known = max((event.resumed for event in events if isinstance(event, Started)), default=0)
-        return int(self.tags.get("sweeper.resumed", 0)) > known
+        told = int(self.tags.get("sweeper.resumed", 0))
+        has_ended = self.tags.get("sweeper.state") in _ENDED
+        return told > known or (
+            told == known and has_ended and not any(isinstance(event, Ended) for event in events)
+        )
 
     def lacks(self, events: Iterable[Event]) -> list[Metric]:
         """The points of these events that MLflow does not have, each once."""

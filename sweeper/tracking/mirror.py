@@ -178,9 +178,9 @@ class Mirror:
         loaded = {number: self._cursor(parent, number) for number in best_trials}
         cursors = {number: cursor for number, cursor in loaded.items() if cursor.run_id}
         metrics = []
-        if len(best_trials) == 1 and (best := loaded[best_trials[0]].best):
+        if len(best_trials) == 1 and (only := loaded[best_trials[0]]).is_ended and only.best:
             # A summary over more complete trials is the later one, whatever its epoch.
-            metrics = best_metrics(best, self._objective, counts.get(TrialState.COMPLETE, 0))
+            metrics = best_metrics(only.best, self._objective, counts.get(TrialState.COMPLETE, 0))
         tags = {
             "sweeper.best_trials": ", ".join(map(str, best_trials)),
             "sweeper.best_runs": ", ".join(cursor.run_id for cursor in cursors.values()),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sweeper.durable import Step, durable
 from sweeper.errors import EventLogError, RequestRefusedError
-from sweeper.events import Event, Started, read_events
+from sweeper.events import Event, Interrupted, Started, read_events
 from sweeper.loading import loading
 from sweeper.paths import RunPaths
 from sweeper.tracking.batch import Batch, epoch_metrics, run_tags
@@ -82,7 +82,12 @@ class Sender:
         events, offset = self._read(number, cursor.offset)
         if not events:
             return cursor
-        is_resumed = any(isinstance(event, Started) and event.resumed for event in events)
+        # One that was interrupted before anything was sent may come from another machine.
+        is_resumed = any(
+            (isinstance(event, Started) and event.resumed)
+            or (isinstance(event, Interrupted) and not cursor.run_id)
+            for event in events
+        )
         is_certain = number in self._certain and not is_resumed
         self._certain.discard(number)  # until all went well
         if is_certain:

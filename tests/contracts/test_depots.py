@@ -119,7 +119,7 @@ def test_a_lost_claim_that_was_pushing_when_it_was_lost_does_not_count(
     late = Depot(url, study="small", key="0a1b2c")
     manifest = Manifest(1, 1, {})
     push(depot, 2, NEW)
-    late._write(NUMBER, manifest, {})  # it had looked before the other was there
+    late._write(NUMBER, manifest, {}, lambda: True)  # it had looked before the other was there
     late._tidy(NUMBER, manifest, late._list(f"{NUMBER:04d}"))
     assert fetched(depot, tmp_path) == NEW
     push(depot, 2, NEW + NEW)
@@ -188,17 +188,20 @@ def test_other_content_than_was_pushed_is_refused(url: str, depot: Depot, tmp_pa
         fetched(depot, tmp_path)
 
 
-def test_an_ended_trial_leaves_its_log_and_then_nothing(
+def test_a_push_that_is_given_up_leaves_the_one_before(
     url: str, depot: Depot, tmp_path: Path
 ) -> None:
+    push(depot, 1, OLD)
+    answers = iter([True, False])
+    files = {"checkpoint.pt": io.BytesIO(NEW)}
+    depot.push(NUMBER, 1, files, lambda: next(answers, False))
+    assert fetched(depot, tmp_path) == OLD
+    push(depot, 1, NEW)
+    assert fetched(depot, tmp_path) == NEW
+
+
+def test_a_trial_leaves_nothing_once_it_is_removed(url: str, depot: Depot) -> None:
     push(depot, 2, OLD)
-    depot.strip(NUMBER, "events.jsonl")
-    assert sorted(map(len, objects(url).values()))[0] == 3
-    assert len(objects(url)) == 2
-    assert fetched(depot, tmp_path, "events.jsonl") == b"{}\n"
-    before = objects(url)
-    depot.strip(NUMBER, "events.jsonl")
-    assert objects(url) == before
     depot.remove(NUMBER)
     assert objects(url) == {}
     assert depot.numbers() == set()

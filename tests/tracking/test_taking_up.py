@@ -155,6 +155,49 @@ def test_a_log_that_is_older_than_its_cursor_is_followed_again(store: Store) -> 
     assert run.info.status == "RUNNING"
 
 
+def test_a_trial_that_came_from_another_machine_gets_no_second_run(store: Store) -> None:
+    """Its log is brought here before the process here says that it went on with the trial."""
+    here, there = store, store.machine("there")
+    mirror = here.mirror()
+    here.append(1, started(), epoch(1, 0.5))
+    mirror.ship()  # so it has looked which runs there are
+    there.append(0, started(), epoch(1, 0.5), Interrupted(START_S + 2, "stopped"))
+    there.mirror().ship()
+    here.append(0, started(), epoch(1, 0.5), Interrupted(START_S + 2, "stopped"))
+    mirror.ship()
+    here.append(0, started(resumed=1), later(epoch(2, 0.75)))
+    mirror.ship()
+    assert [run.data.tags["sweeper.trial"] for run in store.runs("trial")] == ["0", "1"]
+
+
+def test_an_end_that_another_machine_sent_stands(store: Store) -> None:
+    """The log here is that of a push in the middle of the trial; its node vanished later."""
+    here, there = store, store.machine("there")
+    for machine in (here, there):
+        machine.append(0, started(), epoch(1, 0.5))
+    there.append(0, epoch(2, 0.75), ended(TrialState.COMPLETE, epoch(2, 0.75)))
+    there.mirror().ship()
+    here.mirror().ship()
+    run = store.trial()
+    assert (run.info.status, run.data.tags["sweeper.state"]) == ("FINISHED", "complete")
+
+
+def test_the_study_shows_no_best_of_a_trial_that_ended_elsewhere(store: Store) -> None:
+    there = store.machine("there")
+    store.append(0, started(), epoch(1, 0.5), Interrupted(START_S + 2, "stopped"))
+    here = store.mirror()
+    here.ship()
+    best = later(epoch(2, 0.75))
+    there.append(0, started(), epoch(1, 0.5), Interrupted(START_S + 2, "stopped"))
+    there.append(0, started(resumed=1), best, ended(TrialState.COMPLETE, best))
+    counts = {TrialState.COMPLETE: 1}
+    for mirror in (there.mirror(), here):
+        mirror.ship()
+        mirror.finish(goal_reached=True, best_trials=[0], counts=counts, seconds={})
+    [parent] = store.runs("study")
+    assert parent.data.metrics["best_val_accuracy"] == 0.75
+
+
 class HalfwayClient(MlflowClient):
     """A server that does what it is asked, but whose first answer never arrives."""
 
