@@ -18,6 +18,9 @@ from sweeper.spec import StudySpec
 
 log = logging.getLogger("sweeper")
 
+#: Where Slurm says how many cores a task was promised, and its job on this node. Sites that bind no
+#: task to its cores let it see them all.
+_SLURM_CORES = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")
 #: Where Slurm names the GPUs of a step, and of a job, by the node's own numbers.
 _SLURM_GPUS = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 
@@ -117,8 +120,9 @@ def available_cores(root: Path = Path("/")) -> int:
         n_cores = len(os.sched_getaffinity(0))
     else:
         n_cores = os.cpu_count() or 1
+    promised = next((os.environ[name] for name in _SLURM_CORES if os.environ.get(name)), n_cores)
     quota = cpu_quota(root)
-    return n_cores if quota is None else max(1, min(n_cores, int(quota)))
+    return max(1, min(n_cores, int(promised), n_cores if quota is None else int(quota)))
 
 
 def _devices(spec: StudySpec) -> list[str]:

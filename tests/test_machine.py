@@ -50,6 +50,24 @@ def test_only_the_cores_that_a_scheduler_gave_count(tmp_path: Path) -> None:
     assert done.stdout == "1 [Placement(device='cpu', n_threads=1, n_sharing=1)] False\n"
 
 
+@pytest.mark.parametrize(
+    ("environment", "n_cores"),
+    [
+        ({"SLURM_CPUS_PER_TASK": "1", "SLURM_CPUS_ON_NODE": "2"}, 1),
+        ({"SLURM_CPUS_ON_NODE": "1"}, 1),
+        ({"SLURM_CPUS_PER_TASK": "4096"}, len(os.sched_getaffinity(0))),
+    ],
+)
+@needs_affinity
+def test_a_job_takes_no_more_cores_than_slurm_promised(
+    environment: dict[str, str], n_cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the site does not bind it to them."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert available_cores() == n_cores
+
+
 def test_auto_is_a_worker_a_core(tmp_path: Path) -> None:
     n_cores = available_cores()
     spec = spec_of(tmp_path, run=CPU, budget={"trials": 1000})

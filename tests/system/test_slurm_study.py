@@ -97,14 +97,15 @@ def test_a_trial_outlasts_the_time_limit_and_nobody_can_tell(tmp_path: Path) -> 
 MANY = """
 name: {name}
 budget: {{trials: {trials}}}
+sampler: {{name: random}}
 pruner: {{name: none}}
 data: {{name: digits, batch_size: 64}}
 model:
   architecture: mlp
   depth: {{low: 1, high: 2}}
-  width: {{choices: [64, 256]}}
+  width: {{choices: [16, 64]}}
 train:
-  epochs: 100
+  epochs: 60
   learning_rate: {{low: 1e-4, high: 1e-1, log: true}}
 run: {{workers: 1}}
 storage: {storage}
