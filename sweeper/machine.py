@@ -18,8 +18,8 @@ from sweeper.spec import StudySpec
 
 log = logging.getLogger("sweeper")
 
-#: Where Slurm says how many cores a task was promised, and its job on this node. Sites that bind no
-#: task to its cores let it see them all.
+#: Where Slurm says how many cores a task was promised, and its job on this node: sites that bind
+#: no task to its cores let it see them all.
 _SLURM_CORES = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")
 #: Where Slurm names the GPUs of a step, and of a job, by the node's own numbers.
 _SLURM_GPUS = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
