@@ -1,13 +1,15 @@
 """``sweeper cancel``: all agents of a study drain and end, and so do their jobs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sweeper.begun import load_begun, load_if_begun
-from sweeper.errors import StudyError
+from sweeper.errors import LauncherError, StudyError
 from sweeper.launchers import kubernetes, slurm
-from sweeper.launchers.submission import read_submissions, slurm_job_names
+from sweeper.launchers.pods import place_of
+from sweeper.launchers.submission import Submission, read_submissions
 from sweeper.lease import LEASE_S, RENEWAL_S
 from sweeper.order import DRAIN_S
 from sweeper.paths import RunPaths
@@ -20,14 +22,21 @@ from sweeper.ticker import format_count
 _POLL_S = 0.5
 #: An agent that has not answered by then will not: it looks when it renews, then it drains.
 _PATIENCE_S = RENEWAL_S + DRAIN_S + LEASE_S
+#: An agent whose lease has ended sends the rest to MLflow, and its job ends with it.
+_SENDING_S = 60.0
+#: Slurm kills a job that it cancels after 30 s by default. One that was ending may have put
+#: itself, or the next of its schedule, into the queue, so that takes more than one round.
+_ENDING_S = 120.0
+_QUEUE_POLL_S = 3.0
 
 
 def cancel_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> list[str]:
     """Ask every agent to put its trials back and end, and take its jobs out of the queue.
 
-    Jobs that wait in Slurm go first, so that none starts meanwhile; what runs on is cancelled at
-    the end, and so are Jobs of Kubernetes, which would replace the pods of agents that stopped.
-    The study stays, and ``sweeper run`` goes on with it.
+    Jobs of Kubernetes go first, which would replace pods whose agents stopped, and those that
+    wait in Slurm, so that none starts meanwhile. Jobs of agents that were asked to stop may end by
+    themselves; what is left then is cancelled. The study stays, and ``sweeper run`` goes on
+    with it.
 
     Args:
         spec: The study file.
@@ -39,50 +48,133 @@ def cancel_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> li
 
     Raises:
         StudyError: If it was never submitted, and has not begun or its storage is out of reach.
-        LauncherError: If the scheduler's queue cannot be had.
+        LauncherError: With all that could not be cancelled, once everything else is.
+        StoreError: If the study's folder cannot be written.
     """
     paths = RunPaths(root, spec.name)
-    submitted, names = read_submissions(paths), slurm_job_names(paths)
-    n_waiting = _cancel_jobs(names, "PENDING")
-    lines = _drain(spec, root, note) if submitted else _stop_agents(load_begun(spec, root), note)
-    for found in submitted:
-        if found.to == "kubernetes":
-            lines += kubernetes.delete(kubernetes.nearest_label(found.job_name)).splitlines()
-    n_running = _cancel_jobs(names)
-    if names:
-        lines.append(f"{n_waiting + n_running} Slurm jobs cancelled, {n_waiting} of them waiting")
+    failures: list[str] = []
+    submitted = read_submissions(paths, lambda damage: failures.append(str(damage)))
+    if submitted or failures:
+        lines = _cancel_submitted(spec, root, submitted, failures, note)
+    else:
+        lines, _ = _stop_agents(load_begun(spec, root), note)
+    if failures:
+        for line in lines:
+            note(line)
+        raise LauncherError("\n".join(dict.fromkeys(failures)))
     return [*lines, f"the study goes on with: sweeper run {spec.path}"]
 
 
-def _drain(spec: StudySpec, root: Path, note: Callable[[str], None]) -> list[str]:
-    """Stop the agents of a study whose jobs are cancelled in any case."""
+def _cancel_submitted(
+    spec: StudySpec,
+    root: Path,
+    submitted: list[Submission],
+    failures: list[str],
+    note: Callable[[str], None],
+) -> list[str]:
+    paths = RunPaths(root, spec.name)
+    lines = []
+    for found in submitted:
+        if found.to == "kubernetes":
+            with _kept_in(failures):
+                lines += _delete_pods(found, paths)
+    on_slurm = [found for found in submitted if found.to == "slurm"]
+    names = [found.job_name for found in on_slurm]
+    waiting: set[str] = set()
+    if names:
+        with _kept_in(failures):
+            waiting = _cancel_jobs(job for job in slurm.queue(names) if job.state == "PENDING")
+    said, n_agents = _drain(spec, root, note)
+    lines += said
+    if names:
+        with _kept_in(failures):
+            cancelled = waiting | _empty_queue(names, _SENDING_S if n_agents else 0.0, note)
+            lines.append(
+                f"{format_count(len(cancelled), 'Slurm job')} cancelled, {len(waiting)} of them "
+                "waiting"
+            )
+            lines += [line for found in on_slurm for line in _close(found, paths)]
+    return lines
+
+
+def _close(submission: Submission, paths: RunPaths) -> list[str]:
+    """Know of it no more, unless Slurm may still take its jobs."""
+    if submission.job is None:
+        return [f"nobody knows whether Slurm takes {submission.job_name}: see `sweeper doctor`"]
+    submission.close(paths)
+    return []
+
+
+@contextmanager
+def _kept_in(failures: list[str]) -> Iterator[None]:
+    """Go on with the rest should a scheduler be absent or refuse."""
+    try:
+        yield
+    except LauncherError as exc:
+        failures.append(str(exc))
+
+
+def _delete_pods(submission: Submission, paths: RunPaths) -> list[str]:
+    name, place = kubernetes.nearest_label(submission.job_name), place_of(submission)
+    said = kubernetes.delete(name, place).splitlines()
+    if said or submission.context is not None:
+        submission.close(paths)
+    return said or [
+        f"Kubernetes has nothing named {name} in {place}: it has ended, or is elsewhere"
+    ]
+
+
+def _drain(spec: StudySpec, root: Path, note: Callable[[str], None]) -> tuple[list[str], int]:
+    """Stop the agents of a study whose jobs are cancelled in any case; as :func:`_stop_agents`."""
     try:
         study = load_if_begun(spec, root)
-        return _stop_agents(study, note) if study else []
+        return _stop_agents(study, note) if study else ([], 0)
     except StudyError as exc:
         note(f"{exc}\nSo no agent could be asked to stop; their jobs are cancelled all the same")
-        return []
+        return [], 0
 
 
-def _cancel_jobs(names: list[str], state: str | None = None) -> int:
-    """Take jobs out of Slurm's queue; how many, of those in that state or in any."""
-    if not names:
-        return 0
-    jobs = [job for job in slurm.queue(names) if state in (None, job.state)]
-    slurm.cancel(jobs)
-    return len(jobs)
+def _empty_queue(names: list[str], patience_s: float, note: Callable[[str], None]) -> set[str]:
+    """Let jobs that run end by themselves for so long, then cancel until the queue has none.
+
+    Returns:
+        Ids of those that were cancelled.
+
+    Raises:
+        LauncherError: If Slurm fails, or does not end them.
+    """
+    begun_s, cancelled, n_said = time.monotonic(), set[str](), 0
+    while jobs := slurm.queue(names):
+        waited_s = time.monotonic() - begun_s
+        if waited_s > patience_s + _ENDING_S:
+            raise LauncherError(f"squeue: still shows {', '.join(map(str, jobs))}; cancel again")
+        if len(jobs) != n_said:
+            note(f"{format_count(len(jobs), 'Slurm job')} to end ...")
+            n_said = len(jobs)
+        due = [job for job in jobs if job.state == "PENDING" or waited_s >= patience_s]
+        cancelled |= _cancel_jobs(job for job in due if job.state != "COMPLETING")
+        time.sleep(_QUEUE_POLL_S)
+    return cancelled
+
+
+def _cancel_jobs(jobs: Iterable[slurm.QueuedJob]) -> set[str]:
+    due = list(jobs)
+    slurm.cancel(due)
+    return {job.id for job in due}
 
 
 @store_errors()
-def _stop_agents(study: SweepStudy, note: Callable[[str], None]) -> list[str]:
+def _stop_agents(study: SweepStudy, note: Callable[[str], None]) -> tuple[list[str], int]:
+    """What came of it, and how many agents there were."""
     told = study.agents()
     for agent in told:
         study.leases.tell_to_stop(agent.name)
     silent = _await_end(study, told, note)
-    return [
+    lines = [
         f"{format_count(len(told) - len(silent), 'agent')} stopped",
         *(f"no answer from {render_agent(agent)}" for agent in silent),
     ]
+    return lines, len(told)
 
 
 def _await_end(study: SweepStudy, told: list[Agent], note: Callable[[str], None]) -> list[Agent]:

@@ -1,6 +1,7 @@
 """``sweeper status``: a study as text, and who works on it."""
 
 import json
+import math
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,9 +10,8 @@ from rich.live import Live
 from rich.text import Text
 
 from sweeper.begun import load_begun, load_if_begun, not_begun
-from sweeper.errors import LauncherError
-from sweeper.launchers import slurm
-from sweeper.launchers.submission import read_submissions, slurm_job_names
+from sweeper.errors import StudyError
+from sweeper.launchers.queue import StudyQueue
 from sweeper.ledger import render_seconds
 from sweeper.paths import RunPaths
 from sweeper.progress import format_best, format_seconds
@@ -21,6 +21,8 @@ from sweeper.spec import StudySpec
 from sweeper.study import SweepStudy
 
 _WATCH_S = 2.0
+#: A job may wait for days, and each look opens the storage anew.
+_BEGIN_S = 10.0
 #: Lines of jobs that wait; an array may have thousands.
 _MOST_JOBS = 10
 
@@ -33,21 +35,29 @@ def show_status(spec: StudySpec, root: Path, *, as_json: bool) -> str:
     """
     if as_json:
         return json.dumps(Result(load_begun(spec, root)).to_json())
-    return _render(_load(spec, root), spec, root)
+    study, queue = load_if_begun(spec, root), _open_queue(spec, root)
+    queue.look()
+    if study is None and not queue.is_submitted:
+        raise not_begun(spec)
+    return _render(spec, study, queue)
 
 
 def watch_status(spec: StudySpec, root: Path, *, as_json: bool) -> None:
     """Show the study again and again until its goal is reached or the user has seen enough.
 
     Raises:
-        StudyError: As :func:`show_status`.
+        StudyError: As :func:`show_status`; also if it has not begun, and no job will begin it.
     """
-    study = None
+    study, looked_s, queue = None, -math.inf, _open_queue(spec, root)
     with nullcontext() if as_json else Live(refresh_per_second=1) as live:
         while True:
-            study = study or _load(spec, root)
+            queue.look()
+            if study is None and (queue.is_over or time.monotonic() - looked_s >= _BEGIN_S):
+                study, looked_s = load_if_begun(spec, root), time.monotonic()
+            if study is None:
+                _refuse_to_wait(spec, queue)
             if live is not None:
-                live.update(Text(_render(study, spec, root)))
+                live.update(Text(_render(spec, study, queue)))
             elif study is not None:
                 print(json.dumps(Result(study).to_json()), flush=True)
             if study is not None and study.n_finished() >= study.goal:
@@ -55,22 +65,37 @@ def watch_status(spec: StudySpec, root: Path, *, as_json: bool) -> None:
             time.sleep(_WATCH_S)
 
 
-def _load(spec: StudySpec, root: Path) -> SweepStudy | None:
-    """The study; None if it has not begun and its jobs may do so."""
-    study = load_if_begun(spec, root)
-    if study is None and not read_submissions(RunPaths(root, spec.name)):
+def _open_queue(spec: StudySpec, root: Path) -> StudyQueue:
+    # Jobs are known by the file's name for the study also if it is on fallback data.
+    return StudyQueue(RunPaths(root, spec.name))
+
+
+def _refuse_to_wait(spec: StudySpec, queue: StudyQueue) -> None:
+    """Raise if nothing will begin the study."""
+    if not queue.is_submitted:
         raise not_begun(spec)
-    return study
+    if queue.is_over:
+        raise StudyError(
+            f"study {spec.name!r} has not begun, and no job of it is left in Slurm's queue; what "
+            f"they printed lies in {queue.log_dir}. Mend that, then submit it again"
+        )
 
 
-def _render(study: SweepStudy | None, spec: StudySpec, root: Path) -> str:
-    submitted = RunPaths(root, spec.name)  # under that name also if the study is on fallback data
-    queue = _under("queue", _queue(submitted))
-    if study is None:
-        jobs = [f"{found.to} {found.job or '?'}" for found in read_submissions(submitted)]
-        lines = [f"study    {spec.name}", "goal     has not begun: no agent is at work yet"]
-        return "\n".join([*lines, *_under("jobs", jobs), *queue])
-    return _render_result(Result(study), queue)
+def _render(spec: StudySpec, study: SweepStudy | None, queue: StudyQueue) -> str:
+    waiting = _under("queue", _queue_lines(queue))
+    if study is not None:
+        return _render_result(Result(study), waiting)
+    jobs = [f"{found.to} {found.job or '?'}" for found in queue.submissions]
+    if queue.is_over:
+        waiting = _under("queue", ["no job is left", f"what they printed lies in {queue.log_dir}"])
+    lines = [f"study    {spec.name}", "goal     has not begun: no agent is at work yet"]
+    return "\n".join([*lines, *_under("jobs", jobs), *waiting])
+
+
+def _queue_lines(queue: StudyQueue) -> list[str]:
+    n_more = len(queue.jobs) - _MOST_JOBS
+    shown = [str(job) for job in queue.jobs[:_MOST_JOBS]]
+    return [*shown, *([f"and {n_more} more"] * (n_more > 0)), *queue.problems]
 
 
 def _render_result(result: Result, queue: list[str]) -> str:
@@ -106,16 +131,3 @@ def _pace(result: Result) -> str:
         return ""
     left_s = (result.goal - result.n_finished) / per_hour * 3600
     return f", {per_hour:.3g} an hour, {format_seconds(left_s)} left"
-
-
-def _queue(paths: RunPaths) -> list[str]:
-    """What Slurm's queue holds of the study; nothing where it was never submitted there."""
-    names = slurm_job_names(paths)
-    if not names:
-        return []
-    try:
-        jobs = slurm.queue(names)
-    except LauncherError as exc:
-        return [f"cannot be seen: {exc}"]
-    n_more = len(jobs) - _MOST_JOBS
-    return [str(job) for job in jobs[:_MOST_JOBS]] + ([f"and {n_more} more"] * (n_more > 0))

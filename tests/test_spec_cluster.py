@@ -80,6 +80,32 @@ def test_options_go_over_the_study_file_and_that_over_the_profile(
     assert cluster.sbatch == {"constraint": "ib", "nice": 7, "comment": "mine"}
 
 
+def test_options_of_sbatch_may_have_no_value() -> None:
+    options = parse_options({"sbatch": ["--contiguous", "comment=a=b", "nice=5"]})
+    assert options.sbatch == {"contiguous": True, "comment": "a=b", "nice": "5"}
+    assert cluster_of("cluster: {sbatch: {contiguous: true}}\n").sbatch == {"contiguous": True}
+
+
+@pytest.mark.parametrize("key", ["job-name", "array"])
+def test_options_of_sbatch_that_sweeper_writes_are_refused(key: str) -> None:
+    with pytest.raises(SpecError, match="--sbatch: .* neither job-name nor array, which sweeper"):
+        parse_options({"sbatch": [f"{key}=x"]})
+    assert parse_options({"sbatch": [f"{key}-x=y"]}).sbatch == {f"{key}-x": "y"}
+
+
+def test_what_a_scheduler_has_no_word_for_may_come_from_a_profile_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "sweeper").mkdir()
+    (tmp_path / "sweeper" / "clusters.yaml").write_text("site: {image: i, partition: gpu}\n")
+    spec = study(BASE + "cluster: {profile: site}\n")
+    assert settle_cluster(spec, ClusterSpec(to="slurm")).partition == "gpu"
+    assert settle_cluster(spec, ClusterSpec(to="kubernetes")).image == "i"
+    with pytest.raises(SpecError, match="slurm has no word for `image`, `secret`; drop that from"):
+        settle_cluster(spec, ClusterSpec(to="slurm", image="i", secret="s"))
+
+
 def test_a_profile_that_is_not_there_is_named_with_the_way_out(tmp_path: Path) -> None:
     path = tmp_path / "clusters.yaml"
     with pytest.raises(SpecError, match="no such file, so there is no profile 'hpc'; write one"):

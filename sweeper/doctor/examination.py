@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sweeper.begun import BegunStudy, find_begun
+from sweeper.begun import BegunStudy, find_begun, load_if_begun
 from sweeper.doctor.files import check_cache, check_checkpoints, check_journal, check_logs
 from sweeper.doctor.finding import Diagnosis, Finding
 from sweeper.doctor.jobs import check_submissions
@@ -54,9 +54,10 @@ def examine_study(
     try:
         begun = find_begun(path, root)
     except StudyError:
-        if diagnosis.n_found == 0 and not read_submissions(submitted):
+        absence = _explain_absence(path, root, submitted)
+        if diagnosis.n_found == 0 and not absence:
             raise
-        show(f"{submitted.study}: {diagnosis.summary() or 'it was submitted, and has not begun'}")
+        show(f"{submitted.study}: {'; '.join(filter(None, [diagnosis.summary(), absence]))}")
         return diagnosis.is_well
     diagnosis.take(check_journal(begun.paths))
     study, problem = begun.open()
@@ -69,6 +70,25 @@ def examine_study(
     diagnosis.take(check_cache(begun.paths))
     show(f"{begun.paths.study}: {diagnosis.summary() or agreement}")
     return diagnosis.is_well
+
+
+def _explain_absence(path: Path, root: Path, submitted: RunPaths) -> str:
+    """Why a study may well be in order though no folder of it is here; empty if it has not begun.
+
+    Raises:
+        StudyError: If its storage is out of reach.
+    """
+    spec = load_study(path)
+    # A journal lies in the folder, so without one there is none.
+    if spec.storage != "auto" and load_if_begun(spec, root) is not None:
+        return (
+            "it has begun in its storage, and nothing of it lies here; look where its agents run"
+        )
+    return "it was submitted, and has not begun" if _is_submitted(submitted) else ""
+
+
+def _is_submitted(paths: RunPaths) -> bool:
+    return bool(read_submissions(paths, lambda damage: None))
 
 
 def _submitted(path: Path, root: Path) -> RunPaths:

@@ -1,6 +1,5 @@
 """A study's agents as a job array of Slurm."""
 
-import os
 import shlex
 import shutil
 import sys
@@ -11,7 +10,8 @@ from pathlib import Path
 
 from sweeper.launchers import slurm
 from sweeper.launchers.request import Request
-from sweeper.launchers.schedule import cron_line, seconds_of
+from sweeper.launchers.schedule import Schedule, cron_line, seconds_of
+from sweeper.launchers.script import overruling_variables, render_script
 from sweeper.launchers.submission import Submission
 
 
@@ -34,14 +34,14 @@ def submit_array(request: Request, note: Callable[[str], None]) -> str:
 
     Raises:
         LauncherError: If there is no Slurm here, or it refuses the jobs.
+        StoreError: If the study's folder cannot be written.
     """
     submission = Submission.new(request.spec.name, "slurm")
-    planned = seconds_of(request.begin) if request.begin else int(time.time())
-    environment = os.environ | {"SWEEPER_PLANNED": str(planned)}
+    hidden = overruling_variables(request.cluster)
     job = submission.hand_over(
-        request.paths,
+        request,
         _script(request, submission),
-        lambda script: slurm.sbatch(_command(request, script), environment),
+        lambda script: slurm.sbatch(_command(request, script), hidden),
     )
     if request.spec.storage == "auto":
         note(
@@ -62,15 +62,22 @@ def _script(request: Request, submission: Submission) -> str:
     cluster = request.cluster
     # What a setup line activates is meant to be used.
     ours = "python" if cluster.setup else shlex.quote(sys.executable)
-    return slurm.render_script(
+    return render_script(
         submission,
         cluster,
         study_file=request.spec.path,
         folder=Path.cwd(),
         log_dir=request.paths.submission(submission.name).parent,
         python=cluster.python or ours,
-        every_s=request.every_s,
+        schedule=_schedule(request),
     )
+
+
+def _schedule(request: Request) -> Schedule | None:
+    if request.every_s is None:
+        return None
+    begin_s = seconds_of(request.begin) if request.begin else int(time.time())
+    return Schedule(begin_s, request.every_s)
 
 
 def _scrontab_hint(request: Request, every_s: int) -> str:

@@ -1,15 +1,18 @@
 """A study's agents as pods of Kubernetes."""
 
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sweeper.errors import SpecError
 from sweeper.launchers.kubernetes import (
+    Place,
     apply,
     build_job,
     build_schedule,
+    current_place,
     nearest_label,
     render_manifest,
 )
@@ -44,15 +47,33 @@ def submit_pods(request: Request, note: Callable[[str], None]) -> str:
     Raises:
         SpecError, LauncherError: As :func:`show_pods`; the latter also if there is no kubectl, or
             it refuses.
+        StoreError: If the study's folder cannot be written.
     """
-    submission = Submission.new(request.spec.name, "kubernetes")
+    fresh = Submission.new(request.spec.name, "kubernetes")
+    manifest = _manifest(request, fresh)
+    place = current_place()
+    # Kept, as by the time of `sweeper cancel` the user may work on another cluster.
+    submission = replace(fresh, context=place.context, namespace=place.namespace)
 
-    def ask(manifest: Path) -> str:
-        note(apply(manifest.read_text(encoding="utf-8")))
+    def ask(path: Path) -> str:
+        note(apply(path.read_text(encoding="utf-8"), place))
         return nearest_label(submission.job_name)
 
-    job = submission.hand_over(request.paths, _manifest(request, submission), ask)
-    return f"submitted {request} to Kubernetes, named {job}"
+    job = submission.hand_over(request, manifest, ask)
+    return f"submitted {request} to Kubernetes, named {job}{_first_start(request)}"
+
+
+def place_of(submission: Submission) -> Place:
+    """Where :func:`submit_pods` has made the objects."""
+    return Place(submission.context, submission.namespace)
+
+
+def _first_start(request: Request) -> str:
+    if request.every_s is None:
+        return ""
+    now, period = datetime.now(), timedelta(seconds=request.every_s)
+    begin = (request.begin or now).replace(second=0, microsecond=0)  # cron counts minutes
+    return f"; it starts first at {begin if begin > now else begin + period:%Y-%m-%d %H:%M}"
 
 
 def _manifest(request: Request, submission: Submission) -> str:
@@ -104,8 +125,26 @@ def _check(request: Request) -> None:
             f"{spec.place('storage')}: each pod would have a journal of its own; use "
             "postgresql+psycopg://..., or name a volume that all share with --volume-claim"
         )
-    if request.begin is not None and request.every_s is None:
+    is_kept = cluster.volume_claim is not None or cluster.secret is not None
+    if spec.tracking.uri == "auto" and not is_kept:
+        raise SpecError(
+            f"{spec.place('tracking')}: each pod would keep MLflow's runs to itself, and they go "
+            "with it; set `tracking: {uri: ...}` to a server, or name a Secret with "
+            "MLFLOW_TRACKING_URI in it by --secret, or a volume that all share by --volume-claim"
+        )
+    _check_begin(request)
+
+
+def _check_begin(request: Request) -> None:
+    if request.begin is None:
+        return
+    if request.every_s is None:
         raise SpecError("--begin: a Job of Kubernetes begins at once; say --every as well")
+    if request.begin > datetime.now() + timedelta(seconds=request.every_s):
+        raise SpecError(
+            "--begin: a CronJob of Kubernetes first starts within one period, which is --every; "
+            "name a moment within it, or submit later"
+        )
 
 
 def _zone(name: str) -> ZoneInfo:

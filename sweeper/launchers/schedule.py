@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from datetime import time as clock
 
@@ -10,6 +11,19 @@ from sweeper.spec.duration import parse_duration
 
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})")
 _MINUTE_S, _HOUR_S, _DAY_S, _WEEK_S = 60, 3600, 86_400, 604_800
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Starts of the whole, again and again.
+
+    Attributes:
+        begin_s: The first, in seconds since the Unix epoch.
+        every_s: From one to the next, in seconds.
+    """
+
+    begin_s: int
+    every_s: int
 
 
 def parse_begin(text: str, now: datetime) -> datetime:

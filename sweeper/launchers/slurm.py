@@ -1,73 +1,24 @@
-"""Slurm: a batch script that an administrator can read, and the few commands around it.
+"""Slurm's commands: jobs are submitted, looked for and cancelled."""
 
-submitit, which pickles a function and watches it, is not used: what runs here is a command line
-that keeps its own checkpoints, and a site wants to see it as text.
-"""
-
-import shlex
+import os
+import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.errors import LauncherError, UncertainJobError
-from sweeper.launchers.submission import Submission
-from sweeper.spec.cluster import ClusterSpec
 
 #: Commands of Slurm try for so long to reach a controller that is away.
 _PATIENCE_S = 60.0
-#: Seconds between USR1 and the time limit: an agent puts its trials back within half of it.
-_NOTICE_S = 60
 #: What sbatch says when nobody knows whether the controller took the job.
 _UNCERTAIN = ("timed out", "Unable to contact", "Connection refused")
-
-_HEAD = """\
-#!/bin/bash
-# Agents of sweeper: each works on study {study} until its goal is reached, then all end.
-# Any number may run at once, and one may be started twice: the study's storage keeps order.
-{directives}
-
-# Not SLURM_JOB_ID: that of the last task is the whole array's.
-job=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID told= agent=
-trap 'told=USR1; [ -z "$agent" ] || kill -USR1 "$agent"' USR1  # the time limit, or preemption
-trap 'told=TERM' TERM  # by scancel; Slurm sends it to the agent as well
-cd {folder} || exit 1
-"""
-_SCHEDULE = """
-# The next one first, so that the schedule goes on whatever becomes of this one.
-next=$SWEEPER_PLANNED
-while [ "$next" -le "$(date +%s)" ]; do next=$((next + {every_s})); done
-if [ "$SLURM_ARRAY_TASK_ID" = 0 ] && [ -z "$(squeue --me -h --name={job_name}-"$next")" ]; then
-  SWEEPER_PLANNED=$next sbatch --job-name={job_name}-"$next" \\
-    --begin="$(date -d "@$next" +%FT%T)" "$0" || echo "the next of the schedule is missing" >&2
-fi
-"""
-_RUN = """
-{python} -m sweeper run {study_file} &
-"""
-_TAIL = """\
-agent=$!
-[ "$told" != USR1 ] || kill -USR1 "$agent"
-while :; do
-  wait "$agent"
-  code=$?
-  kill -0 "$agent" 2>/dev/null || break  # else a signal has ended the wait, not the agent
-done
-
-was_preempted() { scontrol show job "$job" | grep -q 'PreemptTime=[0-9]'; }
-case $code in
-0) # The goal is reached: agents that still wait for a node are not needed.
-  scancel --quiet --state=PENDING --user="$(id -un)" --name="$SLURM_JOB_NAME" ;;
-1 | 2 | 3) # A failure that would come again.
-  ;;
-*) # Stopped before the goal. Not by scancel? Then the same job once more, from its checkpoints.
-  if [ "$told" = USR1 ] || was_preempted; then
-    scontrol requeue "$job" ||
-      sbatch --job-name="$SLURM_JOB_NAME" --array="$SLURM_ARRAY_TASK_ID" "$0"
-  fi ;;
-esac
-exit "$code"
-"""
+#: How the user likes to see the queue, or which jobs to cancel, is not for us.
+_TASTES = ("SQUEUE_", "SCANCEL_")
+#: Of a job from which another one is submitted, all but these would look like the new job's own.
+_SETTINGS = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
+_DEVICES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
+_JOB_ID = re.compile(r"^(\d+)(?:;.*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -83,93 +34,27 @@ class QueuedJob:
         return f"{self.id} {self.state.lower()} ({self.reason})"
 
 
-def render_script(
-    submission: Submission,
-    cluster: ClusterSpec,
-    *,
-    study_file: Path,
-    folder: Path,
-    log_dir: Path,
-    python: str,
-    every_s: int | None = None,
-) -> str:
-    """The batch script of an array of agents.
-
-    Args:
-        submission: Names the jobs.
-        cluster: What they need.
-        study_file: As ``sweeper run`` is given it in ``folder``.
-        folder: Working directory, the same on all nodes.
-        log_dir: Takes a file for each job, with what it prints.
-        python: What runs Python, as a shell reads it.
-        every_s: Seconds between two starts of the whole; None for a single one.
-    """
-    parts = [
-        _HEAD.format(
-            study=submission.study,
-            directives="\n".join(_directives(submission, cluster, log_dir)),
-            folder=shlex.quote(str(folder)),
-        )
-    ]
-    parts += [f"{line}\n" for line in cluster.setup or ()]
-    if every_s is not None:
-        parts.append(_SCHEDULE.format(every_s=every_s, job_name=submission.job_name))
-    parts += [_RUN.format(python=python, study_file=shlex.quote(str(study_file))), _TAIL]
-    return "".join(parts)
-
-
-def _directives(submission: Submission, cluster: ClusterSpec, log_dir: Path) -> list[str]:
-    most = f"%{cluster.array_parallelism}" if cluster.array_parallelism else ""
-    options: dict[str, object] = {
-        "job-name": submission.job_name,
-        "array": f"0-{(cluster.jobs or 1) - 1}{most}",
-        "output": f"{log_dir}/%A_%a.log",
-        "open-mode": "append",
-        "requeue": True,
-        "signal": f"B:USR1@{_notice_s(cluster.time)}",
-        "nodes": 1,
-        "ntasks": 1,
-        "time": _format_limit(cluster.time),
-        "cpus-per-task": cluster.cpus,
-        "mem": cluster.mem,
-        "gpus-per-node": cluster.gpus_per_node,
-        "partition": cluster.partition,
-        "account": cluster.account,
-        "qos": cluster.qos,
-        **(cluster.sbatch or {}),
-    }
-    return [
-        f"#SBATCH --{key}" + ("" if value is True else f"={value}")
-        for key, value in options.items()
-        if value is not None
-    ]
-
-
-def _notice_s(limit_s: float | None) -> int:
-    """A quarter of a short limit is enough to drain in, and leaves time to work."""
-    return _NOTICE_S if limit_s is None else min(_NOTICE_S, int(limit_s / 4))
-
-
-def _format_limit(limit_s: float | None) -> str | None:
-    if limit_s is None:
-        return None
-    minutes, seconds = divmod(int(limit_s), 60)
-    return f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}"
-
-
 def sbatch_command(script: Path, begin: str | None) -> list[str]:
     """The command that submits a script; ``begin`` is a local time in ISO 8601."""
     return ["sbatch", "--parsable", *([f"--begin={begin}"] if begin else []), str(script)]
 
 
-def sbatch(command: Sequence[str], environment: Mapping[str, str]) -> str:
+def sbatch(command: Sequence[str], hidden: Collection[str]) -> str:
     """Submit jobs; the id of their array.
+
+    Args:
+        command: As :func:`sbatch_command` makes it.
+        hidden: Variables of the environment that sbatch must not see.
 
     Raises:
         UncertainJobError: If nobody knows whether Slurm took them.
         LauncherError: If there is no Slurm here, or it refuses them.
     """
-    return _slurm(command, environment).partition(";")[0].strip()
+    said = _slurm(command, hidden)
+    ids = _JOB_ID.findall(said)  # a site may say more, before it
+    if not ids:
+        raise UncertainJobError(f"sbatch: named no job, and said: {said.strip() or 'nothing'}")
+    return str(ids[-1])
 
 
 def queue(job_names: Sequence[str]) -> list[QueuedJob]:
@@ -178,8 +63,9 @@ def queue(job_names: Sequence[str]) -> list[QueuedJob]:
     Raises:
         LauncherError: If there is no Slurm here, or its controller does not answer.
     """
-    lines = _slurm(["squeue", "--me", "--noheader", "--array", "--format=%i|%j|%T|%r"])
-    jobs = [QueuedJob(*line.split("|", 3)) for line in lines.splitlines()]
+    said = _slurm(["squeue", "--me", "--all", "--noheader", "--array", "--format=%i|%j|%T|%r"])
+    lines = [line.split("|", 3) for line in said.splitlines()]
+    jobs = [QueuedJob(*fields) for fields in lines if len(fields) == 4]
     return [job for job in jobs if job.name.startswith(tuple(job_names))]
 
 
@@ -193,11 +79,26 @@ def cancel(jobs: Sequence[QueuedJob]) -> None:
         _slurm(["scancel", "--quiet", *(job.id for job in jobs)])
 
 
-def _slurm(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+def _environment(hidden: Collection[str]) -> dict[str, str]:
+    is_in_job = "SLURM_JOB_ID" in os.environ
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in hidden
+        and not name.startswith(_TASTES)
+        and not (is_in_job and _is_of_job(name))
+    }
+
+
+def _is_of_job(name: str) -> bool:
+    return name in _DEVICES or (name.startswith("SLURM_") and name not in _SETTINGS)
+
+
+def _slurm(command: Sequence[str], hidden: Collection[str] = ()) -> str:
     try:
         done = subprocess.run(
             command,
-            env=environment,
+            env=_environment(hidden),
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,

@@ -9,13 +9,15 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from sweeper.durable import Step, durable
-from sweeper.errors import LauncherError, UncertainJobError
+from sweeper.errors import LauncherError, StoreError, UncertainJobError
+from sweeper.launchers.request import Request
 from sweeper.paths import RunPaths
 
 
@@ -30,6 +32,8 @@ class Submission:
         to: The scheduler.
         begun_s: When, in seconds since the Unix epoch.
         job: The scheduler's own id of them, for people; None until it has answered.
+        context: kubectl's of that time; None where it had none, as in a pod.
+        namespace: The same.
     """
 
     name: str
@@ -37,6 +41,8 @@ class Submission:
     to: str
     begun_s: float
     job: str | None = None
+    context: str | None = None
+    namespace: str | None = None
 
     @classmethod
     def new(cls, study: str, to: str) -> Self:
@@ -48,11 +54,11 @@ class Submission:
         """Begins the name of each of its jobs."""
         return f"sweeper-{self.study}-{self.name}"
 
-    def hand_over(self, paths: RunPaths, text: str, ask: Callable[[Path], str]) -> str:
+    def hand_over(self, request: Request, text: str, ask: Callable[[Path], str]) -> str:
         """Ask the scheduler for the jobs, with a trace of it before and its answer after.
 
         Args:
-            paths: Files of the study.
+            request: What is wanted.
             text: What the scheduler is given.
             ask: Gives it to the scheduler from a file that holds it; the scheduler's id of the
                 jobs.
@@ -63,19 +69,24 @@ class Submission:
         Raises:
             LauncherError: If the scheduler refuses; then no trace stays. One does if nobody knows
                 whether it took the jobs.
+            StoreError: If the study's folder cannot be written.
         """
-        path = self._begin(paths, text)
+        paths = request.paths
+        with _writing(paths, "nothing was submitted"):
+            path = self._begin(paths, text)
         try:
             job = ask(path)
         except UncertainJobError as exc:
             raise UncertainJobError(
-                f"{exc}\nNobody knows whether the jobs were taken; `sweeper doctor` on the study "
-                f"looks for {self.job_name}"
+                f"{exc}\nNobody knows whether the jobs were taken; "
+                f"`sweeper doctor {request.spec.path}` looks for {self.job_name}"
             ) from exc
-        except LauncherError:
-            self.forget(paths)
+        except LauncherError as exc:
+            with _writing(paths, f"nothing was submitted, as {exc}"):
+                self.forget(paths)
             raise
-        self.note_job(paths, job)
+        with _writing(paths, f"the jobs were submitted as {job}"):
+            self.note_job(paths, job)
         return job
 
     def _begin(self, paths: RunPaths, text: str) -> Path:
@@ -103,27 +114,65 @@ class Submission:
         with durable(Step.SUBMITTED):
             shutil.rmtree(paths.submission(self.name).parent)
 
+    def close(self, paths: RunPaths) -> None:
+        """Know of it no more, as its jobs are gone; what they printed stays.
 
-def read_submissions(paths: RunPaths) -> list[Submission]:
+        Raises:
+            StoreError: If the study's folder cannot be written.
+        """
+        with _writing(paths, f"{self.job_name} is cancelled"), durable(Step.SUBMITTED):
+            paths.submission(self.name).unlink(missing_ok=True)
+
+    def logs(self, paths: RunPaths) -> list[Path]:
+        """Files with what its jobs printed, where they could write here."""
+        return sorted(paths.submission(self.name).parent.glob("*.log"))
+
+
+@contextmanager
+def _writing(paths: RunPaths, state: str) -> Iterator[None]:
+    """Say what has become of the jobs if the study's folder fails."""
+    try:
+        yield
+    except OSError as exc:
+        raise StoreError(
+            f"{paths.submissions_dir}: cannot be written ({exc}); {state}. Make room, or see to "
+            "its permissions"
+        ) from exc
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A submission's file that cannot be read.
+
+    Attributes:
+        path: Of the file.
+        what: Is wrong with it.
+        advice: What the user can do.
+    """
+
+    path: Path
+    what: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}; {self.advice}"
+
+
+def read_submissions(paths: RunPaths, tell: Callable[[Damage], object]) -> list[Submission]:
     """All of a study, the earliest first.
 
-    Raises:
-        LauncherError: If a file of them is damaged.
+    Args:
+        paths: Files of the study.
+        tell: Told of each that is damaged, which is left out.
     """
-    found = [_read(path) for path in paths.submissions_dir.glob("*/submission.json")]
+    found = []
+    for path in sorted(paths.submissions_dir.glob("*/submission.json")):
+        try:
+            found.append(Submission(**json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError) as exc:
+            advice = (
+                f"look for its jobs, named *-{path.parent.name}, with the scheduler's own "
+                "command, then remove that folder"
+            )
+            tell(Damage(path, f"cannot be read ({exc})", advice))
     return sorted(found, key=lambda submission: submission.begun_s)
-
-
-def slurm_job_names(paths: RunPaths) -> list[str]:
-    """What the names of a study's Slurm jobs begin with; raises as :func:`read_submissions`."""
-    return [found.job_name for found in read_submissions(paths) if found.to == "slurm"]
-
-
-def _read(path: Path) -> Submission:
-    try:
-        return Submission(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as exc:
-        raise LauncherError(
-            f"{path}: cannot be read ({exc}); look for its jobs, named *-{path.parent.name}, with "
-            "the scheduler's own command, then remove that folder"
-        ) from exc

@@ -10,7 +10,7 @@ from sweeper.launchers.pods import show_pods, submit_pods
 from sweeper.launchers.request import Request
 from sweeper.launchers.schedule import parse_begin, parse_every
 from sweeper.spec import StudySpec
-from sweeper.spec.cluster import ClusterSpec, load_profile
+from sweeper.spec.cluster import OWN_KEYS, ClusterSpec, load_profile
 
 #: What shows, and what submits, a request to each.
 _LAUNCHERS = {"slurm": (show_array, submit_array), "kubernetes": (show_pods, submit_pods)}
@@ -19,16 +19,30 @@ _LAUNCHERS = {"slurm": (show_array, submit_array), "kubernetes": (show_pods, sub
 def settle_cluster(spec: StudySpec, options: ClusterSpec) -> ClusterSpec:
     """What the command line says, over the study file, over the profile that either names.
 
+    What the scheduler has no word for may stand in a profile alone, which says what a site has.
+
     Raises:
-        SpecError: If there is no such profile, or nothing says which scheduler.
+        SpecError: If there is no such profile, nothing says which scheduler, or this one has no
+            word for what is asked.
     """
-    cluster = options.over(spec.cluster)
+    asked = cluster = options.over(spec.cluster)
     if cluster.profile is not None:
         cluster = cluster.over(load_profile(cluster.profile))
     if cluster.to is None:
         raise SpecError(
             f"{spec.path}: to which scheduler? Say --to slurm or --to kubernetes, or `to:` under "
             "`cluster` in the study file or in a profile"
+        )
+    foreign = [
+        f"`{key}`"
+        for scheduler, keys in OWN_KEYS.items()
+        for key in keys
+        if scheduler != cluster.to and getattr(asked, key) is not None
+    ]
+    if foreign:
+        raise SpecError(
+            f"{spec.path}: {cluster.to} has no word for {', '.join(foreign)}; drop that from the "
+            "command line and the study file, or move it into a profile"
         )
     if spec.is_on_sqlite and (cluster.jobs or 1) > 1:
         raise SpecError(
@@ -65,6 +79,7 @@ def submit_study(
     Raises:
         SpecError: If the options do not go together.
         LauncherError: If the scheduler is out of reach or refuses.
+        StoreError: If the study's folder cannot be written.
     """
     request = Request(
         spec,

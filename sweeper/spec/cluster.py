@@ -54,6 +54,8 @@ def _pattern(pattern: str) -> WithJsonSchema:
 _WORD = r"[^\s\"'`$\\]+"
 _MEMORY = "[0-9]+[KMGT]"
 _GPUS = "[A-Za-z0-9_.-]+:[0-9]+"
+#: The name finds the jobs again, and `jobs` makes the array.
+_OPTION = rf"(?!(job-name|array)$){_WORD}"
 #: It can be no further option of whoever reads it.
 Word = Annotated[
     str, _matching(_WORD, "must be one word, without quotes, $ or backslash"), _pattern(_WORD)
@@ -61,7 +63,19 @@ Word = Annotated[
 Memory = Annotated[
     str, _matching(_MEMORY, "must be a number with its unit, such as 16G"), _pattern(_MEMORY)
 ]
+SbatchOption = Annotated[
+    str,
+    _matching(_OPTION, "must be one word, and neither job-name nor array, which sweeper writes"),
+    _pattern(_OPTION),
+]
 TypedGpus = Annotated[str, _matching(_GPUS, "must be such as a100:2"), _pattern(_GPUS)]
+
+
+#: Keys that only one scheduler has a word for.
+OWN_KEYS = {
+    "slurm": ("partition", "account", "qos", "setup", "python", "sbatch"),
+    "kubernetes": ("image", "volume_claim", "secret", "time_zone"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +114,8 @@ class ClusterSpec:
         Field(description="What runs Python in a job; default the one that submits, or python"),
     ] = None
     sbatch: Annotated[
-        dict[Word, str | int] | None, Field(description="Further options of sbatch, key: value")
+        dict[SbatchOption, str | int | Literal[True]] | None,
+        Field(description="Further options of sbatch, key: value; true where it takes none"),
     ] = None
 
     image: Annotated[
@@ -146,10 +161,15 @@ def parse_options(options: Mapping[str, Any]) -> ClusterSpec:
 def _read_option(name: str, given: Any) -> Any:
     """What a study file would hold in place of an option's words."""
     if name == "sbatch":
-        return dict(word.removeprefix("--").partition("=")[::2] for word in given)
+        return dict(_read_sbatch(word.removeprefix("--")) for word in given)
     if name == "gpus_per_node" and given.isdigit():
         return int(given)
     return given
+
+
+def _read_sbatch(word: str) -> tuple[str, str | bool]:
+    key, equals, value = word.partition("=")
+    return key, value if equals else True
 
 
 def load_profile(name: str, path: Path | None = None) -> ClusterSpec:

@@ -47,6 +47,17 @@ def test_its_python_is_new_enough() -> None:
     assert tuple(map(int, found.groups())) >= tuple(map(int, least.groups()))
 
 
+def test_it_has_what_nodes_without_a_shared_folder_need() -> None:
+    assert words_of("RUN")[-1][:5] == [
+        "pip",
+        "install",
+        "--no-cache-dir",
+        "--constraint",
+        "constraints.txt",
+    ]
+    assert words_of("RUN")[-1][5] == "'.[postgres,s3]'"
+
+
 def test_it_suits_the_jobs_that_we_make() -> None:
     assert words_of("USER")[-1] == ["1000:1000"]
     assert words_of("WORKDIR")[-1] == [WORK_DIR]

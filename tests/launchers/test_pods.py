@@ -1,5 +1,8 @@
+import json
 import shutil
-from datetime import datetime
+import time
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,8 @@ from sweeper.cancel import cancel_study
 from sweeper.doctor.jobs import check_submissions
 from sweeper.errors import LauncherError, SpecError, StudyError, UncertainJobError
 from sweeper.launchers.kubernetes import apply
-from sweeper.launchers.submission import read_submissions
+from sweeper.launchers.schedule import parse_begin
+from sweeper.launchers.submission import Submission, read_submissions
 from sweeper.launchers.submit import submit_study
 from sweeper.paths import RunPaths
 from sweeper.spec import StudySpec, load_study
@@ -21,6 +25,7 @@ name: digits_9
 data: {name: digits}
 model: {architecture: mlp}
 storage: postgresql+psycopg://db/sweeps
+tracking: {uri: "http://mlflow:5000"}
 cluster: {to: kubernetes, jobs: 4, cpus: 2, mem: 4G, image: registry.example.com/sweeper:1}
 """
 
@@ -63,11 +68,11 @@ def test_the_cluster_section_becomes_an_indexed_job(spec: StudySpec) -> None:
 
 
 def test_a_schedule_becomes_a_cron_job_in_its_time_zone(spec: StudySpec) -> None:
-    [text] = submit(spec, every="1d", begin="2999-07-01T02:30", time_zone="Asia/Kolkata")
+    [text] = submit(spec, every="1d", begin="02:30", time_zone="Asia/Kolkata")
     _, job = yaml.safe_load_all(text)
     assert (job["kind"], job["spec"]["timeZone"]) == ("CronJob", "Asia/Kolkata")
     minute, hour, *rest = job["spec"]["schedule"].split()
-    offset_s = datetime(2999, 7, 1, 2, 30).astimezone().utcoffset()
+    offset_s = parse_begin("02:30", datetime.now()).astimezone().utcoffset()
     assert offset_s is not None
     minutes = (150 - offset_s.total_seconds() / 60 + 330) % 1440
     assert (int(hour) * 60 + int(minute), rest) == (minutes, ["*", "*", "*"])
@@ -78,6 +83,12 @@ def test_a_schedule_becomes_a_cron_job_in_its_time_zone(spec: StudySpec) -> None
     [
         ({"gpus_per_node": "a100:1"}, "Kubernetes takes a number of GPUs, got 'a100:1'"),
         ({"begin": "3h"}, "--begin: a Job of Kubernetes begins at once; say --every as well"),
+        ({"begin": "25h", "every": "1d"}, "first starts within one period, which is --every"),
+        (
+            {"partition": "gpu", "sbatch": ["nice=1"]},
+            "kubernetes has no word for `partition`, `sb",
+        ),
+        ({"to": "slurm"}, "slurm has no word for `image`; drop that from the command line and"),
         ({"every": "7h"}, "--every: cron knows parts of an hour, parts of a day, a day and"),
         ({"every": "1d", "time_zone": "Mars/North"}, "there is no time zone 'Mars/North'"),
     ],
@@ -104,8 +115,24 @@ def test_a_password_in_the_study_file_stays_out_of_the_manifest(spec: StudySpec)
         submit(load_study(spec.path))
 
 
+def test_pods_that_would_keep_mlflows_runs_to_themselves_are_refused(spec: StudySpec) -> None:
+    spec.path.write_text(TEXT.replace('{uri: "http://mlflow:5000"}', "{uri: auto}"))
+    auto = load_study(spec.path)
+    with pytest.raises(SpecError, match=r"digits.yaml:6: tracking: each pod would keep MLflow's"):
+        submit(auto)
+    assert submit(auto, secret="sweeps")
+    assert submit(auto, volume_claim="sweeps")
+
+
+def read_all(paths: RunPaths) -> list[Submission]:
+    return read_submissions(paths, lambda damage: pytest.fail(str(damage)))
+
+
 class Kubectl:
-    """A program of that name, alone on the PATH, in the place of the real one."""
+    """A program of that name, alone on the PATH, in the place of the real one.
+
+    Its context is ``lab``, its namespace ``sweeps``.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -114,7 +141,10 @@ class Kubectl:
 
     def does(self, script: str) -> None:
         program = self._folder / "kubectl"
-        program.write_text(f'#!/bin/sh\necho "$@" >>{self._folder}/words\n{script}\n')
+        program.write_text(
+            "#!/bin/sh\nif [ $1 = config ]; then echo lab; echo sweeps; exit; fi\n"
+            f'echo "$@" >>{self._folder}/words\n{script}\n'
+        )
         program.chmod(0o755)
 
     def calls(self) -> list[str]:
@@ -127,12 +157,13 @@ def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kubectl:
     return Kubectl(tmp_path / "bin")
 
 
-def test_kubectl_makes_the_job_and_cancel_deletes_it(
+def test_kubectl_makes_the_job_and_cancel_deletes_it_where_it_was_made(
     spec: StudySpec, tmp_path: Path, kubectl: Kubectl
 ) -> None:
+    paths = RunPaths(tmp_path / "mlruns", "digits_9")
     notes: list[str] = []
     first, *_ = submit(spec, is_dry=False, note=notes.append)
-    [submission] = read_submissions(RunPaths(tmp_path / "mlruns", "digits_9"))
+    [submission] = read_all(paths)
     assert submission.job == submission.job_name.replace("_", "-")
     assert first == f"submitted 4 agents to Kubernetes, named {submission.job}"
     assert notes == ["done"]
@@ -140,8 +171,30 @@ def test_kubectl_makes_the_job_and_cancel_deletes_it(
     lines = cancel_study(load_study(spec.path), tmp_path / "mlruns", pytest.fail)
     assert lines[0] == "done"
     applied, deleted = kubectl.calls()
-    assert applied == "apply -f -"
+    assert applied == "--context=lab --namespace=sweeps apply -f -"
+    assert deleted.startswith("--context=lab --namespace=sweeps delete ")
     assert f"job/{submission.job}" in deleted
+    assert read_all(paths) == [], "a study that is cancelled waits for no job"
+    assert paths.job_script(submission.name).exists()
+
+
+def test_cancel_says_when_the_cluster_has_nothing_of_it(
+    spec: StudySpec, tmp_path: Path, kubectl: Kubectl
+) -> None:
+    submit(spec, is_dry=False, note=lambda _: None)
+    kubectl.does("")
+    spec.path.write_text(TEXT.replace("storage: postgresql+psycopg://db/sweeps\n", ""))
+    first, *_ = cancel_study(load_study(spec.path), tmp_path / "mlruns", pytest.fail)
+    assert first.startswith("Kubernetes has nothing named sweeper-digits-9-")
+    assert first.endswith("in context lab, namespace sweeps: it has ended, or is elsewhere")
+
+
+def test_a_schedule_says_when_it_first_starts(spec: StudySpec, kubectl: Kubectl) -> None:
+    first, *_ = submit(spec, is_dry=False, every="1d", note=lambda _: None)
+    begin = datetime.fromisoformat(first.partition("; it starts first at ")[2])
+    assert timedelta(hours=23) < begin - datetime.now() <= timedelta(days=1)
+    first, *_ = submit(spec, is_dry=False, every="1d", begin="02:30", note=lambda _: None)
+    assert first.endswith(f"at {parse_begin('02:30', datetime.now()):%Y-%m-%d %H:%M}")
 
 
 def test_cancel_says_that_the_database_is_away_and_deletes_the_job(
@@ -168,20 +221,32 @@ def test_doctor_finds_out_what_became_of_a_job_when_kubectl_did_not_answer(
     kubectl.does("exec /bin/sleep 60")
     with pytest.MonkeyPatch.context() as hurried:
         hurried.setattr(apply, "__kwdefaults__", {"timeout_s": 0.2})
-        with pytest.raises(UncertainJobError, match="sweeper doctor"):
+        with pytest.raises(UncertainJobError, match=f"`sweeper doctor {spec.path}` looks for"):
             submit(spec, is_dry=False)
-    [submission] = read_submissions(paths)
+    [submission] = read_all(paths)
     assert submission.job is None
     kubectl.does("exit 1")
     [finding] = check_submissions(paths)
     assert "kubectl get: ended with 1" in finding.what
     assert finding.mend is None
     kubectl.does(f"echo {said}")
+    if not is_noted:
+        [finding] = check_submissions(paths)
+        assert finding.mend is None, "it may be under way still"
+        assert finding.advice.startswith("that may be under way still: ask again in 10 min")
+        age(submission, paths)
     [finding] = check_submissions(paths)
     assert finding.mend is not None
     finding.mend()
-    assert [found.job is not None for found in read_submissions(paths)] == [True] * is_noted
+    assert [found.job is not None for found in read_all(paths)] == [True] * is_noted
     assert list(check_submissions(paths)) == []
+    assert kubectl.calls()[-1].startswith("--context=lab --namespace=sweeps get ")
+
+
+def age(submission: Submission, paths: RunPaths) -> None:
+    """As if it were an hour old."""
+    old = replace(submission, begun_s=time.time() - 3600)
+    paths.submission(submission.name).write_text(json.dumps(asdict(old)))
 
 
 def test_a_refusal_leaves_no_trace(
@@ -190,4 +255,4 @@ def test_a_refusal_leaves_no_trace(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LauncherError, match="kubectl: is not on the PATH"):
         submit(spec, is_dry=False)
-    assert read_submissions(RunPaths(tmp_path / "mlruns", "digits_9")) == []
+    assert read_all(RunPaths(tmp_path / "mlruns", "digits_9")) == []

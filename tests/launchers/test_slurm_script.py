@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.launchers.slurm import render_script
+from sweeper.launchers.schedule import Schedule
+from sweeper.launchers.script import overruling_variables, render_script
 from sweeper.launchers.submission import Submission
 from sweeper.spec.cluster import ClusterSpec
 
@@ -28,8 +29,8 @@ def directives(script: str) -> list[str]:
 def test_a_plain_array_says_no_more_than_it_must() -> None:
     assert directives(script_of(ClusterSpec())) == [
         "job-name=sweeper-mnist-3f2a9c1b",
-        "array=0-0",
         "output=/home/ada/sweeps/mlruns/studies/mnist/jobs/3f2a9c1b/%A_%a.log",
+        "array=0-0",
         "open-mode=append",
         "requeue",
         "signal=B:USR1@60",
@@ -64,19 +65,47 @@ def test_a_short_limit_leaves_time_to_work() -> None:
     assert "signal=B:USR1@30" in directives(script_of(ClusterSpec(time=120.0)))
 
 
-@pytest.mark.parametrize("every_s", [None, 86_400])
-def test_the_script_is_one_that_bash_can_read(every_s: int | None, tmp_path: Path) -> None:
+def test_directives_are_quoted_as_sbatch_reads_them() -> None:
+    script = script_of(
+        ClusterSpec(sbatch={"comment": "two words", "contiguous": True}),
+        log_dir=Path("/home/ada/50 % off/jobs"),
+    )
+    assert directives(script)[1] == "output='/home/ada/50 %% off/jobs/%A_%a.log'"
+    assert {"comment='two words'", "contiguous"} <= set(directives(script))
+
+
+def test_variables_that_would_overrule_a_directive_are_hidden_from_sbatch() -> None:
+    cluster = ClusterSpec(time=7200.0, sbatch={"constraint": "ib"})
+    names = overruling_variables(cluster)
+    assert {
+        *("SBATCH_JOB_NAME", "SBATCH_OUTPUT", "SBATCH_ERROR", "SBATCH_ARRAY_INX", "SBATCH_EXPORT"),
+        *("SBATCH_NO_REQUEUE", "SBATCH_REQUEUE", "SBATCH_SIGNAL", "SBATCH_OPEN_MODE"),
+        *("SBATCH_TIMELIMIT", "SBATCH_CONSTRAINT", "SBATCH_WAIT"),
+    } <= set(names)
+    # What the script leaves to the site, a user's variables may say.
+    assert not {"SBATCH_PARTITION", "SBATCH_ACCOUNT", "SBATCH_MEM_PER_NODE"} & set(names)
+    script = script_of(cluster)
+    unset = script[script.index("\nunset ") : script.index("SCANCEL_@")]
+    assert all(f" {name} " in unset.replace("\n", " ") for name in names)
+
+
+SCHEDULE = Schedule(begin_s=1_764_000_000, every_s=86_400)
+
+
+@pytest.mark.parametrize("schedule", [None, SCHEDULE])
+def test_the_script_is_one_that_bash_can_read(schedule: Schedule | None) -> None:
     script = script_of(
         ClusterSpec(setup=["module load cuda"]),
         folder=Path("/home/ada/it's here"),
         study_file=Path("my study.yaml"),
-        every_s=every_s,
+        schedule=schedule,
     )
     assert "\nmodule load cuda\n" in script
-    assert ("--begin=" in script) is (every_s is not None)
+    assert ("--begin=" in script) is (schedule is not None)
     done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     # Slurm stops to look for options of its own at the first command.
-    head, _, rest = script.partition("\ntold=")
-    assert "#SBATCH" in head
+    head, _, rest = script.partition("\njob=")
+    assert head.count("#SBATCH") == 8
+    assert rest
     assert "#SBATCH" not in rest

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from sweep import Sweep
 
+from sweeper.launchers.submission import Submission, read_submissions
+
 #: Slurm holds a job that was put back for two minutes, and looks every few seconds.
 PATIENCE_S = 300
 
@@ -30,13 +32,18 @@ class Cluster:
 
     def jobs(self, name: str, *states: str) -> list[str]:
         """Ids of jobs whose name begins so, in any of these states; all of them without one."""
-        lines = run("squeue", "--me", "--noheader", "--array", "--format=%i|%j|%T").splitlines()
+        lines = run(
+            "squeue", "--me", "--all", "--noheader", "--array", "--format=%i|%j|%T"
+        ).splitlines()
         jobs = [line.split("|") for line in lines]
         return [
             id
             for id, job_name, state in jobs
             if job_name.startswith(name) and (not states or state in states)
         ]
+
+    def submissions(self) -> list[Submission]:
+        return read_submissions(self.sweep.paths, lambda damage: pytest.fail(str(damage)))
 
     def logs(self) -> str:
         """All that the jobs have printed, for a test that failed."""
@@ -72,7 +79,7 @@ def write_agent(path: Path) -> None:
     """
     path.write_text(
         "#!/bin/bash\n"
-        f"cd {path.parent}\n"
+        'cd "$(dirname "$0")"\n'
         'note() { echo "$SLURM_ARRAY_TASK_ID $*" >>heard; }\n'
         "trap 'note USR1; exit 4' USR1\n"
         "trap 'note TERM; exit 4' TERM\n"

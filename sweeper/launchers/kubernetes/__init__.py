@@ -5,14 +5,22 @@ its exit code tells the Job's controller what to do with its index.
 """
 
 from sweeper.launchers.kubernetes.build import build_job, build_schedule
-from sweeper.launchers.kubernetes.kubectl import apply, delete, is_there
+from sweeper.launchers.kubernetes.kubectl import (
+    Place,
+    apply,
+    current_place,
+    delete,
+    is_there,
+)
 from sweeper.launchers.kubernetes.manifest import find_mistakes, render_manifest
 from sweeper.launchers.kubernetes.names import nearest_label
 
 __all__ = [
+    "Place",
     "apply",
     "build_job",
     "build_schedule",
+    "current_place",
     "delete",
     "find_mistakes",
     "is_there",
