@@ -164,7 +164,7 @@ def submit(
     ] = None,
     python: Annotated[str | None, typer.Option(help="What runs Python in a job.")] = None,
     sbatch: Annotated[
-        list[str] | None, typer.Option(help="Any option of sbatch, key=value; repeat it.")
+        list[str] | None, typer.Option(help="An option of sbatch, key=value or key; repeat it.")
     ] = None,
     image: Annotated[str | None, typer.Option(help="Kubernetes: the image.")] = None,
     volume_claim: Annotated[
