@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from mlflow_server import MlflowServer
 from postgres_server import Postgres
+from slow_trial import CODE, assert_same
 from slurm_cluster import Cluster, local_slurm, run
 from sweep import Sweep
 
@@ -21,30 +21,6 @@ from sweeper.spec import load_study
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.usefixtures("slurm")]
 
 SMALL = ("--cpus", "1", "--mem", "900M")
-#: Rows are slow on demand, so that a trial outlasts a time limit; the numbers stay the same.
-CODE = """
-import os
-import time
-import torch
-from torch.utils.data import Dataset
-
-
-class Rows(Dataset):
-    def __init__(self):
-        self.inputs = torch.rand(120, 8, generator=torch.Generator().manual_seed(0))
-        self.targets = torch.arange(120) % 3
-
-    def __len__(self):
-        return 120
-
-    def __getitem__(self, row):
-        time.sleep(float(os.environ.get("ROW_S", 0)))
-        return self.inputs[row], self.targets[row]
-
-
-def load():
-    return Rows(), None
-"""
 LONG = """
 budget: {trials: 1}
 pruner: {name: none}
@@ -63,11 +39,6 @@ def prepare_long(folder: Path) -> Sweep:
     return sweep
 
 
-def weights(sweep: Sweep) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = torch.load(sweep.paths.model(0), weights_only=True)
-    return found
-
-
 def test_a_trial_outlasts_the_time_limit_and_nobody_can_tell(tmp_path: Path) -> None:
     """The limit is two minutes, an undisturbed run would take longer: 12 epochs x 12 s."""
     sweep = prepare_long(tmp_path / "stopped")
@@ -77,8 +48,7 @@ def test_a_trial_outlasts_the_time_limit_and_nobody_can_tell(tmp_path: Path) -> 
     n_before = len(sweep.epochs(0))
     assert 0 < n_before < 12
     assert not sweep.study().agents(), "the agent gave its lease up"
-    # The rest need not be slow as well.
-    (sweep.folder / "own.py").write_text(CODE.replace('environ.get("ROW_S", 0)', "devnull and 0"))
+    sweep.write_code(CODE.replace('os.environ.get("ROW_S", "0.05")', '"0"'))  # the rest is fast
     cluster.wait_until(lambda: not cluster.jobs(name))
     assert sweep.states() == {0: "complete"}
     assert sum(isinstance(event, Interrupted) for event in sweep.events(0)) == 1
@@ -86,12 +56,8 @@ def test_a_trial_outlasts_the_time_limit_and_nobody_can_tell(tmp_path: Path) -> 
     sweep.assert_truth(finished=1)
 
     undisturbed = prepare_long(tmp_path / "undisturbed")
-    assert undisturbed.run().returncode == 0
-    assert weights(sweep).keys() == weights(undisturbed).keys()
-    for key, values in weights(undisturbed).items():
-        torch.testing.assert_close(weights(sweep)[key], values, rtol=0, atol=0)
-    curve = [epoch.values["val_loss"] for epoch in sweep.epochs(0)]
-    assert curve == [epoch.values["val_loss"] for epoch in undisturbed.epochs(0)]
+    assert undisturbed.run(ROW_S="0").returncode == 0
+    assert_same(sweep, undisturbed, epochs=12)
 
 
 MANY = """
