@@ -33,7 +33,7 @@ from sweeper.spec import load_study as load_spec
 from sweeper.study import Attr, Owner, SweepStudy
 
 AGENTS = (1, 2, 4, 8, 16, 32)
-_PATIENCE_S = 420.0
+_PATIENCE_S = 180.0
 #: More trials than any measurement reaches.
 _GOAL = 100_000
 
@@ -87,12 +87,8 @@ def agents_at_work(folder: Path, n_agents: int) -> Iterator[None]:
                 os.killpg(agent.pid, signal.SIGKILL)
 
 
-def measure(storage: str, n_agents: int, seconds: float) -> Pace:
-    """Let some agents work on a new study, and count.
-
-    Raises:
-        SystemExit: If they do not all come to work in time.
-    """
+def measure(storage: str, n_agents: int, seconds: float) -> Pace | str:
+    """Let some agents work on a new study, and count; what they say if not all come to work."""
     with tempfile.TemporaryDirectory(prefix="bench", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         plain = dict(load_study("bookkeeping", n_trials=_GOAL))
@@ -101,6 +97,8 @@ def measure(storage: str, n_agents: int, seconds: float) -> Pace:
         (folder / "idle.py").write_text((HERE / "studies" / "idle.py").read_text())
         with agents_at_work(folder, n_agents):
             study = await_all(folder, n_agents)
+            if study is None:
+                return last_trouble((folder / "output").read_text())
             before, begun = finished(study), time.monotonic()
             time.sleep(seconds)
             after, elapsed_s = finished(study), time.monotonic() - begun
@@ -108,8 +106,8 @@ def measure(storage: str, n_agents: int, seconds: float) -> Pace:
     return Pace(n_agents, len(costs), elapsed_s, costs)
 
 
-def await_all(folder: Path, n_agents: int) -> SweepStudy:
-    """The study, once each of its agents has finished a trial."""
+def await_all(folder: Path, n_agents: int) -> SweepStudy | None:
+    """The study, once each of its agents has finished a trial; None if that is never."""
     spec = load_spec(folder / "study.yaml")
     deadline_s = time.monotonic() + _PATIENCE_S
     study = None
@@ -118,7 +116,13 @@ def await_all(folder: Path, n_agents: int) -> SweepStudy:
         if study and len({agent for agent, _ in finished(study).values()}) == n_agents:
             return study
         time.sleep(1)
-    sys.exit(f"not all agents work:\n{(folder / 'output').read_text()[-4000:]}")
+    return None
+
+
+def last_trouble(output: str) -> str:
+    """What an agent could not use, and why."""
+    troubles = [line for line in output.splitlines() if "cannot be" in line]
+    return troubles[-1].partition(" What it held")[0] if troubles else "nothing"
 
 
 def finished(study: SweepStudy) -> dict[int, tuple[str, float]]:
@@ -133,8 +137,8 @@ def finished(study: SweepStudy) -> dict[int, tuple[str, float]]:
     return found
 
 
-def render(measured: Sequence[tuple[str, Pace]]) -> str:
-    """The paces as a table."""
+def render(measured: Sequence[tuple[str, int, Pace | str]]) -> str:
+    """The paces as a table, and below it why some have none."""
     rows = [
         [
             storage,
@@ -145,13 +149,22 @@ def render(measured: Sequence[tuple[str, Pace]]) -> str:
             f"{quantiles(pace.costs_s, n=100)[98] * 1000:.0f}",
             str(pace.n_trials),
         ]
-        for storage, pace in measured
+        for storage, _, pace in measured
+        if isinstance(pace, Pace)
+    ]
+    failures = [
+        f"\n\n{storage}, {n_agents} agents: not all came to work within {_PATIENCE_S:.0f} s. One "
+        f"of them said: {said}"
+        for storage, n_agents, said in measured
+        if isinstance(said, str)
     ]
     head = ["storage", "agents", "trials a second", "of the waiting's"]
     head += ["claim and tell, median ms", "p99 ms", "n trials"]
     return (
         "Agents of one worker on one machine, trials that wait 1 s; an agent that only waited "
-        "would do one a second. Tracking on, random sampler.\n\n" + render_table(head, rows)
+        "would do one a second. Tracking on, random sampler.\n\n"
+        + render_table(head, rows)
+        + "".join(failures)
     )
 
 
@@ -166,9 +179,10 @@ def main() -> None:
         for n_agents in AGENTS:
             for storage, url in urls.items():
                 pace = measure(url, n_agents, seconds)
-                print(f"{n_agents} agents, {storage}: {pace.rate:.2f} a second", flush=True)
-                measured.append((storage, pace))
-    measured.sort(key=lambda row: (row[0] != "journal file", row[1].n_agents))
+                said = f"{pace.rate:.2f} a second" if isinstance(pace, Pace) else pace
+                print(f"{n_agents} agents, {storage}: {said}", flush=True)
+                measured.append((storage, n_agents, pace))
+    measured.sort(key=lambda row: (row[0] != "journal file", row[1]))
     body = f"{render(measured)}\n\n{render_facts(facts)}"
     write_section("Many agents on one study", body)
     print(body)

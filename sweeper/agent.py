@@ -1,5 +1,6 @@
 """One machine's part of a study: its lease, its workers, the mirror, progress."""
 
+import math
 import time
 import uuid
 from collections.abc import Iterator
@@ -32,6 +33,10 @@ from sweeper.storage import store_errors
 from sweeper.study import FAILURE_STREAK, SweepStudy
 
 _POLL_S = 0.25
+#: At most this share of the time goes into looking at the storage, of which a database takes more
+#: than a journal: else many agents would keep it busy with looks. But a lease wants renewals.
+_SHARE = 0.05
+_MOST_PAUSE_S = 2.0
 _ORPHANS_EVERY_S = 5.0
 #: So long a command that was told to stop waits for MLflow.
 _FLUSH_S = 6.0
@@ -109,6 +114,7 @@ class _Agent:
         self._is_leased = True
         self._is_cancelled = False
         self._looked_s = self._begun
+        self._due_s = -math.inf
         self._patience = Patience(display.note)
 
     def run(self) -> Result:
@@ -155,10 +161,8 @@ class _Agent:
             card = AgentCard.own(self._crew.devices, begun_s=time.time())
             introduce(self._study.storage, self._study.study_id, self._order.agent, card)
         while not self._crew.is_empty:
-            try:
-                self._tend()
-            except StoreError as exc:
-                self._patience.bear(exc, n_finished=self._n_finished)
+            if time.monotonic() >= self._due_s:
+                self._tend_patiently()
             if reason := self._reason_to_stop():
                 self._drain(reason)
                 return
@@ -166,13 +170,22 @@ class _Agent:
         with store_errors():  # its workers may have found out before
             self._is_leased = self._is_leased and self._study.leases.renew(self._order.agent)
 
+    def _tend_patiently(self) -> None:
+        begun_s = time.monotonic()
+        try:
+            self._tend()
+        except StoreError as exc:
+            self._patience.bear(exc, n_finished=self._n_finished)
+        now_s = time.monotonic()
+        self._due_s = now_s + min((now_s - begun_s) * (1 / _SHARE - 1), _MOST_PAUSE_S)
+
     @store_errors()
     def _tend(self) -> None:
         self._is_leased = self._study.leases.renew(self._order.agent)
         if not self._is_leased:
             self._crew.kill()
             return
-        self._is_cancelled = self._study.leases.is_told_to_stop(self._order.agent)
+        self._is_cancelled = self._study.leases.is_told_to_stop
         self._crew.tend()
         if time.monotonic() - self._looked_s > _ORPHANS_EVERY_S:
             reclaim_orphans(self._study, SILENT)  # another agent's, killed with its workers

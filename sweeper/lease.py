@@ -66,6 +66,10 @@ class Leases:
         study_id: In that storage.
         locality: Where this process's own locks count, see :func:`~sweeper.lock.locality`.
         now: Seconds of a clock that never goes back.
+
+    Attributes:
+        is_told_to_stop: Somebody has asked the agent that renewed its lease here last to drain
+            and end, as of that renewal.
     """
 
     def __init__(
@@ -79,13 +83,16 @@ class Leases:
         self._study_id = study_id
         self._locality = locality
         self._now = now
+        self.is_told_to_stop = False
         self._seen: dict[str, _Pulse] = {}
         self._beat = 0
         self._renewed_s = -math.inf
 
     def renew(self, agent: str) -> bool:
         """Show that this agent lives, if it is time to; whether nobody has taken over from it."""
-        if _OVER + agent in self._attributes():
+        attributes = self._attributes()
+        self.is_told_to_stop = _STOP + agent in attributes
+        if _OVER + agent in attributes:
             return False
         now = self._now()
         if now - self._renewed_s >= RENEWAL_S:
@@ -102,10 +109,6 @@ class Leases:
         """Ask an agent, wherever it is, to drain and end; it sees that at its next renewal."""
         with durable(Step.LEASE):
             self._storage.set_study_user_attr(self._study_id, _STOP + agent, True)
-
-    def is_told_to_stop(self, agent: str) -> bool:
-        """Whether somebody has asked that."""
-        return _STOP + agent in self._attributes()
 
     def held(self) -> list[Lease]:
         """Those of agents that are at work, as far as the storage knows."""

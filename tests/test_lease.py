@@ -102,10 +102,12 @@ def test_an_agent_is_here_where_its_locks_can_be_seen() -> None:
 def test_an_agent_is_told_to_stop_from_wherever_the_storage_is_seen() -> None:
     machines = Machines()
     machines.here.renew("a")
-    assert not machines.here.is_told_to_stop("a")
+    assert not machines.here.is_told_to_stop
     machines.there.tell_to_stop("a")
-    assert machines.here.is_told_to_stop("a")
-    assert not machines.here.is_told_to_stop("b")
+    machines.here.renew("a")
+    assert machines.here.is_told_to_stop
+    machines.there.renew("b")
+    assert not machines.there.is_told_to_stop
 
 
 def test_leases_are_held_until_they_end_or_are_taken_over() -> None:
