@@ -54,8 +54,8 @@ def is_write(call: ast.Call) -> bool:
         return False
     if ast.unparse(call.func.value) == "super()":
         return False  # the class is such a file, and its user is looked at
-    # Of a text, not of a file: a path's replace takes one argument, and os.replace is named.
-    is_text = call.func.attr == "replace" and len(call.args) >= 2
+    # Of a text or a time: a path's replace takes one argument, by position; os.replace is named.
+    is_text = call.func.attr == "replace" and len(call.args) != 1
     return not is_text or ast.unparse(call.func.value) == "os"
 
 
