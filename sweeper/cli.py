@@ -189,7 +189,7 @@ def submit(
     Every option but the last three may also stand under `cluster` in the study file, or in a
     profile.
 
-    Example: sweeper submit studies/mnist.yaml --to slurm --jobs 4 --time 2h --dry-run
+    Example: sweeper submit studies/mnist.yaml --to slurm --jobs 4 --dry-run
     """
     from sweeper.spec import load_study
     from sweeper.spec.cluster import parse_options
