@@ -75,10 +75,10 @@ class Clearing:
         depot = self._study.depot
         assert depot is not None
         trouble: StoreError | EventLogError | None = None
-        kept = self._kept()
-        for number in sorted(depot.numbers() | self._study.paths.trial_numbers() - self._cleared):
+        kept, there = self._kept(), depot.numbers()
+        for number in sorted(there | self._study.paths.trial_numbers() - self._cleared):
             try:
-                self._look_at(depot, number, is_kept=number in kept)
+                self._look_at(depot, number, is_kept=number in kept, is_there=number in there)
             except (StoreError, EventLogError) as exc:
                 trouble = trouble or exc
         if trouble:
@@ -94,14 +94,16 @@ class Clearing:
         return set() if is_over else {best.number for best in Result(study).front}
 
     @store_errors()
-    def _look_at(self, depot: Depot, number: int, *, is_kept: bool) -> None:
+    def _look_at(self, depot: Depot, number: int, *, is_kept: bool, is_there: bool) -> None:
+        is_done = Cursor.load(self._study.paths.shipped(number), None).is_ended and not is_kept
+        if is_done and not is_there:  # most trials, so neither storage nor depot is asked
+            self._cleared.add(number)
+            return
         trial = self._study.storage.get_trial(self._study.trial_id(number))
         if not trial.state.is_finished():
             return
-        is_sent = Cursor.load(self._study.paths.shipped(number), None).is_ended
-        if is_sent and not is_kept:
+        if is_done:
             depot.remove(number)
-            self._cleared.add(number)
         else:
             self._leave(depot, trial)
 

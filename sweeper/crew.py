@@ -126,12 +126,12 @@ class Crew:
 
     def _reclaim(self, worker: WorkerProcess, cause: str, death: Death | None = None) -> int:
         """Put a dead worker's trial back; before that, what it left here goes to the depot."""
-        running = self._study.history.look().running if self._courier else ()
-        for trial in running:
-            owner = Owner(*trial.user_attrs[Attr.OWNER])
-            has_begun = self._study.paths.events(trial.number).exists()
-            if self._courier and owner.worker == worker.name and has_begun:
-                self._courier.deliver(trial.number, owner.claim)
+        if self._courier:
+            for trial in self._study.history.look().running:
+                owner = Owner(*trial.user_attrs[Attr.OWNER])
+                has_begun = self._study.paths.events(trial.number).exists()
+                if owner.worker == worker.name and has_begun:
+                    self._courier.deliver(trial.number, owner.claim)
         return reclaim_orphans(self._study, cause, death)
 
     def _mourn(self, worker: WorkerProcess, death: Death) -> None:

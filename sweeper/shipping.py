@@ -93,8 +93,9 @@ def ship_all(
 @store_errors()
 def _fetch_best(study: SweepStudy) -> None:
     """Bring here the trials whose models are now to be logged, if other nodes trained them."""
-    wants_best = study.spec.tracking.log_models == "best" and study.n_finished() >= study.goal
-    if study.depot is None or not wants_best:
+    if study.depot is None or study.spec.tracking.log_models != "best":
+        return
+    if study.n_finished() < study.goal:
         return
     for best in Result(study).front:
         if not study.paths.model(best.number).exists():

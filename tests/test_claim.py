@@ -1,9 +1,9 @@
 import errno
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 from optuna.trial import TrialState as OptunaState
@@ -234,14 +234,8 @@ class WatchedDepot(Depot):
         self.seen: list[TrialState] = []
         self._study = study
 
-    def push(
-        self,
-        number: int,
-        claim: int,
-        files: Mapping[str, BinaryIO],
-        is_wanted: Callable[[], bool] = lambda: True,
-    ) -> None:
-        super().push(number, claim, files, is_wanted)
+    def push(self, number: int, *arguments: Any) -> None:
+        super().push(number, *arguments)
         with self._study.lock.held():  # nobody waits for the network with it
             self.seen.append(state_of(self._study.trials()[number]))
 

@@ -45,9 +45,13 @@ def test_a_trial_that_runs_keeps_what_it_pushed(sweep: TrackedSweep) -> None:
     assert names(depot, number) == {"events.jsonl", "checkpoint.pt"}
 
 
-def test_an_ended_trial_keeps_log_and_model_until_mlflow_has_them(sweep: TrackedSweep) -> None:
+@pytest.mark.parametrize("was_pushed", [True, False])
+def test_an_ended_trial_keeps_log_and_model_until_mlflow_has_them(
+    sweep: TrackedSweep, was_pushed: bool
+) -> None:
     sweep.run(reports(0.5), model=MODEL)
-    depot = leave(sweep, 0)
+    depot = leave(sweep, 0) if was_pushed else sweep.study.depot
+    assert depot is not None
     clearing = Clearing(sweep.study, pytest.fail)
     clearing.clear()
     assert names(depot, 0) == {"events.jsonl", "model.pt"}
@@ -67,20 +71,6 @@ def test_a_trial_that_ended_elsewhere_is_left_to_that_node(tmp_path: Path) -> No
     assert names(depot, 0) == {"events.jsonl", "checkpoint.pt"}
     Clearing(there.study, pytest.fail).clear()
     assert names(depot, 0) == {"events.jsonl"}
-
-
-def test_a_trial_that_was_never_pushed_is_left_there_as_long_as_mlflow_lacks_it(
-    sweep: TrackedSweep,
-) -> None:
-    sweep.run(reports(0.5), model=MODEL)
-    depot = sweep.study.depot
-    assert depot is not None
-    clearing = Clearing(sweep.study, pytest.fail)
-    clearing.clear()
-    assert names(depot, 0) == {"events.jsonl", "model.pt"}
-    sweep.ship()
-    clearing.clear()
-    assert depot.numbers() == set()
 
 
 def test_a_trial_whose_files_are_damaged_keeps_no_other_from_being_cleared(

@@ -1,7 +1,6 @@
 import threading
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import pytest
 from sweep_studies import epoch
@@ -42,15 +41,9 @@ class SlowDepot(Depot):
         self.takes_s = 0.0
         self._clock = clock
 
-    def push(
-        self,
-        number: int,
-        claim: int,
-        files: Mapping[str, BinaryIO],
-        is_wanted: Callable[[], bool] = lambda: True,
-    ) -> None:
+    def push(self, *arguments: Any) -> None:
         self.answers.wait()
-        super().push(number, claim, files, is_wanted)
+        super().push(*arguments)
         self._clock.now_s += self.takes_s
 
 

@@ -184,6 +184,16 @@ def kill_group(process: subprocess.Popen[str]) -> None:
         process.wait()
 
 
+def await_goal(*commands: subprocess.Popen[str]) -> None:
+    """Until all have ended; each must say that the goal is reached."""
+    try:
+        outputs = [command.communicate(timeout=PATIENCE_S)[0] for command in commands]
+    finally:
+        for command in commands:
+            kill_group(command)
+    assert [command.returncode for command in commands] == [0] * len(commands), "\n".join(outputs)
+
+
 def last_json(text: str) -> dict[str, object]:
     """The last line of a command's output, read as JSON."""
     found: dict[str, object] = json.loads(text.splitlines()[-1])

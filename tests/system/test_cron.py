@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from sweep import PATIENCE_S, Sweep, kill_group
+from sweep import Sweep, await_goal
 
 from sweeper.study import Attr, Owner
 
@@ -26,15 +26,6 @@ def fire(sweep: Sweep) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
-
-
-def await_goal(*commands: subprocess.Popen[str]) -> None:
-    try:
-        outputs = [command.communicate(timeout=PATIENCE_S)[0] for command in commands]
-    finally:
-        for command in commands:
-            kill_group(command)
-    assert [command.returncode for command in commands] == [0] * len(commands), "\n".join(outputs)
 
 
 def test_cron_may_fire_twice_in_a_minute_and_again_when_all_is_done(sweep: Sweep) -> None:

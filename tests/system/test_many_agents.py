@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from mlflow_server import MlflowServer
-from sweep import PATIENCE_S, Sweep, kill_group
+from sweep import Sweep, await_goal
 
 pytestmark = pytest.mark.slow
 
@@ -53,13 +53,7 @@ def prepare(sweep: Sweep, *, storage: str, uri: str, meeting: Path) -> None:
 
 def run_at_once(sweeps: Sequence[Sweep]) -> None:
     """``sweeper run`` in each of the folders; all must reach the goal."""
-    agents = [sweep.start() for sweep in sweeps]
-    try:
-        outputs = [agent.communicate(timeout=PATIENCE_S)[0] for agent in agents]
-    finally:
-        for agent in agents:
-            kill_group(agent)
-    assert [agent.returncode for agent in agents] == [0] * len(agents), "\n".join(outputs)
+    await_goal(*(sweep.start() for sweep in sweeps))
 
 
 def assert_each_trial_once(folder: Path) -> None:
