@@ -131,7 +131,7 @@ def finished(study: SweepStudy) -> dict[int, tuple[str, float]]:
     for trial in study.trials():
         seconds = trial.user_attrs.get(Attr.SECONDS)
         if trial.state.is_finished() and seconds is not None:
-            owner = Owner(*trial.user_attrs[Attr.OWNER])
+            owner = Owner.of(trial)
             cost = seconds.get("claim", 0.0) + seconds.get("report", 0.0)
             found[trial.number] = (owner.agent, cost)
     return found

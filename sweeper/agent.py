@@ -30,7 +30,7 @@ from sweeper.signals import StopSignals
 from sweeper.spec import StudySpec
 from sweeper.spec.render import render_study
 from sweeper.storage import store_errors
-from sweeper.study import FAILURE_STREAK, SweepStudy
+from sweeper.study import SweepStudy
 
 _POLL_S = 0.25
 #: At most this share of the time goes into looking at the storage, of which a database takes more
@@ -65,6 +65,7 @@ def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
         with store_errors():
             study = create_study(prepared.spec, RunPaths(root, prepared.spec.name))
             _write_resolved(study)
+            study.top_up()
             agent = _Agent(study, _make_order(study, prepared), server, display)
         return agent.run()
 
@@ -189,6 +190,8 @@ class _Agent:
         self._crew.tend()
         if time.monotonic() - self._looked_s > _ORPHANS_EVERY_S:
             reclaim_orphans(self._study, SILENT)  # another agent's, killed with its workers
+            if self._study.has_plan:  # which older agents, with an older file, do not know
+                self._study.top_up()
             self._looked_s = time.monotonic()
         self._show()
         self._patience.look()
@@ -249,8 +252,8 @@ class _Agent:
         cause = self._study.failure_streak(self._order.failed_before)
         if cause is not None:
             raise StudyError(
-                f"stopped: at least {FAILURE_STREAK} trials in a row failed, the latest of "
-                f"{cause}\n{self._details_of(cause)}"
+                f"stopped: trial after trial failed, the latest of {cause}; see to that, and the "
+                f"same command goes on\n{self._details_of(cause)}"
             )
         code = ExitCode.GOAL_REACHED
         if not self._is_goal_reached():

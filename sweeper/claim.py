@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Self
 
 from optuna.trial import FrozenTrial
-from optuna.trial import TrialState as OptunaState
 
 from sweeper.config import ModelConfig, Scalar, TrainConfig, TrialConfig
 from sweeper.courier import Courier
@@ -22,7 +21,6 @@ from sweeper.errors import (
     StoreError,
     TrialDiverged,
     TrialInterrupted,
-    TrialLost,
     TrialPruned,
     redacted,
 )
@@ -35,10 +33,11 @@ from sweeper.events import (
     read_events,
 )
 from sweeper.failures import failure_kind
+from sweeper.hold import Hold
 from sweeper.ledger import Entry, Ledger, add_seconds
 from sweeper.sampling import draw_config, to_distribution
 from sweeper.storage import store_errors
-from sweeper.study import Attr, Owner, SweepStudy
+from sweeper.study import Attr, SweepStudy
 from sweeper.trial import DataInfo, EpochMetrics, Outcome, TrialState
 
 #: Of a traceback; enough to see the user's own frames above the library's.
@@ -82,7 +81,7 @@ class Claim:
         self._study = study
         self._courier = courier
         self._trial = trial
-        self._owner = Owner(*trial.user_attrs[Attr.OWNER])
+        self._hold = Hold.of(study, trial)
         self._trial_id = study.trial_id(trial.number)
         self._is_started = False
         self._n_epochs: int | None = None
@@ -164,7 +163,7 @@ class Claim:
             raise TrialInterrupted(str(exc)) from exc
         if self._courier and metrics.epoch != self._n_epochs:
             with self.ledger.booked(Entry.CHECKPOINT):
-                self._courier.offer(self.number, self._owner.claim)
+                self._courier.offer(self.number, self._hold.owner.claim)
 
     @store_errors()
     def _report(self, metrics: EpochMetrics) -> None:
@@ -215,11 +214,7 @@ class Claim:
     @store_errors()
     def _held(self) -> FrozenTrial:
         """The trial as the storage has it now; raises as :meth:`require_hold`."""
-        now = self._study.storage.get_trial(self._trial_id)
-        owner = now.user_attrs[Attr.OWNER]
-        if now.state != OptunaState.RUNNING or owner != self._trial.user_attrs[Attr.OWNER]:
-            raise TrialLost(f"trial {self.number} was taken over and is {now.state.name} now")
-        return now
+        return self._hold.require()
 
     def conclude(self, body: Callable[[], None]) -> TrialState:
         """Run the trial's work and settle how it ended; the state it is in afterwards.
@@ -289,17 +284,15 @@ class Claim:
         if self._is_started:
             with self._settling():
                 self._events.append(Interrupted(time.time(), cause, self._seconds()))
-            if self._courier:  # while nobody else can claim it, and without the lock of all
-                self._courier.deliver(self.number, self._owner.claim)
+            if self._courier:  # while nobody else can claim it, and without holding its lock
+                self._courier.deliver(self.number, self._hold.owner.claim)
         with self._settling():
             self._study.put_back(self.number)
         return TrialState.WAITING
 
     @contextmanager
     def _settling(self) -> Iterator[None]:
-        """Nobody can take the trial over inside, so what is written there is the last word."""
-        with self.ledger.booked(Entry.REPORT), store_errors(), self._study.lock.held():
-            self.require_hold()
+        with self.ledger.booked(Entry.REPORT), store_errors(), self._hold.settling():
             yield
 
     def __enter__(self) -> Self:

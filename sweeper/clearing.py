@@ -11,7 +11,7 @@ from sweeper.errors import EventLogError, StoreError
 from sweeper.events import Ended, read_events
 from sweeper.result import Result
 from sweeper.storage import store_errors
-from sweeper.study import Attr, Owner, SweepStudy
+from sweeper.study import Owner, SweepStudy
 from sweeper.tracking.cursor import Cursor
 
 _INTERVAL_S = 30.0
@@ -117,4 +117,4 @@ class Clearing:
             path.name: io.BytesIO(path.read_bytes()) for path in (log, model) if path.exists()
         }
         # Under a number that no claim will have: the worker may still push under its own.
-        depot.push(number, Owner(*trial.user_attrs[Attr.OWNER]).claim + 1, files)
+        depot.push(number, Owner.of(trial).claim + 1, files)

@@ -15,7 +15,7 @@ from sweeper.order import DRAIN_S, WorkerOrder
 from sweeper.process import WorkerProcess
 from sweeper.progress import format_seconds
 from sweeper.reclaim import SILENT, Death, reclaim_orphans
-from sweeper.study import FAILURE_STREAK, Attr, Owner, SweepStudy
+from sweeper.study import FAILURE_STREAK, Owner, SweepStudy
 from sweeper.trial import FailureKind
 
 _POLL_S = 0.1
@@ -128,7 +128,7 @@ class Crew:
         """Put a dead worker's trial back; before that, what it left here goes to the depot."""
         if self._courier:
             for trial in self._study.history.look().running:
-                owner = Owner(*trial.user_attrs[Attr.OWNER])
+                owner = Owner.of(trial)
                 has_begun = self._study.paths.events(trial.number).exists()
                 if owner.worker == worker.name and has_begun:
                     self._courier.deliver(trial.number, owner.claim)
@@ -153,10 +153,7 @@ class Crew:
         if timeout_s is None:
             return []
         workers = {worker.name: worker for worker in self._workers if worker.is_alive}
-        owners = {
-            trial.number: Owner(*trial.user_attrs[Attr.OWNER])
-            for trial in self._study.history.look().running
-        }
+        owners = {trial.number: Owner.of(trial) for trial in self._study.history.look().running}
         now_s, before = self._now(), self._claimed_s
         self._claimed_s = {
             (number, owner.claim): before.get((number, owner.claim), now_s)

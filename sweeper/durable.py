@@ -21,6 +21,7 @@ class Step(StrEnum):
 
     CREATE_STUDY = "create-study"
     ATTRIBUTE = "attribute"
+    KEY_FILE = "key-file"
     RESOLVED_FILE = "resolved-file"
     LEASE = "lease"
     TOP_UP = "top-up"

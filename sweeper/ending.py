@@ -68,8 +68,8 @@ def count_failure(study: SweepStudy, trial: FrozenTrial, kind: FailureKind, n_ep
     A claim counts once, should the disk not take what comes next and all be done again.
     """
     trial_id = study.trial_id(trial.number)
-    attrs = study.storage.get_trial(trial_id).user_attrs
-    counts, claim = dict(attrs.get(Attr.RETRIES, {})), Owner(*attrs[Attr.OWNER]).claim
+    now = study.storage.get_trial(trial_id)
+    counts, claim = dict(now.user_attrs.get(Attr.RETRIES, {})), Owner.of(now).claim
     before, at_epoch, at_claim = counts.get(kind, (0, 0, 0))
     if at_claim == claim:
         return int(before)
@@ -82,7 +82,7 @@ def count_failure(study: SweepStudy, trial: FrozenTrial, kind: FailureKind, n_ep
 
 
 def end_trial(study: SweepStudy, number: int, outcome: Outcome) -> None:
-    """Write the end of a trial, which its log has, to the storage. Call it with the lock held."""
+    """Write the end of a trial, which its log has, to the storage; call it while settling it."""
     trial_id = study.trial_id(number)
     storage = study.storage
     values = None
@@ -99,3 +99,4 @@ def end_trial(study: SweepStudy, number: int, outcome: Outcome) -> None:
         if outcome.kind is not None:
             storage.set_trial_user_attr(trial_id, Attr.FAILURE, outcome.kind)
         storage.set_trial_state_values(trial_id, _OPTUNA_STATE[outcome.state], values)
+    study.paths.trial_lock(number).unlink(missing_ok=True)  # no lock is needed beside the state

@@ -18,6 +18,9 @@ class Lock(Protocol):
     def held(self) -> AbstractContextManager[None]:
         """Hold the lock within a ``with`` block. A process that holds it must not ask again."""
 
+    def tried(self) -> AbstractContextManager[bool]:
+        """As :meth:`held`, without waiting: whether it is held in the block."""
+
 
 class FileLock:
     """A ``flock`` on a file beside what it guards, among the processes that see the file.
@@ -72,6 +75,16 @@ class FileLock:
         finally:
             self.release()
 
+    @contextmanager
+    def tried(self) -> Iterator[bool]:
+        """Hold the lock within a ``with`` block if nobody else does; whether it is held."""
+        is_held = self.try_acquire()
+        try:
+            yield is_held
+        finally:
+            if is_held:
+                self.release()
+
 
 class Presence:
     """Proof that this process lives: a lock on a file of its own until the process ends.
@@ -100,7 +113,7 @@ def is_present(folder: Path, name: str) -> bool:
     if not path.exists():
         return False
     lock = FileLock(path)
-    if not lock.try_acquire():
+    if not lock.try_acquire(shared=True):  # so that two who look do not take each other for it
         return True
     path.unlink(missing_ok=True)
     lock.release()

@@ -2,19 +2,20 @@
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
 
 from sweeper.durable import Step, durable
 from sweeper.errors import StudyError
 from sweeper.paths import RunPaths
 from sweeper.spec import StudySpec
 from sweeper.spec.render import plain_study
-from sweeper.storage import open_lock, open_storage, opening_errors
+from sweeper.storage import open_locks, open_storage, opening_errors
 from sweeper.study import Attr, SweepStudy
 
 #: Parts of a study file that decide what its trials mean; they cannot change once it has begun.
@@ -25,23 +26,29 @@ def create_study(spec: StudySpec, paths: RunPaths) -> SweepStudy:
     """Open the study, or begin it.
 
     Raises:
-        StudyError: If the storage cannot be opened, or the file's search changed since the study
-            began.
+        StudyError: If the storage cannot be opened, the file's search changed since the study
+            began, or the folder holds another study's trials.
     """
     frozen = {key: value for key, value in plain_study(spec).items() if key in FROZEN}
     frozen.get("data", {}).pop("root", None)  # where the files lie does not change what they are
-    with opening_errors(spec), open_lock(spec, paths).held():
+    with opening_errors(spec), open_locks(spec)(paths.lock).held():
         storage = open_storage(spec, paths)  # makes the tables of a new database
         study_id = _find_or_create(spec, storage)
-        attrs = storage.get_study_user_attrs(study_id)
-        if Attr.FROZEN not in attrs:
-            with durable(Step.ATTRIBUTE):
-                storage.set_study_user_attr(study_id, Attr.FROZEN, frozen)
-        if spec.run.depot and Attr.DEPOT not in attrs:
-            with durable(Step.ATTRIBUTE):
-                storage.set_study_user_attr(study_id, Attr.DEPOT, uuid.uuid4().hex[:12])
-    _refuse_changes(spec, attrs.get(Attr.FROZEN, frozen), frozen)
+        _refuse_changes(spec, _settle(storage, study_id, Attr.FROZEN, frozen), frozen)
+        key = _settle(storage, study_id, Attr.KEY, uuid.uuid4().hex[:12])
+        _refuse_strange_trials(spec, paths, storage.get_all_trials(study_id, deepcopy=False), key)
+        _write_key(paths, key)
     return SweepStudy(spec, paths, storage)
+
+
+def _settle(storage: BaseStorage, study_id: int, name: Attr, value: Any) -> Any:
+    """What the storage says, which is the value from now on if it says nothing yet."""
+    settled = storage.get_study_user_attrs(study_id).get(name)
+    if settled is not None:
+        return settled
+    with durable(Step.ATTRIBUTE):
+        storage.set_study_user_attr(study_id, name, value)
+    return value
 
 
 def _find_or_create(spec: StudySpec, storage: BaseStorage) -> int:
@@ -61,6 +68,38 @@ def load_study_from_storage(spec: StudySpec, paths: RunPaths) -> SweepStudy | No
         return SweepStudy(spec, paths, storage)
     except KeyError:
         return None
+
+
+def _refuse_strange_trials(
+    spec: StudySpec, paths: RunPaths, trials: Sequence[FrozenTrial], key: str
+) -> None:
+    """Raise if the folder's event logs are not those of the storage's trials.
+
+    A trial is claimed before it has a folder, so one that nobody claimed is another's.
+    """
+    unclaimed = [
+        number
+        for number in paths.trial_numbers()
+        if number >= len(trials) or Attr.OWNER not in trials[number].user_attrs
+    ]
+    other = paths.key.exists() and paths.key.read_text(encoding="utf-8").strip() not in ("", key)
+    if other or unclaimed:
+        raise StudyError(
+            f"{spec.place('storage')}: it does not hold the study whose trials lie in "
+            f"{paths.trials_dir}; was `storage` changed, or emptied, or brought back to an "
+            f"earlier state? Set it back, or give the file a new `name:`, or move "
+            f"{paths.study_dir} away"
+        )
+
+
+def _write_key(paths: RunPaths, key: str) -> None:
+    if paths.key.exists() and paths.key.read_text(encoding="utf-8").strip():
+        return
+    paths.study_dir.mkdir(parents=True, exist_ok=True)
+    aside = paths.key.with_suffix(".tmp")
+    with durable(Step.KEY_FILE):
+        aside.write_text(key, encoding="utf-8")
+        aside.replace(paths.key)
 
 
 def _refuse_changes(spec: StudySpec, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

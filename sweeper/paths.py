@@ -24,6 +24,11 @@ class RunPaths:
         return self.study_dir / "study.yaml"
 
     @property
+    def key(self) -> Path:
+        """Which study of that name this is, as its storage says too."""
+        return self.study_dir / "key"
+
+    @property
     def journal(self) -> Path:
         """Optuna's journal, unless ``storage`` names a database."""
         return self.study_dir / "journal.log"
@@ -35,8 +40,12 @@ class RunPaths:
 
     @property
     def lock(self) -> Path:
-        """Held while several processes on this machine must not do the same thing at once."""
+        """Held by whoever begins the study, or counts its trials and then claims one."""
         return self.study_dir / "study.lock"
+
+    def trial_lock(self, number: int) -> Path:
+        """Held by whoever ends a trial or gives it back; gone once it has ended."""
+        return self.study_dir / "locks" / f"{number:04d}"
 
     @property
     def mirror_lock(self) -> Path:

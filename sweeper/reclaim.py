@@ -16,8 +16,9 @@ from sweeper.events import (
     booked_seconds,
     read_events,
 )
+from sweeper.hold import find_orphans
 from sweeper.storage import store_errors
-from sweeper.study import Attr, Owner, SweepStudy
+from sweeper.study import SweepStudy
 from sweeper.trial import EpochMetrics, FailureKind, Outcome
 
 #: Of a worker that nobody saw die.
@@ -58,20 +59,21 @@ def reclaim_orphans(study: SweepStudy, cause: str, death: Death | None = None) -
     Returns:
         How many trials had lost their worker.
     """
-    with study.lock.held():
-        orphans = study.orphans()
-        for trial in orphans:
-            owner = Owner(*trial.user_attrs[Attr.OWNER])
-            if not study.leases.is_here(owner.agent):
-                study.leases.declare_over(owner.agent)
+    n_taken = 0
+    for hold in find_orphans(study):
+        with hold.taken_over() as trial:
+            if trial is None:
+                continue
+            if not study.leases.is_here(hold.owner.agent):
+                study.leases.declare_over(hold.owner.agent)
             is_blamed = (
                 death is not None
-                and death.worker == owner.worker
-                and death.number in (None, trial.number)
+                and death.worker == hold.owner.worker
+                and death.number in (None, hold.number)
             )
             _reclaim(study, trial, cause, death if is_blamed else None)
-    study.top_up()
-    return len(orphans)
+            n_taken += 1
+    return n_taken
 
 
 def _reclaim(study: SweepStudy, trial: FrozenTrial, cause: str, death: Death | None) -> None:

@@ -3,9 +3,10 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
@@ -16,6 +17,9 @@ from sweeper.errors import StoreError, StudyError, SweeperError, redacted
 from sweeper.lock import FileLock, Lock
 from sweeper.paths import RunPaths
 from sweeper.spec import StudySpec
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 
 def open_storage(spec: StudySpec, paths: RunPaths) -> BaseStorage:
@@ -75,11 +79,17 @@ def _is_from_store(error: Exception) -> bool:
     return type(error).__module__.partition(".")[0] in ("sqlalchemy", "psycopg", "psycopg2")
 
 
-def open_lock(spec: StudySpec, paths: RunPaths) -> Lock:
-    """The lock among all processes that share the study's storage, on whatever machine."""
-    if spec.storage.startswith("postgresql"):
-        return _AdvisoryLock(spec.storage, spec.name)
-    return FileLock(paths.lock)
+def open_locks(spec: StudySpec) -> Callable[[Path], Lock]:
+    """Locks among all processes that share the study's storage, on whatever machine.
+
+    Returns:
+        From a file to its lock. Where the storage has locks of its own, the file's name tells
+        them apart, and there need be no file.
+    """
+    if not spec.storage.startswith("postgresql"):
+        return FileLock
+    engine = _lock_engine(spec)
+    return lambda file: _AdvisoryLock(engine, f"{file.parent.name}/{file.name} of {spec.name}")
 
 
 @contextmanager
@@ -94,11 +104,18 @@ def founding(spec: StudySpec) -> Iterator[None]:
     with ExitStack() as held:
         if spec.storage.startswith("postgresql"):
             with store_errors():
-                lock = _AdvisoryLock(spec.storage, f"{spec.name} in MLflow")
+                lock = _AdvisoryLock(_lock_engine(spec), f"run in MLflow of {spec.name}")
                 held.enter_context(lock.held())
         yield
         with store_errors():
             held.close()
+
+
+def _lock_engine(spec: StudySpec) -> "Engine":
+    """Makes a connection for each hold, a few milliseconds: none idles beside a trial."""
+    from sqlalchemy import NullPool, create_engine
+
+    return create_engine(spec.storage, poolclass=NullPool)
 
 
 #: A machine that vanishes would else hold a lock until the server's default of two hours, and a
@@ -112,26 +129,29 @@ _NEVER_FOR_LONG = (
 
 
 class _AdvisoryLock:
-    """A lock of PostgreSQL's own; like ``flock``, it is free once its holder's connection is gone.
+    """A lock of PostgreSQL's own; as ``flock``, free once its holder's connection is gone."""
 
-    Each hold opens a connection, a few milliseconds, so none idles beside a trial that trains.
-    """
-
-    def __init__(self, url: str, study: str) -> None:
-        from sqlalchemy import NullPool, create_engine
-
-        self._engine = create_engine(url, poolclass=NullPool)
-        digest = hashlib.sha256(f"sweeper {study}".encode()).digest()
+    def __init__(self, engine: "Engine", name: str) -> None:
+        self._engine = engine
+        digest = hashlib.sha256(f"sweeper: {name}".encode()).digest()
         self._key = int.from_bytes(digest[:8], "big", signed=True)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        from sqlalchemy import text
+        with self._asked("pg_advisory_xact_lock"):
+            yield
 
+    @contextmanager
+    def tried(self) -> Iterator[bool]:
+        with self._asked("pg_try_advisory_xact_lock") as is_held:
+            yield bool(is_held)
+
+    @contextmanager
+    def _asked(self, function: str) -> Iterator[Any]:
+        """What the function says of the lock, in a transaction that holds it."""
         with self._engine.connect() as connection:
             connection.exec_driver_sql(_NEVER_FOR_LONG)
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._key})
-            yield
+            yield connection.exec_driver_sql(f"SELECT {function}({self._key})").scalar()
 
 
 class _JournalLock:

@@ -25,14 +25,14 @@ from sweeper.durable import Step, durable
 from sweeper.errors import DataError
 from sweeper.history import Excerpt, History, Standing
 from sweeper.lease import Leases
-from sweeper.lock import is_present, locality
+from sweeper.lock import locality
 from sweeper.paths import RunPaths
 from sweeper.roster import Agent, agents_at_work
 from sweeper.sampling import build_pruner, build_sampler, choose_sampler
 from sweeper.sight import Sight
 from sweeper.space import count_goal, grid_points
 from sweeper.spec import StudySpec
-from sweeper.storage import open_lock, store_errors
+from sweeper.storage import open_locks, store_errors
 from sweeper.trial import FailureKind, TrialState
 
 #: So many failures in a row with one cause end a run: the next trial would fail as well.
@@ -63,7 +63,7 @@ class Attr(StrEnum):
     RESUMED = "sweeper.resumed"
     RETRIES = "sweeper.retries"
     SECONDS = "sweeper.seconds"
-    DEPOT = "sweeper.depot"
+    KEY = "sweeper.key"
 
 
 class Owner(NamedTuple):
@@ -80,9 +80,14 @@ class Owner(NamedTuple):
     worker: str
     claim: int
 
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> "Owner":
+        """Of a trial that was claimed once, the last one."""
+        return cls(*trial.user_attrs[Attr.OWNER])
+
 
 def _n_claims(trial: FrozenTrial) -> int:
-    return Owner(*trial.user_attrs[Attr.OWNER]).claim if Attr.OWNER in trial.user_attrs else 0
+    return Owner.of(trial).claim if Attr.OWNER in trial.user_attrs else 0
 
 
 def wants_device_alone(trial: FrozenTrial) -> bool:
@@ -105,7 +110,8 @@ class SweepStudy:
     Attributes:
         goal: Finished trials to reach: the budget, or the whole grid if that is smaller.
         history: What this process has seen of the trials.
-        lock: Held by whoever must look at several trials and then change one, on any machine.
+        lock: Held by whoever counts the trials and then claims or enqueues one, on any machine.
+        lock_of: File -> the lock of that name among all who share the storage.
         leases: Of the agents that work on it.
     """
 
@@ -116,7 +122,8 @@ class SweepStudy:
         self.study_id = storage.get_study_id_from_name(spec.name)
         self.pruner = build_pruner(spec.pruner)
         self.goal = count_goal(spec)
-        self.lock = open_lock(spec, paths)
+        self.lock_of = open_locks(spec)
+        self.lock = self.lock_of(paths.lock)
         self.leases = Leases(storage, self.study_id, locality(paths.study_dir))
         self.history = History(storage, self.study_id, spec.objective.directions)
 
@@ -126,7 +133,7 @@ class SweepStudy:
         if self.spec.run.depot is None:
             return None
         with store_errors():
-            key = self.storage.get_study_user_attrs(self.study_id).get(Attr.DEPOT)
+            key = self.storage.get_study_user_attrs(self.study_id).get(Attr.KEY)
         return Depot(self.spec.run.depot, study=self.spec.name, key=key) if key else None
 
     def trials(self, states: Sequence[OptunaState] | None = None) -> list[FrozenTrial]:
@@ -239,9 +246,12 @@ class SweepStudy:
         """Enqueue trials until enough wait; the number enqueued.
 
         New trials begin with the planned settings first; what is left of these, as the file was
-        changed, goes to trials that wait without any.
+        changed, goes to trials that wait without any. While others hold the lock nothing is done:
+        claims enqueue what they need, and an agent whose main thread waited would seem dead.
         """
-        with self.lock.held():
+        with self.lock.tried() as is_held:
+            if not is_held:
+                return 0
             n_new = self._fill(self.history.look())
             planned = self._planned()
             for trial in self.history.look().waiting:
@@ -251,6 +261,11 @@ class SweepStudy:
                     with durable(Step.TOP_UP):
                         self.storage.set_trial_system_attr(trial_id, _FIXED, dict(setting))
         return n_new
+
+    @property
+    def has_plan(self) -> bool:
+        """Whether some trials begin with planned settings."""
+        return bool(self._plan)
 
     def _fill(self, standing: Standing) -> int:
         """Enqueue what is still wanted, up to a number that keeps all workers busy."""
@@ -303,10 +318,10 @@ class SweepStudy:
         if taken is None:
             return None
         trial_id, owner = taken
-        # Without the lock of all, as this takes a database as long again. A process that stood
+        # Without the lock, as this takes a database as long again. A process that stood
         # still here may find that the trial was taken over.
         trial = self.storage.get_trial(trial_id)
-        return trial if Owner(*trial.user_attrs[Attr.OWNER]) == owner else None
+        return trial if Owner.of(trial) == owner else None
 
     def _claim(
         self, agent: str, worker: str, alone: bool, but: Container[int]
@@ -314,7 +329,9 @@ class SweepStudy:
         standing = self.history.look()
         if standing.n_claimed >= self.goal:
             return None
-        is_none_ready = all(map(wants_device_alone, standing.waiting))
+        is_none_ready = all(
+            wants_device_alone(trial) or trial.number in but for trial in standing.waiting
+        )
         if is_none_ready and not alone and self._fill(standing):
             standing = self.history.look()
         for trial in standing.waiting:
@@ -343,22 +360,6 @@ class SweepStudy:
             resumed = attrs.get(Attr.RESUMED, 0) + 1
             self.storage.set_trial_user_attr(trial_id, Attr.RESUMED, resumed)
             self.storage.set_trial_state_values(trial_id, OptunaState.WAITING)
-
-    def orphans(self) -> list[FrozenTrial]:
-        """RUNNING trials whose worker is gone. Call it with ``lock`` held.
-
-        Of an agent elsewhere, which is known by its lease alone, it takes calls during
-        :data:`~sweeper.lease.LEASE_S` to tell.
-        """
-        orphans = []
-        for trial in self.history.look().running:
-            agent, worker, _ = Owner(*trial.user_attrs[Attr.OWNER])
-            if self.leases.is_here(agent):
-                if not is_present(self.paths.presence_dir, worker):
-                    orphans.append(trial)
-            elif self.leases.is_over(agent):
-                orphans.append(trial)
-        return orphans
 
     def failed(self) -> list[int]:
         """Numbers of the failed trials."""

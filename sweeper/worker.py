@@ -33,6 +33,7 @@ from sweeper.courier import Courier
 from sweeper.data.dataset import load_data, resident_limit
 from sweeper.errors import StoreError, TrialInterrupted, TrialLost
 from sweeper.forkserver import SERVE, name_process, serve
+from sweeper.hold import Hold
 from sweeper.learner import Runtime
 from sweeper.ledger import Entry, Ledger
 from sweeper.lock import Presence, Room
@@ -46,7 +47,7 @@ from sweeper.roster import job_of
 from sweeper.signals import reset_signals
 from sweeper.spec import load_study
 from sweeper.storage import store_errors
-from sweeper.study import Attr, Owner, SweepStudy, wants_device_alone
+from sweeper.study import SweepStudy, wants_device_alone
 from sweeper.training import UserTrial, train, train_function
 from sweeper.trial import TrialState
 
@@ -135,9 +136,10 @@ class Worker:
             trial = self._study.claim(self._order.agent, self._order.name, alone=alone, but=but)
             if trial is None:
                 return None
-            owner = Owner(*trial.user_attrs[Attr.OWNER])
-            if self._courier and not self._courier.begin(trial.number, owner.claim):
-                self._study.put_back(trial.number)
+            hold = Hold.of(self._study, trial)
+            if self._courier and not self._courier.begin(trial.number, hold.owner.claim):
+                with hold.settling():
+                    self._study.put_back(trial.number)
                 return None
             return Claim(
                 self._study,

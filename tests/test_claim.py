@@ -17,6 +17,7 @@ from sweep_studies import (
     killed,
     raises,
     reports,
+    run_all,
     run_claimed,
     run_trial,
 )
@@ -29,7 +30,7 @@ from sweeper.ending import count_failure, end_trial
 from sweeper.errors import StoreError, TrialDiverged, TrialInterrupted, TrialLost, TrialPruned
 from sweeper.events import Ended, Event, EventWriter, Interrupted, Started, read_events
 from sweeper.ledger import Entry, Ledger
-from sweeper.lock import Presence
+from sweeper.lock import FileLock, Presence
 from sweeper.reclaim import SILENT, Death, reclaim_orphans
 from sweeper.study import Attr, SweepStudy, state_of
 from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
@@ -236,8 +237,11 @@ class WatchedDepot(Depot):
 
     def push(self, number: int, *arguments: Any) -> None:
         super().push(number, *arguments)
-        with self._study.lock.held():  # nobody waits for the network with it
-            self.seen.append(state_of(self._study.trials()[number]))
+        trial = self._study.trials()[number]
+        lock = FileLock(self._study.paths.trial_lock(number))
+        assert lock.try_acquire(), "it is held while the network is waited for"
+        lock.release()
+        self.seen.append(state_of(trial))
 
 
 def test_a_trial_is_in_the_depot_before_others_may_claim_it(study: SweepStudy) -> None:
@@ -325,7 +329,9 @@ def test_a_killed_workers_trial_waits_again_until_it_killed_four(tmp_path: Path)
         FailureKind.LOST_WORKER,
         retries=3,
     )
-    assert study.counts() == {TrialState.FAILED: 1, TrialState.WAITING: 10}
+    assert study.counts() == {TrialState.FAILED: 1, TrialState.WAITING: 9}
+    run_all(study, reports(0.5))
+    assert study.counts() == {TrialState.FAILED: 1, TrialState.COMPLETE: 10}, "one took its place"
 
 
 def test_deaths_are_counted_anew_once_a_trial_got_further(tmp_path: Path) -> None:

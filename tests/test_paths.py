@@ -22,6 +22,7 @@ def test_no_two_facts_share_a_file() -> None:
     files = [
         PATHS.resolved_spec,
         PATHS.journal,
+        PATHS.key,
         PATHS.lock,
         PATHS.mirror_lock,
         PATHS.trials_dir,
@@ -39,6 +40,7 @@ def test_no_two_facts_share_a_file() -> None:
                 PATHS.user_checkpoint(number),
                 PATHS.model(number),
                 PATHS.shipped(number),
+                PATHS.trial_lock(number),
             )
         ),
     ]

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -373,6 +374,37 @@ def test_all_that_does_not_change_what_a_trial_means_may_change(tmp_path: Path) 
         train={"learning_rate": SEARCH["learning_rate"], "momentum": 0.9, "epochs": 3},
     )
     assert study.counts() == {TrialState.WAITING: 12}
+
+
+def test_another_storage_does_not_take_a_folders_trials_for_its_own(tmp_path: Path) -> None:
+    run_trial(begin(tmp_path), reports(0.5))
+    elsewhere = {"storage": f"sqlite:///{tmp_path}/optuna.db", "run": {"workers": 1}}
+    with pytest.raises(StudyError, match="small.yaml:22: storage: it does not hold the study wh"):
+        begin(tmp_path, **elsewhere)
+    assert begin(tmp_path).counts()[TrialState.COMPLETE] == 1
+    run_trial(begin(tmp_path / "other", **elsewhere), reports(0.5))  # which has trial 0, too
+    with pytest.raises(StudyError, match=r"was `storage` changed, or emptied"):
+        begin(tmp_path, **elsewhere)
+
+
+def test_a_storage_that_was_brought_back_does_not_give_a_number_twice(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    run_trial(study, reports(0.5))
+    backup = study.paths.journal.read_bytes()
+    run_trial(study, reports(0.6))
+    study.paths.journal.write_bytes(backup)
+    with pytest.raises(StudyError, match="brought back to an earlier state"):
+        begin(tmp_path)
+    shutil.rmtree(study.paths.trial_dir(1))
+    assert begin(tmp_path).counts()[TrialState.COMPLETE] == 1
+
+
+def test_a_storage_of_another_driver_or_address_is_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "optuna.db"
+    run_trial(begin(tmp_path, storage=f"sqlite:///{file}", run={"workers": 1}), reports(0.5))
+    moved = file.rename(tmp_path / "moved.db")
+    study = begin(tmp_path, storage=f"sqlite:///{moved}", run={"workers": 1})
+    assert study.counts()[TrialState.COMPLETE] == 1
 
 
 def test_all_workers_draw_with_the_sampler_that_auto_moved_to(tmp_path: Path) -> None:

@@ -69,8 +69,8 @@ def are_others_at_work(
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
     """Whether agents elsewhere work on the study; takes :data:`LEASE_S` where that is open."""
-    owners = [trial.user_attrs.get(Attr.OWNER) for trial in study.trials()]
-    agents = {Owner(*owner).agent for owner in owners if owner}
+    claimed = [trial for trial in study.trials() if Attr.OWNER in trial.user_attrs]
+    agents = {Owner.of(trial).agent for trial in claimed}
     leases = study.leases
 
     def others() -> set[str]:

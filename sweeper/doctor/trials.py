@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from sweeper.doctor.finding import Finding
 from sweeper.doctor.patient import Patient
+from sweeper.hold import find_orphans
 from sweeper.reclaim import SILENT, reclaim_orphans
 
 
@@ -15,11 +16,11 @@ def check_orphans(patient: Patient) -> Iterator[Finding]:
         reclaim_orphans(study, SILENT)
         patient.look_again()
 
-    with study.lock.held():
-        orphans = study.orphans()
-    for trial in orphans:
+    for hold in find_orphans(study):
+        if hold.look() is None:
+            continue
         yield Finding(
-            f"trial {trial.number}",
+            f"trial {hold.number}",
             "RUNNING in the storage, but its worker is gone",
             "puts it back to waiting, or ends it as its event log says",
             mend,

@@ -3,9 +3,10 @@
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from sweep_studies import (
 
 from sweeper.claim import Claim
 from sweeper.errors import StudyError, TrialLost, TrialPruned
+from sweeper.hold import Hold
 from sweeper.lease import LEASE_S, Leases
 from sweeper.opening import load_study_from_storage
 from sweeper.reclaim import reclaim_orphans
@@ -190,6 +192,60 @@ def test_a_killed_workers_trial_waits_again(place: Place) -> None:
     assert study.counts() == {TrialState.WAITING: 10}
     [trial] = [trial for trial in study.trials() if trial.params]
     assert trial.intermediate_values == {1: 0.5, 2: 0.5}
+
+
+def begun(action: Callable[[], object]) -> Thread:
+    """A thread that does it."""
+    thread = Thread(target=action, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_trial_ends_while_others_claim_or_end_theirs(place: Place) -> None:
+    study, other = place.begin(), place.begin()
+    trial, another = claim_trial(study, "worker"), claim_trial(study, "another")
+    assert trial is not None
+    assert another is not None
+    with other.lock.held(), Hold.of(other, another).settling():
+        begun(lambda: run_claimed(study, trial, reports(0.5))).join(30)
+        assert study.counts()[TrialState.COMPLETE] == 1
+
+
+def test_a_trial_does_not_end_while_it_is_taken_over(place: Place) -> None:
+    study, other = place.begin(), place.begin()
+    trial = claim_trial(study, "worker")
+    assert trial is not None
+    lost: list[TrialLost] = []
+
+    def end() -> None:
+        try:
+            run_claimed(study, trial, reports(0.5))
+        except TrialLost as exc:
+            lost.append(exc)
+
+    with Hold.of(other, trial).taken_over() as taken:
+        assert taken is not None
+        ending = begun(end)
+        ending.join(0.5)
+        other.put_back(trial.number)
+    ending.join(30)
+    assert list(map(str, lost)) == ["trial 0 was taken over and is WAITING now"]
+    assert other.counts() == {TrialState.WAITING: 10}
+
+
+def test_a_trial_is_not_taken_over_while_its_machine_may_settle_it(place: Place) -> None:
+    here, there = place.begin(), place.begin()
+    clock = [1000.0]
+    there.leases = Leases(there.storage, there.study_id, "there", lambda: clock[0])
+    trial = claim_trial(here, "suspended")
+    assert trial is not None
+    with Hold.of(here, trial).settling():
+        for _ in range(6):
+            assert reclaim_orphans(there, "its machine is silent") == 0
+            clock[0] += LEASE_S / 4
+    assert reclaim_orphans(there, "its machine is silent") == 1
+    with pytest.raises(TrialLost), Hold.of(here, trial).settling():
+        pass
 
 
 def test_a_trial_of_another_machine_is_taken_over_once_its_lease_is_over(place: Place) -> None:

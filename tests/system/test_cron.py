@@ -8,7 +8,7 @@ import sys
 import pytest
 from sweep import Sweep, await_goal
 
-from sweeper.study import Attr, Owner
+from sweeper.study import Owner
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ def test_cron_may_fire_twice_in_a_minute_and_again_when_all_is_done(sweep: Sweep
     sweep.write_default(trials=12, epochs=30)
     await_goal(fire(sweep), fire(sweep))
     sweep.assert_truth(finished=12)
-    owners = [trial.user_attrs[Attr.OWNER] for trial in sweep.study().trials()]
-    assert len({Owner(*owner).agent for owner in owners}) == 2, "both took part"
+    agents = {Owner.of(trial).agent for trial in sweep.study().trials()}
+    assert len(agents) == 2, "both took part"
     await_goal(fire(sweep))
     sweep.assert_truth(finished=12)

@@ -44,7 +44,7 @@ def test_ten_failures_of_one_cause_stop_the_study_with_it(sweep: Sweep) -> None:
     done = sweep.run()
     assert done.returncode == 1
     assert (
-        "stopped: at least 10 trials in a row failed, the latest of ValueError: no luck"
+        "stopped: trial after trial failed, the latest of ValueError: no luck in trial"
         in done.stderr
     )
     assert 'own.py", line 3, in run' in done.stderr
