@@ -55,9 +55,14 @@ def cancel_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> li
     failures: list[str] = []
     submitted = read_submissions(paths, lambda damage: failures.append(str(damage)))
     if submitted or failures:
-        lines = _cancel_submitted(spec, root, submitted, failures, note)
+        lines = _cancel_submitted(spec, paths, submitted, failures, note)
     else:
-        lines, _ = _stop_agents(load_begun(spec, root), note)
+        lines, told = _stop_agents(load_begun(spec, root), note)
+        if jobs := [agent.card.job for agent in told if agent.card.job]:
+            lines.append(
+                f"not submitted from here, so their scheduler may start them again: "
+                f"{', '.join(jobs)}; call cancel where they were submitted"
+            )
     if failures:
         for line in lines:
             note(line)
@@ -67,12 +72,11 @@ def cancel_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> li
 
 def _cancel_submitted(
     spec: StudySpec,
-    root: Path,
+    paths: RunPaths,
     submitted: list[Submission],
     failures: list[str],
     note: Callable[[str], None],
 ) -> list[str]:
-    paths = RunPaths(root, spec.name)
     lines = []
     for found in submitted:
         if found.to == "kubernetes":
@@ -84,11 +88,11 @@ def _cancel_submitted(
     if names:
         with _kept_in(failures):
             waiting = _cancel_jobs(job for job in slurm.queue(names) if job.state == "PENDING")
-    said, n_agents = _drain(spec, root, note)
+    said, told = _drain(spec, paths.root, note)
     lines += said
     if names:
         with _kept_in(failures):
-            cancelled = waiting | _empty_queue(names, _SENDING_S if n_agents else 0.0, note)
+            cancelled = waiting | _empty_queue(names, _SENDING_S if told else 0.0, note)
             lines.append(
                 f"{format_count(len(cancelled), 'Slurm job')} cancelled, {len(waiting)} of them "
                 "waiting"
@@ -124,14 +128,16 @@ def _delete_pods(submission: Submission, paths: RunPaths) -> list[str]:
     ]
 
 
-def _drain(spec: StudySpec, root: Path, note: Callable[[str], None]) -> tuple[list[str], int]:
+def _drain(
+    spec: StudySpec, root: Path, note: Callable[[str], None]
+) -> tuple[list[str], list[Agent]]:
     """Stop the agents of a study whose jobs are cancelled in any case; as :func:`_stop_agents`."""
     try:
         study = load_if_begun(spec, root)
-        return _stop_agents(study, note) if study else ([], 0)
+        return _stop_agents(study, note) if study else ([], [])
     except StudyError as exc:
         note(f"{exc}\nSo no agent could be asked to stop; their jobs are cancelled all the same")
-        return [], 0
+        return [], []
 
 
 def _empty_queue(names: list[str], patience_s: float, note: Callable[[str], None]) -> set[str]:
@@ -164,8 +170,8 @@ def _cancel_jobs(jobs: Iterable[slurm.QueuedJob]) -> set[str]:
 
 
 @store_errors()
-def _stop_agents(study: SweepStudy, note: Callable[[str], None]) -> tuple[list[str], int]:
-    """What came of it, and how many agents there were."""
+def _stop_agents(study: SweepStudy, note: Callable[[str], None]) -> tuple[list[str], list[Agent]]:
+    """What came of it, and the agents that there were."""
     told = study.agents()
     for agent in told:
         study.leases.tell_to_stop(agent.name)
@@ -174,7 +180,7 @@ def _stop_agents(study: SweepStudy, note: Callable[[str], None]) -> tuple[list[s
         f"{format_count(len(told) - len(silent), 'agent')} stopped",
         *(f"no answer from {render_agent(agent)}" for agent in silent),
     ]
-    return lines, len(told)
+    return lines, told
 
 
 def _await_end(study: SweepStudy, told: list[Agent], note: Callable[[str], None]) -> list[Agent]:

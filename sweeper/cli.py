@@ -149,7 +149,7 @@ def submit(
     ] = None,
     array_parallelism: Annotated[int | None, typer.Option(help="So many of them at once.")] = None,
     time: Annotated[
-        str | None, typer.Option(help="Time limit of a job: 2h, 02:00:00; then it goes on.")
+        str | None, typer.Option(help="Time limit: 2h, 02:00:00. Slurm: of a job, put back then.")
     ] = None,
     cpus: Annotated[int | None, typer.Option(help="Cores of each agent.")] = None,
     mem: Annotated[str | None, typer.Option(help="Memory of each agent: 16G.")] = None,
@@ -186,8 +186,8 @@ def submit(
 ) -> None:
     """Submit the study's agents as jobs of a scheduler; each is this same `sweeper run`.
 
-    Every option but the last three may also stand under `cluster` in the study file, or in a
-    profile.
+    All but --begin, --every and --dry-run may also stand under `cluster` in the study file, or in
+    a profile.
 
     Example: sweeper submit studies/mnist.yaml --to slurm --jobs 4 --dry-run
     """

@@ -4,12 +4,13 @@ import json
 import math
 import time
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.live import Live
 from rich.text import Text
 
-from sweeper.begun import load_begun, load_if_begun, not_begun
+from sweeper.begun import load_if_begun, not_begun
 from sweeper.errors import StudyError
 from sweeper.launchers.queue import StudyQueue
 from sweeper.ledger import render_seconds
@@ -33,13 +34,11 @@ def show_status(spec: StudySpec, root: Path, *, as_json: bool) -> str:
     Raises:
         StudyError: If it has neither begun nor been submitted, or its storage is out of reach.
     """
-    if as_json:
-        return json.dumps(Result(load_begun(spec, root)).to_json())
     study, queue = load_if_begun(spec, root), _open_queue(spec, root)
     queue.look()
     if study is None and not queue.is_submitted:
         raise not_begun(spec)
-    return _render(spec, study, queue)
+    return _to_json(spec, study, queue) if as_json else _render(spec, study, queue)
 
 
 def watch_status(spec: StudySpec, root: Path, *, as_json: bool) -> None:
@@ -58,8 +57,8 @@ def watch_status(spec: StudySpec, root: Path, *, as_json: bool) -> None:
                 _refuse_to_wait(spec, queue)
             if live is not None:
                 live.update(Text(_render(spec, study, queue)))
-            elif study is not None:
-                print(json.dumps(Result(study).to_json()), flush=True)
+            else:
+                print(_to_json(spec, study, queue), flush=True)
             if study is not None and study.n_finished() >= study.goal:
                 return
             time.sleep(_WATCH_S)
@@ -79,6 +78,18 @@ def _refuse_to_wait(spec: StudySpec, queue: StudyQueue) -> None:
             f"study {spec.name!r} has not begun, and no job of it is left in Slurm's queue; what "
             f"they printed lies in {queue.log_dir}. Mend that, then submit it again"
         )
+
+
+def _to_json(spec: StudySpec, study: SweepStudy | None, queue: StudyQueue) -> str:
+    """The study with its queue; of one that has not begun, name and jobs alone."""
+    waiting = {
+        "queue": [asdict(job) for job in queue.jobs],
+        "queue_problems": queue.problems,
+    }
+    if study is not None:
+        return json.dumps({**Result(study).to_json(), **waiting})
+    jobs = [{"to": found.to, "job": found.job} for found in queue.submissions]
+    return json.dumps({"study": spec.name, "goal": None, "jobs": jobs, **waiting})
 
 
 def _render(spec: StudySpec, study: SweepStudy | None, queue: StudyQueue) -> str:

@@ -32,15 +32,35 @@ def check_stores(
             depot does not take files.
         TrackerError: The same for MLflow's store.
     """
-    check_tracking_place(spec, paths, mountinfo=mountinfo)
+    check_places(spec, paths, note, mountinfo=mountinfo)
     if spec.storage != "auto":
-        _check_database(spec, mountinfo)
-    _check_locks(spec, paths, note, mountinfo)
+        _check_driver(spec)
     if spec.run.depot is not None:
         try:
             check_depot(spec.run.depot)
         except StudyError as exc:
             raise StudyError(f"{spec.place('run.depot')}: {exc}") from exc
+
+
+def check_places(
+    spec: StudySpec, paths: RunPaths, note: Callable[[str], None], *, mountinfo: str
+) -> None:
+    """See that the file systems keep what the stores need, for whoever will run the study.
+
+    Args:
+        spec: The study file.
+        paths: Its files.
+        note: Told what cannot be seen from here.
+        mountinfo: What is mounted, as :func:`~sweeper.filesystem.read_mountinfo` has it.
+
+    Raises:
+        StudyError: If the storage cannot lie where it would.
+        TrackerError: The same for MLflow's store.
+    """
+    check_tracking_place(spec, paths, mountinfo=mountinfo)
+    if spec.is_on_sqlite:
+        _check_sqlite(spec, mountinfo)
+    _check_locks(spec, paths, note, mountinfo)
 
 
 def check_tracking_place(spec: StudySpec, paths: RunPaths, *, mountinfo: str) -> None:
@@ -68,7 +88,7 @@ def check_tracking_place(spec: StudySpec, paths: RunPaths, *, mountinfo: str) ->
         )
 
 
-def _check_database(spec: StudySpec, mountinfo: str) -> None:
+def _check_driver(spec: StudySpec) -> None:
     from sqlalchemy.engine import make_url  # a fifth of a second that a journal needs not
 
     try:
@@ -79,8 +99,9 @@ def _check_database(spec: StudySpec, mountinfo: str) -> None:
             "`pip install 'sweeper[postgres]'` and write postgresql+psycopg://..., "
             "or set `storage: auto` for a journal file"
         ) from exc
-    if not spec.is_on_sqlite:
-        return
+
+
+def _check_sqlite(spec: StudySpec, mountinfo: str) -> None:
     file = _sqlite_file(spec.storage)
     if not file.parent.is_dir():
         raise StudyError(

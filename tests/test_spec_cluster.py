@@ -35,16 +35,18 @@ def test_a_cluster_section_is_read_and_rendered() -> None:
 
 def test_all_problems_of_a_cluster_section_come_at_once() -> None:
     assert_refused(
-        BASE + "cluster:\n  to: pbs\n  jobs: 0\n  time: 90\n  mem: 16 GB\n  partition: a b\n"
-        "  partion: x\n  setup: module load cuda\n",
+        BASE + "cluster:\n  to: pbs\n  jobs: 0\n  time: 90s\n  mem: 16 GB\n  partition: a b\n"
+        "  partion: x\n  setup: module load cuda\n"
+        "  gpus_per_node: -1\n",
         """
         4: cluster.to: must be 'slurm' or 'kubernetes', got 'pbs'
         5: cluster.jobs: must be greater than or equal to 1, got 0
-        6: cluster.time: must be greater than or equal to 120, got 90
+        6: cluster.time: must be greater than or equal to 120, got '90s'
         7: cluster.mem: must be a number with its unit, such as 16G, got '16 GB'
         8: cluster.partition: must be one word, without quotes, $ or backslash, got 'a b'
         9: cluster.partion: unknown key; did you mean 'partition'?
         10: cluster.setup: must be a list, got 'module load cuda'
+        11: cluster.gpus_per_node: must be such as 1 or a100:2, got -1
         """,
     )
 
@@ -54,6 +56,12 @@ def test_all_problems_of_a_cluster_section_come_at_once() -> None:
 )
 def test_time_limits_are_durations_or_slurms(given: str, seconds: float) -> None:
     assert parse_options({"time": given}).time == seconds
+
+
+@pytest.mark.parametrize("given", ["120", "02:00", "1-12", 120, 120.0])
+def test_a_time_limit_says_what_it_counts(given: object) -> None:
+    with pytest.raises(SpecError, match="--time: must be a duration such as 2h or 90m, or"):
+        parse_options({"time": given})
 
 
 def test_options_of_the_command_line_are_refused_with_their_names() -> None:
@@ -86,9 +94,9 @@ def test_options_of_sbatch_may_have_no_value() -> None:
     assert cluster_of("cluster: {sbatch: {contiguous: true}}\n").sbatch == {"contiguous": True}
 
 
-@pytest.mark.parametrize("key", ["job-name", "array"])
+@pytest.mark.parametrize("key", ["job-name", "array", "signal", "open-mode"])
 def test_options_of_sbatch_that_sweeper_writes_are_refused(key: str) -> None:
-    with pytest.raises(SpecError, match="--sbatch: .* neither job-name nor array, which sweeper"):
+    with pytest.raises(SpecError, match="but not job-name, array, signal or open-mode, which"):
         parse_options({"sbatch": [f"{key}=x"]})
     assert parse_options({"sbatch": [f"{key}-x=y"]}).sbatch == {f"{key}-x": "y"}
 

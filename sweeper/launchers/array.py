@@ -8,11 +8,13 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from sweeper.filesystem import read_mountinfo
 from sweeper.launchers import slurm
 from sweeper.launchers.request import Request
 from sweeper.launchers.schedule import Schedule, cron_line, seconds_of
 from sweeper.launchers.script import overruling_variables, render_script
 from sweeper.launchers.submission import Submission
+from sweeper.stores import check_places
 
 
 def show_array(request: Request) -> list[str]:
@@ -35,7 +37,10 @@ def submit_array(request: Request, note: Callable[[str], None]) -> str:
     Raises:
         LauncherError: If there is no Slurm here, or it refuses the jobs.
         StoreError: If the study's folder cannot be written.
+        StudyError, TrackerError: If its stores cannot lie where the study file puts them.
     """
+    # Jobs would find out one after the other; this machine sees the same shared folder.
+    check_places(request.spec, request.paths, note, mountinfo=read_mountinfo())
     submission = Submission.new(request.spec.name, "slurm")
     hidden = overruling_variables(request.cluster)
     job = submission.hand_over(

@@ -90,11 +90,14 @@ def _manifest(request: Request, submission: Submission) -> str:
         cpu=str(cluster.cpus),
         memory=f"{cluster.mem}i",  # Slurm's G is 2**30 as well
         n_gpus=int(cluster.gpus_per_node or 0),
-        n_parallel=cluster.array_parallelism,
+        n_parallel=min(cluster.array_parallelism or request.n_agents, request.n_agents),
         study_file_text=spec.path.read_text(encoding="utf-8"),
         volume_claim=cluster.volume_claim,
         secrets=[cluster.secret] if cluster.secret else [],
         time_limit_s=cluster.time,
+        node_selector=cluster.node_selector,
+        tolerations=cluster.tolerations or (),
+        priority_class=cluster.priority_class,
     )
     if request.every_s is not None:
         zone = cluster.time_zone or _TIME_ZONE
@@ -125,12 +128,14 @@ def _check(request: Request) -> None:
             f"{spec.place('storage')}: each pod would have a journal of its own; use "
             "postgresql+psycopg://..., or name a volume that all share with --volume-claim"
         )
-    is_kept = cluster.volume_claim is not None or cluster.secret is not None
-    if spec.tracking.uri == "auto" and not is_kept:
+    # A volume that several pods share is a network file system, where SQLite gets damaged.
+    is_on_volume = cluster.volume_claim is not None and request.n_agents == 1
+    if spec.tracking.uri == "auto" and cluster.secret is None and not is_on_volume:
         raise SpecError(
             f"{spec.place('tracking')}: each pod would keep MLflow's runs to itself, and they go "
             "with it; set `tracking: {uri: ...}` to a server, or name a Secret with "
-            "MLFLOW_TRACKING_URI in it by --secret, or a volume that all share by --volume-claim"
+            "MLFLOW_TRACKING_URI in it by --secret; one agent alone may keep them on a volume by "
+            "--volume-claim"
         )
     _check_begin(request)
 

@@ -80,6 +80,7 @@ def submit_study(
         SpecError: If the options do not go together.
         LauncherError: If the scheduler is out of reach or refuses.
         StoreError: If the study's folder cannot be written.
+        StudyError, TrackerError: If Slurm's jobs could not keep the study's stores there.
     """
     request = Request(
         spec,

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,18 +22,24 @@ _SHORTEST_S = 120.0
 
 
 def _parse_time_limit(value: Any) -> Any:
-    """Seconds of a duration such as ``2h``, or of Slurm's ``02:00:00`` and ``1-00:00:00``."""
-    if isinstance(value, str) and (found := _SLURM_TIME.fullmatch(value.strip())):
-        days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-        return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
-    return parse_duration(value)
+    """Seconds of a duration such as ``2h``, or of Slurm's ``02:00:00`` and ``1-00:00:00``.
+
+    A bare number is refused: Slurm would read minutes, and the rest of a study file seconds.
+    """
+    if isinstance(value, str):
+        if found := _SLURM_TIME.fullmatch(value.strip()):
+            days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+            return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+        with suppress(ValueError):
+            return parse_duration(value)
+    raise ValueError("must be a duration such as 2h or 90m, or Slurm's 02:00:00 or 1-12:00:00")
 
 
 TimeLimit = Annotated[
     float,
     Field(ge=_SHORTEST_S),
     BeforeValidator(_parse_time_limit),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 120}, {"type": "string"}]}),
+    WithJsonSchema({"type": "string"}),
 ]
 
 
@@ -47,15 +54,20 @@ def _matching(pattern: str, rule: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _json_pattern(pattern: str) -> dict[str, str]:
+    return {"type": "string", "pattern": f"^{pattern}$"}
+
+
 def _pattern(pattern: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
+    return WithJsonSchema(_json_pattern(pattern))
 
 
 _WORD = r"[^\s\"'`$\\]+"
 _MEMORY = "[0-9]+[KMGT]"
 _GPUS = "[A-Za-z0-9_.-]+:[0-9]+"
-#: The name finds the jobs again, and `jobs` makes the array.
-_OPTION = rf"(?!(job-name|array)$){_WORD}"
+#: By the name jobs are found again, `jobs` makes the array, the signal lets an agent drain, and a
+#: job that is put back goes on with its log.
+_OPTION = rf"(?!(job-name|array|signal|open-mode)$){_WORD}"
 #: It can be no further option of whoever reads it.
 Word = Annotated[
     str, _matching(_WORD, "must be one word, without quotes, $ or backslash"), _pattern(_WORD)
@@ -65,16 +77,35 @@ Memory = Annotated[
 ]
 SbatchOption = Annotated[
     str,
-    _matching(_OPTION, "must be one word, and neither job-name nor array, which sweeper writes"),
+    _matching(
+        _OPTION,
+        "must be one word, but not job-name, array, signal or open-mode, which sweeper writes",
+    ),
     _pattern(_OPTION),
 ]
-TypedGpus = Annotated[str, _matching(_GPUS, "must be such as a100:2"), _pattern(_GPUS)]
+
+
+def _check_gpus(value: Any) -> Any:
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if is_number or (isinstance(value, str) and re.fullmatch(_GPUS, value)):
+        return value
+    raise ValueError("must be such as 1 or a100:2")
+
+
+Gpus = Annotated[
+    int | str,
+    BeforeValidator(_check_gpus),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, _json_pattern(_GPUS)]}),
+]
 
 
 #: Keys that only one scheduler has a word for.
 OWN_KEYS = {
     "slurm": ("partition", "account", "qos", "setup", "python", "sbatch"),
-    "kubernetes": ("image", "volume_claim", "secret", "time_zone"),
+    "kubernetes": (
+        *("image", "volume_claim", "secret", "time_zone"),
+        *("node_selector", "tolerations", "priority_class"),
+    ),
 }
 
 
@@ -100,8 +131,7 @@ class ClusterSpec:
     cpus: Annotated[int | None, Field(ge=1, description="Cores of each agent")] = None
     mem: Annotated[Memory | None, Field(description="Memory of each agent, such as 16G")] = None
     gpus_per_node: Annotated[
-        int | TypedGpus | None,
-        Field(description="GPUs of each agent, such as 1 or a100:2"),
+        Gpus | None, Field(description="GPUs of each agent, such as 1 or a100:2")
     ] = None
     partition: Annotated[Word | None, Field(description="Slurm's partition")] = None
     account: Annotated[Word | None, Field(description="Slurm's account")] = None
@@ -129,6 +159,15 @@ class ClusterSpec:
     ] = None
     time_zone: Annotated[
         Word | None, Field(description="Kubernetes: of a schedule; default Etc/UTC")
+    ] = None
+    node_selector: Annotated[
+        dict[str, str] | None, Field(description="Kubernetes: labels that a node must have")
+    ] = None
+    tolerations: Annotated[
+        list[dict[str, str]] | None, Field(description="Kubernetes: of taints, in its own words")
+    ] = None
+    priority_class: Annotated[
+        Word | None, Field(description="Kubernetes: PriorityClass of the pods")
     ] = None
 
     def over(self, basis: "ClusterSpec") -> "ClusterSpec":

@@ -8,6 +8,7 @@ import yaml
 
 from sweeper.config import DataConfig, TrainConfig
 from sweeper.errors import redacted
+from sweeper.spec.cluster import ClusterSpec
 from sweeper.spec.leaf import field_types
 from sweeper.spec.ranges import Choices, FloatRange, IntRange, Section
 from sweeper.spec.source import parse_scalar
@@ -57,7 +58,7 @@ def plain_study(spec: StudySpec) -> dict[str, Any]:
         "enqueue": [dict(setting) for setting in spec.enqueue],
         "run": _present(asdict(spec.run)),
         "tracking": {**asdict(spec.tracking), "uri": redacted(spec.tracking.uri)},
-        "cluster": _present(asdict(spec.cluster)),
+        "cluster": _plain_cluster(spec.cluster),
         "storage": redacted(spec.storage),
     }
 
@@ -71,6 +72,11 @@ def _with_defaults(sections: Mapping[str, Section]) -> dict[str, Section]:
         for key, kind in declared.items()
     }
     return {key: {**defaults.get(key, {}), **section} for key, section in sections.items()}
+
+
+def _plain_cluster(cluster: ClusterSpec) -> dict[str, Any]:
+    limit = None if cluster.time is None else f"{cluster.time:.0f}s"  # not a bare number there
+    return _present({**asdict(cluster), "time": limit})
 
 
 def _present(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,6 @@ GPU = {
     "n_gpus": 1,
     "secrets": ["mlflow", "postgres"],
     "volume_claim": "sweeps",
-    "environment": {"MLFLOW_EXPERIMENT_TAGS": "1e-4"},
     "time_limit_s": 3600.5,
     "n_parallel": 2,
     "node_selector": {"example.com/pool": "gpu"},
@@ -31,8 +30,7 @@ GPU = {
 
 
 def small_job(**changes: Any) -> list[KubernetesObject]:
-    given = {} if "study_path" in changes else {"study_file_text": STUDY}
-    return build_job(**{**SMALL, **given, **changes})
+    return build_job(**{**SMALL, "study_file_text": STUDY, **changes})
 
 
 def gpu_job() -> list[KubernetesObject]:

@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 from kubernetes_jobs import STUDY, documents, gpu_job, nightly_job, pod_of, small_job
 
-from sweeper.errors import ExitCode, LauncherError
+from sweeper.errors import ExitCode
 from sweeper.launchers.kubernetes import render_manifest
 from sweeper.launchers.kubernetes.objects import KubernetesObject
 
@@ -102,35 +102,10 @@ def test_the_study_file_comes_by_a_config_map() -> None:
     assert {"name": "study", "configMap": {"name": config["metadata"]["name"]}} in pod["volumes"]
 
 
-def test_the_study_file_lies_in_the_image_or_on_the_volume() -> None:
-    (manifest,) = documents(small_job(study_path="/studies/a.yaml"))
-    assert pod_of(manifest)["containers"][0]["args"] == ["run", "/studies/a.yaml"]
-    (manifest,) = documents(small_job(study_path="studies/a.yaml", volume_claim="sweeps"))
-    pod = pod_of(manifest)
-    assert pod["containers"][0]["args"] == ["run", "studies/a.yaml"]
+def test_the_working_directory_is_the_volume() -> None:
+    pod = pod_of(job(volume_claim="sweeps"))
     assert pod["containers"][0]["workingDir"] == "/work"
     assert {"name": "work", "persistentVolumeClaim": {"claimName": "sweeps"}} in pod["volumes"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"study_path": None},
-         "Job/sweep-digits: study file: is needed; give its text, or its path in the image"),
-        ({"study_path": "/a.yaml", "study_file_text": STUDY},
-         "Job/sweep-digits: study file: comes as text and as the path '/a.yaml'; drop one"),
-        ({"study_path": "a.yaml"},
-         "Job/sweep-digits: study file: a relative path lies below /work, which is empty without "
-         "a volume claim, got 'a.yaml'; give its text, or an absolute path in the image"),
-    ],
-)  # fmt: skip
-def test_a_study_file_from_nowhere_or_from_two_places(
-    changes: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(LauncherError) as caught:
-        small_job(**changes)
-    assert str(caught.value) == message
-    assert caught.value.exit_code == ExitCode.FAILURE
 
 
 def test_an_agent_gets_what_it_asks_for_and_no_more() -> None:
@@ -151,11 +126,6 @@ def test_secrets_come_by_name() -> None:
         {"secretRef": {"name": "mlflow"}},
         {"secretRef": {"name": "postgres"}},
     ]
-
-
-def test_a_user_may_name_another_home() -> None:
-    container = pod_of(job(environment={"HOME": "/work"}))["containers"][0]
-    assert container["env"] == [{"name": "HOME", "value": "/work"}]
 
 
 def test_time_limits_are_whole_seconds() -> None:

@@ -4,6 +4,7 @@ from kubernetes_jobs import STUDY, small_job
 
 from sweeper.errors import LauncherError
 from sweeper.launchers.kubernetes import find_mistakes, render_manifest
+from sweeper.launchers.kubernetes.objects import ConfigMap, Metadata
 
 
 def scalars(text: str) -> dict[str, str | None]:
@@ -19,7 +20,8 @@ def scalars(text: str) -> dict[str, str | None]:
     "value", ["1e-4", "y", "No", "0o17", "0x1F", "1_000", "12:30:00", "~", "null", "3", "", " a"]
 )
 def test_text_stays_text_whoever_reads_it(value: str) -> None:
-    style = scalars(render_manifest(small_job(environment={"A": value})))[value]
+    config = ConfigMap(metadata=Metadata(name="texts", labels={}), data={"text": value})
+    style = scalars(render_manifest([config]))[value]
     assert style in ("'", '"')
 
 

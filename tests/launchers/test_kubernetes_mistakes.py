@@ -162,18 +162,18 @@ def test_a_value_that_the_schema_lets_through(where: str, value: Any, rule: str)
          " neither first nor last, e.g. 'fetch', got 'Fetch'"),
         (f"{POD}.containers.1", {"name": "agent", "image": "sweeper"},
          f"{POD}.containers[1].name: is there twice, got 'agent'; rename or drop one"),
-        (f"{AGENT}.env.2", {"name": "HOME", "value": "/"},
-         f"{POD}.containers[0].env[2].name: is there twice, got 'HOME'; rename or "
+        (f"{AGENT}.env.1", {"name": "HOME", "value": "/"},
+         f"{POD}.containers[0].env[1].name: is there twice, got 'HOME'; rename or "
          "drop one"),
-        (f"{AGENT}.env.2", {"name": "2A", "value": "b"},
-         f"{POD}.containers[0].env[2].name: a variable's name is letters, digits, "
+        (f"{AGENT}.env.1", {"name": "2A", "value": "b"},
+         f"{POD}.containers[0].env[1].name: a variable's name is letters, digits, "
          "'-', '_' and '.', no digit first, got '2A'"),
-        (f"{AGENT}.env.2", {"name": "A", "value": "postgresql://me:hidden@host/db"},
-         f"{POD}.containers[0].env[2].value: holds a password, got "
+        (f"{AGENT}.env.1", {"name": "A", "value": "postgresql://me:hidden@host/db"},
+         f"{POD}.containers[0].env[1].value: holds a password, got "
          "'postgresql://***@host/db'; put it into a Secret and name that in envFrom"),
-        (f"{AGENT}.env.2",
+        (f"{AGENT}.env.1",
          {"name": "A", "value": "b", "valueFrom": {"fieldRef": {"fieldPath": "x"}}},
-         f"{POD}.containers[0].env[2].valueFrom: stands beside a value, got "
+         f"{POD}.containers[0].env[1].valueFrom: stands beside a value, got "
          "{'fieldRef': {'fieldPath': 'x'}}; drop one"),
         (f"{AGENT}.volumeMounts.0.mountPath", "/tmp",
          f"{POD}.containers[0].volumeMounts[1].mountPath: is there twice, got "

@@ -67,6 +67,21 @@ def test_the_cluster_section_becomes_an_indexed_job(spec: StudySpec) -> None:
     assert not (spec.path.parent / "mlruns").exists(), "a dry run writes nothing"
 
 
+def test_pods_go_where_the_cluster_section_says(spec: StudySpec) -> None:
+    where = (
+        "node_selector: {pool: gpu}, priority_class: low, "
+        "tolerations: [{key: gpu, operator: Exists}]"
+    )
+    spec.path.write_text(TEXT.replace("jobs: 4", f"jobs: 4, array_parallelism: 9, {where}"))
+    [text] = submit(load_study(spec.path))
+    _, job = yaml.safe_load_all(text)
+    pod = job["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"pool": "gpu"}
+    assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+    assert pod["priorityClassName"] == "low"
+    assert job["spec"]["parallelism"] == 4, "at most nine at a time are all four"
+
+
 def test_a_schedule_becomes_a_cron_job_in_its_time_zone(spec: StudySpec) -> None:
     [text] = submit(spec, every="1d", begin="02:30", time_zone="Asia/Kolkata")
     _, job = yaml.safe_load_all(text)
@@ -121,7 +136,9 @@ def test_pods_that_would_keep_mlflows_runs_to_themselves_are_refused(spec: Study
     with pytest.raises(SpecError, match=r"digits.yaml:6: tracking: each pod would keep MLflow's"):
         submit(auto)
     assert submit(auto, secret="sweeps")
-    assert submit(auto, volume_claim="sweeps")
+    with pytest.raises(SpecError, match="one agent alone may keep them on a volume"):
+        submit(auto, volume_claim="sweeps")
+    assert submit(auto, volume_claim="sweeps", jobs=1)
 
 
 def read_all(paths: RunPaths) -> list[Submission]:

@@ -10,7 +10,7 @@ from slurm_programs import SlurmPrograms
 from sweeper.cancel import cancel_study
 from sweeper.doctor.examination import examine_study
 from sweeper.doctor.jobs import check_submissions
-from sweeper.errors import LauncherError, StoreError, StudyError
+from sweeper.errors import LauncherError, StoreError, StudyError, TrackerError
 from sweeper.launchers.queue import StudyQueue
 from sweeper.launchers.submission import Submission
 from sweeper.launchers.submit import submit_study
@@ -88,6 +88,33 @@ def test_a_queue_that_cannot_be_seen_is_no_empty_queue(site: Site) -> None:
     assert "queue    cannot be seen: squeue: Unable" in show_status(
         site.spec, site.root, as_json=False
     )
+
+
+def test_a_study_that_waits_is_shown_as_json_too(site: Site) -> None:
+    site.write()
+    site.show_jobs("17_0|sweeper-small-3f2a9c1b|PENDING|Priority")
+    shown = json.loads(show_status(site.spec, site.root, as_json=True))
+    assert (shown["study"], shown["goal"]) == ("small", None)
+    assert shown["jobs"] == [{"to": "slurm", "job": "17"}]
+    assert [(job["id"], job["state"]) for job in shown["queue"]] == [("17_0", "PENDING")]
+
+
+def test_what_every_job_would_refuse_is_refused_before(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = f"40 28 0:50 / {site.file.parent} rw - nfs4 fs1:/home rw,local_lock=none\n"
+    monkeypatch.setattr("sweeper.launchers.array.read_mountinfo", lambda: mounts)
+    with pytest.raises(TrackerError, match="SQLite needs a disk of this machine"):
+        submit_study(
+            site.spec,
+            ClusterSpec(to="slurm"),
+            root=site.root,
+            begin=None,
+            every=None,
+            is_dry=False,
+            note=pytest.fail,
+        )
+    assert site.slurm.calls("sbatch") == []
 
 
 def test_cancel_looks_again_until_the_queue_is_empty(

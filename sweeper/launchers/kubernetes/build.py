@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from sweeper.errors import ExitCode, LauncherError
+from sweeper.errors import ExitCode
 from sweeper.launchers.kubernetes.names import label_value
 from sweeper.launchers.kubernetes.objects import (
     ClaimSource,
@@ -77,17 +77,15 @@ def build_job(
     *,
     name: str,
     study_name: str,
+    study_file_text: str,
     image: str,
     n_agents: int,
     cpu: str,
     memory: str,
     n_gpus: int = 0,
     n_parallel: int | None = None,
-    study_file_text: str | None = None,
-    study_path: str | None = None,
     volume_claim: str | None = None,
     secrets: Sequence[str] = (),
-    environment: Mapping[str, str] | None = None,
     time_limit_s: float | None = None,
     node_selector: Mapping[str, str] | None = None,
     tolerations: Sequence[Mapping[str, str]] = (),
@@ -98,35 +96,27 @@ def build_job(
     Args:
         name: Of the Job; the host of an agent is called ``name-index``.
         study_name: Of the study; the file in the ConfigMap is called so, and a label says it.
+        study_file_text: The study file.
         image: With sweeper as entry point and user 1000.
         n_agents: Agents that must see the goal reached, >= 1.
         cpu: Cores of each agent, as a quantity; requested and at most.
         memory: Of each agent, as a quantity; requested and at most. ``/dev/shm`` counts.
         n_gpus: Whole NVIDIA GPUs of each agent, >= 0.
         n_parallel: Agents at a time, in [1, n_agents]; None means all.
-        study_file_text: The study file, or
-        study_path: where it lies in the image or, relative, below the volume.
         volume_claim: PersistentVolumeClaim that all agents have as working directory; None means
             that each has an empty one that is gone with its pod.
         secrets: Names of Secrets whose keys become variables of the environment.
-        environment: Variables that anyone may see.
         time_limit_s: Wall time of the Job, > 0; None means no limit.
         node_selector: Labels that a node must have.
         tolerations: Of taints of nodes, as Kubernetes writes them.
         priority_class: By name.
-
-    Raises:
-        LauncherError: If the study file comes from nowhere or from two places.
     """
-    path = _study_path(name, study_name, study_file_text, study_path, volume_claim)
     labels = {"app.kubernetes.io/name": "sweeper", "sweeper/study": label_value(study_name)}
-    config = None
-    if study_file_text is not None:
-        config = ConfigMap(
-            metadata=Metadata(name=f"{name}-study", labels=labels),
-            data={f"{study_name}.yaml": study_file_text},
-        )
-    volumes = _volumes(volume_claim, config)
+    file = f"{study_name}.yaml"
+    config = ConfigMap(
+        metadata=Metadata(name=f"{name}-study", labels=labels), data={file: study_file_text}
+    )
+    volumes = _volumes(volume_claim, config.metadata.name)
     pod = PodSpec(
         termination_grace_period_seconds=_GRACE_S,
         priority_class_name=priority_class,
@@ -137,9 +127,10 @@ def build_job(
             Container(
                 name=_AGENT,
                 image=image,
-                args=("run", path),
+                args=("run", f"{_STUDY_DIR}/{file}"),
                 working_dir=WORK_DIR,
-                env=_variables(environment or {}),
+                # Whatever libraries cache goes there: nothing else of the image can be written.
+                env=(EnvVar(name="HOME", value=_TMP_DIR),),
                 env_from=tuple(EnvSource(secret_ref=ObjectReference(name=key)) for key in secrets),
                 resources=_resources(cpu, memory, n_gpus),
                 volume_mounts=tuple(volumes),
@@ -148,8 +139,7 @@ def build_job(
         volumes=tuple(volumes.values()),
     )
     spec = _job_spec(pod, labels, n_agents, n_parallel, time_limit_s)
-    job = Job(metadata=Metadata(name=name, labels=labels), spec=spec)
-    return [job] if config is None else [config, job]
+    return [config, Job(metadata=Metadata(name=name, labels=labels), spec=spec)]
 
 
 def build_schedule(
@@ -199,25 +189,7 @@ def _job_spec(
     )
 
 
-def _study_path(
-    name: str, study_name: str, text: str | None, path: str | None, volume_claim: str | None
-) -> str:
-    place = f"Job/{name}: study file"
-    if text is not None and path is not None:
-        raise LauncherError(f"{place}: comes as text and as the path {path!r}; drop one")
-    if text is not None:
-        return f"{_STUDY_DIR}/{study_name}.yaml"
-    if path is None:
-        raise LauncherError(f"{place}: is needed; give its text, or its path in the image")
-    if volume_claim is None and not path.startswith("/"):
-        raise LauncherError(
-            f"{place}: a relative path lies below {WORK_DIR}, which is empty without a volume "
-            f"claim, got {path!r}; give its text, or an absolute path in the image"
-        )
-    return path
-
-
-def _volumes(volume_claim: str | None, config: ConfigMap | None) -> dict[VolumeMount, Volume]:
+def _volumes(volume_claim: str | None, config_name: str) -> dict[VolumeMount, Volume]:
     """Each volume by where the agent sees it."""
     claim = None if volume_claim is None else ClaimSource(claim_name=volume_claim)
     work = Volume(
@@ -225,25 +197,15 @@ def _volumes(volume_claim: str | None, config: ConfigMap | None) -> dict[VolumeM
         empty_dir=EmptyDir() if claim is None else None,
         persistent_volume_claim=claim,
     )
-    volumes = {
+    study = VolumeMount(name="study", mount_path=_STUDY_DIR, read_only=True)
+    return {
         VolumeMount(name="work", mount_path=WORK_DIR): work,
         VolumeMount(name="tmp", mount_path=_TMP_DIR): Volume(name="tmp", empty_dir=EmptyDir()),
         VolumeMount(name="shm", mount_path="/dev/shm"): Volume(
             name="shm", empty_dir=EmptyDir(medium="Memory")
         ),
+        study: Volume(name="study", config_map=ObjectReference(name=config_name)),
     }
-    if config is not None:
-        mount = VolumeMount(name="study", mount_path=_STUDY_DIR, read_only=True)
-        volumes[mount] = Volume(
-            name="study", config_map=ObjectReference(name=config.metadata.name)
-        )
-    return volumes
-
-
-def _variables(environment: Mapping[str, str]) -> tuple[EnvVar, ...]:
-    # Whatever libraries cache goes below the home, and nothing else of the image can be written.
-    values = {"HOME": _TMP_DIR, **environment}
-    return tuple(EnvVar(name=key, value=value) for key, value in values.items())
 
 
 def _resources(cpu: str, memory: str, n_gpus: int) -> Resources:
