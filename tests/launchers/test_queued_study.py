@@ -54,6 +54,17 @@ class Site:
     def show_jobs(self, *lines: str) -> None:
         self.slurm.does("squeue", "".join(f'echo "{line}"\n' for line in lines))
 
+    def submit(self) -> None:
+        submit_study(
+            self.spec,
+            ClusterSpec(to="slurm"),
+            root=self.root,
+            begin=None,
+            every=None,
+            is_dry=False,
+            note=pytest.fail,
+        )
+
     def cancel(self) -> list[str]:
         return cancel_study(self.spec, self.root, self.notes.append)
 
@@ -105,15 +116,7 @@ def test_what_every_job_would_refuse_is_refused_before(
     mounts = f"40 28 0:50 / {site.file.parent} rw - nfs4 fs1:/home rw,local_lock=none\n"
     monkeypatch.setattr("sweeper.launchers.array.read_mountinfo", lambda: mounts)
     with pytest.raises(TrackerError, match="SQLite needs a disk of this machine"):
-        submit_study(
-            site.spec,
-            ClusterSpec(to="slurm"),
-            root=site.root,
-            begin=None,
-            every=None,
-            is_dry=False,
-            note=pytest.fail,
-        )
+        site.submit()
     assert site.slurm.calls("sbatch") == []
 
 
@@ -200,13 +203,5 @@ def test_a_folder_that_cannot_be_written_is_no_bug(site: Site) -> None:
     site.paths.study_dir.mkdir(parents=True)
     site.paths.submissions_dir.write_text("in the way")
     with pytest.raises(StoreError, match="cannot be written .*; nothing was submitted. Make room"):
-        submit_study(
-            site.spec,
-            ClusterSpec(to="slurm"),
-            root=site.root,
-            begin=None,
-            every=None,
-            is_dry=False,
-            note=pytest.fail,
-        )
+        site.submit()
     assert site.slurm.calls("sbatch") == []
