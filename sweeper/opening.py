@@ -82,8 +82,7 @@ def _refuse_strange_trials(
         for number in paths.trial_numbers()
         if number >= len(trials) or Attr.OWNER not in trials[number].user_attrs
     ]
-    other = paths.key.exists() and paths.key.read_text(encoding="utf-8").strip() not in ("", key)
-    if other or unclaimed:
+    if _folder_key(paths) not in ("", key) or unclaimed:
         raise StudyError(
             f"{spec.place('storage')}: it does not hold the study whose trials lie in "
             f"{paths.trials_dir}; was `storage` changed, or emptied, or brought back to an "
@@ -92,8 +91,13 @@ def _refuse_strange_trials(
         )
 
 
+def _folder_key(paths: RunPaths) -> str:
+    """Of the study whose folder it is; empty if none has begun in it."""
+    return paths.key.read_text(encoding="utf-8") if paths.key.exists() else ""
+
+
 def _write_key(paths: RunPaths, key: str) -> None:
-    if paths.key.exists() and paths.key.read_text(encoding="utf-8").strip():
+    if _folder_key(paths):
         return
     paths.study_dir.mkdir(parents=True, exist_ok=True)
     aside = paths.key.with_suffix(".tmp")

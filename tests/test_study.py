@@ -399,7 +399,7 @@ def test_a_storage_that_was_brought_back_does_not_give_a_number_twice(tmp_path: 
     assert begin(tmp_path).counts()[TrialState.COMPLETE] == 1
 
 
-def test_a_storage_of_another_driver_or_address_is_the_same(tmp_path: Path) -> None:
+def test_a_storage_that_moved_is_the_same(tmp_path: Path) -> None:
     file = tmp_path / "optuna.db"
     run_trial(begin(tmp_path, storage=f"sqlite:///{file}", run={"workers": 1}), reports(0.5))
     moved = file.rename(tmp_path / "moved.db")
