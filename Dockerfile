@@ -13,7 +13,7 @@ RUN pip install --no-cache-dir --constraint constraints.txt torch torchvision
 
 COPY pyproject.toml README.md LICENSE ./
 COPY sweeper ./sweeper
-RUN pip install --no-cache-dir --constraint constraints.txt '.[postgres,s3]'
+RUN pip install --no-cache-dir --constraint constraints.txt '.[postgres,grpc,s3]'
 
 # By number: Kubernetes must see that it is not root.
 USER 1000:1000

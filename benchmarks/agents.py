@@ -24,7 +24,7 @@ from statistics import median, quantiles
 import yaml
 from contenders import clean_environment
 from idle_trials import load_study
-from postgres_server import storages
+from postgres_server import Proxy, storages
 from results import HERE, describe_machine, render_facts, render_table, write_section
 
 from sweeper.opening import load_study_from_storage
@@ -176,13 +176,16 @@ def main() -> None:
     facts = describe_machine(f"python benchmarks/agents.py --seconds {seconds:g}")
     measured = []
     with tempfile.TemporaryDirectory() as name, storages(Path(name)) as urls:
+        proxy = Proxy(urls["PostgreSQL"])
+        urls["PostgreSQL behind a proxy"] = proxy.url
         for n_agents in AGENTS:
             for storage, url in urls.items():
                 pace = measure(url, n_agents, seconds)
                 said = f"{pace.rate:.2f} a second" if isinstance(pace, Pace) else pace
                 print(f"{n_agents} agents, {storage}: {said}", flush=True)
                 measured.append((storage, n_agents, pace))
-    measured.sort(key=lambda row: (row[0] != "journal file", row[1]))
+        proxy.stop()
+    measured.sort(key=lambda row: (list(urls).index(row[0]), row[1]))
     body = f"{render(measured)}\n\n{render_facts(facts)}"
     write_section("Many agents on one study", body)
     print(body)

@@ -1,5 +1,7 @@
-"""A real PostgreSQL server, which benchmarks and tests start, restart and stop."""
+"""A real PostgreSQL server, which benchmarks and tests start, restart and stop, and its proxy."""
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +39,41 @@ class Postgres:
     def stop(self) -> None:
         """Stop it for good."""
         self._server.cleanup()
+
+
+class Proxy:
+    """A real ``sweeper proxy`` of a database; it runs from the start.
+
+    Attributes:
+        url: As a study file names it; the same after a restart.
+    """
+
+    def __init__(self, database: str) -> None:
+        self._database = database
+        self._process, self.url = self._start(0)
+
+    def _start(self, port: int) -> tuple[subprocess.Popen[str], str]:
+        words = [sys.executable, "-m", "sweeper", "proxy", self._database, "--port", str(port)]
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line.startswith("serving grpc://"):
+            raise RuntimeError(f"the proxy did not start: {line}")
+        return process, line.removeprefix("serving ").partition(";")[0]
+
+    def kill(self) -> None:
+        """Kill it."""
+        self._process.kill()
+        self._process.wait()
+
+    def restart(self) -> None:
+        """Start it again, on the same port."""
+        self._process, _ = self._start(int(self.url.rpartition(":")[2]))
+
+    def stop(self) -> int:
+        """Ask it to end; its exit code."""
+        self._process.terminate()
+        return self._process.wait(30)
 
 
 @contextmanager

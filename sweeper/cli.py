@@ -276,6 +276,29 @@ def ui(
     serve_ui(spec, ROOT, port)
 
 
+@app.command()
+def proxy(
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="postgresql+psycopg://user@host/name.")
+    ],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 13000,
+) -> None:
+    """Let hundreds of agents share a few connections to PostgreSQL.
+
+    It is Optuna's gRPC proxy with the studies' locks beside it. Study files name it as
+    `storage: grpc://HOST:13000`. It asks nobody for a password: whoever reaches the port can
+    write. The database's own password is read from PGPASSWORD.
+
+    Example: sweeper proxy postgresql+psycopg://ann@db/sweeps --host 0.0.0.0
+    """
+    from sweeper.proxy import serve_proxy
+
+    serve_proxy(url, host=host, port=port, show=lambda line: print(line, flush=True))
+
+
 def _note(text: str) -> None:
     print(redacted(text), file=sys.stderr, flush=True)
 

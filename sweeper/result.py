@@ -205,7 +205,7 @@ class Result:
     def _as_best(self, trial: FrozenTrial) -> Best:
         metrics = self._study.spec.objective.metrics
         values = dict(zip(metrics, trial.values or [], strict=True))
-        return Best(trial.number, values, dict(trial.params))
+        return Best(trial.number, values, self._params(trial))
 
     def _row(self, trial: FrozenTrial) -> dict[str, Any]:
         metrics = self._study.spec.objective.metrics
@@ -217,8 +217,13 @@ class Result:
             "epochs": trial.last_step or self._n_epochs(trial.number),
             "seconds": seconds,
             "cause": trial.user_attrs.get(Attr.CAUSE, ""),
-            **trial.params,
+            **self._params(trial),
         }
+
+    def _params(self, trial: FrozenTrial) -> dict[str, Any]:
+        """In the order of the study file, which a storage need not keep."""
+        names = self._study.spec.ranges()
+        return {name: trial.params[name] for name in names if name in trial.params}
 
 
 def _kind(failed: FrozenTrial) -> str:

@@ -1,12 +1,12 @@
 """Where Optuna keeps a study: a journal file, or the database that the study file names."""
 
-import hashlib
 import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
@@ -18,12 +18,9 @@ from sweeper.lock import FileLock, Lock
 from sweeper.paths import RunPaths
 from sweeper.spec import StudySpec
 
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
 
 def open_storage(spec: StudySpec, paths: RunPaths) -> BaseStorage:
-    """The Optuna storage: a journal file unless the study file names a database.
+    """The Optuna storage: a journal file unless the study file names a database, or a proxy.
 
     Raises:
         StudyError: If the database cannot be opened.
@@ -34,24 +31,41 @@ def open_storage(spec: StudySpec, paths: RunPaths) -> BaseStorage:
         paths.journal.parent.mkdir(parents=True, exist_ok=True)
         lock = _JournalLock(paths)
         return JournalStorage(JournalFileBackend(str(paths.journal), lock_obj=lock))  # type: ignore[arg-type]
-    with opening_errors(spec):
+    place = spec.place("storage")
+    if not spec.is_proxied:
+        return open_database(spec.storage, place)
+    from sweeper.proxied import ProxiedStorage  # needs an extra
+
+    with opening_errors(place):
+        return ProxiedStorage(spec.storage)
+
+
+def open_database(url: str, place: str) -> BaseStorage:
+    """The Optuna storage in a database.
+
+    Args:
+        url: As SQLAlchemy has it.
+        place: Where the user named it.
+
+    Raises:
+        StudyError: If it cannot be opened.
+    """
+    with opening_errors(place):
         # Not RDBStorage itself, which reads all trials anew each time: 0.3 s for a thousand.
-        return get_storage(spec.storage)
+        return get_storage(url)
 
 
 @contextmanager
-def opening_errors(spec: StudySpec) -> Iterator[None]:
-    """Say where the study file names a database that cannot be opened."""
+def opening_errors(place: str) -> Iterator[None]:
+    """Say where the user named a database that cannot be opened."""
     try:
         yield
     except (SweeperError, OSError):
         raise
     except Exception as exc:  # whatever the database's driver raises
-        reason = redacted(str(exc)).partition("\n")[0]
         raise StudyError(
-            f"{spec.place('storage')}: cannot open the study's storage "
-            f"({type(exc).__name__}: {reason}); check that the server runs and the URL is right, "
-            f"or set `storage: auto` for a journal file"
+            f"{place}: cannot open the study's storage ({_reason(exc)}); check that the server "
+            "runs and the URL is right, or set `storage: auto` for a journal file"
         ) from exc
 
 
@@ -66,17 +80,29 @@ def store_errors() -> Iterator[None]:
     except Exception as exc:
         if isinstance(exc, BrokenPipeError) or not _is_from_store(exc):
             raise  # the former is of whoever read our output
-        reason = redacted(f"{type(exc).__name__}: {exc}").partition("\n")[0]
         raise StoreError(
-            f"the study's folder or storage cannot be used: {reason}. What it held before is "
-            "intact: make room, or see to the database; then the same command goes on"
+            f"the study's folder or storage cannot be used: {_reason(exc)}. What it held before "
+            "is intact: make room, or see to the database; then the same command goes on"
         ) from exc
 
 
 def _is_from_store(error: Exception) -> bool:
     if isinstance(error, OSError | StorageInternalError):
         return True
-    return type(error).__module__.partition(".")[0] in ("sqlalchemy", "psycopg", "psycopg2")
+    return _package(error) in ("sqlalchemy", "psycopg", "psycopg2", "grpc")
+
+
+def _package(error: Exception) -> str:
+    return type(error).__module__.partition(".")[0]
+
+
+def _reason(error: Any) -> str:
+    """What went wrong, on one line and without passwords."""
+    if _package(error) == "grpc":
+        text = f"{error.code().name}: {error.details()}"
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return redacted(text).partition("\n")[0]
 
 
 def open_locks(spec: StudySpec) -> Callable[[Path], Lock]:
@@ -86,10 +112,23 @@ def open_locks(spec: StudySpec) -> Callable[[Path], Lock]:
         From a file to its lock. Where the storage has locks of its own, the file's name tells
         them apart, and there need be no file.
     """
-    if not spec.storage.startswith("postgresql"):
+    locks = _locks_by_name(spec)
+    if locks is None:
         return FileLock
-    engine = _lock_engine(spec)
-    return lambda file: _AdvisoryLock(engine, f"{file.parent.name}/{file.name} of {spec.name}")
+    return lambda file: locks(f"{file.parent.name}/{file.name} of {spec.name}")
+
+
+def _locks_by_name(spec: StudySpec) -> Callable[[str], Lock] | None:
+    """The storage's own locks, if it has some."""
+    if spec.is_proxied:
+        from sweeper.proxied import ProxyLock, open_channel
+
+        return partial(ProxyLock, open_channel(spec.storage))
+    if spec.storage.startswith("postgresql"):
+        from sweeper.advisory import advisory_locks  # imports SQLAlchemy, a fifth of a second
+
+        return advisory_locks(spec.storage)
+    return None
 
 
 @contextmanager
@@ -102,56 +141,12 @@ def founding(spec: StudySpec) -> Iterator[None]:
         StoreError: If the storage is out of reach.
     """
     with ExitStack() as held:
-        if spec.storage.startswith("postgresql"):
+        if locks := _locks_by_name(spec):
             with store_errors():
-                lock = _AdvisoryLock(_lock_engine(spec), f"run in MLflow of {spec.name}")
-                held.enter_context(lock.held())
+                held.enter_context(locks(f"run in MLflow of {spec.name}").held())
         yield
         with store_errors():
             held.close()
-
-
-def _lock_engine(spec: StudySpec) -> "Engine":
-    """Makes a connection for each hold, a few milliseconds: none idles beside a trial."""
-    from sqlalchemy import NullPool, create_engine
-
-    return create_engine(spec.storage, poolclass=NullPool)
-
-
-#: A machine that vanishes would else hold a lock until the server's default of two hours, and a
-#: process that was stopped for ever. Seconds, a number, milliseconds; for one transaction, as a
-#: pooler hands the connection on.
-_NEVER_FOR_LONG = (
-    "SET LOCAL tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 5; "
-    "SET LOCAL tcp_keepalives_count = 3; "
-    "SET LOCAL idle_in_transaction_session_timeout = 60000"
-)
-
-
-class _AdvisoryLock:
-    """A lock of PostgreSQL's own; as ``flock``, free once its holder's connection is gone."""
-
-    def __init__(self, engine: "Engine", name: str) -> None:
-        self._engine = engine
-        digest = hashlib.sha256(f"sweeper: {name}".encode()).digest()
-        self._key = int.from_bytes(digest[:8], "big", signed=True)
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        with self._asked("pg_advisory_xact_lock"):
-            yield
-
-    @contextmanager
-    def tried(self) -> Iterator[bool]:
-        with self._asked("pg_try_advisory_xact_lock") as is_held:
-            yield bool(is_held)
-
-    @contextmanager
-    def _asked(self, function: str) -> Iterator[Any]:
-        """What the function says of the lock, in a transaction that holds it."""
-        with self._engine.connect() as connection:
-            connection.exec_driver_sql(_NEVER_FOR_LONG)
-            yield connection.exec_driver_sql(f"SELECT {function}({self._key})").scalar()
 
 
 class _JournalLock:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from sweeper.depot import check_depot
@@ -89,6 +90,13 @@ def check_tracking_place(spec: StudySpec, paths: RunPaths, *, mountinfo: str) ->
 
 
 def _check_driver(spec: StudySpec) -> None:
+    if spec.is_proxied:
+        if find_spec("grpc") is None:
+            raise StudyError(
+                f"{spec.place('storage')}: the driver 'grpc' is not installed: "
+                "`pip install 'sweeper[grpc]'`, or name the database itself"
+            )
+        return
     from sqlalchemy.engine import make_url  # a fifth of a second that a journal needs not
 
     try:

@@ -3,7 +3,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from postgres_server import Postgres
+from postgres_server import Postgres, Proxy
 
 # Two threads of a small step wait for each other whenever something else needs a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -64,3 +64,12 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def postgres_url(postgres: Postgres) -> str:
     return postgres.url()
+
+
+@pytest.fixture(scope="session")
+def proxy_url(postgres_url: str) -> Iterator[str]:
+    """Where ``sweeper proxy`` serves that database."""
+    pytest.importorskip("grpc", reason="needs the extra `grpc`")
+    proxy = Proxy(postgres_url)
+    yield proxy.url
+    assert proxy.stop() == 0

@@ -15,7 +15,7 @@ ROWS = (
     ("space",),
     ("data", "models", "optim", "rng"),
     ("checkpoint", "learner"),
-    ("training", "history"),
+    ("training", "history", "advisory", "proxied"),
     ("sampling", "sight", "storage", "lease"),
     ("roster",),
     ("study",),
@@ -23,7 +23,7 @@ ROWS = (
     ("claim", "reclaim", "tracking", "board", "machine", "order", "stores"),
     ("shipping", "clearing", "preparation", "progress", "process", "begun", "tryout", "launchers"),
     ("crew", "sync"),
-    ("worker", "agent", "status", "cancel", "rehearsal", "ui", "template", "doctor"),
+    ("worker", "agent", "status", "cancel", "rehearsal", "ui", "proxy", "template", "doctor"),
     ("cli",),
 )
 ROW_OF = {module: row for row, modules in enumerate(ROWS) for module in modules}

@@ -2,6 +2,8 @@ import json
 import shutil
 from pathlib import Path
 
+from optuna.distributions import FloatDistribution
+from optuna.trial import create_trial
 from sweep_studies import begin, claim_trial, epoch, raises, reports, run_claimed, run_trial
 
 from sweeper.claim import Claim
@@ -45,6 +47,20 @@ def test_the_best_trial_comes_with_its_values_and_settings(tmp_path: Path) -> No
     assert result.front == [best]
     assert result.n_finished == 4
     assert result.exit_code == ExitCode.STOPPED
+
+
+def test_settings_stand_in_the_order_of_the_study_file(tmp_path: Path) -> None:
+    ranges = {name: {"low": 0.1, "high": 0.9} for name in ("momentum", "learning_rate", "l2")}
+    study = begin(tmp_path, train={"epochs": 1, **ranges})
+    names = [f"train.{name}" for name in ranges]
+    params = dict.fromkeys(reversed(names), 0.5)
+    space = dict.fromkeys(params, FloatDistribution(0.1, 0.9))
+    stored = create_trial(value=0.5, params=params, distributions=space)
+    study.storage.create_new_trial(study.study_id, stored)
+    result = Result(study)
+    assert result.best is not None
+    assert list(result.best.params) == names
+    assert list(result.trials().columns[-3:]) == names
 
 
 def test_json_holds_what_a_script_wants_to_know(tmp_path: Path) -> None:

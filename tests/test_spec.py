@@ -260,6 +260,7 @@ def test_after_two_hundred_problems_nobody_reads_on() -> None:
 
 
 _STORAGE = "must be auto, or a database URL such as postgresql://host/name"
+_PROXY = "must name the host and port of `sweeper proxy`: grpc://host:13000"
 _TRACKING = (
     "must be auto, http://host:port, or a database such as postgresql://host/name or "
     "sqlite:///mlflow.db"
@@ -279,6 +280,10 @@ _PORT = "the port of a URL is a number from 1 to 65535"
         ("storage", "mysql://ann:secret@host/db", _STORAGE),
         ("storage", "postgresql+asyncpg://ann:secret@host/db", _STORAGE),
         ("storage", "http://ann:secret@host", _STORAGE),
+        ("storage", "grpc://host", _PROXY),
+        ("storage", "grpc://host:0", _PROXY),
+        ("storage", "grpc://host:13000/name", _PROXY),
+        ("storage", "grpc://ann:secret@host:13000", _PROXY),
         ("storage", "sqlite://", _SQLITE),
         ("storage", "sqlite:///", _SQLITE),
         ("storage", "sqlite:///:memory:", _SQLITE),
@@ -293,6 +298,7 @@ _PORT = "the port of a URL is a number from 1 to 65535"
         ("tracking.uri", "./mlruns", _TRACKING),
         ("tracking.uri", "file:///mlruns", _TRACKING),
         ("tracking.uri", "ftp://ann:secret@host", _TRACKING),
+        ("tracking.uri", "grpc://host:13000", _TRACKING),
         ("tracking.uri", "sqlite://", _SQLITE),
         ("tracking.uri", "mysql://ann:sec@ret@host/db", _DATABASE),
         ("tracking.uri", "http://", _SERVER),
@@ -326,6 +332,12 @@ def test_urls_of_the_right_form(url: str) -> None:
     for key in (f'storage: "{url}"', f'tracking: {{uri: "{url}"}}'):
         spec = parse_study(f"{BASE}{key}", Path("s.yaml"))
         assert url in (spec.storage, spec.tracking.uri)
+
+
+@pytest.mark.parametrize("url", ["grpc://db.example:13000", "grpc://[::1]:1"])
+def test_a_proxy_is_named_with_its_port(url: str) -> None:
+    spec = parse_study(f'{BASE}storage: "{url}"', Path("s.yaml"))
+    assert (spec.storage, spec.is_proxied) == (url, True)
 
 
 def test_mlflow_and_optuna_do_not_share_a_database() -> None:

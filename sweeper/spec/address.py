@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from urllib.parse import urlsplit
 
 _STORAGE = "must be auto, or a database URL such as postgresql://host/name"
+_PROXY = "must name the host and port of `sweeper proxy`: grpc://host:13000"
 _TRACKING = (
     "must be auto, http://host:port, or a database such as postgresql://host/name or "
     "sqlite:///mlflow.db"
@@ -25,6 +26,7 @@ _SCHEME = re.compile(r"(?P<dialect>[a-zA-Z][\w.-]*)(\+(?P<driver>\w+))?://(?P<re
 _DATABASE = re.compile(
     r"([^@/?:]*(:[^@]*)?@)?(\[[0-9a-fA-F:.]+\]|[^@/?:\[\]]*)(:(?P<port>[0-9]{1,5}))?(/[^@?]*)?(\?.*)?"
 )
+_PROXIED = re.compile(r"grpc://([^\s@/?#:\[\]]+|\[[0-9a-fA-F:.]+\]):(?P<port>[0-9]{1,5})")
 _PASSWORD = re.compile(
     r"://[^\s/@:]*:(?!\d+/)[^\s@]+@|[?&](ssl)?(password|passwd|token|secret|api_?key)=", re.I
 )
@@ -34,11 +36,11 @@ def storage_fault(url: str) -> str:
     """Why Optuna cannot keep a study there, or nothing."""
     if url == "auto":
         return ""
-    found = _SCHEME.fullmatch(url)
-    if found is None or found["driver"] not in _DRIVERS.get(found["dialect"], ()):
-        return _STORAGE
-    is_file = found["dialect"] == "sqlite"
-    return _sqlite_fault(found["rest"]) if is_file else _database_fault(found["rest"])
+    if url.startswith("grpc:"):
+        found = _PROXIED.fullmatch(url)
+        is_port = found is not None and 0 < int(found["port"]) < 2**16
+        return "" if is_port else _PROXY
+    return _either_fault(url, _STORAGE)
 
 
 def tracking_fault(uri: str) -> str:
@@ -54,7 +56,7 @@ def tracking_fault(uri: str) -> str:
     others = ("databricks", *(point.name for point in entry_points(group="mlflow.tracking_store")))
     if uri.partition(":")[0] in others:
         return ""
-    return _TRACKING if storage_fault(uri) == _STORAGE else storage_fault(uri)
+    return _either_fault(uri, _TRACKING)
 
 
 def depot_fault(url: str) -> str:
@@ -82,6 +84,15 @@ def is_one_database(storage: str, uri: str) -> bool:
 def holds_password(text: str) -> bool:
     """Whether a text is, or holds, a URL with a password in it."""
     return _PASSWORD.search(text) is not None
+
+
+def _either_fault(url: str, expected: str) -> str:
+    """Why it names no database that takes both studies and runs, or nothing."""
+    found = _SCHEME.fullmatch(url)
+    if found is None or found["driver"] not in _DRIVERS.get(found["dialect"], ()):
+        return expected
+    is_file = found["dialect"] == "sqlite"
+    return _sqlite_fault(found["rest"]) if is_file else _database_fault(found["rest"])
 
 
 def _sqlite_fault(rest: str) -> str:

@@ -65,7 +65,10 @@ def study_schema() -> dict[str, Any]:
             "run": _constants(RunSpec),
             "tracking": _constants(TrackingSpec),
             "cluster": _constants(ClusterSpec),
-            "storage": {"type": "string", "description": "auto, or an Optuna storage URL"},
+            "storage": {
+                "type": "string",
+                "description": "auto, an Optuna storage URL, or grpc://host:port",
+            },
         },
         "$defs": {"range": _RANGE, "choices": _CHOICES},
     }

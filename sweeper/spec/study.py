@@ -197,6 +197,11 @@ class StudySpec:
         """Whether the storage is SQLite, on which several workers may claim the same trial."""
         return self.storage.startswith("sqlite")
 
+    @property
+    def is_proxied(self) -> bool:
+        """Whether the storage is behind ``sweeper proxy``."""
+        return self.storage.startswith("grpc:")
+
     def line(self, path: str) -> int:
         """Where the value, or the nearest one around it that the file has, stands."""
         while path and path not in self.lines:

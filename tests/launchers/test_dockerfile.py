@@ -55,7 +55,7 @@ def test_it_has_what_nodes_without_a_shared_folder_need() -> None:
         "--constraint",
         "constraints.txt",
     ]
-    assert words_of("RUN")[-1][5] == "'.[postgres,s3]'"
+    assert words_of("RUN")[-1][5] == "'.[postgres,grpc,s3]'"
 
 
 def test_it_suits_the_jobs_that_we_make() -> None:

@@ -1,0 +1,158 @@
+"""``sweeper proxy`` on a real database: its locks, its restarts, what it refuses."""
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import grpc
+import psycopg
+import pytest
+from postgres_server import Proxy
+from sweep_studies import SPAWN, begin, reports, run_trial, spec_of
+
+from sweeper.advisory import advisory_locks
+from sweeper.errors import SpecError, StoreError, StudyError
+from sweeper.lock import Lock
+from sweeper.opening import create_study
+from sweeper.paths import RunPaths
+from sweeper.patience import BEAR_S
+from sweeper.proxied import ProxyLock, open_channel
+from sweeper.proxy import serve_proxy
+from sweeper.storage import store_errors
+from sweeper.study import SweepStudy
+from sweeper.trial import TrialState
+
+pytestmark = pytest.mark.postgres
+
+
+def lock_of(url: str, name: str = "a lock") -> Lock:
+    return ProxyLock(open_channel(url), name)
+
+
+def hold(url: str, pipe: Any) -> None:
+    """Hold the lock until killed; tell when it is held."""
+    with lock_of(url).held():
+        pipe.send("held")
+        time.sleep(600)
+
+
+@pytest.fixture
+def own_proxy(postgres_url: str) -> Iterator[Proxy]:
+    """One that a test may kill."""
+    proxy = Proxy(postgres_url)
+    yield proxy
+    proxy.stop()
+
+
+def test_a_lock_is_one_processs_and_free_when_that_is_killed(proxy_url: str) -> None:
+    ours, theirs = SPAWN.Pipe()
+    holder = SPAWN.Process(target=hold, args=(proxy_url, theirs))
+    holder.start()
+    assert ours.recv() == "held"
+    with lock_of(proxy_url).tried() as is_held:
+        assert not is_held
+    with lock_of(proxy_url, "another").tried() as is_held:
+        assert is_held
+    holder.kill()
+    with lock_of(proxy_url).held(), lock_of(proxy_url).tried() as is_held:
+        assert not is_held
+    holder.join()
+
+
+def test_it_is_the_lock_of_those_who_use_the_database_itself(
+    proxy_url: str, postgres_url: str
+) -> None:
+    proxied, direct = lock_of(proxy_url), advisory_locks(postgres_url)("a lock")
+    with proxied.held(), direct.tried() as is_held:
+        assert not is_held
+    with direct.held(), proxied.tried() as is_held:
+        assert not is_held
+
+    def take() -> None:
+        with proxied.held():
+            pass
+
+    waiting = Thread(target=take)
+    with direct.held():
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+    waiting.join(30)
+    assert not waiting.is_alive()
+
+
+def test_a_lock_that_the_proxys_death_gave_away_is_not_taken_for_held(own_proxy: Proxy) -> None:
+    def hold_while_it_dies() -> None:
+        with store_errors(), lock_of(own_proxy.url).held():
+            own_proxy.kill()
+            own_proxy.restart()
+
+    with pytest.raises(StoreError, match="the connection to the proxy broke, and with it a lock"):
+        hold_while_it_dies()
+
+
+def until_it_is_back(study: SweepStudy) -> None:
+    """Ask for as long as a command bears an outage; it is not asked anew at each moment."""
+    deadline_s = time.monotonic() + BEAR_S
+    while time.monotonic() < deadline_s:
+        try:
+            study.counts()
+            return
+        except grpc.RpcError:
+            time.sleep(0.1)
+
+
+def test_a_study_goes_on_after_the_proxy_was_killed(own_proxy: Proxy, tmp_path: Path) -> None:
+    study = begin(tmp_path, name="killed_proxy", storage=own_proxy.url)
+    run_trial(study, reports(0.5))
+    own_proxy.kill()
+    with pytest.raises(StoreError, match="UNAVAILABLE: "), store_errors():
+        study.counts()
+    own_proxy.restart()
+    until_it_is_back(study)
+    run_trial(study, reports(0.7))
+    assert study.counts()[TrialState.COMPLETE] == 2
+
+
+def test_a_study_behind_it_takes_no_connection(
+    proxy_url: str, postgres_url: str, tmp_path: Path
+) -> None:
+    def n_connections() -> int:
+        with psycopg.connect(postgres_url) as connection:
+            row = connection.execute("SELECT count(*) FROM pg_stat_activity").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    first = begin(tmp_path, name="many", storage=proxy_url)
+    before = n_connections()
+    studies = [begin(tmp_path, name="many", storage=proxy_url) for _ in range(20)]
+    with first.lock.held():
+        assert [study.n_finished() for study in studies] == [0] * 20
+        assert n_connections() <= before
+
+
+def test_a_proxy_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    spec = spec_of(tmp_path, storage=f"grpc://127.0.0.1:{port}")
+    with pytest.raises(StudyError, match=r"small.yaml:\d+: storage: cannot open .*UNAVAILABLE"):
+        create_study(spec, RunPaths(tmp_path / "mlruns", spec.name))
+
+
+def test_what_it_cannot_serve_is_refused(proxy_url: str, postgres_url: str) -> None:
+    def serve(url: str, port: int = 0) -> None:
+        serve_proxy(url, host="127.0.0.1", port=port, show=lambda line: None)
+
+    with pytest.raises(SpecError, match="URL: only PostgreSQL can be served"):
+        serve("sqlite:///sweep.db")
+    with pytest.raises(SpecError, match="URL: must be auto, or a database URL"):
+        serve("mysql://host/name")
+    with pytest.raises(StudyError, match=r"URL: cannot open the study's storage .*refused"):
+        serve("postgresql+psycopg://ann:hunter2@127.0.0.1:1/name")
+    port = int(proxy_url.rpartition(":")[2])
+    with pytest.raises(StudyError, match=f"cannot listen on 127.0.0.1:{port}; does a proxy run"):
+        serve(postgres_url, port)
