@@ -286,7 +286,7 @@ def proxy(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 13000,
 ) -> None:
-    """Let hundreds of agents share a few connections to PostgreSQL.
+    """Let more agents work on PostgreSQL than it has connections.
 
     It is Optuna's gRPC proxy with the studies' locks beside it. Study files name it as
     `storage: grpc://HOST:13000`. It asks nobody for a password: whoever reaches the port can
