@@ -24,7 +24,7 @@ from statistics import median, quantiles
 import yaml
 from contenders import clean_environment
 from idle_trials import load_study
-from postgres_server import Proxy, storages
+from postgres_server import proxied, storages
 from results import HERE, describe_machine, render_facts, render_table, write_section
 
 from sweeper.opening import load_study_from_storage
@@ -92,7 +92,8 @@ def measure(storage: str, n_agents: int, seconds: float) -> Pace | str:
     with tempfile.TemporaryDirectory(prefix="bench", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         plain = dict(load_study("bookkeeping", n_trials=_GOAL))
-        plain |= {"name": f"agents{n_agents}", "run": {"workers": 1}, "storage": storage}
+        # A name of its own, as a database and its proxy hold the same studies.
+        plain |= {"name": folder.name, "run": {"workers": 1}, "storage": storage}
         (folder / "study.yaml").write_text(yaml.safe_dump(plain))
         (folder / "idle.py").write_text((HERE / "studies" / "idle.py").read_text())
         with agents_at_work(folder, n_agents):
@@ -171,20 +172,22 @@ def render(measured: Sequence[tuple[str, int, Pace | str]]) -> str:
 def main() -> None:
     """Measure, print and write the section of ``RESULTS.md``."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=30.0, help="of counting, each time")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of counting, each time")
     seconds = parser.parse_args().seconds
     facts = describe_machine(f"python benchmarks/agents.py --seconds {seconds:g}")
     measured = []
-    with tempfile.TemporaryDirectory() as name, storages(Path(name)) as urls:
-        proxy = Proxy(urls["PostgreSQL"])
-        urls["PostgreSQL behind a proxy"] = proxy.url
+    with (
+        tempfile.TemporaryDirectory() as name,
+        storages(Path(name)) as urls,
+        proxied(urls["PostgreSQL"]) as proxy_url,
+    ):
+        urls["PostgreSQL behind a proxy"] = proxy_url
         for n_agents in AGENTS:
             for storage, url in urls.items():
                 pace = measure(url, n_agents, seconds)
                 said = f"{pace.rate:.2f} a second" if isinstance(pace, Pace) else pace
                 print(f"{n_agents} agents, {storage}: {said}", flush=True)
                 measured.append((storage, n_agents, pace))
-        proxy.stop()
     measured.sort(key=lambda row: (list(urls).index(row[0]), row[1]))
     body = f"{render(measured)}\n\n{render_facts(facts)}"
     write_section("Many agents on one study", body)

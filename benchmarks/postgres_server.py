@@ -77,6 +77,16 @@ class Proxy:
 
 
 @contextmanager
+def proxied(database: str) -> Iterator[str]:
+    """Where a proxy serves that database."""
+    proxy = Proxy(database)
+    try:
+        yield proxy.url
+    finally:
+        proxy.stop()
+
+
+@contextmanager
 def storages(folder: Path) -> Iterator[dict[str, str]]:
     """Name of a storage -> what a study file says of it; PostgreSQL's files lie in ``folder``."""
     server = Postgres(folder)

@@ -63,7 +63,7 @@ class AdvisorySession:
     When it breaks all are lost, and the next question opens another.
 
     Args:
-        url: Of the database.
+        url: Of the database itself: a pooler may hand each statement to another connection.
     """
 
     def __init__(self, url: str) -> None:
@@ -75,18 +75,20 @@ class AdvisorySession:
         return self._ask("pg_try_advisory_lock", name)
 
     def give_back(self, name: str) -> None:
-        """Give a lock back, if it was taken."""
-        self._ask("pg_advisory_unlock", name)
+        """Give a lock back, if it is still held."""
+        if self._connection is not None:
+            self._ask("pg_advisory_unlock", name)
 
     def _ask(self, function: str, name: str) -> bool:
-        if self._connection is None:
-            self._connection = self._engine.connect()
-            self._connection.exec_driver_sql(_settings("SET", _KEEPALIVE))
+        is_new = self._connection is None
+        connection = self._connection = self._connection or self._engine.connect()
         try:
-            answer = self._connection.exec_driver_sql(f"SELECT {function}({_key(name)})")
+            if is_new:
+                connection.exec_driver_sql(_settings("SET", _KEEPALIVE))
+            answer = connection.exec_driver_sql(f"SELECT {function}({_key(name)})")
             return bool(answer.scalar())
         except SQLAlchemyError:
-            self._connection.invalidate()
+            connection.invalidate()
             self._connection = None
             raise
 

@@ -51,7 +51,8 @@ class Hold:
     def settling(self) -> Iterator[None]:
         """Nobody else ends the trial or puts it back inside, so what is written is the last word.
 
-        On PostgreSQL a process that stands still in there for a minute loses that right.
+        On PostgreSQL a process that stands still in there for a minute, or 40 s behind a proxy,
+        loses that right.
 
         Raises:
             TrialLost: As :meth:`require`.

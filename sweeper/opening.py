@@ -31,7 +31,7 @@ def create_study(spec: StudySpec, paths: RunPaths) -> SweepStudy:
     """
     frozen = {key: value for key, value in plain_study(spec).items() if key in FROZEN}
     frozen.get("data", {}).pop("root", None)  # where the files lie does not change what they are
-    with opening_errors(spec.place("storage")), open_locks(spec)(paths.lock).held():
+    with opening_errors(spec), open_locks(spec)(paths.lock).held():
         storage = open_storage(spec, paths)  # makes the tables of a new database
         study_id = _find_or_create(spec, storage)
         _refuse_changes(spec, _settle(storage, study_id, Attr.FROZEN, frozen), frozen)

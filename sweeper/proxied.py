@@ -27,6 +27,7 @@ _CHANNEL = (
     *KEEPALIVE,
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.max_receive_message_length", -1),
+    ("grpc.enable_http_proxy", 0),  # $http_proxy is for what lies outside of the cluster
 )
 
 
@@ -50,7 +51,9 @@ class ProxyLock:
         Raises:
             ConnectionError: If the connection broke meanwhile, so that others may have held it.
         """
-        with self._during(self._hold):
+        with self._during(self._hold) as is_held:
+            if not is_held:
+                raise ConnectionError("the proxy did not give a lock")
             yield
 
     @contextmanager
@@ -86,6 +89,15 @@ class ProxiedStorage(GrpcStorageProxy):
         super().__init__()
         with suppress(KeyError):  # it connects with the first question only
             self.get_study_id_from_name("")
+
+    def set_trial_param(self, trial_id: int, *values: Any) -> None:
+        """As Optuna's, whose proxy knows a trial only once it was asked for all of its study."""
+        try:
+            super().set_trial_param(trial_id, *values)
+        except KeyError:  # the proxy was started anew
+            for study_id in self._cache.studies:
+                self.get_all_trials(study_id, deepcopy=False)
+            super().set_trial_param(trial_id, *values)
 
     def _setup(self) -> None:
         self._channel = open_channel(self._url)

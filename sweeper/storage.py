@@ -31,41 +31,27 @@ def open_storage(spec: StudySpec, paths: RunPaths) -> BaseStorage:
         paths.journal.parent.mkdir(parents=True, exist_ok=True)
         lock = _JournalLock(paths)
         return JournalStorage(JournalFileBackend(str(paths.journal), lock_obj=lock))  # type: ignore[arg-type]
-    place = spec.place("storage")
-    if not spec.is_proxied:
-        return open_database(spec.storage, place)
-    from sweeper.proxied import ProxiedStorage  # needs an extra
+    with opening_errors(spec):
+        if spec.is_proxied:
+            from sweeper.proxied import ProxiedStorage  # needs an extra
 
-    with opening_errors(place):
-        return ProxiedStorage(spec.storage)
-
-
-def open_database(url: str, place: str) -> BaseStorage:
-    """The Optuna storage in a database.
-
-    Args:
-        url: As SQLAlchemy has it.
-        place: Where the user named it.
-
-    Raises:
-        StudyError: If it cannot be opened.
-    """
-    with opening_errors(place):
+            return ProxiedStorage(spec.storage)
         # Not RDBStorage itself, which reads all trials anew each time: 0.3 s for a thousand.
-        return get_storage(url)
+        return get_storage(spec.storage)
 
 
 @contextmanager
-def opening_errors(place: str) -> Iterator[None]:
-    """Say where the user named a database that cannot be opened."""
+def opening_errors(spec: StudySpec) -> Iterator[None]:
+    """Say where the study file names a database, or a proxy, that cannot be opened."""
     try:
         yield
     except (SweeperError, OSError):
         raise
     except Exception as exc:  # whatever the database's driver raises
+        server = "`sweeper proxy`" if spec.is_proxied else "the server"
         raise StudyError(
-            f"{place}: cannot open the study's storage ({_reason(exc)}); check that the server "
-            "runs and the URL is right, or set `storage: auto` for a journal file"
+            f"{spec.place('storage')}: cannot open the study's storage ({describe(exc)}); check "
+            f"that {server} runs and the URL is right, or set `storage: auto` for a journal file"
         ) from exc
 
 
@@ -81,7 +67,7 @@ def store_errors() -> Iterator[None]:
         if isinstance(exc, BrokenPipeError) or not _is_from_store(exc):
             raise  # the former is of whoever read our output
         raise StoreError(
-            f"the study's folder or storage cannot be used: {_reason(exc)}. What it held before "
+            f"the study's folder or storage cannot be used: {describe(exc)}. What it held before "
             "is intact: make room, or see to the database; then the same command goes on"
         ) from exc
 
@@ -96,8 +82,8 @@ def _package(error: Exception) -> str:
     return type(error).__module__.partition(".")[0]
 
 
-def _reason(error: Any) -> str:
-    """What went wrong, on one line and without passwords."""
+def describe(error: Any) -> str:
+    """What a driver raises, on one line and without passwords."""
     if _package(error) == "grpc":
         text = f"{error.code().name}: {error.details()}"
     else:

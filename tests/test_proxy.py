@@ -1,6 +1,9 @@
 """``sweeper proxy`` on a real database: its locks, its restarts, what it refuses."""
 
+import os
+import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +13,21 @@ from typing import Any
 import grpc
 import psycopg
 import pytest
-from postgres_server import Proxy
-from sweep_studies import SPAWN, begin, reports, run_trial, spec_of
+from postgres_server import Postgres, Proxy
+from sweep_studies import (
+    SPAWN,
+    begin,
+    claim_trial,
+    reports,
+    run_claimed,
+    run_trial,
+    spec_of,
+)
 
 from sweeper.advisory import advisory_locks
 from sweeper.errors import SpecError, StoreError, StudyError
 from sweeper.lock import Lock
-from sweeper.opening import create_study
+from sweeper.opening import create_study, load_study_from_storage
 from sweeper.paths import RunPaths
 from sweeper.patience import BEAR_S
 from sweeper.proxied import ProxyLock, open_channel
@@ -26,6 +37,7 @@ from sweeper.study import SweepStudy
 from sweeper.trial import TrialState
 
 pytestmark = pytest.mark.postgres
+COUNT = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
 
 
 def lock_of(url: str, name: str = "a lock") -> Lock:
@@ -103,6 +115,7 @@ def until_it_is_back(study: SweepStudy) -> None:
             return
         except grpc.RpcError:
             time.sleep(0.1)
+    pytest.fail("no proxy answers")
 
 
 def test_a_study_goes_on_after_the_proxy_was_killed(own_proxy: Proxy, tmp_path: Path) -> None:
@@ -117,12 +130,51 @@ def test_a_study_goes_on_after_the_proxy_was_killed(own_proxy: Proxy, tmp_path: 
     assert study.counts()[TrialState.COMPLETE] == 2
 
 
+def test_a_trial_that_was_claimed_before_the_proxy_was_killed_goes_on(
+    own_proxy: Proxy, tmp_path: Path
+) -> None:
+    study = begin(tmp_path, name="claimed_before", storage=own_proxy.url)
+    trial = claim_trial(study)
+    assert trial is not None
+    own_proxy.kill()
+    own_proxy.restart()
+    time.sleep(3)  # until it is asked again, and not for the trials
+    assert run_claimed(study, trial, reports(0.5)) == TrialState.COMPLETE
+
+
+def test_holders_are_told_when_the_database_restarts(postgres: Postgres, proxy_url: str) -> None:
+    def hold_while_it_restarts() -> None:
+        with store_errors(), lock_of(proxy_url).held():
+            postgres.crash()
+            with lock_of(proxy_url, "another").held():  # so that the proxy looks
+                pass
+
+    with pytest.raises(StoreError, match="the connection to the proxy broke, and with it a lock"):
+        hold_while_it_restarts()
+    with lock_of(proxy_url).held(), lock_of(proxy_url).tried() as is_held:
+        assert not is_held
+
+
+@pytest.mark.slow
+def test_a_process_that_was_stopped_loses_its_lock(proxy_url: str) -> None:
+    ours, theirs = SPAWN.Pipe()
+    holder = SPAWN.Process(target=hold, args=(proxy_url, theirs))
+    holder.start()
+    assert ours.recv() == "held"
+    assert holder.pid is not None
+    os.kill(holder.pid, signal.SIGSTOP)
+    with lock_of(proxy_url).held():
+        pass
+    holder.kill()
+    holder.join()
+
+
 def test_a_study_behind_it_takes_no_connection(
     proxy_url: str, postgres_url: str, tmp_path: Path
 ) -> None:
     def n_connections() -> int:
         with psycopg.connect(postgres_url) as connection:
-            row = connection.execute("SELECT count(*) FROM pg_stat_activity").fetchone()
+            row = connection.execute(COUNT).fetchone()
         assert row is not None
         return int(row[0])
 
@@ -139,19 +191,30 @@ def test_a_proxy_that_is_not_there_is_told(tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     spec = spec_of(tmp_path, storage=f"grpc://127.0.0.1:{port}")
-    with pytest.raises(StudyError, match=r"small.yaml:\d+: storage: cannot open .*UNAVAILABLE"):
+    place = r"small.yaml:\d+: storage: cannot open the study's storage \(UNAVAILABLE: .*"
+    with pytest.raises(StudyError, match=place + "check that `sweeper proxy` runs"):
         create_study(spec, RunPaths(tmp_path / "mlruns", spec.name))
+
+
+def test_a_missing_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "sweeper.proxied")
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    spec = spec_of(tmp_path, storage="grpc://127.0.0.1:1")
+    with pytest.raises(StudyError, match="storage: cannot open .*ModuleNotFoundError.*grpc"):
+        load_study_from_storage(spec, RunPaths(tmp_path / "mlruns", spec.name))
+    with pytest.raises(StudyError, match=r"the proxy needs `pip install 'sweeper\[grpc"):
+        serve_proxy("postgresql://127.0.0.1:1/name", host="127.0.0.1", port=0, show=print)
 
 
 def test_what_it_cannot_serve_is_refused(proxy_url: str, postgres_url: str) -> None:
     def serve(url: str, port: int = 0) -> None:
         serve_proxy(url, host="127.0.0.1", port=port, show=lambda line: None)
 
-    with pytest.raises(SpecError, match="URL: only PostgreSQL can be served"):
+    with pytest.raises(SpecError, match=r"URL: must be postgresql\+psycopg://host/name; no other"):
         serve("sqlite:///sweep.db")
-    with pytest.raises(SpecError, match="URL: must be auto, or a database URL"):
-        serve("mysql://host/name")
-    with pytest.raises(StudyError, match=r"URL: cannot open the study's storage .*refused"):
+    with pytest.raises(SpecError, match="URL: the port of a URL is a number"):
+        serve("postgresql://host:0/name")
+    with pytest.raises(StudyError, match=r"URL: cannot open the database .*refused"):
         serve("postgresql+psycopg://ann:hunter2@127.0.0.1:1/name")
     port = int(proxy_url.rpartition(":")[2])
     with pytest.raises(StudyError, match=f"cannot listen on 127.0.0.1:{port}; does a proxy run"):
