@@ -255,8 +255,10 @@ class _Agent:
                 f"stopped: trial after trial failed, the latest of {cause}; see to that, and the "
                 f"same command goes on\n{self._details_of(cause)}"
             )
-        code = ExitCode.GOAL_REACHED
-        if not self._is_goal_reached():
+        if self._is_goal_reached():
+            code = ExitCode.GOAL_REACHED
+            self._patience.settle()
+        else:
             code = self._signals.exit_code
         result = Result(self._study, code)
         path = self._study.spec.path

@@ -60,6 +60,11 @@ class Patience:
 
     def look(self) -> None:
         """Notice that it is over; called while all is well."""
-        if self.is_tried and self._now() - self._latest_s > CALM_S:
+        if self._now() - self._latest_s > CALM_S:
+            self.settle()
+
+    def settle(self) -> None:
+        """Say that it is over; called when all is done."""
+        if self.is_tried:
             self._note("disk and storage work again")
             self._begun_s = math.inf

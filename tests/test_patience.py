@@ -41,6 +41,15 @@ def test_trouble_is_told_once_and_raised_when_it_has_lasted_too_long(
     assert notes == ONCE
 
 
+def test_trouble_is_over_when_all_is_done(patience: Patience, notes: list[str]) -> None:
+    patience.settle()
+    patience.bear(FULL, n_finished=0)
+    patience.look()
+    patience.settle()
+    patience.settle()
+    assert notes == [*ONCE, "disk and storage work again"]
+
+
 def test_trouble_that_is_over_is_told_and_forgotten(
     patience: Patience, notes: list[str], clock: Clock
 ) -> None:
