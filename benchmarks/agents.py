@@ -179,9 +179,9 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as name,
         storages(Path(name)) as urls,
-        proxied(urls["PostgreSQL"]) as proxy_url,
+        proxied(urls["PostgreSQL"]) as proxy,
     ):
-        urls["PostgreSQL behind a proxy"] = proxy_url
+        urls["PostgreSQL behind a proxy"] = proxy.url
         for n_agents in AGENTS:
             for storage, url in urls.items():
                 pace = measure(url, n_agents, seconds)

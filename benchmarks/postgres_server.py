@@ -77,11 +77,11 @@ class Proxy:
 
 
 @contextmanager
-def proxied(database: str) -> Iterator[str]:
-    """Where a proxy serves that database."""
+def proxied(database: str) -> Iterator[Proxy]:
+    """A proxy of that database."""
     proxy = Proxy(database)
     try:
-        yield proxy.url
+        yield proxy
     finally:
         proxy.stop()
 

@@ -6,6 +6,8 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import grpc
 import psycopg
 import pytest
-from postgres_server import Postgres, Proxy
+from postgres_server import Postgres, Proxy, proxied
 from sweep_studies import (
     SPAWN,
     begin,
@@ -51,40 +53,48 @@ def hold(url: str, pipe: Any) -> None:
         time.sleep(600)
 
 
+@contextmanager
+def holder(url: str) -> Iterator[BaseProcess]:
+    """Another process, which holds the lock."""
+    ours, theirs = SPAWN.Pipe()
+    process = SPAWN.Process(target=hold, args=(url, theirs))
+    process.start()
+    assert ours.recv() == "held"
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
+
+
 @pytest.fixture
 def own_proxy(postgres_url: str) -> Iterator[Proxy]:
     """One that a test may kill."""
-    proxy = Proxy(postgres_url)
-    yield proxy
-    proxy.stop()
+    with proxied(postgres_url) as proxy:
+        yield proxy
 
 
 def test_a_lock_is_one_processs_and_free_when_that_is_killed(proxy_url: str) -> None:
-    ours, theirs = SPAWN.Pipe()
-    holder = SPAWN.Process(target=hold, args=(proxy_url, theirs))
-    holder.start()
-    assert ours.recv() == "held"
-    with lock_of(proxy_url).tried() as is_held:
-        assert not is_held
-    with lock_of(proxy_url, "another").tried() as is_held:
-        assert is_held
-    holder.kill()
+    with holder(proxy_url):
+        with lock_of(proxy_url).tried() as is_held:
+            assert not is_held
+        with lock_of(proxy_url, "another").tried() as is_held:
+            assert is_held
     with lock_of(proxy_url).held(), lock_of(proxy_url).tried() as is_held:
         assert not is_held
-    holder.join()
 
 
 def test_it_is_the_lock_of_those_who_use_the_database_itself(
     proxy_url: str, postgres_url: str
 ) -> None:
-    proxied, direct = lock_of(proxy_url), advisory_locks(postgres_url)("a lock")
-    with proxied.held(), direct.tried() as is_held:
+    ours, direct = lock_of(proxy_url), advisory_locks(postgres_url)("a lock")
+    with ours.held(), direct.tried() as is_held:
         assert not is_held
-    with direct.held(), proxied.tried() as is_held:
+    with direct.held(), ours.tried() as is_held:
         assert not is_held
 
     def take() -> None:
-        with proxied.held():
+        with ours.held():
             pass
 
     waiting = Thread(target=take)
@@ -157,16 +167,11 @@ def test_holders_are_told_when_the_database_restarts(postgres: Postgres, proxy_u
 
 @pytest.mark.slow
 def test_a_process_that_was_stopped_loses_its_lock(proxy_url: str) -> None:
-    ours, theirs = SPAWN.Pipe()
-    holder = SPAWN.Process(target=hold, args=(proxy_url, theirs))
-    holder.start()
-    assert ours.recv() == "held"
-    assert holder.pid is not None
-    os.kill(holder.pid, signal.SIGSTOP)
-    with lock_of(proxy_url).held():
-        pass
-    holder.kill()
-    holder.join()
+    with holder(proxy_url) as process:
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGSTOP)
+        with lock_of(proxy_url).held():
+            pass
 
 
 def test_a_study_behind_it_takes_no_connection(
