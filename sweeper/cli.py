@@ -6,12 +6,12 @@ import os
 import sys
 import traceback
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from sweeper import __version__
 from sweeper.errors import ExitCode, SweeperError, redacted
 from sweeper.logs import log_to_stderr
 from sweeper.signals import exit_when_told
@@ -38,7 +38,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"sweeper {__version__}")
+        print(f"sweeper {version('sweeper')}")
         raise typer.Exit
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from sweeper import __version__
 from sweeper.cgroup import cpu_quota
 from sweeper.config import Precision
 from sweeper.errors import StudyError, TrainingError
@@ -219,9 +218,8 @@ def check_torch_pair() -> None:
 
 def version_tags(folder: Path) -> dict[str, str]:
     """Tags that say what code ran: versions, and the git commit of the study's folder."""
-    packages = ("torch", "torchvision", "optuna", "mlflow")
+    packages = ("torch", "torchvision", "optuna", "mlflow", "sweeper")
     tags = {f"version.{name}": version(name) for name in packages}
-    tags["version.sweeper"] = __version__
     tags["version.python"] = platform.python_version()
     commit = _git(folder, "rev-parse", "HEAD")
     if commit:
