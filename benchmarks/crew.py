@@ -13,8 +13,8 @@ import torch
 from long_study import LongStudy
 
 from sweeper.claim import Claim
-from sweeper.ledger import Ledger
 from sweeper.study import SweepStudy
+from sweeper.timing import Ledger
 from sweeper.trial import EpochMetrics, TrialState
 
 #: So long the trials of one measurement may take; and so long reading the history may.

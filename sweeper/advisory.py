@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, NullPool, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from sweeper.lock import Lock
+from sweeper.locks import Lock
 
 #: A machine that vanishes would else hold a lock until the server's default of two hours.
 #: Seconds, seconds, a number.

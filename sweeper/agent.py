@@ -13,12 +13,12 @@ from sweeper.crew import Crew
 from sweeper.durable import Step, durable
 from sweeper.errors import ExitCode, StoreError, StudyError
 from sweeper.forkserver import ForkServer
-from sweeper.lock import Presence
+from sweeper.locks import Presence
 from sweeper.machine import keep_to_own_gpus, version_tags
 from sweeper.opening import create_study
 from sweeper.order import WorkerOrder
+from sweeper.outage import Patience
 from sweeper.paths import RunPaths
-from sweeper.patience import Patience
 from sweeper.preparation import PreparedStudy, prepare_study
 from sweeper.progress import Display, Tally, open_display
 from sweeper.reclaim import SILENT, reclaim_orphans

@@ -34,10 +34,10 @@ from sweeper.events import (
 )
 from sweeper.failures import failure_kind
 from sweeper.hold import Hold
-from sweeper.ledger import Entry, Ledger, add_seconds
 from sweeper.sampling import draw_config, to_distribution
 from sweeper.storage import store_errors
 from sweeper.study import Attr, SweepStudy
+from sweeper.timing import Entry, Ledger, add_seconds
 from sweeper.trial import DataInfo, EpochMetrics, Outcome, TrialState
 
 #: Of a traceback; enough to see the user's own frames above the library's.

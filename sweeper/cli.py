@@ -13,8 +13,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from sweeper.errors import ExitCode, SweeperError, redacted
-from sweeper.logs import log_to_stderr
 from sweeper.signals import exit_when_told
+from sweeper.text import log_to_stderr
 
 app = typer.Typer(
     name="sweeper",

@@ -64,7 +64,7 @@ class Leases:
     Args:
         storage: Of the study.
         study_id: In that storage.
-        locality: Where this process's own locks count, see :func:`~sweeper.lock.locality`.
+        locality: Where this process's own locks count, see :func:`~sweeper.locks.locality`.
         now: Seconds of a clock that never goes back.
 
     Attributes:

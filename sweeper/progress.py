@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.board import MOST_STOPPED, Board, TrialRow
-from sweeper.ledger import render_seconds
 from sweeper.result import Best, Result
+from sweeper.timing import render_seconds
 from sweeper.trial import Objective, TrialState
 
 #: Lines beside those of running trials: stopped ones, title, how many more run, bar, prompt.

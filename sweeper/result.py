@@ -12,10 +12,10 @@ from optuna.trial import TrialState as OptunaState
 from sweeper.config import Scalar
 from sweeper.errors import ExitCode
 from sweeper.events import Ended, read_events
-from sweeper.ledger import add_seconds, harness_share
 from sweeper.paths import RunPaths
 from sweeper.roster import Agent
 from sweeper.study import Attr, SweepStudy, state_of
+from sweeper.timing import add_seconds, harness_share
 from sweeper.trial import EpochMetrics, FailureKind, TrialState
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from optuna.storages import BaseStorage
 
 from sweeper.durable import Step, durable
 from sweeper.lease import Leases
-from sweeper.lock import is_present
+from sweeper.locks import is_present
 
 _AGENT = "sweeper.agent."
 

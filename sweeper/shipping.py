@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sweeper.courier import fetch_ended
 from sweeper.errors import RequestRefusedError, StoreError, TrackerError
 from sweeper.loading import loading
-from sweeper.lock import FileLock
+from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
 from sweeper.result import Result
 from sweeper.spec import StudySpec

@@ -13,13 +13,13 @@ from rich.text import Text
 from sweeper.begun import load_if_begun, not_begun
 from sweeper.errors import StudyError
 from sweeper.launchers.queue import StudyQueue
-from sweeper.ledger import render_seconds
 from sweeper.paths import RunPaths
 from sweeper.progress import format_best, format_seconds
 from sweeper.result import Result
 from sweeper.roster import render_agent
 from sweeper.spec import StudySpec
 from sweeper.study import SweepStudy
+from sweeper.timing import render_seconds
 
 _WATCH_S = 2.0
 #: A job may wait for days, and each look opens the storage anew.

@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 
 from sweeper.errors import StoreError, StudyError, SweeperError, redacted
-from sweeper.lock import FileLock, Lock
+from sweeper.locks import FileLock, Lock
 from sweeper.paths import RunPaths
 from sweeper.spec import StudySpec
 

@@ -25,7 +25,7 @@ from sweeper.durable import Step, durable
 from sweeper.errors import DataError
 from sweeper.history import Excerpt, History, Standing
 from sweeper.lease import Leases
-from sweeper.lock import locality
+from sweeper.locks import locality
 from sweeper.paths import RunPaths
 from sweeper.roster import Agent, agents_at_work
 from sweeper.sampling import build_pruner, build_sampler, choose_sampler

@@ -9,7 +9,7 @@ from sweeper.courier import fetch_ended
 from sweeper.errors import EventLogError, StoreError, redacted
 from sweeper.events import Started, read_events
 from sweeper.filesystem import read_mountinfo
-from sweeper.lock import FileLock
+from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
 from sweeper.reference import import_folders, make_importable
 from sweeper.shipping import build_mirror, ship_all

@@ -20,12 +20,12 @@ from sweeper.config import DataConfig, FunctionConfig, ModelConfig, TrainConfig,
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError, TrialInterrupted
 from sweeper.learner import Batches, EpochTotals, Learner, Runtime
-from sweeper.ledger import Entry, Ledger
 from sweeper.models import build_model, check_model
 from sweeper.optim import Schedule, build_optimizer
 from sweeper.reference import load_reference
 from sweeper.rng import capture_rng_state, restore_rng_state, seed_everything
 from sweeper.spec.names import mlflow_name_fault
+from sweeper.timing import Entry, Ledger
 from sweeper.trial import EpochMetrics, Objective
 
 

@@ -90,7 +90,7 @@ class Outcome:
         details: Last lines of a traceback or of the worker's log, empty unless FAILED.
         kind: Of the failure; None unless FAILED.
         retries: How often the trial was tried again before it failed.
-        seconds: Where its time went, by :class:`~sweeper.ledger.Entry`; that of processes that
+        seconds: Where its time went, by :class:`~sweeper.timing.Entry`; that of processes that
             were killed is missing. Two outcomes that differ in it alone are equal.
     """
 

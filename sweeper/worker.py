@@ -35,9 +35,7 @@ from sweeper.errors import StoreError, TrialInterrupted, TrialLost
 from sweeper.forkserver import SERVE, name_process, serve
 from sweeper.hold import Hold
 from sweeper.learner import Runtime
-from sweeper.ledger import Entry, Ledger
-from sweeper.lock import Presence, Room
-from sweeper.logs import log_to_stderr
+from sweeper.locks import Presence, Room
 from sweeper.models import model_params
 from sweeper.opening import load_study_from_storage
 from sweeper.order import DRAIN_S, FAREWELL, NOTE, WorkerOrder
@@ -48,6 +46,8 @@ from sweeper.signals import reset_signals
 from sweeper.spec import load_study
 from sweeper.storage import store_errors
 from sweeper.study import SweepStudy, wants_device_alone
+from sweeper.text import log_to_stderr
+from sweeper.timing import Entry, Ledger
 from sweeper.training import UserTrial, train, train_function
 from sweeper.trial import TrialState
 

@@ -16,12 +16,12 @@ from optuna.trial import FrozenTrial
 from sweeper.claim import Claim
 from sweeper.courier import Courier
 from sweeper.errors import TrialPruned
-from sweeper.ledger import Ledger
-from sweeper.lock import Presence
+from sweeper.locks import Presence
 from sweeper.opening import create_study
 from sweeper.paths import RunPaths
 from sweeper.spec import StudySpec, parse_study
 from sweeper.study import SweepStudy
+from sweeper.timing import Ledger
 from sweeper.trial import EpochMetrics, TrialState
 
 AGENT = "agent"

@@ -29,10 +29,10 @@ from sweeper.depot import Depot
 from sweeper.ending import count_failure, end_trial
 from sweeper.errors import StoreError, TrialDiverged, TrialInterrupted, TrialLost, TrialPruned
 from sweeper.events import Ended, Event, EventWriter, Interrupted, Started, read_events
-from sweeper.ledger import Entry, Ledger
-from sweeper.lock import FileLock, Presence
+from sweeper.locks import FileLock, Presence
 from sweeper.reclaim import SILENT, Death, reclaim_orphans
 from sweeper.study import Attr, SweepStudy, state_of
+from sweeper.timing import Entry, Ledger
 from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
 
 NAN = float("nan")

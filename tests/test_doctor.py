@@ -19,7 +19,7 @@ from sweeper.doctor.patient import are_others_at_work
 from sweeper.errors import StudyError
 from sweeper.events import EventWriter
 from sweeper.lease import Leases
-from sweeper.lock import FileLock, Presence
+from sweeper.locks import FileLock, Presence
 
 HEALTHY = "small: healthy: 3 trials, 5 epochs and 3 MLflow runs agree"
 

@@ -1,8 +1,8 @@
-"""sweeper.ledger."""
+"""sweeper.timing."""
 
 import pytest
 
-from sweeper.ledger import Entry, Ledger, add_seconds, harness_share, render_seconds
+from sweeper.timing import Entry, Ledger, add_seconds, harness_share, render_seconds
 
 
 class Clock:

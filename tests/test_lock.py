@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sweep_studies import SPAWN, in_processes
 
-from sweeper.lock import FileLock, Presence, Room, is_present, locality
+from sweeper.locks import FileLock, Presence, Room, is_present, locality
 
 
 def hold(path: Path, is_held: Event) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from sweeper.errors import StoreError, StudyError
-from sweeper.patience import BEAR_S, CALM_S, MOST_BOUTS, Patience
+from sweeper.outage import BEAR_S, CALM_S, MOST_BOUTS, Patience
 
 FULL = StoreError("the disk is full")
 ONCE = ["the disk is full\nTrying again for 60 s ..."]

@@ -28,10 +28,10 @@ from sweep_studies import (
 
 from sweeper.advisory import advisory_locks
 from sweeper.errors import SpecError, StoreError, StudyError
-from sweeper.lock import Lock
+from sweeper.locks import Lock
 from sweeper.opening import create_study, load_study_from_storage
+from sweeper.outage import BEAR_S
 from sweeper.paths import RunPaths
-from sweeper.patience import BEAR_S
 from sweeper.proxied import ProxyLock, open_channel
 from sweeper.proxy import serve_proxy
 from sweeper.storage import store_errors

@@ -6,7 +6,7 @@ import pytest
 from sweep_studies import AGENT, begin, begin_in_memory
 
 from sweeper.lease import Leases
-from sweeper.lock import Presence
+from sweeper.locks import Presence
 from sweeper.roster import AgentCard, introduce, job_of, render_agent
 from sweeper.study import SweepStudy
 

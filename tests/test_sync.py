@@ -11,7 +11,7 @@ from sweep_studies import PRUNED, reports
 from tracked_sweeps import MODEL, TrackedSweep, begin_sweep
 
 from sweeper.errors import SpecError, StudyError, TrackerError
-from sweeper.lock import FileLock
+from sweeper.locks import FileLock
 from sweeper.sync import sync_study
 
 

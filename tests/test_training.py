@@ -27,8 +27,8 @@ from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError, TrialInterrupted, TrialPruned
 from sweeper.learner import Runtime
-from sweeper.ledger import Ledger
 from sweeper.models import build_model
+from sweeper.timing import Ledger
 from sweeper.training import UserTrial, train, train_function
 from sweeper.trial import DataInfo, EpochMetrics, Objective
 

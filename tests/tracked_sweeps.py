@@ -14,7 +14,6 @@ from sweep_studies import Body, claim_trial
 
 from sweeper.claim import Claim
 from sweeper.config import ModelConfig
-from sweeper.ledger import Ledger
 from sweeper.models import build_model
 from sweeper.opening import create_study
 from sweeper.paths import RunPaths
@@ -22,6 +21,7 @@ from sweeper.shipping import build_mirror, ship_all
 from sweeper.spec import load_study
 from sweeper.spec.render import render_study
 from sweeper.study import SweepStudy
+from sweeper.timing import Ledger
 from sweeper.trial import DataInfo, TrialState
 
 DATA = DataInfo("digits", "0123456789abcdef", (1, 8, 8), 10, 1500, 297, (0.3,), (0.4,))

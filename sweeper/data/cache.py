@@ -22,7 +22,7 @@ from sweeper.config import DataConfig
 from sweeper.data.channels import ChannelSums
 from sweeper.data.sources import DIGITS, SOURCES, raw_files
 from sweeper.errors import DataError
-from sweeper.lock import FileLock
+from sweeper.locks import FileLock
 from sweeper.reference import is_reference
 
 #: Raised by one whenever the decoded content or the layout changes.

@@ -13,7 +13,7 @@ from sweeper.doctor.tracking import check_tracking
 from sweeper.doctor.trials import check_orphans
 from sweeper.errors import StudyError
 from sweeper.launchers.submission import read_submissions
-from sweeper.lock import FileLock
+from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
 from sweeper.spec import load_study
 from sweeper.storage import store_errors

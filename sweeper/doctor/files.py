@@ -10,7 +10,7 @@ from sweeper.doctor.finding import Finding
 from sweeper.doctor.patient import Patient
 from sweeper.errors import EventLogError
 from sweeper.events import read_events
-from sweeper.lock import FileLock
+from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
 from sweeper.storage import cut_torn_tail, has_torn_tail
 from sweeper.trial import TrialState

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
 from sweeper.events import Ended, Event, Interrupted, Started
-from sweeper.ledger import harness_share
+from sweeper.timing import harness_share
 from sweeper.trial import DataInfo, EpochMetrics, Objective, TrialState
 
 # What MLflow's stores accept (mlflow.utils.validation).

@@ -9,7 +9,7 @@ from contextlib import closing
 from mlflow import MlflowClient
 
 from sweeper.durable import Step, durable
-from sweeper.lock import FileLock
+from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
 
 _logger = logging.getLogger("sweeper")

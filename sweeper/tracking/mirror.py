@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from sweeper.durable import Step, durable
 from sweeper.errors import RequestRefusedError
 from sweeper.lease import LEASE_S
-from sweeper.ledger import render_seconds
 from sweeper.paths import RunPaths
+from sweeper.timing import render_seconds
 from sweeper.tracking.batch import best_metrics
 from sweeper.tracking.cursor import Cursor
 from sweeper.tracking.local import gather_store, local_uri

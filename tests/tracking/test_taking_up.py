@@ -13,7 +13,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from tracked_study import START_S, Store, ended, epoch, started
 
 from sweeper.events import Interrupted, Started
-from sweeper.lock import FileLock
+from sweeper.locks import FileLock
 from sweeper.tracking.parent import find_parent, open_parent
 from sweeper.tracking.runs import TrialRuns
 from sweeper.trial import EpochMetrics, TrialState
