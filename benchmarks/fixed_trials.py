@@ -40,8 +40,8 @@ from results import (
 from store import Store
 
 import sweeper
+from sweeper.config import StudySpec
 from sweeper.machine import known_precisions
-from sweeper.spec import StudySpec
 
 FLOOR = "the matrix products alone"
 CURVES = ("train_loss", "val_loss", "val_accuracy")

@@ -9,10 +9,10 @@ import sqlalchemy
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
 
+from sweeper.config import StudySpec, parse_study
 from sweeper.opening import create_study
 from sweeper.paths import RunPaths
 from sweeper.sampling import to_distribution
-from sweeper.spec import StudySpec, parse_study
 from sweeper.storage import open_storage
 from sweeper.study import SweepStudy
 

@@ -16,8 +16,8 @@ import torch
 from step import CASES, N_ROWS, build_step, list_products, run_products
 
 import sweeper
+from sweeper.config import StudySpec
 from sweeper.machine import available_cores
-from sweeper.spec import StudySpec
 
 
 def count_updates(study: StudySpec) -> int:

@@ -34,11 +34,11 @@ from torch.profiler import ProfilerActivity, profile
 
 import sweeper
 from sweeper.allocator import keep_freed_memory
-from sweeper.config import TrainConfig
+from sweeper.config.settings import TrainConfig
+from sweeper.config.space import suggest_config
 from sweeper.data.batches import Normalisation, ResidentSplit
 from sweeper.data.dataset import TrialData
 from sweeper.learner import Learner, Runtime
-from sweeper.space import suggest_config
 from sweeper.training import build_learner
 from sweeper.trial import DataInfo
 

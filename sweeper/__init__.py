@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from sweeper.errors import SweeperError, TrialInterrupted, TrialPruned
 
 if TYPE_CHECKING:
+    from sweeper.config import StudySpec
     from sweeper.result import Result
-    from sweeper.spec import StudySpec
 
 __version__ = "0.1.0"
 __all__ = ["SweeperError", "TrialInterrupted", "TrialPruned", "load", "run"]
@@ -26,7 +26,7 @@ def load(path: Path | str) -> "StudySpec":
     Raises:
         SpecError: With every problem of the file, one a line.
     """
-    from sweeper.spec import load_study
+    from sweeper.config import load_study
 
     return load_study(path)
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from sweeper.board import Board
 from sweeper.clearing import Clearing
+from sweeper.config import StudySpec
+from sweeper.config.references import import_folders
+from sweeper.config.render import render_study
 from sweeper.crew import Crew
 from sweeper.durable import Step, durable
 from sweeper.errors import ExitCode, StoreError, StudyError
@@ -22,13 +25,10 @@ from sweeper.paths import RunPaths
 from sweeper.preparation import PreparedStudy, prepare_study
 from sweeper.progress import Display, Tally, open_display
 from sweeper.reclaim import SILENT, reclaim_orphans
-from sweeper.reference import import_folders
 from sweeper.result import Result
 from sweeper.roster import AgentCard, introduce
 from sweeper.shipping import Shipping
 from sweeper.signals import StopSignals
-from sweeper.spec import StudySpec
-from sweeper.spec.render import render_study
 from sweeper.storage import store_errors
 from sweeper.study import SweepStudy
 

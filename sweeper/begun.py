@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sweeper.config import StudySpec, load_study
 from sweeper.data import FALLBACK_SUFFIX
 from sweeper.errors import SpecError, StudyError
 from sweeper.opening import load_study_from_storage
 from sweeper.paths import RunPaths
-from sweeper.spec import StudySpec, load_study
 from sweeper.study import SweepStudy
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sweeper.begun import load_begun, load_if_begun
+from sweeper.config import StudySpec
 from sweeper.errors import LauncherError, StudyError
 from sweeper.launchers import kubernetes, slurm
 from sweeper.launchers.pods import place_of
@@ -14,7 +15,6 @@ from sweeper.lease import LEASE_S, RENEWAL_S
 from sweeper.order import DRAIN_S
 from sweeper.paths import RunPaths
 from sweeper.roster import Agent, render_agent
-from sweeper.spec import StudySpec
 from sweeper.storage import store_errors
 from sweeper.study import SweepStudy
 from sweeper.ticker import format_count

@@ -13,7 +13,7 @@ from typing import Self
 
 from optuna.trial import FrozenTrial
 
-from sweeper.config import ModelConfig, Scalar, TrainConfig, TrialConfig
+from sweeper.config.settings import ModelConfig, Scalar, TrainConfig, TrialConfig
 from sweeper.courier import Courier
 from sweeper.durable import Step, durable
 from sweeper.ending import best_epoch, end_trial, judge_failure

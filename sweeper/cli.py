@@ -82,13 +82,13 @@ def check(
     Example: sweeper check studies/mnist.yaml
     """
     if schema:
-        from sweeper.spec.schema import study_schema
+        from sweeper.config.schema import study_schema
 
         print(json.dumps(study_schema(), indent=2))
         return
     if path is None:
         raise typer.BadParameter("name a study file, or ask for --schema", param_hint="STUDY")
-    from sweeper.spec import load_study
+    from sweeper.config import load_study
 
     spec = load_study(path)
     from sweeper.rehearsal import rehearse
@@ -103,7 +103,7 @@ def run(path: StudyFile, as_json: AsJson = False) -> None:
 
     Example: sweeper run studies/mnist.yaml
     """
-    from sweeper.spec import load_study
+    from sweeper.config import load_study
 
     spec = load_study(path)
     from sweeper.agent import run_study
@@ -126,7 +126,7 @@ def status(
 
     Example: sweeper status studies/mnist.yaml
     """
-    from sweeper.spec import load_study
+    from sweeper.config import load_study
 
     spec = load_study(path)
     from sweeper.status import show_status, watch_status
@@ -191,8 +191,8 @@ def submit(
 
     Example: sweeper submit studies/mnist.yaml --to slurm --jobs 4 --dry-run
     """
-    from sweeper.spec import load_study
-    from sweeper.spec.cluster import parse_options
+    from sweeper.config import load_study
+    from sweeper.config.cluster import parse_options
 
     spec = load_study(path)
     options = parse_options(
@@ -221,7 +221,7 @@ def cancel(path: StudyFile) -> None:
 
     Example: sweeper cancel studies/mnist.yaml
     """
-    from sweeper.spec import load_study
+    from sweeper.config import load_study
 
     spec = load_study(path)
     from sweeper.cancel import cancel_study
@@ -268,7 +268,7 @@ def ui(
 
     Example: sweeper ui studies/mnist.yaml --port 5001
     """
-    from sweeper.spec import load_study
+    from sweeper.config import load_study
 
     spec = load_study(path)
     from sweeper.ui import serve_ui

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sweeper.config import ModelConfig, Scalar
+from sweeper.config.settings import ModelConfig, Scalar
 from sweeper.durable import Step, durable
 from sweeper.errors import EventLogError
 from sweeper.trial import DataInfo, EpochMetrics, FailureKind, Outcome, TrialState
@@ -26,7 +26,7 @@ class Started:
     Attributes:
         time_s: Seconds since the Unix epoch.
         resumed: How often the trial went on after losing its process, 0 at first.
-        params: As in :class:`~sweeper.config.TrialConfig`, with the defaults laid in.
+        params: As in :class:`~sweeper.config.settings.TrialConfig`, with the defaults laid in.
         tags: What a person may want to filter by, without the ``sweeper.`` prefix.
         data: None when the user's training function brings its own.
         model: As ``data``; ``params`` with the builder's defaults laid in.

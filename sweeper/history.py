@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.config import Scalar
+from sweeper.config.settings import Scalar
 from sweeper.trial import Direction
 
 Setting = frozenset[tuple[str, Scalar]]

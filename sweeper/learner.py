@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sweeper.config import Precision
+from sweeper.config.settings import Precision
 from sweeper.optim import Optimizer, Schedule, add_l1_subgradient, l1_penalty, split_parameters
 
 Batches = Iterable[tuple[Tensor, Tensor]]

@@ -11,9 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from sweeper.cgroup import cpu_quota
-from sweeper.config import Precision
+from sweeper.config import StudySpec
+from sweeper.config.settings import Precision
 from sweeper.errors import StudyError, TrainingError
-from sweeper.spec import StudySpec
 
 log = logging.getLogger("sweeper")
 

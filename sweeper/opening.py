@@ -10,11 +10,11 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
+from sweeper.config import StudySpec
+from sweeper.config.render import plain_study
 from sweeper.durable import Step, durable
 from sweeper.errors import StudyError
 from sweeper.paths import RunPaths
-from sweeper.spec import StudySpec
-from sweeper.spec.render import plain_study
 from sweeper.storage import open_locks, open_storage, opening_errors
 from sweeper.study import Attr, SweepStudy
 

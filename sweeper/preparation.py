@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from sweeper.config import Scalar
+from sweeper.config import Choices, IntRange, Range, StudySpec
+from sweeper.config.names import study_name_fault
+from sweeper.config.references import import_folders, is_reference, load_reference, make_importable
+from sweeper.config.settings import Scalar
+from sweeper.config.space import Suggest, first_value, grid_points, is_forbidden, suggest_config
 from sweeper.data import FALLBACK_SUFFIX, fallback, prepare_data
 from sweeper.errors import DataError, SpecError
 from sweeper.filesystem import read_mountinfo
 from sweeper.paths import RunPaths
-from sweeper.reference import import_folders, is_reference, load_reference, make_importable
-from sweeper.space import Suggest, first_value, grid_points, is_forbidden, suggest_config
-from sweeper.spec import Choices, IntRange, Range, StudySpec
-from sweeper.spec.names import study_name_fault
 from sweeper.stores import check_stores
 
 #: More would take seconds to count, and each waits in the storage.

@@ -21,8 +21,8 @@ from optuna.storages import BaseStorage, RDBStorage, get_storage
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeper.advisory import AdvisorySession
+from sweeper.config.urls import storage_fault
 from sweeper.errors import SpecError, StudyError
-from sweeper.spec.address import storage_fault
 from sweeper.storage import describe
 
 #: Requests that are answered at once, each on a connection. More were no faster (16 agents that

@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.config import FunctionConfig, Precision, Scalar, TrialConfig
+from sweeper.config import Choices, Range, StudySpec
+from sweeper.config.settings import FunctionConfig, Precision, Scalar, TrialConfig
+from sweeper.config.space import Suggest, count_goal, first_value, is_forbidden, suggest_config
 from sweeper.errors import SweeperError
 from sweeper.machine import (
     Placement,
@@ -17,8 +19,6 @@ from sweeper.machine import (
 from sweeper.paths import RunPaths
 from sweeper.preparation import PreparedStudy, prepare_study
 from sweeper.sampling import choose_sampler
-from sweeper.space import Suggest, count_goal, first_value, is_forbidden, suggest_config
-from sweeper.spec import Choices, Range, StudySpec
 
 if TYPE_CHECKING:
     from sweeper.data.dataset import TrialData

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.config import Scalar
+from sweeper.config.settings import Scalar
 from sweeper.errors import ExitCode
 from sweeper.events import Ended, read_events
 from sweeper.paths import RunPaths

@@ -18,12 +18,12 @@ from optuna.pruners import BasePruner, _filter_study
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from sweeper.config import Scalar, TrialConfig
+from sweeper.config import FloatRange, IntRange, Range, StudySpec
+from sweeper.config.settings import Scalar, TrialConfig
+from sweeper.config.space import is_forbidden, suggest_config
+from sweeper.config.study import PrunerSpec
 from sweeper.errors import StudyError
 from sweeper.seeding import draw_seed, trial_seed
-from sweeper.space import is_forbidden, suggest_config
-from sweeper.spec import FloatRange, IntRange, Range, StudySpec
-from sweeper.spec.study import PrunerSpec
 
 log = logging.getLogger("sweeper")
 

@@ -8,13 +8,13 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sweeper.config import StudySpec
 from sweeper.courier import fetch_ended
 from sweeper.errors import RequestRefusedError, StoreError, TrackerError
 from sweeper.loading import loading
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
 from sweeper.result import Result
-from sweeper.spec import StudySpec
 from sweeper.storage import founding, store_errors
 from sweeper.study import SweepStudy
 

@@ -11,13 +11,13 @@ from rich.live import Live
 from rich.text import Text
 
 from sweeper.begun import load_if_begun, not_begun
+from sweeper.config import StudySpec
 from sweeper.errors import StudyError
 from sweeper.launchers.queue import StudyQueue
 from sweeper.paths import RunPaths
 from sweeper.progress import format_best, format_seconds
 from sweeper.result import Result
 from sweeper.roster import render_agent
-from sweeper.spec import StudySpec
 from sweeper.study import SweepStudy
 from sweeper.timing import render_seconds
 

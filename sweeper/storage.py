@@ -13,10 +13,10 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 
+from sweeper.config import StudySpec
 from sweeper.errors import StoreError, StudyError, SweeperError, redacted
 from sweeper.locks import FileLock, Lock
 from sweeper.paths import RunPaths
-from sweeper.spec import StudySpec
 
 
 def open_storage(spec: StudySpec, paths: RunPaths) -> BaseStorage:

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+from sweeper.config import StudySpec
+from sweeper.config.urls import tracking_fault
 from sweeper.depot import check_depot
 from sweeper.errors import StudyError, TrackerError
 from sweeper.filesystem import Locks, find_mount
 from sweeper.paths import RunPaths
-from sweeper.spec import StudySpec
-from sweeper.spec.address import tracking_fault
 
 #: Its write-ahead log needs memory that all readers share, and its journal needs locks that many
 #: shares do not keep (sqlite.org/wal.html, sqlite.org/useovernet.html).

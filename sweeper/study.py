@@ -19,7 +19,9 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.config import Scalar
+from sweeper.config import StudySpec
+from sweeper.config.settings import Scalar
+from sweeper.config.space import count_goal, grid_points
 from sweeper.depot import Depot
 from sweeper.durable import Step, durable
 from sweeper.errors import DataError
@@ -30,8 +32,6 @@ from sweeper.paths import RunPaths
 from sweeper.roster import Agent, agents_at_work
 from sweeper.sampling import build_pruner, build_sampler, choose_sampler
 from sweeper.sight import Sight
-from sweeper.space import count_goal, grid_points
-from sweeper.spec import StudySpec
 from sweeper.storage import open_locks, store_errors
 from sweeper.trial import FailureKind, TrialState
 

@@ -5,13 +5,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from sweeper.begun import BegunStudy, find_begun
+from sweeper.config.references import import_folders, make_importable
 from sweeper.courier import fetch_ended
 from sweeper.errors import EventLogError, StoreError, redacted
 from sweeper.events import Started, read_events
 from sweeper.filesystem import read_mountinfo
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
-from sweeper.reference import import_folders, make_importable
 from sweeper.shipping import build_mirror, ship_all
 from sweeper.storage import store_errors
 from sweeper.stores import check_tracking_place

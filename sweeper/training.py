@@ -16,15 +16,21 @@ import torch
 from torch import Tensor
 
 from sweeper.checkpoint import load_checkpoint, save_checkpoint
-from sweeper.config import DataConfig, FunctionConfig, ModelConfig, TrainConfig, TrialConfig
+from sweeper.config.names import mlflow_name_fault
+from sweeper.config.references import load_reference
+from sweeper.config.settings import (
+    DataConfig,
+    FunctionConfig,
+    ModelConfig,
+    TrainConfig,
+    TrialConfig,
+)
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError, TrialInterrupted
 from sweeper.learner import Batches, EpochTotals, Learner, Runtime
 from sweeper.models import build_model, check_model
 from sweeper.optim import Schedule, build_optimizer
-from sweeper.reference import load_reference
 from sweeper.rng import capture_rng_state, restore_rng_state, seed_everything
-from sweeper.spec.names import mlflow_name_fault
 from sweeper.timing import Entry, Ledger
 from sweeper.trial import EpochMetrics, Objective
 
@@ -79,7 +85,7 @@ def train(
     user's ``Dataset`` this holds if it draws from the global generators alone.
 
     Args:
-        config: With data, a model and a :class:`~sweeper.config.TrainConfig`.
+        config: With data, a model and a :class:`~sweeper.config.settings.TrainConfig`.
         data: On ``runtime.device``.
         objective: Its first metric decides about patience.
         runtime: Where and with which numbers to compute.

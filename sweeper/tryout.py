@@ -15,14 +15,14 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import cross_entropy
 
 from sweeper.cgroup import available_memory
-from sweeper.config import ModelConfig, Precision, TrialConfig
+from sweeper.config.references import is_reference, split_reference
+from sweeper.config.settings import ModelConfig, Precision, TrialConfig
 from sweeper.data.dataset import TrialData
 from sweeper.errors import SweeperError, TrainingError
 from sweeper.failures import failure_kind
 from sweeper.learner import Runtime
 from sweeper.machine import Placement
 from sweeper.models import BUILDERS, build_model, check_model
-from sweeper.reference import is_reference, split_reference
 from sweeper.training import build_learner
 from sweeper.trial import DataInfo, FailureKind
 

@@ -14,10 +14,10 @@ from tempfile import TemporaryFile
 from typing import IO
 from urllib.parse import urlencode
 
+from sweeper.config import StudySpec
 from sweeper.data import FALLBACK_SUFFIX
 from sweeper.errors import TrackerError, redacted
 from sweeper.paths import RunPaths
-from sweeper.spec import StudySpec
 from sweeper.tracking.store import open_client, tracker_errors, tracking_uri
 
 _HOST = "127.0.0.1"

@@ -28,7 +28,9 @@ from sweeper.allocator import keep_freed_memory, return_freed_memory
 from sweeper.asking import AskingBudget
 from sweeper.checkpoint import save_checkpoint
 from sweeper.claim import Claim
-from sweeper.config import FunctionConfig, ModelConfig, TrialConfig
+from sweeper.config import load_study
+from sweeper.config.references import make_importable
+from sweeper.config.settings import FunctionConfig, ModelConfig, TrialConfig
 from sweeper.courier import Courier
 from sweeper.data.dataset import load_data, resident_limit
 from sweeper.errors import StoreError, TrialInterrupted, TrialLost
@@ -40,10 +42,8 @@ from sweeper.models import model_params
 from sweeper.opening import load_study_from_storage
 from sweeper.order import DRAIN_S, FAREWELL, NOTE, WorkerOrder
 from sweeper.paths import RunPaths
-from sweeper.reference import make_importable
 from sweeper.roster import job_of
 from sweeper.signals import reset_signals
-from sweeper.spec import load_study
 from sweeper.storage import store_errors
 from sweeper.study import SweepStudy, wants_device_alone
 from sweeper.text import log_to_stderr

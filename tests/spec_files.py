@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.config import StudySpec, parse_study
 from sweeper.errors import SpecError
-from sweeper.spec import StudySpec, parse_study
 
 STUDIES = sorted((Path(__file__).parents[1] / "studies").rglob("*.yaml"))
 #: The least that a study file holds; what follows begins on line 3.

@@ -17,9 +17,9 @@ from results import HERE, describe_machine, render_facts, write_section
 from rivals import training
 
 import sweeper
+from sweeper.config import StudySpec
 from sweeper.models.cnn import build_cnn
 from sweeper.models.mlp import build_mlp
-from sweeper.spec import StudySpec
 
 
 def shortened(architecture: str, folder: Path) -> StudySpec:

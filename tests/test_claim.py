@@ -23,7 +23,7 @@ from sweep_studies import (
 )
 
 from sweeper.claim import Claim
-from sweeper.config import TrialConfig
+from sweeper.config.settings import TrialConfig
 from sweeper.courier import Courier
 from sweeper.depot import Depot
 from sweeper.ending import count_failure, end_trial

@@ -16,7 +16,7 @@ import torchvision
 from data_files import IMAGES, LABELS, cifar_files, idx_bytes, md5, write_mnist
 from sklearn.datasets import load_digits
 
-from sweeper.config import DataConfig
+from sweeper.config.settings import DataConfig
 from sweeper.data import fallback, prepare_data
 from sweeper.data.cache import open_cache
 from sweeper.data.rows import TensorRows, map_rows
@@ -75,7 +75,7 @@ def test_a_second_call_changes_nothing(root: Path, tmp_path: Path):
 def modules_of_preparing(root: Path, tmp_path: Path) -> str:
     """Which of the slow ones a process loads that prepares the files of ``root``."""
     code = (
-        "import sys; from pathlib import Path; from sweeper.config import DataConfig; "
+        "import sys; from pathlib import Path; from sweeper.config.settings import DataConfig; "
         "from sweeper.data import prepare_data; "
         f"prepare_data(DataConfig(name='mnist', root={str(root)!r}), "
         f"cache_dir=Path({str(tmp_path / 'cache')!r})); "

@@ -6,7 +6,7 @@ import pytest
 import torch
 from data_files import IMAGES, LABELS, write_mnist
 
-from sweeper.config import DataConfig
+from sweeper.config.settings import DataConfig
 from sweeper.data import FALLBACK_SUFFIX, fallback
 from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.dataset import TrialData, load_data

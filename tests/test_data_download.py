@@ -12,7 +12,7 @@ import torch
 import torchvision
 from data_files import IMAGES, cifar_files, gz_archives, md5
 
-from sweeper.config import DataConfig
+from sweeper.config.settings import DataConfig
 from sweeper.data import download, prepare_data
 from sweeper.data.cache import open_cache
 from sweeper.data.rows import map_rows

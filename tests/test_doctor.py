@@ -12,7 +12,7 @@ from sweep_studies import PRUNED, reports
 from tracked_sweeps import MODEL, TrackedSweep, begin_sweep
 
 from sweeper.checkpoint import save_checkpoint
-from sweeper.config import DataConfig
+from sweeper.config.settings import DataConfig
 from sweeper.data.cache import open_cache
 from sweeper.doctor.examination import examine_study
 from sweeper.doctor.patient import are_others_at_work

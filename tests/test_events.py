@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.config import ModelConfig
+from sweeper.config.settings import ModelConfig
 from sweeper.events import (
     Ended,
     Event,

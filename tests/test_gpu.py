@@ -12,7 +12,7 @@ from data_files import IMAGES, LABELS, write_mnist
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from sweeper.config import DataConfig, ModelConfig, Precision, TrainConfig, TrialConfig
+from sweeper.config.settings import DataConfig, ModelConfig, Precision, TrainConfig, TrialConfig
 from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.dataset import TrialData, load_data, resident_limit
 from sweeper.learner import Learner, Runtime

@@ -22,9 +22,6 @@ ROWS = (
 ROW_OF = {part: row for row, parts in enumerate(ROWS) for part in parts}
 #: Where the modules go that still lie flat.
 GOES_TO = {
-    "spec": "config",
-    "space": "config",
-    "reference": "config",
     "learner": "training",
     "checkpoint": "training",
     "optim": "training",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sweeper.config import Precision
+from sweeper.config.settings import Precision
 from sweeper.learner import EpochTotals, Learner, Runtime
 from sweeper.models import build_cnn, build_mlp
 from sweeper.optim import Schedule, build_optimizer, split_parameters

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from sweeper.config import ARCHITECTURE_PARAMS, Activation
+from sweeper.config.settings import ARCHITECTURE_PARAMS, Activation
 from sweeper.errors import TrainingError
 from sweeper.models import (
     ACTIVATIONS,

@@ -5,12 +5,12 @@ import pytest
 import torchvision
 from sweep_studies import spec_of
 
+from sweeper.config import StudySpec, parse_study
+from sweeper.config.render import render_study
 from sweeper.errors import DataError, SpecError
 from sweeper.opening import create_study
 from sweeper.paths import RunPaths
 from sweeper.preparation import PreparedStudy, prepare_study
-from sweeper.spec import StudySpec, parse_study
-from sweeper.spec.render import render_study
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.config.references import is_reference, load_reference
 from sweeper.errors import SpecError
-from sweeper.reference import is_reference, load_reference
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from sweep_studies import (
 )
 
 from sweeper.claim import Claim
+from sweeper.config import parse_study
 from sweeper.errors import StudyError
 from sweeper.sampling import choose_sampler, draw_config
 from sweeper.seeding import trial_seed
-from sweeper.spec import parse_study
 from sweeper.study import SweepStudy
 from sweeper.trial import TrialState
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from spec_files import BASE, study
 
 import sweeper
+from sweeper.config.render import render_study
 from sweeper.errors import SpecError, redacted
-from sweeper.spec.render import render_study
 
 PACKAGE = Path(sweeper.__file__).parent
 SECRET = "hunter2"

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import pytest
 from spec_files import study
 
-from sweeper.config import DataConfig, FunctionConfig, ModelConfig, Scalar, TrainConfig
-from sweeper.space import Suggest, first_value, grid_points, is_forbidden, suggest_config
-from sweeper.spec import Range, StudySpec
+from sweeper.config import Range, StudySpec
+from sweeper.config.settings import DataConfig, FunctionConfig, ModelConfig, Scalar, TrainConfig
+from sweeper.config.space import Suggest, first_value, grid_points, is_forbidden, suggest_config
 
 BRANCHED = study(
     """\

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from spec_files import BASE, assert_refused
 
+from sweeper.config import load_study, parse_study
 from sweeper.errors import SpecError
-from sweeper.spec import load_study, parse_study
 
 
 def test_all_problems_come_at_once_in_file_order() -> None:

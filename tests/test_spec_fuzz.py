@@ -23,11 +23,11 @@ from hypothesis import strategies as st
 from spec_files import STUDIES
 
 from sweeper import cli, tryout
+from sweeper.config import parse_study
+from sweeper.config.problems import Problems
+from sweeper.config.yaml_source import load_source, parse_scalar
 from sweeper.errors import SpecError
 from sweeper.paths import RunPaths
-from sweeper.spec import parse_study
-from sweeper.spec.problem import Problems
-from sweeper.spec.source import load_source, parse_scalar
 
 #: SWEEPER_FUZZ=50 tries fifty times as many examples, other ones each time.
 FACTOR = int(os.environ.get("SWEEPER_FUZZ", "0"))

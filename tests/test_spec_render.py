@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spec_files import BASE, STUDIES, study
 
-from sweeper.config import Scalar, TrainConfig
-from sweeper.space import first_value, suggest_config
-from sweeper.spec import Choices, FloatRange, IntRange, StudySpec, load_study, parse_study
-from sweeper.spec.ranges import Range, option_word
-from sweeper.spec.render import render_study
+from sweeper.config import Choices, FloatRange, IntRange, StudySpec, load_study, parse_study
+from sweeper.config.ranges import Range, option_word
+from sweeper.config.render import render_study
+from sweeper.config.settings import Scalar, TrainConfig
+from sweeper.config.space import first_value, suggest_config
 
 BOUNDED = settings(max_examples=60, deadline=None, derandomize=True)
 USERS_OWN = study("train: {function: 'my:run'}")

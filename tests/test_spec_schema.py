@@ -9,9 +9,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from spec_files import BASE, STUDIES, study
 
-from sweeper.spec.problem import Problems
-from sweeper.spec.schema import study_schema
-from sweeper.spec.source import load_source
+from sweeper.config.problems import Problems
+from sweeper.config.schema import study_schema
+from sweeper.config.yaml_source import load_source
 
 SCHEMA = Draft202012Validator(study_schema())
 

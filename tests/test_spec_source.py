@@ -10,10 +10,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sweeper.config import StudySpec, parse_study
+from sweeper.config.problems import Problems
+from sweeper.config.yaml_source import Located, load_source, parse_scalar
 from sweeper.errors import SpecError
-from sweeper.spec import StudySpec, parse_study
-from sweeper.spec.problem import Problems
-from sweeper.spec.source import Located, load_source, parse_scalar
 
 MNIST = (Path(__file__).parents[1] / "studies/mnist.yaml").read_text(encoding="utf-8")
 BOUNDED = settings(max_examples=200, deadline=None, derandomize=True)

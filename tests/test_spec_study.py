@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from spec_files import BASE, STUDIES, study
 
-from sweeper.config import ARCHITECTURE_PARAMS
-from sweeper.spec import Choices, FloatRange, IntRange, load_study, parse_study
-from sweeper.spec.zoo import torchvision_names
+from sweeper.config import Choices, FloatRange, IntRange, load_study, parse_study
+from sweeper.config.settings import ARCHITECTURE_PARAMS
+from sweeper.config.torchvision_names import torchvision_names
 from sweeper.trial import Objective
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sweeper.checkpoint import load_checkpoint, save_checkpoint
-from sweeper.config import (
+from sweeper.config.settings import (
     METRICS,
     DataConfig,
     FunctionConfig,

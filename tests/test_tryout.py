@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeper.config import ModelConfig
+from sweeper.config.settings import ModelConfig
 from sweeper.errors import TrainingError
 from sweeper.trial import DataInfo
 from sweeper.tryout import measure_model, time_batch

@@ -18,12 +18,12 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from sweeper.config import DataConfig
+from sweeper.config.references import is_reference
+from sweeper.config.settings import DataConfig
 from sweeper.data.channels import ChannelSums
 from sweeper.data.sources import DIGITS, SOURCES, raw_files
 from sweeper.errors import DataError
 from sweeper.locks import FileLock
-from sweeper.reference import is_reference
 
 #: Raised by one whenever the decoded content or the layout changes.
 _FORMAT = 1

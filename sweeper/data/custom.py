@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
+from sweeper.config.references import load_reference
 from sweeper.data.channels import ChannelSums
 from sweeper.data.fingerprint import content_digest
 from sweeper.data.rows import DatasetRows, TensorRows
 from sweeper.errors import DataError
-from sweeper.reference import load_reference
 
 log = logging.getLogger("sweeper")
 

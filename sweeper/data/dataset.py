@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from sweeper.cgroup import available_memory
-from sweeper.config import DataConfig
+from sweeper.config.references import is_reference
+from sweeper.config.settings import DataConfig
 from sweeper.data.batches import LoaderSplit, Normalisation, ResidentSplit, Split
 from sweeper.data.cache import open_cache
 from sweeper.data.channels import ChannelSums
@@ -19,7 +20,6 @@ from sweeper.data.fingerprint import split_fingerprint
 from sweeper.data.partition import stratified_split
 from sweeper.data.rows import DatasetRows, TensorRows, map_rows
 from sweeper.errors import DataError
-from sweeper.reference import is_reference
 from sweeper.trial import DataInfo
 
 Value = TypeVar("Value")

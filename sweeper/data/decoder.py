@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeper.config import DataConfig
+from sweeper.config.settings import DataConfig
 from sweeper.data.sources import DIGITS, RawFiles, raw_files
 from sweeper.errors import DataError
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sweeper.config import DataConfig
+from sweeper.config.settings import DataConfig
 
 #: Behind the data set's name after a fallback, so that such trials never mix with real ones.
 FALLBACK_SUFFIX = "-on-digits"

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from sweeper.config import StudySpec
+from sweeper.config.cluster import ClusterSpec
 from sweeper.paths import RunPaths
-from sweeper.spec import StudySpec
-from sweeper.spec.cluster import ClusterSpec
 from sweeper.ticker import format_count
 
 

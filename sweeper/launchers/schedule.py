@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from datetime import time as clock
 
+from sweeper.config.duration import parse_duration
 from sweeper.errors import SpecError
-from sweeper.spec.duration import parse_duration
 
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})")
 _MINUTE_S, _HOUR_S, _DAY_S, _WEEK_S = 60, 3600, 86_400, 604_800

@@ -8,9 +8,9 @@ import shlex
 import textwrap
 from pathlib import Path
 
+from sweeper.config.cluster import ClusterSpec
 from sweeper.launchers.schedule import Schedule
 from sweeper.launchers.submission import Submission
-from sweeper.spec.cluster import ClusterSpec
 
 #: Seconds between USR1 and the time limit: an agent puts its trials back within half of it.
 _NOTICE_S = 60

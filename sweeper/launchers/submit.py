@@ -4,13 +4,13 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from sweeper.config import StudySpec
+from sweeper.config.cluster import OWN_KEYS, ClusterSpec, load_profile
 from sweeper.errors import SpecError
 from sweeper.launchers.array import show_array, submit_array
 from sweeper.launchers.pods import show_pods, submit_pods
 from sweeper.launchers.request import Request
 from sweeper.launchers.schedule import parse_begin, parse_every
-from sweeper.spec import StudySpec
-from sweeper.spec.cluster import OWN_KEYS, ClusterSpec, load_profile
 
 #: What shows, and what submits, a request to each.
 _LAUNCHERS = {"slurm": (show_array, submit_array), "kubernetes": (show_pods, submit_pods)}

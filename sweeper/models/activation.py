@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from sweeper.config import Activation
+from sweeper.config.settings import Activation
 from sweeper.errors import TrainingError
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {

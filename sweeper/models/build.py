@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from sweeper.config.references import load_reference
 from sweeper.errors import TrainingError
 from sweeper.models.cnn import build_cnn
 from sweeper.models.mlp import build_mlp
 from sweeper.models.zoo import build_zoo_model, zoo_names
-from sweeper.reference import load_reference
 
 Builder = Callable[..., nn.Module]
 

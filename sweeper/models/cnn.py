@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from sweeper.config import Activation
+from sweeper.config.settings import Activation
 from sweeper.errors import TrainingError
 from sweeper.models.activation import build_activation
 from sweeper.models.dropout import Dropout

@@ -4,7 +4,7 @@ import math
 
 from torch import nn
 
-from sweeper.config import Activation
+from sweeper.config.settings import Activation
 from sweeper.models.activation import build_activation
 from sweeper.models.dropout import Dropout
 

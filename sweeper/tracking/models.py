@@ -14,7 +14,7 @@ from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.models import Model
 from torch import Tensor, nn
 
-from sweeper.config import ModelConfig
+from sweeper.config.settings import ModelConfig
 from sweeper.durable import Step, durable
 from sweeper.events import Started
 from sweeper.models import build_model

@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from sweeper.cancel import cancel_study
+from sweeper.config import StudySpec, load_study
+from sweeper.config.cluster import parse_options
 from sweeper.doctor.jobs import check_submissions
 from sweeper.errors import LauncherError, SpecError, StudyError, UncertainJobError
 from sweeper.launchers.kubernetes import apply
@@ -17,8 +19,6 @@ from sweeper.launchers.schedule import parse_begin
 from sweeper.launchers.submission import Submission, read_submissions
 from sweeper.launchers.submit import submit_study
 from sweeper.paths import RunPaths
-from sweeper.spec import StudySpec, load_study
-from sweeper.spec.cluster import parse_options
 
 TEXT = """
 name: digits_9

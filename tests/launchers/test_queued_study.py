@@ -8,6 +8,8 @@ import pytest
 from slurm_programs import SlurmPrograms
 
 from sweeper.cancel import cancel_study
+from sweeper.config import StudySpec, load_study
+from sweeper.config.cluster import ClusterSpec
 from sweeper.doctor.examination import examine_study
 from sweeper.doctor.jobs import check_submissions
 from sweeper.errors import LauncherError, StoreError, StudyError, TrackerError
@@ -16,8 +18,6 @@ from sweeper.launchers.submission import Submission
 from sweeper.launchers.submit import submit_study
 from sweeper.opening import create_study
 from sweeper.paths import RunPaths
-from sweeper.spec import StudySpec, load_study
-from sweeper.spec.cluster import ClusterSpec
 from sweeper.status import show_status, watch_status
 
 TEXT = "data: {name: digits}\nmodel: {architecture: mlp}\n"

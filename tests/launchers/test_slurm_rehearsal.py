@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.config.cluster import ClusterSpec
 from sweeper.launchers.schedule import Schedule
 from sweeper.launchers.script import render_script
 from sweeper.launchers.submission import Submission
-from sweeper.spec.cluster import ClusterSpec
 
 NAME = "sweeper-mnist-3f2a9c1b"
 DAY_S = 86_400

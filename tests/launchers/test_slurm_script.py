@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.config.cluster import ClusterSpec
 from sweeper.launchers.schedule import Schedule
 from sweeper.launchers.script import overruling_variables, render_script
 from sweeper.launchers.submission import Submission
-from sweeper.spec.cluster import ClusterSpec
 
 SUBMISSION = Submission("3f2a9c1b", "mnist", "slurm", 0.0)
 

@@ -13,11 +13,11 @@ from typing import IO
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from sweeper.config import load_study
 from sweeper.events import Event, Started, read_events
 from sweeper.opening import load_study_from_storage
 from sweeper.paths import RunPaths
 from sweeper.result import Result
-from sweeper.spec import load_study
 from sweeper.study import SweepStudy
 from sweeper.tracking.batch import RUN_STATUS
 from sweeper.trial import EpochMetrics, TrialState

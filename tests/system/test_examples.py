@@ -12,7 +12,7 @@ import yaml
 from data_files import write_mnist
 from sweep import Sweep, kill_group
 
-from sweeper.spec import parse_study
+from sweeper.config import parse_study
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ def test_the_study_file_of_the_readme_is_valid() -> None:
 
 
 def test_the_table_of_keys_names_every_key_and_its_default() -> None:
-    from sweeper.spec.schema import study_schema
+    from sweeper.config.schema import study_schema
 
     named = set(re.findall(r"`([a-z_0-9]+(?:\.[a-z_0-9]+)?)`", README))
     parts = {word for name in named for word in name.split(".")}

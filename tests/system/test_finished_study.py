@@ -9,7 +9,7 @@ import pytest
 import torch
 from sweep import Sweep, last_json
 
-from sweeper.config import METRICS, DataConfig
+from sweeper.config.settings import METRICS, DataConfig
 from sweeper.data.dataset import load_data
 from sweeper.events import EpochMetrics
 

@@ -15,8 +15,8 @@ from slurm_cluster import Cluster, local_slurm, run
 from sweep import Sweep
 
 from sweeper.begun import load_if_begun
+from sweeper.config import load_study
 from sweeper.events import Interrupted
-from sweeper.spec import load_study
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.usefixtures("slurm")]
 

@@ -18,7 +18,7 @@ from mlflow.entities import LoggedModel, LoggedModelStatus, Run
 from mlflow.models import Model
 from tracked_study import DATA, Store, ended, epoch, started, two_complete_trials
 
-from sweeper.config import ModelConfig
+from sweeper.config.settings import ModelConfig
 from sweeper.errors import TrackerError
 from sweeper.models import build_model
 from sweeper.tracking.traced import TracedModels

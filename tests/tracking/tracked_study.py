@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from sweeper.config import ModelConfig
+from sweeper.config.settings import ModelConfig
 from sweeper.events import Ended, Event, EventWriter, Started
 from sweeper.paths import RunPaths
 from sweeper.tracking.mirror import Mirror

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 
+from sweeper.config.urls import holds_password
 from sweeper.launchers.kubernetes.names import (
     image_fault,
     label_fault,
@@ -10,7 +11,6 @@ from sweeper.launchers.kubernetes.names import (
 )
 from sweeper.launchers.kubernetes.node import Node, when
 from sweeper.launchers.kubernetes.quantity import resource_mistakes
-from sweeper.spec.address import holds_password
 
 _IN_A_SECRET = "holds a password; put it into a Secret and name that in envFrom"
 

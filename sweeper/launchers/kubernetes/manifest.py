@@ -10,13 +10,13 @@ from typing import Any
 
 import yaml
 
+from sweeper.config.urls import holds_password
 from sweeper.errors import LauncherError
 from sweeper.launchers.kubernetes.job import job_mistakes, schedule_mistakes
 from sweeper.launchers.kubernetes.names import file_fault, subdomain_fault
 from sweeper.launchers.kubernetes.node import Node, when
 from sweeper.launchers.kubernetes.objects import KubernetesObject, to_mapping
 from sweeper.launchers.kubernetes.pod import label_mistakes
-from sweeper.spec.address import holds_password
 
 _VERSIONS = {"Job": "batch/v1", "CronJob": "batch/v1", "ConfigMap": "v1"}
 #: What etcd takes of one object.

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.spec.problem import shown
+from sweeper.config.problems import shown
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from sweeper.config import Precision, Scalar
-from sweeper.spec.cluster import ClusterSpec
-from sweeper.spec.duration import Duration
-from sweeper.spec.ranges import Choices, Range, Section, walk_ranges
+from sweeper.config.cluster import ClusterSpec
+from sweeper.config.duration import Duration
+from sweeper.config.ranges import Choices, Range, Section, walk_ranges
+from sweeper.config.settings import Precision, Scalar
 from sweeper.trial import Objective
 
 _DEVICE = r"^(auto|cpu|mps|cuda(:[0-9]+)?)$"

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import yaml
 
-from sweeper.config import Scalar, TrainConfig
-from sweeper.spec.address import depot_fault, is_one_database, storage_fault, tracking_fault
-from sweeper.spec.problem import Problems, did_you_mean, shown
-from sweeper.spec.ranges import Choices, FloatRange, IntRange, Range, Section, option_word
-from sweeper.spec.render import plain_value
-from sweeper.spec.study import FIXED, PRUNER_KEYS, StudySpec
+from sweeper.config.problems import Problems, did_you_mean, shown
+from sweeper.config.ranges import Choices, FloatRange, IntRange, Range, Section, option_word
+from sweeper.config.render import plain_value
+from sweeper.config.settings import Scalar, TrainConfig
+from sweeper.config.study import FIXED, PRUNER_KEYS, StudySpec
+from sweeper.config.urls import depot_fault, is_one_database, storage_fault, tracking_fault
 
 #: Each waiting trial is a record in the storage, and each worker a process.
 _MOST = {"budget.trials": 1_000_000, "run.workers": 1_000, "run.workers_per_device": 1_000}

@@ -5,7 +5,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from sweeper.config import (
+from sweeper.config.cluster import ClusterSpec
+from sweeper.config.scalars import field_types
+from sweeper.config.settings import (
     ARCHITECTURE_PARAMS,
     DATA_PARAMS,
     METRICS,
@@ -13,9 +15,7 @@ from sweeper.config import (
     ModelConfig,
     TrainConfig,
 )
-from sweeper.spec.cluster import ClusterSpec
-from sweeper.spec.leaf import field_types
-from sweeper.spec.study import BudgetSpec, PrunerSpec, RunSpec, SamplerSpec, TrackingSpec
+from sweeper.config.study import BudgetSpec, PrunerSpec, RunSpec, SamplerSpec, TrackingSpec
 
 _SETTINGS = {"type": ["array", "null"], "items": {"type": "object", "minProperties": 1}}
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import yaml
 
-from sweeper.config import DataConfig, TrainConfig
+from sweeper.config.cluster import ClusterSpec
+from sweeper.config.ranges import Choices, FloatRange, IntRange, Section
+from sweeper.config.scalars import field_types
+from sweeper.config.settings import DataConfig, TrainConfig
+from sweeper.config.study import PRUNER_KEYS, StudySpec
+from sweeper.config.yaml_source import parse_scalar
 from sweeper.errors import redacted
-from sweeper.spec.cluster import ClusterSpec
-from sweeper.spec.leaf import field_types
-from sweeper.spec.ranges import Choices, FloatRange, IntRange, Section
-from sweeper.spec.source import parse_scalar
-from sweeper.spec.study import PRUNER_KEYS, StudySpec
 
 
 def render_study(spec: StudySpec) -> str:
@@ -23,7 +23,7 @@ def render_study(spec: StudySpec) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every text that :mod:`sweeper.spec.source` would read as something else.
+    """Quotes every text that :mod:`sweeper.config.yaml_source` would read as something else.
 
     PyYAML's own rules are those of YAML 1.1, where ``1e-4`` is a text already.
     """

@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from sweeper.config.duration import parse_duration
+from sweeper.config.problems import Problems, did_you_mean
+from sweeper.config.scalars import explain_leaf, field_types, read_fields
+from sweeper.config.yaml_source import load_source
 from sweeper.errors import SpecError
-from sweeper.spec.duration import parse_duration
-from sweeper.spec.leaf import explain_leaf, field_types, read_fields
-from sweeper.spec.problem import Problems, did_you_mean
-from sweeper.spec.source import load_source
 
 _SLURM_TIME = re.compile(r"(?:(\d+)-)?(\d{1,2}):(\d{2}):(\d{2})")
 #: Slurm counts minutes; and in its last half minute an agent puts its trials back.

@@ -3,10 +3,10 @@
 import math
 from typing import Any
 
-from sweeper.spec.leaf import check_keys, read_leaf
-from sweeper.spec.problem import Problems, shown
-from sweeper.spec.ranges import FloatRange, IntRange
-from sweeper.spec.source import Located
+from sweeper.config.problems import Problems, shown
+from sweeper.config.ranges import FloatRange, IntRange
+from sweeper.config.scalars import check_keys, read_leaf
+from sweeper.config.yaml_source import Located
 
 
 def read_interval(

@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sweeper.config import (
+from sweeper.config.interval import read_interval
+from sweeper.config.names import mlflow_name_fault
+from sweeper.config.problems import Problems, did_you_mean, shown
+from sweeper.config.ranges import Choices, Range, Section, option_word
+from sweeper.config.references import is_reference, split_reference
+from sweeper.config.scalars import came, check_keys, field_types, read_leaf
+from sweeper.config.settings import (
     ARCHITECTURE_PARAMS,
     DATA_PARAMS,
     DataConfig,
@@ -12,16 +18,10 @@ from sweeper.config import (
     Scalar,
     TrainConfig,
 )
+from sweeper.config.study import FIXED
+from sweeper.config.torchvision_names import torchvision_names
+from sweeper.config.yaml_source import Located, parse_scalar
 from sweeper.errors import SpecError
-from sweeper.reference import is_reference, split_reference
-from sweeper.spec.interval import read_interval
-from sweeper.spec.leaf import came, check_keys, field_types, read_leaf
-from sweeper.spec.names import mlflow_name_fault
-from sweeper.spec.problem import Problems, did_you_mean, shown
-from sweeper.spec.ranges import Choices, Range, Section, option_word
-from sweeper.spec.source import Located, parse_scalar
-from sweeper.spec.study import FIXED
-from sweeper.spec.zoo import torchvision_names
 
 #: Key -> declared type; ``Any`` where only the user's own code knows.
 Known = Mapping[str, Any]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweeper.config import Scalar
+from sweeper.config.settings import Scalar
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ from dataclasses import fields
 from itertools import islice
 from typing import Any
 
-from sweeper.config import (
+from sweeper.config import Choices, IntRange, Range, Section, StudySpec
+from sweeper.config.ranges import option_word
+from sweeper.config.settings import (
     DataConfig,
     FunctionConfig,
     ModelConfig,
@@ -14,8 +16,6 @@ from sweeper.config import (
     TrainConfig,
     TrialConfig,
 )
-from sweeper.spec import Choices, IntRange, Range, Section, StudySpec
-from sweeper.spec.ranges import option_word
 
 #: Draws a value of the range with that dotted name.
 Suggest = Callable[[str, Range], Scalar]

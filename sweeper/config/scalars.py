@@ -7,8 +7,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from sweeper.spec.problem import Problems, did_you_mean, shown
-from sweeper.spec.source import Located
+from sweeper.config.problems import Problems, did_you_mean, shown
+from sweeper.config.yaml_source import Located
 
 
 def field_types(declared: type[Any]) -> Mapping[str, Any]:

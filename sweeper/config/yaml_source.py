@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from sweeper.config import Scalar
-from sweeper.spec.problem import Problems, shown
+from sweeper.config.problems import Problems, shown
+from sweeper.config.settings import Scalar
 
 #: Aliases make a small text unfold into a huge tree; no study file comes near this.
 _MOST_NODES = 100_000

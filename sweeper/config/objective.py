@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import get_args
 
-from sweeper.config import METRICS
-from sweeper.spec.leaf import came, check_keys, read_leaf
-from sweeper.spec.names import mlflow_name_fault
-from sweeper.spec.problem import Problems, did_you_mean, shown
-from sweeper.spec.source import Located
+from sweeper.config.names import mlflow_name_fault
+from sweeper.config.problems import Problems, did_you_mean, shown
+from sweeper.config.scalars import came, check_keys, read_leaf
+from sweeper.config.settings import METRICS
+from sweeper.config.yaml_source import Located
 from sweeper.trial import Direction, Objective
 
 _NATURAL: Mapping[str, Direction] = {

@@ -6,19 +6,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeper.config import Scalar
-from sweeper.errors import SpecError
-from sweeper.spec.address import holds_password
-from sweeper.spec.cluster import ClusterSpec
-from sweeper.spec.leaf import came, check_keys, read_fields, read_leaf
-from sweeper.spec.names import study_name_fault
-from sweeper.spec.objective import read_objective
-from sweeper.spec.problem import Problems, shown
-from sweeper.spec.ranges import Section
-from sweeper.spec.rules import check_rules
-from sweeper.spec.section import SectionReader
-from sweeper.spec.source import Located, load_source
-from sweeper.spec.study import (
+from sweeper.config.cluster import ClusterSpec
+from sweeper.config.names import study_name_fault
+from sweeper.config.objective import read_objective
+from sweeper.config.problems import Problems, shown
+from sweeper.config.ranges import Section
+from sweeper.config.rules import check_rules
+from sweeper.config.scalars import came, check_keys, read_fields, read_leaf
+from sweeper.config.sections import SectionReader
+from sweeper.config.settings import Scalar
+from sweeper.config.study import (
     SEARCHABLE,
     BudgetSpec,
     PrunerSpec,
@@ -27,6 +24,9 @@ from sweeper.spec.study import (
     StudySpec,
     TrackingSpec,
 )
+from sweeper.config.urls import holds_password
+from sweeper.config.yaml_source import Located, load_source
+from sweeper.errors import SpecError
 
 KEYS = (
     "name", "objective", "budget", "seed", "sampler", "pruner", *SEARCHABLE,
