@@ -38,8 +38,8 @@ from sweeper.config.settings import TrainConfig
 from sweeper.config.space import suggest_config
 from sweeper.data.batches import Normalisation, ResidentSplit
 from sweeper.data.dataset import TrialData
-from sweeper.learner import Learner, Runtime
-from sweeper.training import build_learner
+from sweeper.training.learner import Learner, Runtime
+from sweeper.training.loop import build_learner
 from sweeper.trial import DataInfo
 
 INPUT_SHAPE, N_CLASSES, N_ROWS = (1, 28, 28), 10, 54_000

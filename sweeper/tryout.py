@@ -20,10 +20,10 @@ from sweeper.config.settings import ModelConfig, Precision, TrialConfig
 from sweeper.data.dataset import TrialData
 from sweeper.errors import SweeperError, TrainingError
 from sweeper.failures import failure_kind
-from sweeper.learner import Runtime
 from sweeper.machine import Placement
 from sweeper.models import BUILDERS, build_model, check_model
-from sweeper.training import build_learner
+from sweeper.training.learner import Runtime
+from sweeper.training.loop import build_learner
 from sweeper.trial import DataInfo, FailureKind
 
 log = logging.getLogger("sweeper")

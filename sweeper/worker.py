@@ -26,7 +26,6 @@ import torch
 
 from sweeper.allocator import keep_freed_memory, return_freed_memory
 from sweeper.asking import AskingBudget
-from sweeper.checkpoint import save_checkpoint
 from sweeper.claim import Claim
 from sweeper.config import load_study
 from sweeper.config.references import make_importable
@@ -36,7 +35,6 @@ from sweeper.data.dataset import load_data, resident_limit
 from sweeper.errors import StoreError, TrialInterrupted, TrialLost
 from sweeper.forkserver import SERVE, name_process, serve
 from sweeper.hold import Hold
-from sweeper.learner import Runtime
 from sweeper.locks import Presence, Room
 from sweeper.models import model_params
 from sweeper.opening import load_study_from_storage
@@ -48,7 +46,9 @@ from sweeper.storage import store_errors
 from sweeper.study import SweepStudy, wants_device_alone
 from sweeper.text import log_to_stderr
 from sweeper.timing import Entry, Ledger
-from sweeper.training import UserTrial, train, train_function
+from sweeper.training.checkpoint import save_checkpoint
+from sweeper.training.learner import Runtime
+from sweeper.training.loop import UserTrial, train, train_function
 from sweeper.trial import TrialState
 
 log = logging.getLogger("sweeper")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from sweeper.checkpoint import is_whole, load_checkpoint, save_checkpoint
 from sweeper.errors import StoreError
+from sweeper.training.checkpoint import is_whole, load_checkpoint, save_checkpoint
 
 
 @contextmanager
@@ -131,7 +131,7 @@ def test_looking_at_the_checksum_loads_no_torch(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     save_checkpoint(path, {"epoch": 1})
     code = (
-        "import sys; from pathlib import Path; from sweeper.checkpoint import is_whole; "
+        "import sys; from pathlib import Path; from sweeper.training.checkpoint import is_whole; "
         f"assert is_whole(Path({str(path)!r})); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

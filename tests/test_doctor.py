@@ -11,7 +11,6 @@ import pytest
 from sweep_studies import PRUNED, reports
 from tracked_sweeps import MODEL, TrackedSweep, begin_sweep
 
-from sweeper.checkpoint import save_checkpoint
 from sweeper.config.settings import DataConfig
 from sweeper.data.cache import open_cache
 from sweeper.doctor.examination import examine_study
@@ -20,6 +19,7 @@ from sweeper.errors import StudyError
 from sweeper.events import EventWriter
 from sweeper.lease import Leases
 from sweeper.locks import FileLock, Presence
+from sweeper.training.checkpoint import save_checkpoint
 
 HEALTHY = "small: healthy: 3 trials, 5 epochs and 3 MLflow runs agree"
 

@@ -15,10 +15,10 @@ from torch.utils.data import Dataset
 from sweeper.config.settings import DataConfig, ModelConfig, Precision, TrainConfig, TrialConfig
 from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.dataset import TrialData, load_data, resident_limit
-from sweeper.learner import Learner, Runtime
 from sweeper.machine import known_precisions
-from sweeper.optim import Schedule, build_optimizer
-from sweeper.training import build_learner
+from sweeper.training.learner import Learner, Runtime
+from sweeper.training.loop import build_learner
+from sweeper.training.optim import Schedule, build_optimizer
 from sweeper.trial import DataInfo
 
 pytestmark = [

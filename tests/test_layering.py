@@ -22,10 +22,6 @@ ROWS = (
 ROW_OF = {part: row for row, parts in enumerate(ROWS) for part in parts}
 #: Where the modules go that still lie flat.
 GOES_TO = {
-    "learner": "training",
-    "checkpoint": "training",
-    "optim": "training",
-    "rng": "training",
     "asking": "study",
     "history": "study",
     "opening": "study",

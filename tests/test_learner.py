@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sweeper.config.settings import Precision
-from sweeper.learner import EpochTotals, Learner, Runtime
 from sweeper.models import build_cnn, build_mlp
-from sweeper.optim import Schedule, build_optimizer, split_parameters
+from sweeper.training.learner import EpochTotals, Learner, Runtime
+from sweeper.training.optim import Schedule, build_optimizer, split_parameters
 
 CPU = torch.device("cpu")
 CONSTANT = Schedule("constant", peak=0.1, total_steps=100)

@@ -22,7 +22,7 @@ from sweeper.models import (
     model_params,
 )
 from sweeper.models.dropout import Dropout
-from sweeper.models.zoo import zoo_names
+from sweeper.models.torchvision import zoo_names
 
 
 def n_parameters(model: nn.Module) -> int:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from sweeper.errors import TrainingError
-from sweeper.optim import (
+from sweeper.training.optim import (
     Schedule,
     add_l1_subgradient,
     build_optimizer,
@@ -190,7 +190,7 @@ def test_an_update_does_not_import_the_compiler_front_end() -> None:
     script = (
         "import sys, torch\n"
         "from torch import nn\n"
-        "from sweeper.optim import build_optimizer\n"
+        "from sweeper.training.optim import build_optimizer\n"
         "model = nn.Linear(2, 2)\n"
         "optimizer = build_optimizer('adamw', model, momentum=0.9, nesterov=False, l2=0.1)\n"
         "model(torch.ones(1, 2)).sum().backward()\n"

@@ -4,7 +4,7 @@ import random
 import numpy as np
 import torch
 
-from sweeper.rng import capture_rng_state, restore_rng_state, seed_everything
+from sweeper.training.seed import capture_rng_state, restore_rng_state, seed_everything
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,6 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sweeper.checkpoint import load_checkpoint, save_checkpoint
 from sweeper.config.settings import (
     METRICS,
     DataConfig,
@@ -26,10 +25,11 @@ from sweeper.config.settings import (
 from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError, TrialInterrupted, TrialPruned
-from sweeper.learner import Runtime
 from sweeper.models import build_model
 from sweeper.timing import Ledger
-from sweeper.training import UserTrial, train, train_function
+from sweeper.training.checkpoint import load_checkpoint, save_checkpoint
+from sweeper.training.learner import Runtime
+from sweeper.training.loop import UserTrial, train, train_function
 from sweeper.trial import DataInfo, EpochMetrics, Objective
 
 CPU = torch.device("cpu")

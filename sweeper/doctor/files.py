@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from sweeper.checkpoint import is_whole
 from sweeper.data.cache import damaged_entries, remove_entry
 from sweeper.doctor.finding import Finding
 from sweeper.doctor.patient import Patient
@@ -13,6 +12,7 @@ from sweeper.events import read_events
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
 from sweeper.storage import cut_torn_tail, has_torn_tail
+from sweeper.training.checkpoint import is_whole
 from sweeper.trial import TrialState
 
 _TORN = "its last line was not written to its end"

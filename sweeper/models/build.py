@@ -13,7 +13,7 @@ from sweeper.config.references import load_reference
 from sweeper.errors import TrainingError
 from sweeper.models.cnn import build_cnn
 from sweeper.models.mlp import build_mlp
-from sweeper.models.zoo import build_zoo_model, zoo_names
+from sweeper.models.torchvision import build_zoo_model, zoo_names
 
 Builder = Callable[..., nn.Module]
 

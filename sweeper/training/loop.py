@@ -15,7 +15,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from sweeper.checkpoint import load_checkpoint, save_checkpoint
 from sweeper.config.names import mlflow_name_fault
 from sweeper.config.references import load_reference
 from sweeper.config.settings import (
@@ -27,11 +26,12 @@ from sweeper.config.settings import (
 )
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError, TrialInterrupted
-from sweeper.learner import Batches, EpochTotals, Learner, Runtime
 from sweeper.models import build_model, check_model
-from sweeper.optim import Schedule, build_optimizer
-from sweeper.rng import capture_rng_state, restore_rng_state, seed_everything
 from sweeper.timing import Entry, Ledger
+from sweeper.training.checkpoint import load_checkpoint, save_checkpoint
+from sweeper.training.learner import Batches, EpochTotals, Learner, Runtime
+from sweeper.training.optim import Schedule, build_optimizer
+from sweeper.training.seed import capture_rng_state, restore_rng_state, seed_everything
 from sweeper.trial import EpochMetrics, Objective
 
 

@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sweeper.config.settings import Precision
-from sweeper.optim import Optimizer, Schedule, add_l1_subgradient, l1_penalty, split_parameters
+from sweeper.training.optim import (
+    Optimizer,
+    Schedule,
+    add_l1_subgradient,
+    l1_penalty,
+    split_parameters,
+)
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 

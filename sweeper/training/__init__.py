@@ -1,0 +1,1 @@
+"""One trial as tensors: learner, loop, optimiser. Knows neither Optuna nor MLflow."""
