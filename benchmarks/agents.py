@@ -28,9 +28,9 @@ from postgres_server import proxied, storages
 from results import HERE, describe_machine, render_facts, render_table, write_section
 
 from sweeper.config import load_study as load_spec
-from sweeper.opening import load_study_from_storage
 from sweeper.paths import RunPaths
-from sweeper.study import Attr, Owner, SweepStudy
+from sweeper.study.create import load_study_from_storage
+from sweeper.study.study import Attr, Owner, SweepStudy
 
 AGENTS = (1, 2, 4, 8, 16, 32)
 _PATIENCE_S = 180.0

@@ -12,15 +12,22 @@ from typing import Any
 import torch
 from long_study import LongStudy
 
-from sweeper.claim import Claim
-from sweeper.study import SweepStudy
+from sweeper.study.running_trial import Claim
+from sweeper.study.study import SweepStudy
 from sweeper.timing import Ledger
 from sweeper.trial import EpochMetrics, TrialState
 
 #: So long the trials of one measurement may take; and so long reading the history may.
 LIMIT_S, OPENING_S = 20.0, 120.0
 #: Before the processes are forked; with what Optuna's gp imports when it is asked first.
-_IMPORTED = ["psycopg", "sqlalchemy", "torch", "sweeper.claim", "sweeper.opening", "scipy.stats"]
+_IMPORTED = [
+    "psycopg",
+    "sqlalchemy",
+    "torch",
+    "sweeper.study.running_trial",
+    "sweeper.study.create",
+    "scipy.stats",
+]
 _IMPORTED += [f"optuna._gp.{name}" for name in ("acqf", "gp", "optim_mixed", "prior")]
 
 

@@ -10,11 +10,11 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
 
 from sweeper.config import StudySpec, parse_study
-from sweeper.opening import create_study
 from sweeper.paths import RunPaths
-from sweeper.sampling import to_distribution
-from sweeper.storage import open_storage
-from sweeper.study import SweepStudy
+from sweeper.study.create import create_study
+from sweeper.study.samplers.optuna import to_distribution
+from sweeper.study.storage.backend import open_storage
+from sweeper.study.study import SweepStudy
 
 #: Flat, so that ``auto`` takes gp for a small budget.
 STUDY = """

@@ -14,7 +14,7 @@ from sweeper.errors import SweeperError, TrialInterrupted, TrialPruned
 
 if TYPE_CHECKING:
     from sweeper.config import StudySpec
-    from sweeper.result import Result
+    from sweeper.study.result import Result
 
 __version__ = "0.1.0"
 __all__ = ["SweeperError", "TrialInterrupted", "TrialPruned", "load", "run"]

@@ -18,19 +18,19 @@ from sweeper.errors import ExitCode, StoreError, StudyError
 from sweeper.forkserver import ForkServer
 from sweeper.locks import Presence
 from sweeper.machine import keep_to_own_gpus, version_tags
-from sweeper.opening import create_study
 from sweeper.order import WorkerOrder
 from sweeper.outage import Patience
 from sweeper.paths import RunPaths
 from sweeper.preparation import PreparedStudy, prepare_study
 from sweeper.progress import Display, Tally, open_display
-from sweeper.reclaim import SILENT, reclaim_orphans
-from sweeper.result import Result
-from sweeper.roster import AgentCard, introduce
 from sweeper.shipping import Shipping
 from sweeper.signals import StopSignals
-from sweeper.storage import store_errors
-from sweeper.study import SweepStudy
+from sweeper.study.agents import AgentCard, introduce
+from sweeper.study.create import create_study
+from sweeper.study.recovery import SILENT, reclaim_orphans
+from sweeper.study.result import Result
+from sweeper.study.storage.backend import store_errors
+from sweeper.study.study import SweepStudy
 
 _POLL_S = 0.25
 #: At most this share of the time goes into looking at the storage, of which a database takes more

@@ -4,8 +4,8 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 from sweeper.events import Ended, Event, Interrupted, Started, read_events
-from sweeper.history import Standing
 from sweeper.paths import RunPaths
+from sweeper.study.trial_cache import Standing
 from sweeper.trial import EpochMetrics, Objective, TrialState
 
 #: Rows of trials that ended, or wait again, that are kept and shown.

@@ -5,18 +5,18 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sweeper.begun import load_begun, load_if_begun
 from sweeper.config import StudySpec
 from sweeper.errors import LauncherError, StudyError
 from sweeper.launchers import kubernetes, slurm
 from sweeper.launchers.pods import place_of
 from sweeper.launchers.submission import Submission, read_submissions
-from sweeper.lease import LEASE_S, RENEWAL_S
 from sweeper.order import DRAIN_S
 from sweeper.paths import RunPaths
-from sweeper.roster import Agent, render_agent
-from sweeper.storage import store_errors
-from sweeper.study import SweepStudy
+from sweeper.study.agents import Agent, render_agent
+from sweeper.study.find import load_begun, load_if_begun
+from sweeper.study.leases import LEASE_S, RENEWAL_S
+from sweeper.study.storage.backend import store_errors
+from sweeper.study.study import SweepStudy
 from sweeper.ticker import format_count
 
 _POLL_S = 0.5

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from sweeper.filesystem import Mount, parse_mounts, read_mountinfo
+from sweeper.study.storage.filesystem import Mount, parse_mounts, read_mountinfo
 
 _ROOT = Path("/")
 #: Version 1 has a number where nothing is limited: 2**63 less a page.

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from optuna.trial import FrozenTrial
 
-from sweeper.depot import Depot
 from sweeper.errors import EventLogError, StoreError
 from sweeper.events import Ended, read_events
-from sweeper.result import Result
-from sweeper.storage import store_errors
-from sweeper.study import Owner, SweepStudy
+from sweeper.study.result import Result
+from sweeper.study.storage.backend import store_errors
+from sweeper.study.storage.object_store import Depot
+from sweeper.study.study import Owner, SweepStudy
 from sweeper.tracking.cursor import Cursor
 
 _INTERVAL_S = 30.0

@@ -6,16 +6,16 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
-from sweeper.courier import Courier
 from sweeper.errors import StoreError, StudyError
-from sweeper.failures import RETRIES
 from sweeper.forkserver import ForkServer
 from sweeper.machine import Placement, place_workers
 from sweeper.order import DRAIN_S, WorkerOrder
 from sweeper.process import WorkerProcess
 from sweeper.progress import format_seconds
-from sweeper.reclaim import SILENT, Death, reclaim_orphans
-from sweeper.study import FAILURE_STREAK, Owner, SweepStudy
+from sweeper.study.failures import RETRIES
+from sweeper.study.recovery import SILENT, Death, reclaim_orphans
+from sweeper.study.storage.transfer import Courier
+from sweeper.study.study import FAILURE_STREAK, Owner, SweepStudy
 from sweeper.trial import FailureKind
 
 _POLL_S = 0.1

@@ -13,9 +13,9 @@ from sweeper.config.settings import Scalar
 from sweeper.config.space import Suggest, first_value, grid_points, is_forbidden, suggest_config
 from sweeper.data import FALLBACK_SUFFIX, fallback, prepare_data
 from sweeper.errors import DataError, SpecError
-from sweeper.filesystem import read_mountinfo
 from sweeper.paths import RunPaths
-from sweeper.stores import check_stores
+from sweeper.study.storage.filesystem import read_mountinfo
+from sweeper.study.storage.preflight import check_stores
 
 #: More would take seconds to count, and each waits in the storage.
 _MOST_POINTS = 100_000

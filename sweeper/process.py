@@ -14,7 +14,7 @@ from sweeper.errors import redacted
 from sweeper.forkserver import ForkServer
 from sweeper.machine import Placement
 from sweeper.order import FAREWELL, NOTE, WorkerOrder
-from sweeper.reclaim import Death
+from sweeper.study.recovery import Death
 from sweeper.trial import FailureKind
 
 #: Of a dead worker's log, shown to the user.

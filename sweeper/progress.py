@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.board import MOST_STOPPED, Board, TrialRow
-from sweeper.result import Best, Result
+from sweeper.study.result import Best, Result
 from sweeper.timing import render_seconds
 from sweeper.trial import Objective, TrialState
 

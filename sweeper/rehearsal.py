@@ -18,7 +18,7 @@ from sweeper.machine import (
 )
 from sweeper.paths import RunPaths
 from sweeper.preparation import PreparedStudy, prepare_study
-from sweeper.sampling import choose_sampler
+from sweeper.study.samplers.optuna import choose_sampler
 
 if TYPE_CHECKING:
     from sweeper.data.dataset import TrialData

@@ -9,14 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sweeper.config import StudySpec
-from sweeper.courier import fetch_ended
 from sweeper.errors import RequestRefusedError, StoreError, TrackerError
 from sweeper.loading import loading
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
-from sweeper.result import Result
-from sweeper.storage import founding, store_errors
-from sweeper.study import SweepStudy
+from sweeper.study.result import Result
+from sweeper.study.storage.backend import founding, store_errors
+from sweeper.study.storage.transfer import fetch_ended
+from sweeper.study.study import SweepStudy
 
 if TYPE_CHECKING:
     from sweeper.tracking.mirror import Mirror

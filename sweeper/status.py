@@ -10,15 +10,15 @@ from pathlib import Path
 from rich.live import Live
 from rich.text import Text
 
-from sweeper.begun import load_if_begun, not_begun
 from sweeper.config import StudySpec
 from sweeper.errors import StudyError
 from sweeper.launchers.queue import StudyQueue
 from sweeper.paths import RunPaths
 from sweeper.progress import format_best, format_seconds
-from sweeper.result import Result
-from sweeper.roster import render_agent
-from sweeper.study import SweepStudy
+from sweeper.study.agents import render_agent
+from sweeper.study.find import load_if_begun, not_begun
+from sweeper.study.result import Result
+from sweeper.study.study import SweepStudy
 from sweeper.timing import render_seconds
 
 _WATCH_S = 2.0

@@ -4,18 +4,18 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from sweeper.begun import BegunStudy, find_begun
 from sweeper.config.references import import_folders, make_importable
-from sweeper.courier import fetch_ended
 from sweeper.errors import EventLogError, StoreError, redacted
 from sweeper.events import Started, read_events
-from sweeper.filesystem import read_mountinfo
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
 from sweeper.shipping import build_mirror, ship_all
-from sweeper.storage import store_errors
-from sweeper.stores import check_tracking_place
-from sweeper.study import SweepStudy
+from sweeper.study.find import BegunStudy, find_begun
+from sweeper.study.storage.backend import store_errors
+from sweeper.study.storage.filesystem import read_mountinfo
+from sweeper.study.storage.preflight import check_tracking_place
+from sweeper.study.storage.transfer import fetch_ended
+from sweeper.study.study import SweepStudy
 from sweeper.ticker import Ticker, format_count
 from sweeper.tracking.mirror import Mirror
 from sweeper.tracking.sender import Sent

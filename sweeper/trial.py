@@ -24,7 +24,7 @@ class TrialState(StrEnum):
 
 
 class FailureKind(StrEnum):
-    """Why a trial failed; decides whether it is tried again (:mod:`~sweeper.failures`)."""
+    """Why a trial failed; decides whether it is tried again (:mod:`~sweeper.study.failures`)."""
 
     EXCEPTION = "exception"
     DATA_ERROR = "data_error"

@@ -19,9 +19,9 @@ from sweeper.config.references import is_reference, split_reference
 from sweeper.config.settings import ModelConfig, Precision, TrialConfig
 from sweeper.data.dataset import TrialData
 from sweeper.errors import SweeperError, TrainingError
-from sweeper.failures import failure_kind
 from sweeper.machine import Placement
 from sweeper.models import BUILDERS, build_model, check_model
+from sweeper.study.failures import failure_kind
 from sweeper.training.learner import Runtime
 from sweeper.training.loop import build_learner
 from sweeper.trial import DataInfo, FailureKind

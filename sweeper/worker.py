@@ -25,25 +25,25 @@ import numpy as np
 import torch
 
 from sweeper.allocator import keep_freed_memory, return_freed_memory
-from sweeper.asking import AskingBudget
-from sweeper.claim import Claim
 from sweeper.config import load_study
 from sweeper.config.references import make_importable
 from sweeper.config.settings import FunctionConfig, ModelConfig, TrialConfig
-from sweeper.courier import Courier
 from sweeper.data.dataset import load_data, resident_limit
 from sweeper.errors import StoreError, TrialInterrupted, TrialLost
 from sweeper.forkserver import SERVE, name_process, serve
-from sweeper.hold import Hold
 from sweeper.locks import Presence, Room
 from sweeper.models import model_params
-from sweeper.opening import load_study_from_storage
 from sweeper.order import DRAIN_S, FAREWELL, NOTE, WorkerOrder
 from sweeper.paths import RunPaths
-from sweeper.roster import job_of
 from sweeper.signals import reset_signals
-from sweeper.storage import store_errors
-from sweeper.study import SweepStudy, wants_device_alone
+from sweeper.study.agents import job_of
+from sweeper.study.create import load_study_from_storage
+from sweeper.study.ownership import Hold
+from sweeper.study.running_trial import Claim
+from sweeper.study.sampler_in_use import AskingBudget
+from sweeper.study.storage.backend import store_errors
+from sweeper.study.storage.transfer import Courier
+from sweeper.study.study import SweepStudy, wants_device_alone
 from sweeper.text import log_to_stderr
 from sweeper.timing import Entry, Ledger
 from sweeper.training.checkpoint import save_checkpoint

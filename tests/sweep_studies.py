@@ -13,14 +13,14 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from sweeper.claim import Claim
 from sweeper.config import StudySpec, parse_study
-from sweeper.courier import Courier
 from sweeper.errors import TrialPruned
 from sweeper.locks import Presence
-from sweeper.opening import create_study
 from sweeper.paths import RunPaths
-from sweeper.study import SweepStudy
+from sweeper.study.create import create_study
+from sweeper.study.running_trial import Claim
+from sweeper.study.storage.transfer import Courier
+from sweeper.study.study import SweepStudy
 from sweeper.timing import Ledger
 from sweeper.trial import EpochMetrics, TrialState
 

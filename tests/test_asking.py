@@ -6,10 +6,10 @@ import pytest
 from optuna.exceptions import StorageInternalError
 from sweep_studies import begin_in_memory
 
-from sweeper.asking import AskingBudget
 from sweeper.errors import StoreError
-from sweeper.sight import Sight
-from sweeper.study import SweepStudy
+from sweeper.study.sampler_in_use import AskingBudget
+from sweeper.study.samplers.window import Sight
+from sweeper.study.study import SweepStudy
 
 GP_SEES = "it sees the best 20 and the latest 180 trials: each trial more makes asking dearer"
 DEAR_TPE = "asking tpe took 200 ms a trial beside 1000 ms of training, more than a tenth"

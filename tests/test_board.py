@@ -8,8 +8,8 @@ from sweep_studies import epoch
 
 from sweeper.board import Board, TrialRow
 from sweeper.events import Ended, Event, EventWriter, Interrupted, Started
-from sweeper.history import Standing
 from sweeper.paths import RunPaths
+from sweeper.study.trial_cache import Standing
 from sweeper.trial import EpochMetrics, Objective, Outcome, TrialState
 
 ACCURACY = Objective(("val_accuracy",), ("maximize",))

@@ -22,16 +22,16 @@ from sweep_studies import (
     run_trial,
 )
 
-from sweeper.claim import Claim
 from sweeper.config.settings import TrialConfig
-from sweeper.courier import Courier
-from sweeper.depot import Depot
-from sweeper.ending import count_failure, end_trial
 from sweeper.errors import StoreError, TrialDiverged, TrialInterrupted, TrialLost, TrialPruned
 from sweeper.events import Ended, Event, EventWriter, Interrupted, Started, read_events
 from sweeper.locks import FileLock, Presence
-from sweeper.reclaim import SILENT, Death, reclaim_orphans
-from sweeper.study import Attr, SweepStudy, state_of
+from sweeper.study.recovery import SILENT, Death, reclaim_orphans
+from sweeper.study.running_trial import Claim
+from sweeper.study.storage.object_store import Depot
+from sweeper.study.storage.transfer import Courier
+from sweeper.study.study import Attr, SweepStudy, state_of
+from sweeper.study.tell import count_failure, end_trial
 from sweeper.timing import Entry, Ledger
 from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
 

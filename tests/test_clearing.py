@@ -8,8 +8,8 @@ from sweep_studies import reports
 from tracked_sweeps import MODEL, TrackedSweep, begin_sweep
 
 from sweeper.clearing import Clearing
-from sweeper.depot import Depot
 from sweeper.errors import EventLogError
+from sweeper.study.storage.object_store import Depot
 from sweeper.sync import sync_study
 
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from sweep_studies import epoch
 
-from sweeper.courier import EVERY_S, Courier, fetch_trial
-from sweeper.depot import Depot
 from sweeper.events import Event, EventWriter, Interrupted, Started, read_events
 from sweeper.paths import RunPaths
+from sweeper.study.storage.object_store import Depot
+from sweeper.study.storage.transfer import EVERY_S, Courier, fetch_trial
 
 NUMBER = 0
 

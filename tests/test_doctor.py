@@ -17,8 +17,8 @@ from sweeper.doctor.examination import examine_study
 from sweeper.doctor.patient import are_others_at_work
 from sweeper.errors import StudyError
 from sweeper.events import EventWriter
-from sweeper.lease import Leases
 from sweeper.locks import FileLock, Presence
+from sweeper.study.leases import Leases
 from sweeper.training.checkpoint import save_checkpoint
 
 HEALTHY = "small: healthy: 3 trials, 5 epochs and 3 MLflow runs agree"

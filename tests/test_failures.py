@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sweeper.errors import DataError, TrainingError
-from sweeper.failures import RETRIES, failure_kind
+from sweeper.study.failures import RETRIES, failure_kind
 from sweeper.trial import FailureKind
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.filesystem import Locks, find_mount, parse_mounts, read_mountinfo
+from sweeper.study.storage.filesystem import Locks, find_mount, parse_mounts, read_mountinfo
 
 #: A node of a cluster: a local disk, shares beside and below each other, one mounted over another.
 NODE = r"""

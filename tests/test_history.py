@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 from sweep_studies import numbers
 
-from sweeper.history import Excerpt, History
+from sweeper.study.trial_cache import Excerpt, History
 
 NOON = datetime(2026, 1, 1, 12)
 UNIT = FloatDistribution(0.0, 1.0)

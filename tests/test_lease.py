@@ -1,7 +1,7 @@
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 
-from sweeper.lease import LEASE_S, RENEWAL_S, Leases
+from sweeper.study.leases import LEASE_S, RENEWAL_S, Leases
 
 
 class Clock:

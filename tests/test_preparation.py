@@ -8,9 +8,9 @@ from sweep_studies import spec_of
 from sweeper.config import StudySpec, parse_study
 from sweeper.config.render import render_study
 from sweeper.errors import DataError, SpecError
-from sweeper.opening import create_study
 from sweeper.paths import RunPaths
 from sweeper.preparation import PreparedStudy, prepare_study
+from sweeper.study.create import create_study
 
 
 @pytest.fixture

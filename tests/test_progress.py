@@ -6,9 +6,9 @@ from optuna.trial import TrialState as OptunaState
 
 from sweeper.board import Board
 from sweeper.events import EventWriter, Started
-from sweeper.history import Standing
 from sweeper.paths import RunPaths
 from sweeper.progress import Tally, open_display
+from sweeper.study.trial_cache import Standing
 from sweeper.trial import Objective
 
 ACCURACY = Objective(("val_accuracy",), ("maximize",))

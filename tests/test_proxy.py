@@ -26,16 +26,16 @@ from sweep_studies import (
     spec_of,
 )
 
-from sweeper.advisory import advisory_locks
 from sweeper.errors import SpecError, StoreError, StudyError
 from sweeper.locks import Lock
-from sweeper.opening import create_study, load_study_from_storage
 from sweeper.outage import BEAR_S
 from sweeper.paths import RunPaths
-from sweeper.proxied import ProxyLock, open_channel
-from sweeper.proxy import serve_proxy
-from sweeper.storage import store_errors
-from sweeper.study import SweepStudy
+from sweeper.study.create import create_study, load_study_from_storage
+from sweeper.study.storage.advisory_locks import advisory_locks
+from sweeper.study.storage.backend import store_errors
+from sweeper.study.storage.grpc_client import ProxyLock, open_channel
+from sweeper.study.storage.grpc_server import serve_proxy
+from sweeper.study.study import SweepStudy
 from sweeper.trial import TrialState
 
 pytestmark = pytest.mark.postgres
@@ -202,7 +202,7 @@ def test_a_proxy_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "sweeper.proxied")
+    monkeypatch.delitem(sys.modules, "sweeper.study.storage.grpc_client")
     monkeypatch.setitem(sys.modules, "grpc", None)
     spec = spec_of(tmp_path, storage="grpc://127.0.0.1:1")
     with pytest.raises(StudyError, match="storage: cannot open .*ModuleNotFoundError.*grpc"):

@@ -6,10 +6,10 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import create_trial
 from sweep_studies import begin, claim_trial, epoch, raises, reports, run_claimed, run_trial
 
-from sweeper.claim import Claim
 from sweeper.errors import ExitCode, TrialPruned
-from sweeper.result import Best, Failure, Result
-from sweeper.study import SweepStudy
+from sweeper.study.result import Best, Failure, Result
+from sweeper.study.running_trial import Claim
+from sweeper.study.study import SweepStudy
 from sweeper.trial import TrialState
 
 TWO_METRICS = {"metric": ["val_accuracy", "val_loss"], "direction": ["maximize", "minimize"]}

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from sweep_studies import AGENT, begin, begin_in_memory
 
-from sweeper.lease import Leases
 from sweeper.locks import Presence
-from sweeper.roster import AgentCard, introduce, job_of, render_agent
-from sweeper.study import SweepStudy
+from sweeper.study.agents import AgentCard, introduce, job_of, render_agent
+from sweeper.study.leases import Leases
+from sweeper.study.study import SweepStudy
 
 CARD = AgentCard("node7", 4711, "slurm 17_3", ["cuda:0", "cuda:0", "cuda:1"], "17_3.log", 5.0)
 

@@ -15,12 +15,12 @@ from sweep_studies import (
     spec_of,
 )
 
-from sweeper.claim import Claim
 from sweeper.config import parse_study
 from sweeper.errors import StudyError
-from sweeper.sampling import choose_sampler, draw_config
-from sweeper.seeding import trial_seed
-from sweeper.study import SweepStudy
+from sweeper.study.running_trial import Claim
+from sweeper.study.samplers.optuna import choose_sampler, draw_config
+from sweeper.study.samplers.seeds import trial_seed
+from sweeper.study.study import SweepStudy
 from sweeper.trial import TrialState
 
 SAMPLERS = ("gp", "tpe", "random", "qmc", "cmaes", "nsga2")

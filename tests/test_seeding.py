@@ -1,4 +1,4 @@
-from sweeper.seeding import draw_seed, trial_seed
+from sweeper.study.samplers.seeds import draw_seed, trial_seed
 
 
 def test_the_seed_of_a_trial_never_changes_between_versions() -> None:

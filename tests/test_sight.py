@@ -7,9 +7,9 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 from sweep_studies import begin_in_memory, numbers, reports, run_trial
 
-from sweeper.sampling import to_distribution
-from sweeper.sight import Sight
-from sweeper.study import SweepStudy
+from sweeper.study.samplers.optuna import to_distribution
+from sweeper.study.samplers.window import Sight
+from sweeper.study.study import SweepStudy
 
 ENDED = (OptunaState.COMPLETE, OptunaState.PRUNED, OptunaState.FAIL)
 

@@ -7,7 +7,7 @@ from sweep_studies import begin, reports, run_all, run_trial, spec_of
 from sweeper.errors import StoreError, StudyError
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
-from sweeper.storage import open_storage
+from sweeper.study.storage.backend import open_storage
 from sweeper.trial import TrialState
 
 

@@ -8,7 +8,7 @@ from sweep_studies import spec_of
 
 from sweeper.errors import StudyError, SweeperError, TrackerError
 from sweeper.paths import RunPaths
-from sweeper.stores import check_stores, check_tracking_place
+from sweeper.study.storage.preflight import check_stores, check_tracking_place
 
 NFS = "nfs4 fs1:/home rw,vers=4.2,hard,local_lock=none,addr=10.0.0.2"
 LUSTRE = "lustre 10.0.0.9@o2ib:/scratch rw,lazystatfs"

@@ -22,9 +22,9 @@ from sweep_studies import (
 )
 
 from sweeper.errors import DataError, StudyError
-from sweeper.opening import create_study, load_study_from_storage
 from sweeper.paths import RunPaths
-from sweeper.study import FAILURE_STREAK, SweepStudy
+from sweeper.study.create import create_study, load_study_from_storage
+from sweeper.study.study import FAILURE_STREAK, SweepStudy
 from sweeper.trial import FailureKind, TrialState
 
 GOOD = reports(0.5, 0.5, 0.5)

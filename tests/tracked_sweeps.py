@@ -12,15 +12,15 @@ from mlflow.entities import Run
 from mlflow_store import copy_empty_database
 from sweep_studies import Body, claim_trial
 
-from sweeper.claim import Claim
 from sweeper.config import load_study
 from sweeper.config.render import render_study
 from sweeper.config.settings import ModelConfig
 from sweeper.models import build_model
-from sweeper.opening import create_study
 from sweeper.paths import RunPaths
 from sweeper.shipping import build_mirror, ship_all
-from sweeper.study import SweepStudy
+from sweeper.study.create import create_study
+from sweeper.study.running_trial import Claim
+from sweeper.study.study import SweepStudy
 from sweeper.timing import Ledger
 from sweeper.trial import DataInfo, TrialState
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sweeper.begun import BegunStudy, find_begun, load_if_begun
 from sweeper.config import load_study
 from sweeper.doctor.files import check_cache, check_checkpoints, check_journal, check_logs
 from sweeper.doctor.finding import Diagnosis, Finding
@@ -16,8 +15,9 @@ from sweeper.errors import StudyError
 from sweeper.launchers.submission import read_submissions
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
-from sweeper.storage import store_errors
-from sweeper.study import SweepStudy
+from sweeper.study.find import BegunStudy, find_begun, load_if_begun
+from sweeper.study.storage.backend import store_errors
+from sweeper.study.study import SweepStudy
 from sweeper.ticker import format_count
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from optuna.trial import FrozenTrial
 
-from sweeper.begun import BegunStudy
 from sweeper.errors import EventLogError
 from sweeper.events import Event, read_events
-from sweeper.lease import LEASE_S, RENEWAL_S
-from sweeper.study import Attr, Owner, SweepStudy, state_of
+from sweeper.study.find import BegunStudy
+from sweeper.study.leases import LEASE_S, RENEWAL_S
+from sweeper.study.study import Attr, Owner, SweepStudy, state_of
 from sweeper.trial import TrialState
 
 _OPEN = (TrialState.WAITING, TrialState.RUNNING)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from sweeper.doctor.finding import Finding
 from sweeper.doctor.patient import Patient
-from sweeper.hold import find_orphans
-from sweeper.reclaim import SILENT, reclaim_orphans
+from sweeper.study.ownership import find_orphans
+from sweeper.study.recovery import SILENT, reclaim_orphans
 
 
 def check_orphans(patient: Patient) -> Iterator[Finding]:

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 from sweeper.durable import Step, durable
 from sweeper.errors import RequestRefusedError
-from sweeper.lease import LEASE_S
 from sweeper.paths import RunPaths
+from sweeper.study.leases import LEASE_S
 from sweeper.timing import render_seconds
 from sweeper.tracking.batch import best_metrics
 from sweeper.tracking.cursor import Cursor

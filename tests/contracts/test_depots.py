@@ -9,9 +9,9 @@ import fsspec
 import pytest
 from sweep_studies import killed
 
-from sweeper.depot import Depot, Manifest, check_depot
 from sweeper.durable import CRASH_VARIABLE
 from sweeper.errors import StoreError, StudyError
+from sweeper.study.storage.object_store import Depot, Manifest, check_depot
 
 NUMBER = 3
 OLD, NEW = b"weights of epoch 1", b"weights of epoch 2, some more"

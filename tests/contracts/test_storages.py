@@ -27,13 +27,13 @@ from sweep_studies import (
     run_trial,
 )
 
-from sweeper.claim import Claim
 from sweeper.errors import StudyError, TrialLost, TrialPruned
-from sweeper.hold import Hold
-from sweeper.lease import LEASE_S, Leases
-from sweeper.opening import load_study_from_storage
-from sweeper.reclaim import reclaim_orphans
-from sweeper.study import SweepStudy, state_of
+from sweeper.study.create import load_study_from_storage
+from sweeper.study.leases import LEASE_S, Leases
+from sweeper.study.ownership import Hold
+from sweeper.study.recovery import reclaim_orphans
+from sweeper.study.running_trial import Claim
+from sweeper.study.study import SweepStudy, state_of
 from sweeper.trial import TrialState
 
 GOAL = 60

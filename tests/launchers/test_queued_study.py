@@ -16,9 +16,9 @@ from sweeper.errors import LauncherError, StoreError, StudyError, TrackerError
 from sweeper.launchers.queue import StudyQueue
 from sweeper.launchers.submission import Submission
 from sweeper.launchers.submit import submit_study
-from sweeper.opening import create_study
 from sweeper.paths import RunPaths
 from sweeper.status import show_status, watch_status
+from sweeper.study.create import create_study
 
 TEXT = "data: {name: digits}\nmodel: {architecture: mlp}\n"
 

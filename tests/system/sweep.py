@@ -15,10 +15,10 @@ from mlflow.entities import Run
 
 from sweeper.config import load_study
 from sweeper.events import Event, Started, read_events
-from sweeper.opening import load_study_from_storage
 from sweeper.paths import RunPaths
-from sweeper.result import Result
-from sweeper.study import SweepStudy
+from sweeper.study.create import load_study_from_storage
+from sweeper.study.result import Result
+from sweeper.study.study import SweepStudy
 from sweeper.tracking.batch import RUN_STATUS
 from sweeper.trial import EpochMetrics, TrialState
 

@@ -7,7 +7,7 @@ import pytest
 from sweep import Sweep, kill_group, wait_until
 
 from sweeper.events import Ended, Interrupted, Started
-from sweeper.study import Attr, state_of
+from sweeper.study.study import Attr, state_of
 from sweeper.trial import FailureKind, Outcome, TrialState
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ import sys
 import pytest
 from sweep import Sweep, await_goal
 
-from sweeper.study import Owner
+from sweeper.study.study import Owner
 
 pytestmark = pytest.mark.slow
 

@@ -14,9 +14,9 @@ from slow_trial import CODE, assert_same
 from slurm_cluster import Cluster, local_slurm, run
 from sweep import Sweep
 
-from sweeper.begun import load_if_begun
 from sweeper.config import load_study
 from sweeper.events import Interrupted
+from sweeper.study.find import load_if_begun
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.usefixtures("slurm")]
 

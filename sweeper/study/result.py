@@ -13,8 +13,8 @@ from sweeper.config.settings import Scalar
 from sweeper.errors import ExitCode
 from sweeper.events import Ended, read_events
 from sweeper.paths import RunPaths
-from sweeper.roster import Agent
-from sweeper.study import Attr, SweepStudy, state_of
+from sweeper.study.agents import Agent
+from sweeper.study.study import Attr, SweepStudy, state_of
 from sweeper.timing import add_seconds, harness_share
 from sweeper.trial import EpochMetrics, FailureKind, TrialState
 

@@ -3,9 +3,9 @@
 import logging
 from statistics import fmean, median
 
-from sweeper.sampling import CHEAPER
-from sweeper.storage import store_errors
-from sweeper.study import SweepStudy
+from sweeper.study.samplers.optuna import CHEAPER
+from sweeper.study.storage.backend import store_errors
+from sweeper.study.study import SweepStudy
 
 log = logging.getLogger("sweeper")
 

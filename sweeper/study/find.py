@@ -6,9 +6,9 @@ from pathlib import Path
 from sweeper.config import StudySpec, load_study
 from sweeper.data import FALLBACK_SUFFIX
 from sweeper.errors import SpecError, StudyError
-from sweeper.opening import load_study_from_storage
 from sweeper.paths import RunPaths
-from sweeper.study import SweepStudy
+from sweeper.study.create import load_study_from_storage
+from sweeper.study.study import SweepStudy
 
 
 @dataclass(frozen=True)

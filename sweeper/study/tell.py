@@ -6,8 +6,8 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.durable import Step, durable
-from sweeper.failures import RETRIES
-from sweeper.study import Attr, Owner, SweepStudy
+from sweeper.study.failures import RETRIES
+from sweeper.study.study import Attr, Owner, SweepStudy
 from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
 
 _OPTUNA_STATE = {

@@ -14,9 +14,7 @@ from typing import Self
 from optuna.trial import FrozenTrial
 
 from sweeper.config.settings import ModelConfig, Scalar, TrainConfig, TrialConfig
-from sweeper.courier import Courier
 from sweeper.durable import Step, durable
-from sweeper.ending import best_epoch, end_trial, judge_failure
 from sweeper.errors import (
     StoreError,
     TrialDiverged,
@@ -32,11 +30,13 @@ from sweeper.events import (
     booked_seconds,
     read_events,
 )
-from sweeper.failures import failure_kind
-from sweeper.hold import Hold
-from sweeper.sampling import draw_config, to_distribution
-from sweeper.storage import store_errors
-from sweeper.study import Attr, SweepStudy
+from sweeper.study.failures import failure_kind
+from sweeper.study.ownership import Hold
+from sweeper.study.samplers.optuna import draw_config, to_distribution
+from sweeper.study.storage.backend import store_errors
+from sweeper.study.storage.transfer import Courier
+from sweeper.study.study import Attr, SweepStudy
+from sweeper.study.tell import best_epoch, end_trial, judge_failure
 from sweeper.timing import Entry, Ledger, add_seconds
 from sweeper.trial import DataInfo, EpochMetrics, Outcome, TrialState
 

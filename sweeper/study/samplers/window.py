@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.history import History
+from sweeper.study.trial_cache import History
 
 #: Ended trials seen by samplers whose asking takes longer with each; the others see all of them.
 #: So many take 15 ms (tpe, cmaes) or 0.2 s (gp, to which 500 would be seconds).

@@ -12,8 +12,8 @@ from typing import Any
 from optuna.storages import BaseStorage
 
 from sweeper.durable import Step, durable
-from sweeper.lease import Leases
 from sweeper.locks import is_present
+from sweeper.study.leases import Leases
 
 _AGENT = "sweeper.agent."
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial
 
-from sweeper.ending import end_trial, judge_failure
 from sweeper.events import (
     Ended,
     Event,
@@ -16,9 +15,10 @@ from sweeper.events import (
     booked_seconds,
     read_events,
 )
-from sweeper.hold import find_orphans
-from sweeper.storage import store_errors
-from sweeper.study import SweepStudy
+from sweeper.study.ownership import find_orphans
+from sweeper.study.storage.backend import store_errors
+from sweeper.study.study import SweepStudy
+from sweeper.study.tell import end_trial, judge_failure
 from sweeper.trial import EpochMetrics, FailureKind, Outcome
 
 #: Of a worker that nobody saw die.

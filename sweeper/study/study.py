@@ -22,17 +22,17 @@ from optuna.trial import TrialState as OptunaState
 from sweeper.config import StudySpec
 from sweeper.config.settings import Scalar
 from sweeper.config.space import count_goal, grid_points
-from sweeper.depot import Depot
 from sweeper.durable import Step, durable
 from sweeper.errors import DataError
-from sweeper.history import Excerpt, History, Standing
-from sweeper.lease import Leases
 from sweeper.locks import locality
 from sweeper.paths import RunPaths
-from sweeper.roster import Agent, agents_at_work
-from sweeper.sampling import build_pruner, build_sampler, choose_sampler
-from sweeper.sight import Sight
-from sweeper.storage import open_locks, store_errors
+from sweeper.study.agents import Agent, agents_at_work
+from sweeper.study.leases import Leases
+from sweeper.study.samplers.optuna import build_pruner, build_sampler, choose_sampler
+from sweeper.study.samplers.window import Sight
+from sweeper.study.storage.backend import open_locks, store_errors
+from sweeper.study.storage.object_store import Depot
+from sweeper.study.trial_cache import Excerpt, History, Standing
 from sweeper.trial import FailureKind, TrialState
 
 #: So many failures in a row with one cause end a run: the next trial would fail as well.

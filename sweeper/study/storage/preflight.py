@@ -7,10 +7,10 @@ from pathlib import Path
 
 from sweeper.config import StudySpec
 from sweeper.config.urls import tracking_fault
-from sweeper.depot import check_depot
 from sweeper.errors import StudyError, TrackerError
-from sweeper.filesystem import Locks, find_mount
 from sweeper.paths import RunPaths
+from sweeper.study.storage.filesystem import Locks, find_mount
+from sweeper.study.storage.object_store import check_depot
 
 #: Its write-ahead log needs memory that all readers share, and its journal needs locks that many
 #: shares do not keep (sqlite.org/wal.html, sqlite.org/useovernet.html).
@@ -26,7 +26,7 @@ def check_stores(
         spec: The study file.
         paths: Its files.
         note: Told what cannot be seen from here.
-        mountinfo: What is mounted, as :func:`~sweeper.filesystem.read_mountinfo` has it.
+        mountinfo: What is mounted, as :func:`.filesystem.read_mountinfo` has it.
 
     Raises:
         StudyError: If this machine cannot open such a storage, or it cannot lie there, or the
@@ -52,7 +52,7 @@ def check_places(
         spec: The study file.
         paths: Its files.
         note: Told what cannot be seen from here.
-        mountinfo: What is mounted, as :func:`~sweeper.filesystem.read_mountinfo` has it.
+        mountinfo: What is mounted, as :func:`.filesystem.read_mountinfo` has it.
 
     Raises:
         StudyError: If the storage cannot lie where it would.

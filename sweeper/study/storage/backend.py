@@ -33,7 +33,7 @@ def open_storage(spec: StudySpec, paths: RunPaths) -> BaseStorage:
         return JournalStorage(JournalFileBackend(str(paths.journal), lock_obj=lock))  # type: ignore[arg-type]
     with opening_errors(spec):
         if spec.is_proxied:
-            from sweeper.proxied import ProxiedStorage  # needs an extra
+            from sweeper.study.storage.grpc_client import ProxiedStorage  # needs an extra
 
             return ProxiedStorage(spec.storage)
         # Not RDBStorage itself, which reads all trials anew each time: 0.3 s for a thousand.
@@ -107,11 +107,12 @@ def open_locks(spec: StudySpec) -> Callable[[Path], Lock]:
 def _locks_by_name(spec: StudySpec) -> Callable[[str], Lock] | None:
     """The storage's own locks, if it has some."""
     if spec.is_proxied:
-        from sweeper.proxied import ProxyLock, open_channel
+        from sweeper.study.storage.grpc_client import ProxyLock, open_channel
 
         return partial(ProxyLock, open_channel(spec.storage))
     if spec.storage.startswith("postgresql"):
-        from sweeper.advisory import advisory_locks  # imports SQLAlchemy, a fifth of a second
+        # It imports SQLAlchemy, a fifth of a second.
+        from sweeper.study.storage.advisory_locks import advisory_locks
 
         return advisory_locks(spec.storage)
     return None

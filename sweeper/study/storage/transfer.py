@@ -17,12 +17,12 @@ from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from sweeper.depot import Depot
 from sweeper.durable import Step, durable
 from sweeper.errors import DamagedPushError, StoreError
 from sweeper.events import Ended, Event, Interrupted, encode_event, read_events
 from sweeper.paths import RunPaths
-from sweeper.storage import store_errors
+from sweeper.study.storage.backend import store_errors
+from sweeper.study.storage.object_store import Depot
 from sweeper.trial import EpochMetrics
 
 log = logging.getLogger("sweeper")

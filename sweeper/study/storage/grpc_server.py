@@ -20,10 +20,10 @@ from weakref import WeakValueDictionary
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from sqlalchemy.exc import SQLAlchemyError
 
-from sweeper.advisory import AdvisorySession
 from sweeper.config.urls import storage_fault
 from sweeper.errors import SpecError, StudyError
-from sweeper.storage import describe
+from sweeper.study.storage.advisory_locks import AdvisorySession
+from sweeper.study.storage.backend import describe
 
 #: Requests that are answered at once, each on a connection. More were no faster (16 agents that
 #: did little but ask, 2, 4 and 15 of these): Python answers one after the other.
@@ -55,7 +55,7 @@ def serve_proxy(url: str, *, host: str, port: int, show: Callable[[str], None]) 
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # one for each process
     try:
-        import sweeper.proxied  # noqa: F401
+        import sweeper.study.storage.grpc_client  # noqa: F401
     except (ImportError, RuntimeError) as exc:  # gRPC's own word for a version that is too old
         raise StudyError(f"the proxy needs `pip install 'sweeper[grpc,postgres]'`: {exc}") from exc
     try:
@@ -76,7 +76,7 @@ async def _serve(
     from optuna.storages._grpc.auto_generated import api_pb2_grpc
     from optuna.storages._grpc.servicer import OptunaStorageProxyService
 
-    from sweeper.proxied import HOLD, KEEPALIVE, LOCKS, TRY_TO_HOLD
+    from sweeper.study.storage.grpc_client import HOLD, KEEPALIVE, LOCKS, TRY_TO_HOLD
 
     service = OptunaStorageProxyService(storage)
     options = (*KEEPALIVE, ("grpc.so_reuseport", 0))  # else two proxies would share a port

@@ -23,7 +23,7 @@ from sweeper.config.settings import Scalar, TrialConfig
 from sweeper.config.space import is_forbidden, suggest_config
 from sweeper.config.study import PrunerSpec
 from sweeper.errors import StudyError
-from sweeper.seeding import draw_seed, trial_seed
+from sweeper.study.samplers.seeds import draw_seed, trial_seed
 
 log = logging.getLogger("sweeper")
 

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.errors import TrialLost
 from sweeper.locks import is_present
-from sweeper.study import Owner, SweepStudy
+from sweeper.study.study import Owner, SweepStudy
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Hold:
         """Whether the owner is gone; :meth:`look` tells whether it settled the trial before.
 
         Of an agent elsewhere, which is known by its lease alone, it takes calls during
-        :data:`~sweeper.lease.LEASE_S` to tell.
+        :data:`~sweeper.study.leases.LEASE_S` to tell.
         """
         leases = self.study.leases
         if leases.is_here(self.owner.agent):

@@ -1,0 +1,1 @@
+"""Who proposes the settings of the next trial."""

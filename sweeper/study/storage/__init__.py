@@ -1,0 +1,4 @@
+"""Where trials lie: Optuna's storages, their locks, the object store.
+
+Imports nothing else of :mod:`sweeper.study`.
+"""
