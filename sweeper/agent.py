@@ -23,7 +23,6 @@ from sweeper.outage import Patience
 from sweeper.paths import RunPaths
 from sweeper.preparation import PreparedStudy, prepare_study
 from sweeper.progress import Display, Tally, open_display
-from sweeper.shipping import Shipping
 from sweeper.signals import StopSignals
 from sweeper.study.agents import AgentCard, introduce
 from sweeper.study.create import create_study
@@ -31,6 +30,7 @@ from sweeper.study.recovery import SILENT, reclaim_orphans
 from sweeper.study.result import Result
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
+from sweeper.tracking.sync import Shipping
 
 _POLL_S = 0.25
 #: At most this share of the time goes into looking at the storage, of which a database takes more

@@ -9,7 +9,6 @@ from sweeper.errors import EventLogError, StoreError, redacted
 from sweeper.events import Started, read_events
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
-from sweeper.shipping import build_mirror, ship_all
 from sweeper.study.find import BegunStudy, find_begun
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.storage.filesystem import read_mountinfo
@@ -17,9 +16,10 @@ from sweeper.study.storage.preflight import check_tracking_place
 from sweeper.study.storage.transfer import fetch_ended
 from sweeper.study.study import SweepStudy
 from sweeper.ticker import Ticker, format_count
+from sweeper.tracking.client import tracking_uri
 from sweeper.tracking.mirror import Mirror
 from sweeper.tracking.sender import Sent
-from sweeper.tracking.store import tracking_uri
+from sweeper.tracking.sync import build_mirror, ship_all
 
 #: Of a trial's tags, those that its study's run has too.
 _STUDY_TAGS = ("version.", "git_")

@@ -18,7 +18,7 @@ from sweeper.config import StudySpec
 from sweeper.data import FALLBACK_SUFFIX
 from sweeper.errors import TrackerError, redacted
 from sweeper.paths import RunPaths
-from sweeper.tracking.store import open_client, tracker_errors, tracking_uri
+from sweeper.tracking.client import open_client, tracker_errors, tracking_uri
 
 _HOST = "127.0.0.1"
 _READY_WITHIN_S = 60.0

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from sweeper.paths import RunPaths
-from sweeper.tracking.store import open_client, tracking_uri
+from sweeper.tracking.client import open_client, tracking_uri
 
 
 @cache

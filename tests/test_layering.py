@@ -22,9 +22,6 @@ ROWS = (
 ROW_OF = {part: row for row, parts in enumerate(ROWS) for part in parts}
 #: Where the modules go that still lie flat.
 GOES_TO = {
-    "shipping": "tracking",
-    "loading": "tracking",
-    "doctor.records": "tracking",
     "agent": "workers",
     "crew": "workers",
     "process": "workers",
@@ -57,8 +54,8 @@ UPWARD = {
     ("agent", "progress"),
     ("crew", "progress"),
     ("data.dataset", "cgroup"),
-    ("doctor.records", "doctor.patient"),
-    ("doctor.records", "sync"),
+    ("tracking.repair", "doctor.patient"),
+    ("tracking.repair", "sync"),
     ("launchers.request", "ticker"),
 }
 

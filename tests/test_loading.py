@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from sweeper.loading import loading
+from sweeper.tracking.imports import loading
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ import pytest
 from sweep_studies import reports
 from tracked_sweeps import TAGS, TrackedSweep, begin_sweep
 
-from sweeper.shipping import Shipping
 from sweeper.sync import sync_study
+from sweeper.tracking.sync import Shipping
 
 
 @pytest.fixture

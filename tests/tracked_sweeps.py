@@ -17,11 +17,11 @@ from sweeper.config.render import render_study
 from sweeper.config.settings import ModelConfig
 from sweeper.models import build_model
 from sweeper.paths import RunPaths
-from sweeper.shipping import build_mirror, ship_all
 from sweeper.study.create import create_study
 from sweeper.study.running_trial import Claim
 from sweeper.study.study import SweepStudy
 from sweeper.timing import Ledger
+from sweeper.tracking.sync import build_mirror, ship_all
 from sweeper.trial import DataInfo, TrialState
 
 DATA = DataInfo("digits", "0123456789abcdef", (1, 8, 8), 10, 1500, 297, (0.3,), (0.4,))

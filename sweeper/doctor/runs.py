@@ -5,11 +5,11 @@ from functools import partial
 
 from sweeper.doctor.finding import Finding
 from sweeper.doctor.patient import Patient
-from sweeper.doctor.records import Records
 from sweeper.events import Ended, Event, Started
 from sweeper.ticker import format_count
 from sweeper.tracking.batch import RUN_STATUS, best_values, param_texts
-from sweeper.tracking.holding import Holding
+from sweeper.tracking.repair import Records
+from sweeper.tracking.run_state import Holding
 from sweeper.trial import EpochMetrics, TrialState
 
 

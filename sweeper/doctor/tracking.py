@@ -6,12 +6,12 @@ from functools import partial
 
 from sweeper.doctor.finding import Finding
 from sweeper.doctor.patient import Patient
-from sweeper.doctor.records import Records
 from sweeper.doctor.runs import check_run
 from sweeper.errors import TrackerError
 from sweeper.ticker import Ticker, format_count
 from sweeper.tracking.cursor import Cursor
 from sweeper.tracking.parent import parent_status
+from sweeper.tracking.repair import Records
 from sweeper.trial import TrialState
 
 _BUSY = "a command on this machine sends to MLflow right now; look again when it has ended"

@@ -10,16 +10,16 @@ from sweeper.paths import RunPaths
 from sweeper.study.leases import LEASE_S
 from sweeper.timing import render_seconds
 from sweeper.tracking.batch import best_metrics
-from sweeper.tracking.cursor import Cursor
-from sweeper.tracking.local import gather_store, local_uri
-from sweeper.tracking.parent import Parent, close_parent, open_parent, parent_status
-from sweeper.tracking.sender import LogModels, Sender, Sent
-from sweeper.tracking.store import (
+from sweeper.tracking.client import (
     artifact_errors,
     find_or_create_experiment,
     open_client,
     tracker_errors,
 )
+from sweeper.tracking.cursor import Cursor
+from sweeper.tracking.local_store import gather_store, local_uri
+from sweeper.tracking.parent import Parent, close_parent, open_parent, parent_status
+from sweeper.tracking.sender import LogModels, Sender, Sent
 from sweeper.trial import Objective, TrialState
 
 
@@ -31,7 +31,7 @@ class Mirror:
 
     Args:
         paths: Files of the study.
-        uri: As :func:`~sweeper.tracking.store.tracking_uri` gives it.
+        uri: As :func:`~sweeper.tracking.client.tracking_uri` gives it.
         objective: Decides which epoch of a trial counts.
         log_models: Of which complete trials the model is logged.
         tags: Of the parent run, without the ``sweeper.`` prefix; ``git_commit`` also becomes

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Literal
 from sweeper.durable import Step, durable
 from sweeper.errors import EventLogError, RequestRefusedError
 from sweeper.events import Event, Interrupted, Started, read_events
-from sweeper.loading import loading
 from sweeper.paths import RunPaths
 from sweeper.tracking.batch import Batch, epoch_metrics, run_tags
+from sweeper.tracking.client import artifact_errors
 from sweeper.tracking.cursor import Cursor
-from sweeper.tracking.holding import Holding, read_holding
+from sweeper.tracking.imports import loading
 from sweeper.tracking.parent import Parent
+from sweeper.tracking.run_state import Holding, read_holding
 from sweeper.tracking.runs import TrialRuns, set_status
-from sweeper.tracking.store import artifact_errors
 from sweeper.trial import Objective, TrialState
 
 if TYPE_CHECKING:
-    from sweeper.tracking.models import ModelLogger
+    from sweeper.tracking.logged_models import ModelLogger
 
 LogModels = Literal["none", "best", "completed"]
 
@@ -181,8 +181,8 @@ class Sender:
     @cached_property
     def _models(self) -> "ModelLogger":
         with loading():
-            from sweeper.tracking.models import ModelLogger  # loads torch
-            from sweeper.tracking.traced import import_tracing
+            from sweeper.tracking.exported import import_tracing
+            from sweeper.tracking.logged_models import ModelLogger  # loads torch
 
             import_tracing()
         return ModelLogger(self._parent.client, self._parent.experiment_id)

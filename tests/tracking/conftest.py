@@ -7,7 +7,7 @@ from mlflow_store import copy_empty_database
 from tracked_study import Store
 
 from sweeper.paths import RunPaths
-from sweeper.tracking.store import open_client, tracking_uri
+from sweeper.tracking.client import open_client, tracking_uri
 
 
 @pytest.fixture

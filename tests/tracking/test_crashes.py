@@ -21,7 +21,7 @@ from sweeper.tracking.sender import LogModels
 from sweeper.trial import TrialState
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["sweeper.tracking.mirror", "sweeper.tracking.models"])
+FORKS.set_forkserver_preload(["sweeper.tracking.mirror", "sweeper.tracking.logged_models"])
 #: What each stage of a mirror's life makes durable, in this order.
 STAGES = {
     "open": (Step.MIRROR_RUN, Step.MIRROR_SEND),

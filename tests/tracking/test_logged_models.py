@@ -21,7 +21,7 @@ from tracked_study import DATA, Store, ended, epoch, started, two_complete_trial
 from sweeper.config.settings import ModelConfig
 from sweeper.errors import TrackerError
 from sweeper.models import build_model
-from sweeper.tracking.traced import TracedModels
+from sweeper.tracking.exported import TracedModels
 from sweeper.trial import DataInfo, TrialState
 
 CNN: Mapping[str, Any] = {"depth": 2, "channels": 4, "batch_norm": True, "dropout": 0.5}
@@ -196,9 +196,9 @@ def test_logging_a_model_leaves_torch_as_many_threads_as_it_had(store: Store) ->
 def test_a_process_that_traced_a_model_ends_without_a_word() -> None:
     code = (
         "import sweeper.tracking\n"
-        "from sweeper.loading import loading\n"
+        "from sweeper.tracking.imports import loading\n"
         "with loading():\n"
-        "    from sweeper.tracking.traced import import_tracing\n"
+        "    from sweeper.tracking.exported import import_tracing\n"
         "    import_tracing()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

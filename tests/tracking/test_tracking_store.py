@@ -11,8 +11,8 @@ from tracked_study import Store
 
 from sweeper.errors import redacted
 from sweeper.paths import RunPaths
-from sweeper.tracking.local import gather_store, local_uri
-from sweeper.tracking.store import open_client, tracking_uri
+from sweeper.tracking.client import open_client, tracking_uri
+from sweeper.tracking.local_store import gather_store, local_uri
 
 
 def test_a_study_file_names_the_store_before_the_environment_and_mlruns(

@@ -18,7 +18,7 @@ from sweeper.config.settings import ModelConfig
 from sweeper.durable import Step, durable
 from sweeper.events import Started
 from sweeper.models import build_model
-from sweeper.tracking.traced import TracedModels, save_traced
+from sweeper.tracking.exported import TracedModels, save_traced
 from sweeper.trial import DataInfo
 
 _logger = logging.getLogger("sweeper")

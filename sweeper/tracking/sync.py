@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from sweeper.config import StudySpec
 from sweeper.errors import RequestRefusedError, StoreError, TrackerError
-from sweeper.loading import loading
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
 from sweeper.study.result import Result
 from sweeper.study.storage.backend import founding, store_errors
 from sweeper.study.storage.transfer import fetch_ended
 from sweeper.study.study import SweepStudy
+from sweeper.tracking.imports import loading
 
 if TYPE_CHECKING:
     from sweeper.tracking.mirror import Mirror
@@ -46,8 +46,8 @@ def build_mirror(
             send at once begin one run for the study.
     """
     with loading():
+        from sweeper.tracking.client import tracking_uri
         from sweeper.tracking.mirror import Mirror  # most of a second of a core
-        from sweeper.tracking.store import tracking_uri
 
     return Mirror(
         paths,

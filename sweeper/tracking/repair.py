@@ -8,14 +8,14 @@ from mlflow.entities import Run
 
 from sweeper.doctor.patient import Patient
 from sweeper.durable import Step, durable
-from sweeper.shipping import ship_all
 from sweeper.sync import open_mirror
+from sweeper.tracking.client import find_experiment, open_client, tracker_errors, tracking_uri
 from sweeper.tracking.cursor import Cursor
-from sweeper.tracking.holding import Holding, read_holding
 from sweeper.tracking.mirror import Mirror
 from sweeper.tracking.parent import Parent, find_parent, list_children, list_parents
+from sweeper.tracking.run_state import Holding, read_holding
 from sweeper.tracking.runs import set_status
-from sweeper.tracking.store import find_experiment, open_client, tracker_errors, tracking_uri
+from sweeper.tracking.sync import ship_all
 from sweeper.trial import TrialState
 
 

@@ -14,9 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sweeper.durable import Step, durable
 from sweeper.errors import RequestRefusedError, TrackerError, redacted
-from sweeper.loading import loading
 from sweeper.paths import RunPaths
-from sweeper.tracking.local import local_uri, prepare_store
+from sweeper.tracking.imports import loading
+from sweeper.tracking.local_store import local_uri, prepare_store
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _REFUSALS = frozenset(
