@@ -41,7 +41,7 @@ from store import Store
 
 import sweeper
 from sweeper.config import StudySpec
-from sweeper.machine import known_precisions
+from sweeper.workers.devices import known_precisions
 
 FLOOR = "the matrix products alone"
 CURVES = ("train_loss", "val_loss", "val_accuracy")

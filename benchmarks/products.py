@@ -17,7 +17,7 @@ from step import CASES, N_ROWS, build_step, list_products, run_products
 
 import sweeper
 from sweeper.config import StudySpec
-from sweeper.machine import available_cores
+from sweeper.workers.devices import available_cores
 
 
 def count_updates(study: StudySpec) -> int:

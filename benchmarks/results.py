@@ -11,7 +11,7 @@ from statistics import median
 
 import torch
 
-from sweeper.machine import available_cores
+from sweeper.workers.devices import available_cores
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "RESULTS.md"

@@ -33,7 +33,6 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 import sweeper
-from sweeper.allocator import keep_freed_memory
 from sweeper.config.settings import TrainConfig
 from sweeper.config.space import suggest_config
 from sweeper.data.batches import Normalisation, ResidentSplit
@@ -41,6 +40,7 @@ from sweeper.data.dataset import TrialData
 from sweeper.training.learner import Learner, Runtime
 from sweeper.training.loop import build_learner
 from sweeper.trial import DataInfo
+from sweeper.workers.memory import keep_freed_memory
 
 INPUT_SHAPE, N_CLASSES, N_ROWS = (1, 28, 28), 10, 54_000
 #: Operators that the breakdown names; the others are summed.

@@ -10,7 +10,6 @@ from sweeper.errors import LauncherError, StudyError
 from sweeper.launchers import kubernetes, slurm
 from sweeper.launchers.pods import place_of
 from sweeper.launchers.submission import Submission, read_submissions
-from sweeper.order import DRAIN_S
 from sweeper.paths import RunPaths
 from sweeper.study.agents import Agent, render_agent
 from sweeper.study.find import load_begun, load_if_begun
@@ -18,6 +17,7 @@ from sweeper.study.leases import LEASE_S, RENEWAL_S
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
 from sweeper.ticker import format_count
+from sweeper.workers.protocol import DRAIN_S
 
 _POLL_S = 0.5
 #: An agent that has not answered by then will not: it looks when it renews, then it drains.

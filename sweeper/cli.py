@@ -13,8 +13,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from sweeper.errors import ExitCode, SweeperError, redacted
-from sweeper.signals import exit_when_told
 from sweeper.text import log_to_stderr
+from sweeper.workers.signals import exit_when_told
 
 app = typer.Typer(
     name="sweeper",
@@ -106,7 +106,7 @@ def run(path: StudyFile, as_json: AsJson = False) -> None:
     from sweeper.config import load_study
 
     spec = load_study(path)
-    from sweeper.agent import run_study
+    from sweeper.workers.agent import run_study
 
     result = run_study(spec, root=ROOT, as_json=as_json)
     raise typer.Exit(result.exit_code or ExitCode.GOAL_REACHED)

@@ -9,16 +9,16 @@ from sweeper.config import Choices, Range, StudySpec
 from sweeper.config.settings import FunctionConfig, Precision, Scalar, TrialConfig
 from sweeper.config.space import Suggest, count_goal, first_value, is_forbidden, suggest_config
 from sweeper.errors import SweeperError
-from sweeper.machine import (
+from sweeper.paths import RunPaths
+from sweeper.preparation import PreparedStudy, prepare_study
+from sweeper.study.samplers.optuna import choose_sampler
+from sweeper.workers.devices import (
     Placement,
     check_torch_pair,
     keep_to_own_gpus,
     known_precisions,
     place_workers,
 )
-from sweeper.paths import RunPaths
-from sweeper.preparation import PreparedStudy, prepare_study
-from sweeper.study.samplers.optuna import choose_sampler
 
 if TYPE_CHECKING:
     from sweeper.data.dataset import TrialData

@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import cross_entropy
 
-from sweeper.cgroup import available_memory
 from sweeper.config.references import is_reference, split_reference
 from sweeper.config.settings import ModelConfig, Precision, TrialConfig
 from sweeper.data.dataset import TrialData
 from sweeper.errors import SweeperError, TrainingError
-from sweeper.machine import Placement
 from sweeper.models import BUILDERS, build_model, check_model
 from sweeper.study.failures import failure_kind
 from sweeper.training.learner import Runtime
 from sweeper.training.loop import build_learner
 from sweeper.trial import DataInfo, FailureKind
+from sweeper.workers.cgroup import available_memory
+from sweeper.workers.devices import Placement
 
 log = logging.getLogger("sweeper")
 

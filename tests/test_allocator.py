@@ -1,4 +1,4 @@
-"""sweeper.allocator, in a process of its own, as it stays set."""
+"""sweeper.workers.memory, in a process of its own, as it stays set."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 #: Blocks that are freed and taken again, then the pages that this faulted in, kept or returned.
 PAGES = """
 import resource
-from sweeper.allocator import keep_freed_memory, return_freed_memory
+from sweeper.workers.memory import keep_freed_memory, return_freed_memory
 
 def n_faults(between):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

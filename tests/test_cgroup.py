@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from control_groups import limit_cores, limit_memory, real_group, run_in
 
-from sweeper.cgroup import available_memory, count_memory_kills, cpu_quota, memory_limit
-from sweeper.machine import available_cores
+from sweeper.workers.cgroup import available_memory, count_memory_kills, cpu_quota, memory_limit
+from sweeper.workers.devices import available_cores
 
 GIB = 2**30
 V2 = "35 24 0:30 {root} /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -169,7 +169,7 @@ def test_where_groups_do_not_count_kills_the_machine_does(tmp_path: Path) -> Non
 def test_the_kernels_own_limit_and_kill_are_seen() -> None:
     code = """
 import os
-from sweeper.cgroup import available_memory, count_memory_kills, memory_limit
+from sweeper.workers.cgroup import available_memory, count_memory_kills, memory_limit
 before = count_memory_kills()
 if not (child := os.fork()):
     bytearray(b"x") * 2**28
@@ -183,7 +183,7 @@ print(memory_limit(), available_memory(), status, count_memory_kills() - before)
 
 
 def test_the_kernels_own_quota_is_seen() -> None:
-    code = "from sweeper.machine import available_cores; print(available_cores())"
+    code = "from sweeper.workers.devices import available_cores; print(available_cores())"
     with real_group("cpu", f"sweeper-test-{os.getpid()}") as group:
         limit_cores(group, 1.5)
         assert run_in(group, code) == "1\n"

@@ -1,4 +1,4 @@
-"""sweeper.forkserver."""
+"""sweeper.workers.forkserver."""
 
 import os
 import signal
@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from sweeper import forkserver
-from sweeper.forkserver import Child, ForkedProcess, ForkServer
+from sweeper.workers import forkserver
+from sweeper.workers.forkserver import Child, ForkedProcess, ForkServer
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux alone")
 
@@ -101,7 +101,7 @@ def test_without_a_server_workers_start_by_themselves_and_that_is_said(tmp_path:
 THREADED = """
 import threading, time
 threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
-from sweeper.forkserver import serve
+from sweeper.workers.forkserver import serve
 serve(print)
 """
 

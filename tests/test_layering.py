@@ -22,17 +22,6 @@ ROWS = (
 ROW_OF = {part: row for row, parts in enumerate(ROWS) for part in parts}
 #: Where the modules go that still lie flat.
 GOES_TO = {
-    "agent": "workers",
-    "crew": "workers",
-    "process": "workers",
-    "worker": "workers",
-    "order": "workers",
-    "forkserver": "workers",
-    "signals": "workers",
-    "cgroup": "workers",
-    "machine": "workers",
-    "allocator": "workers",
-    "clearing": "workers",
     "template": "commands",
     "rehearsal": "commands",
     "tryout": "commands",
@@ -49,11 +38,11 @@ GOES_TO = {
 }
 #: Imports that point up and are to go: importing module, imported one.
 UPWARD = {
-    ("agent", "board"),
-    ("agent", "preparation"),
-    ("agent", "progress"),
-    ("crew", "progress"),
-    ("data.dataset", "cgroup"),
+    ("workers.agent", "board"),
+    ("workers.agent", "preparation"),
+    ("workers.agent", "progress"),
+    ("workers.pool", "progress"),
+    ("data.dataset", "workers.cgroup"),
     ("tracking.repair", "doctor.patient"),
     ("tracking.repair", "sync"),
     ("launchers.request", "ticker"),

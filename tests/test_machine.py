@@ -11,7 +11,7 @@ from sweep_studies import spec_of
 
 from sweeper import __version__
 from sweeper.errors import StudyError
-from sweeper.machine import (
+from sweeper.workers.devices import (
     Placement,
     available_cores,
     check_torch_pair,
@@ -34,7 +34,7 @@ def test_only_the_cores_that_a_scheduler_gave_count(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path\n"
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-        "from sweeper.machine import available_cores, place_workers\n"
+        "from sweeper.workers.devices import available_cores, place_workers\n"
         "from sweeper.config import load_study\n"
         "spec = load_study(Path(sys.argv[1]))\n"
         "print(available_cores(), place_workers(spec), 'torch' in sys.modules)"

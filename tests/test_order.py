@@ -1,4 +1,4 @@
-from sweeper.order import WorkerOrder
+from sweeper.workers.protocol import WorkerOrder
 
 ORDER = WorkerOrder(
     root="mlruns/ü",

@@ -9,9 +9,9 @@ from control_groups import limit_memory, real_group, run_in
 CODE = """
 import os, signal, subprocess, sys
 from pathlib import Path
-from sweeper.machine import Placement
-from sweeper.order import WorkerOrder
-from sweeper.process import WorkerProcess
+from sweeper.workers.devices import Placement
+from sweeper.workers.protocol import WorkerOrder
+from sweeper.workers.process import WorkerProcess
 
 
 class Sleepers:

@@ -11,8 +11,8 @@ from sweep_studies import spec_of
 
 from sweeper import tryout
 from sweeper.errors import DataError, SpecError, StudyError, SweeperError, TrackerError
-from sweeper.machine import known_precisions
 from sweeper.rehearsal import propose_precision, rehearse
+from sweeper.workers.devices import known_precisions
 
 
 @pytest.fixture(autouse=True)

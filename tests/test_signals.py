@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from sweeper.errors import ExitCode
-from sweeper.signals import StopSignals
+from sweeper.workers.signals import StopSignals
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_in_another_thread_signals_stay_as_they_are() -> None:
 def test_before_there_is_anything_to_drain_a_signal_ends_the_command(name: str) -> None:
     code = (
         "import os, signal\n"
-        "from sweeper.signals import exit_when_told\n"
+        "from sweeper.workers.signals import exit_when_told\n"
         "exit_when_told()\n"
         f"os.kill(os.getpid(), signal.{name})\n"
         "signal.pause()\n"

@@ -31,12 +31,12 @@ def test_importing_the_front_loads_nothing_heavy(module: str) -> None:
 
 def test_an_agent_needs_neither_torch_nor_mlflow_to_begin() -> None:
     found = run_python(
-        "import json, sys, sweeper.agent;"
+        "import json, sys, sweeper.workers.agent;"
         "print(json.dumps([m for m in ('torch', 'mlflow', 'sklearn') if m in sys.modules]))"
     )
     assert json.loads(found) == []
 
 
 def test_a_worker_never_imports_mlflow() -> None:
-    found = run_python("import json, sys, sweeper.worker; print('mlflow' in sys.modules)")
+    found = run_python("import json, sys, sweeper.workers.worker; print('mlflow' in sys.modules)")
     assert found.strip() == "False"

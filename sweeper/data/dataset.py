@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from sweeper.cgroup import available_memory
 from sweeper.config.references import is_reference
 from sweeper.config.settings import DataConfig
 from sweeper.data.batches import LoaderSplit, Normalisation, ResidentSplit, Split
@@ -21,6 +20,7 @@ from sweeper.data.partition import stratified_split
 from sweeper.data.rows import DatasetRows, TensorRows, map_rows
 from sweeper.errors import DataError
 from sweeper.trial import DataInfo
+from sweeper.workers.cgroup import available_memory
 
 Value = TypeVar("Value")
 

@@ -8,22 +8,16 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sweeper.board import Board
-from sweeper.clearing import Clearing
 from sweeper.config import StudySpec
 from sweeper.config.references import import_folders
 from sweeper.config.render import render_study
-from sweeper.crew import Crew
 from sweeper.durable import Step, durable
 from sweeper.errors import ExitCode, StoreError, StudyError
-from sweeper.forkserver import ForkServer
 from sweeper.locks import Presence
-from sweeper.machine import keep_to_own_gpus, version_tags
-from sweeper.order import WorkerOrder
 from sweeper.outage import Patience
 from sweeper.paths import RunPaths
 from sweeper.preparation import PreparedStudy, prepare_study
 from sweeper.progress import Display, Tally, open_display
-from sweeper.signals import StopSignals
 from sweeper.study.agents import AgentCard, introduce
 from sweeper.study.create import create_study
 from sweeper.study.recovery import SILENT, reclaim_orphans
@@ -31,6 +25,12 @@ from sweeper.study.result import Result
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
 from sweeper.tracking.sync import Shipping
+from sweeper.workers.cleanup import Clearing
+from sweeper.workers.devices import keep_to_own_gpus, version_tags
+from sweeper.workers.forkserver import ForkServer
+from sweeper.workers.pool import Crew
+from sweeper.workers.protocol import WorkerOrder
+from sweeper.workers.signals import StopSignals
 
 _POLL_S = 0.25
 #: At most this share of the time goes into looking at the storage, of which a database takes more

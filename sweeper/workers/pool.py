@@ -7,16 +7,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sweeper.errors import StoreError, StudyError
-from sweeper.forkserver import ForkServer
-from sweeper.machine import Placement, place_workers
-from sweeper.order import DRAIN_S, WorkerOrder
-from sweeper.process import WorkerProcess
 from sweeper.progress import format_seconds
 from sweeper.study.failures import RETRIES
 from sweeper.study.recovery import SILENT, Death, reclaim_orphans
 from sweeper.study.storage.transfer import Courier
 from sweeper.study.study import FAILURE_STREAK, Owner, SweepStudy
 from sweeper.trial import FailureKind
+from sweeper.workers.devices import Placement, place_workers
+from sweeper.workers.forkserver import ForkServer
+from sweeper.workers.process import WorkerProcess
+from sweeper.workers.protocol import DRAIN_S, WorkerOrder
 
 _POLL_S = 0.1
 #: So long the place of a worker that disk or storage failed stays empty.

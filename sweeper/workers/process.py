@@ -9,13 +9,13 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from sweeper.cgroup import count_memory_kills, memory_limit
 from sweeper.errors import redacted
-from sweeper.forkserver import ForkServer
-from sweeper.machine import Placement
-from sweeper.order import FAREWELL, NOTE, WorkerOrder
 from sweeper.study.recovery import Death
 from sweeper.trial import FailureKind
+from sweeper.workers.cgroup import count_memory_kills, memory_limit
+from sweeper.workers.devices import Placement
+from sweeper.workers.forkserver import ForkServer
+from sweeper.workers.protocol import FAREWELL, NOTE, WorkerOrder
 
 #: Of a dead worker's log, shown to the user.
 _LOG_LINES = 12

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from sweeper.cgroup import cpu_quota
 from sweeper.config import StudySpec
 from sweeper.config.settings import Precision
 from sweeper.errors import StudyError, TrainingError
+from sweeper.workers.cgroup import cpu_quota
 
 log = logging.getLogger("sweeper")
 

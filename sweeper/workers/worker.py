@@ -3,7 +3,7 @@
 It is started by the agent and lives as long as there is work, so torch, the data and the device
 are loaded once, not once a trial. It never talks to MLflow. Its standard input is a channel to
 the agent: in comes one line that says what to do, then silence, whose end means that the agent is
-gone; out goes a last word, see :data:`~sweeper.order.FAREWELL`.
+gone; out goes a last word, see :data:`~sweeper.workers.protocol.FAREWELL`.
 """
 
 import faulthandler
@@ -24,18 +24,14 @@ from typing import NoReturn
 import numpy as np
 import torch
 
-from sweeper.allocator import keep_freed_memory, return_freed_memory
 from sweeper.config import load_study
 from sweeper.config.references import make_importable
 from sweeper.config.settings import FunctionConfig, ModelConfig, TrialConfig
 from sweeper.data.dataset import load_data, resident_limit
 from sweeper.errors import StoreError, TrialInterrupted, TrialLost
-from sweeper.forkserver import SERVE, name_process, serve
 from sweeper.locks import Presence, Room
 from sweeper.models import model_params
-from sweeper.order import DRAIN_S, FAREWELL, NOTE, WorkerOrder
 from sweeper.paths import RunPaths
-from sweeper.signals import reset_signals
 from sweeper.study.agents import job_of
 from sweeper.study.create import load_study_from_storage
 from sweeper.study.ownership import Hold
@@ -50,6 +46,10 @@ from sweeper.training.checkpoint import save_checkpoint
 from sweeper.training.learner import Runtime
 from sweeper.training.loop import UserTrial, train, train_function
 from sweeper.trial import TrialState
+from sweeper.workers.forkserver import SERVE, name_process, serve
+from sweeper.workers.memory import keep_freed_memory, return_freed_memory
+from sweeper.workers.protocol import DRAIN_S, FAREWELL, NOTE, WorkerOrder
+from sweeper.workers.signals import reset_signals
 
 log = logging.getLogger("sweeper")
 
