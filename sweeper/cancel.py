@@ -7,8 +7,9 @@ from pathlib import Path
 
 from sweeper.config import StudySpec
 from sweeper.errors import LauncherError, StudyError
-from sweeper.launchers import kubernetes, slurm
-from sweeper.launchers.pods import place_of
+from sweeper.launchers import kubernetes
+from sweeper.launchers.kubernetes.launcher import place_of
+from sweeper.launchers.slurm import commands as slurm
 from sweeper.launchers.submission import Submission, read_submissions
 from sweeper.paths import RunPaths
 from sweeper.study.agents import Agent, render_agent

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from sweeper.config import StudySpec
 from sweeper.errors import StudyError
-from sweeper.launchers.queue import StudyQueue
+from sweeper.launchers.slurm.queue import StudyQueue
 from sweeper.paths import RunPaths
 from sweeper.progress import format_best, format_seconds
 from sweeper.study.agents import render_agent

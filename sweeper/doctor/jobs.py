@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from sweeper.doctor.finding import Finding
 from sweeper.errors import LauncherError
-from sweeper.launchers import kubernetes, slurm
-from sweeper.launchers.pods import place_of
+from sweeper.launchers import kubernetes
+from sweeper.launchers.kubernetes.launcher import place_of
+from sweeper.launchers.slurm import commands as slurm
 from sweeper.launchers.submission import Damage, Submission, read_submissions
 from sweeper.paths import RunPaths
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from sweeper.config import StudySpec
 from sweeper.config.cluster import OWN_KEYS, ClusterSpec, load_profile
 from sweeper.errors import SpecError
-from sweeper.launchers.array import show_array, submit_array
-from sweeper.launchers.pods import show_pods, submit_pods
+from sweeper.launchers.kubernetes.launcher import show_pods, submit_pods
 from sweeper.launchers.request import Request
 from sweeper.launchers.schedule import parse_begin, parse_every
+from sweeper.launchers.slurm.launcher import show_array, submit_array
 
 #: What shows, and what submits, a request to each.
 _LAUNCHERS = {"slurm": (show_array, submit_array), "kubernetes": (show_pods, submit_pods)}

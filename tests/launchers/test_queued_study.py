@@ -13,7 +13,7 @@ from sweeper.config.cluster import ClusterSpec
 from sweeper.doctor.examination import examine_study
 from sweeper.doctor.jobs import check_submissions
 from sweeper.errors import LauncherError, StoreError, StudyError, TrackerError
-from sweeper.launchers.queue import StudyQueue
+from sweeper.launchers.slurm.queue import StudyQueue
 from sweeper.launchers.submission import Submission
 from sweeper.launchers.submit import submit_study
 from sweeper.paths import RunPaths
@@ -114,7 +114,7 @@ def test_what_every_job_would_refuse_is_refused_before(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mounts = f"40 28 0:50 / {site.file.parent} rw - nfs4 fs1:/home rw,local_lock=none\n"
-    monkeypatch.setattr("sweeper.launchers.array.read_mountinfo", lambda: mounts)
+    monkeypatch.setattr("sweeper.launchers.slurm.launcher.read_mountinfo", lambda: mounts)
     with pytest.raises(TrackerError, match="SQLite needs a disk of this machine"):
         site.submit()
     assert site.slurm.calls("sbatch") == []

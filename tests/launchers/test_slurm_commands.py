@@ -4,7 +4,7 @@ import pytest
 from slurm_programs import SlurmPrograms
 
 from sweeper.errors import LauncherError, UncertainJobError
-from sweeper.launchers import slurm
+from sweeper.launchers.slurm import commands as slurm
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from sweeper.config.cluster import ClusterSpec
 from sweeper.launchers.schedule import Schedule
-from sweeper.launchers.script import render_script
+from sweeper.launchers.slurm.script import render_script
 from sweeper.launchers.submission import Submission
 
 NAME = "sweeper-mnist-3f2a9c1b"

@@ -5,7 +5,7 @@ import pytest
 
 from sweeper.config.cluster import ClusterSpec
 from sweeper.launchers.schedule import Schedule
-from sweeper.launchers.script import overruling_variables, render_script
+from sweeper.launchers.slurm.script import overruling_variables, render_script
 from sweeper.launchers.submission import Submission
 
 SUBMISSION = Submission("3f2a9c1b", "mnist", "slurm", 0.0)

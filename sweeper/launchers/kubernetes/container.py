@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterator
 
 from sweeper.config.urls import holds_password
+from sweeper.launchers.kubernetes.field_path import Node, when
 from sweeper.launchers.kubernetes.names import (
     image_fault,
     label_fault,
     subdomain_fault,
     variable_fault,
 )
-from sweeper.launchers.kubernetes.node import Node, when
 from sweeper.launchers.kubernetes.quantity import resource_mistakes
 
 _IN_A_SECRET = "holds a password; put it into a Secret and name that in envFrom"

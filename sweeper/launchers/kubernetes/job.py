@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from sweeper.launchers.kubernetes.cron import cron_fault, time_zone_fault
+from sweeper.launchers.kubernetes.field_path import Node, when
 from sweeper.launchers.kubernetes.names import MOST_SIGNS, label_fault
-from sweeper.launchers.kubernetes.node import Node, when
 from sweeper.launchers.kubernetes.pod import containers_of, label_mistakes, pod_mistakes
 
 #: What a CronJob's controller puts behind its name for each Job.

@@ -12,9 +12,9 @@ import yaml
 
 from sweeper.config.urls import holds_password
 from sweeper.errors import LauncherError
+from sweeper.launchers.kubernetes.field_path import Node, when
 from sweeper.launchers.kubernetes.job import job_mistakes, schedule_mistakes
 from sweeper.launchers.kubernetes.names import file_fault, subdomain_fault
-from sweeper.launchers.kubernetes.node import Node, when
 from sweeper.launchers.kubernetes.objects import KubernetesObject, to_mapping
 from sweeper.launchers.kubernetes.pod import label_mistakes
 

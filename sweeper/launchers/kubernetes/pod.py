@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from sweeper.launchers.kubernetes.container import container_mistakes, root_mistakes
+from sweeper.launchers.kubernetes.field_path import Node, when
 from sweeper.launchers.kubernetes.names import (
     label_fault,
     label_key_fault,
     label_value_fault,
     subdomain_fault,
 )
-from sweeper.launchers.kubernetes.node import Node, when
 
 #: An agent that is told to stop has drained within 20 s; the rest is the container's own end.
 _LEAST_GRACE_S = 30

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 
-from sweeper.launchers.kubernetes.node import Node
+from sweeper.launchers.kubernetes.field_path import Node
 
 _DECIMAL = ("n", "u", "m", "", "k", "M", "G", "T", "P", "E")
 _FACTORS = {

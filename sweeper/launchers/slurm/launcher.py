@@ -8,10 +8,10 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from sweeper.launchers import slurm
 from sweeper.launchers.request import Request
 from sweeper.launchers.schedule import Schedule, cron_line, seconds_of
-from sweeper.launchers.script import overruling_variables, render_script
+from sweeper.launchers.slurm import commands as slurm
+from sweeper.launchers.slurm.script import overruling_variables, render_script
 from sweeper.launchers.submission import Submission
 from sweeper.study.storage.filesystem import read_mountinfo
 from sweeper.study.storage.preflight import check_places

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sweeper.errors import LauncherError
-from sweeper.launchers import slurm
-from sweeper.launchers.slurm import QueuedJob
+from sweeper.launchers.slurm import commands as slurm
+from sweeper.launchers.slurm.commands import QueuedJob
 from sweeper.launchers.submission import Damage, Submission, read_submissions
 from sweeper.paths import RunPaths
 

@@ -1,0 +1,1 @@
+"""Agents as an array of jobs of Slurm."""
