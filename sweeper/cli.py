@@ -62,7 +62,7 @@ def init(
 
     Example: sweeper init studies/mine.yaml
     """
-    from sweeper.template import write_template
+    from sweeper.commands.init import write_template
 
     write_template(path)
     print(f"wrote {path}; edit it, then: sweeper check {path} && sweeper run {path}")
@@ -91,7 +91,7 @@ def check(
     from sweeper.config import load_study
 
     spec = load_study(path)
-    from sweeper.rehearsal import rehearse
+    from sweeper.commands.check import rehearse
 
     for line in rehearse(spec, ROOT, _note):
         print(line, flush=True)
@@ -129,7 +129,7 @@ def status(
     from sweeper.config import load_study
 
     spec = load_study(path)
-    from sweeper.status import show_status, watch_status
+    from sweeper.commands.status import show_status, watch_status
 
     if watch:
         watch_status(spec, ROOT, as_json=as_json)
@@ -205,7 +205,7 @@ def submit(
             **{"setup": setup or None, "python": python, "sbatch": sbatch or None},
         }
     )
-    from sweeper.launchers.submit import submit_study
+    from sweeper.commands.submit import submit_study
 
     for line in submit_study(
         spec, options, root=ROOT, begin=begin, every=every, is_dry=dry_run, note=_note
@@ -224,7 +224,7 @@ def cancel(path: StudyFile) -> None:
     from sweeper.config import load_study
 
     spec = load_study(path)
-    from sweeper.cancel import cancel_study
+    from sweeper.commands.cancel import cancel_study
 
     for line in cancel_study(spec, ROOT, _note):
         print(line)
@@ -239,7 +239,7 @@ def sync(path: StudyOrFolder) -> None:
 
     Example: sweeper sync studies/mnist.yaml
     """
-    from sweeper.sync import sync_study
+    from sweeper.commands.sync import sync_study
 
     print(sync_study(path, root=ROOT, note=_note))
 
@@ -253,7 +253,7 @@ def doctor(
 
     Example: sweeper doctor studies/mnist.yaml --fix
     """
-    from sweeper.doctor.examination import examine_study
+    from sweeper.commands.doctor.examine import examine_study
 
     is_well = examine_study(path, root=ROOT, fix=fix, show=print, note=_note)
     raise typer.Exit(ExitCode.GOAL_REACHED if is_well else ExitCode.FAILURE)
@@ -271,7 +271,7 @@ def ui(
     from sweeper.config import load_study
 
     spec = load_study(path)
-    from sweeper.ui import serve_ui
+    from sweeper.commands.ui import serve_ui
 
     serve_ui(spec, ROOT, port)
 

@@ -6,7 +6,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 from sweep_studies import epoch
 
-from sweeper.board import Board, TrialRow
+from sweeper.commands.trial_table import Board, TrialRow
 from sweeper.events import Ended, Event, EventWriter, Interrupted, Started
 from sweeper.paths import RunPaths
 from sweeper.study.trial_cache import Standing

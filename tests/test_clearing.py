@@ -7,9 +7,9 @@ from mlflow_store import copy_empty_database
 from sweep_studies import reports
 from tracked_sweeps import MODEL, TrackedSweep, begin_sweep
 
+from sweeper.commands.sync import sync_study
 from sweeper.errors import EventLogError
 from sweeper.study.storage.object_store import Depot
-from sweeper.sync import sync_study
 from sweeper.workers.cleanup import Clearing
 
 

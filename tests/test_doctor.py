@@ -11,10 +11,10 @@ import pytest
 from sweep_studies import PRUNED, reports
 from tracked_sweeps import MODEL, TrackedSweep, begin_sweep
 
+from sweeper.commands.doctor.examine import examine_study
+from sweeper.commands.doctor.snapshot import are_others_at_work
 from sweeper.config.settings import DataConfig
 from sweeper.data.cache import open_cache
-from sweeper.doctor.examination import examine_study
-from sweeper.doctor.patient import are_others_at_work
 from sweeper.errors import StudyError
 from sweeper.events import EventWriter
 from sweeper.locks import FileLock, Presence

@@ -28,8 +28,8 @@ WRITES = {
 #: Writes that nothing is lost with: a cache that is made anew, a file that a person asked for,
 #: words to a person or a process, a draft that is uploaded from a folder of its own.
 EXEMPT = {
-    "data/", "tracking/traced.py", "template.py", "ui.py",
-    "forkserver.py", "worker.py", "progress.py", "proxy.py",
+    "data/", "tracking/exported.py", "commands/init.py", "commands/ui.py", "commands/progress.py",
+    "workers/forkserver.py", "workers/worker.py", "study/storage/grpc_server.py",
 }  # fmt: skip
 
 

@@ -20,32 +20,16 @@ ROWS = (
     ("__main__",),
 )
 ROW_OF = {part: row for row, parts in enumerate(ROWS) for part in parts}
-#: Where the modules go that still lie flat.
-GOES_TO = {
-    "template": "commands",
-    "rehearsal": "commands",
-    "tryout": "commands",
-    "preparation": "commands",
-    "progress": "commands",
-    "ticker": "commands",
-    "board": "commands",
-    "status": "commands",
-    "cancel": "commands",
-    "sync": "commands",
-    "ui": "commands",
-    "launchers.submit": "commands",
-    "doctor": "commands",
-}
 #: Imports that point up and are to go: importing module, imported one.
 UPWARD = {
-    ("workers.agent", "board"),
-    ("workers.agent", "preparation"),
-    ("workers.agent", "progress"),
-    ("workers.pool", "progress"),
+    ("workers.agent", "commands.trial_table"),
+    ("workers.agent", "commands.prepare"),
+    ("workers.agent", "commands.progress"),
+    ("workers.pool", "commands.progress"),
     ("data.dataset", "workers.cgroup"),
-    ("tracking.repair", "doctor.patient"),
-    ("tracking.repair", "sync"),
-    ("launchers.request", "ticker"),
+    ("tracking.repair", "commands.doctor.snapshot"),
+    ("tracking.repair", "commands.sync"),
+    ("launchers.request", "commands.ticker"),
 }
 
 
@@ -83,7 +67,7 @@ EDGES = {module: set(imported_by(module)) - {module} for module in FILE_OF}
 
 
 def part_of(module: str) -> str:
-    return GOES_TO.get(module) or GOES_TO.get(module.partition(".")[0]) or module.partition(".")[0]
+    return module.partition(".")[0]
 
 
 def test_every_module_has_a_row() -> None:

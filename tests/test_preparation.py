@@ -5,11 +5,11 @@ import pytest
 import torchvision
 from sweep_studies import spec_of
 
+from sweeper.commands.prepare import PreparedStudy, prepare_study
 from sweeper.config import StudySpec, parse_study
 from sweeper.config.render import render_study
 from sweeper.errors import DataError, SpecError
 from sweeper.paths import RunPaths
-from sweeper.preparation import PreparedStudy, prepare_study
 from sweeper.study.create import create_study
 
 

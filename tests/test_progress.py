@@ -4,10 +4,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.board import Board
+from sweeper.commands.progress import Tally, open_display
+from sweeper.commands.trial_table import Board
 from sweeper.events import EventWriter, Started
 from sweeper.paths import RunPaths
-from sweeper.progress import Tally, open_display
 from sweeper.study.trial_cache import Standing
 from sweeper.trial import Objective
 

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from sweep_studies import spec_of
 
-from sweeper import tryout
+from sweeper.commands import probe
+from sweeper.commands.check import propose_precision, rehearse
 from sweeper.errors import DataError, SpecError, StudyError, SweeperError, TrackerError
-from sweeper.rehearsal import propose_precision, rehearse
 from sweeper.workers.devices import known_precisions
 
 
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """One update a turn, as no test is about how long they take."""
-    monkeypatch.setattr(tryout, "_TURN_S", 0.0)
+    monkeypatch.setattr(probe, "_TURN_S", 0.0)
 
 
 def rehearsed(folder: Path, **changes: Any) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 from sweep_studies import reports
 from tracked_sweeps import TAGS, TrackedSweep, begin_sweep
 
-from sweeper.sync import sync_study
+from sweeper.commands.sync import sync_study
 from sweeper.tracking.sync import Shipping
 
 

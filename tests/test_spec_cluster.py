@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 from spec_files import BASE, assert_refused, study
 
+from sweeper.commands.submit import settle_cluster
 from sweeper.config import parse_study
 from sweeper.config.cluster import ClusterSpec, load_profile, parse_options
 from sweeper.config.render import render_study
 from sweeper.errors import SpecError
-from sweeper.launchers.submit import settle_cluster
 
 
 def cluster_of(text: str) -> ClusterSpec:

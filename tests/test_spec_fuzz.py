@@ -22,7 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spec_files import STUDIES
 
-from sweeper import cli, tryout
+from sweeper import cli
+from sweeper.commands import probe
 from sweeper.config import parse_study
 from sweeper.config.problems import Problems
 from sweeper.config.yaml_source import load_source, parse_scalar
@@ -64,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     cwd, path = Path.cwd(), list(sys.path)
     os.chdir(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tryout, "_TURN_S", 0.0)  # to time updates takes longer than all the rest
+        patch.setattr(probe, "_TURN_S", 0.0)  # to time updates takes longer than all the rest
         yield folder
     os.chdir(cwd)
     sys.path[:] = path

@@ -10,9 +10,9 @@ from mlflow_store import copy_empty_database
 from sweep_studies import PRUNED, reports
 from tracked_sweeps import MODEL, TrackedSweep, begin_sweep
 
+from sweeper.commands.sync import sync_study
 from sweeper.errors import SpecError, StudyError, TrackerError
 from sweeper.locks import FileLock
-from sweeper.sync import sync_study
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-from sweeper.ticker import Ticker
+from sweeper.commands.ticker import Ticker
 
 
 def test_progress_is_said_every_five_seconds() -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from sweeper.commands.probe import measure_model, time_batch
 from sweeper.config.settings import ModelConfig
 from sweeper.errors import TrainingError
 from sweeper.trial import DataInfo
-from sweeper.tryout import measure_model, time_batch
 
 DATA = DataInfo("small", "0" * 16, (3,), 2, 90, 10)
 

@@ -6,9 +6,9 @@ from itertools import chain
 
 from mlflow.entities import Run
 
-from sweeper.doctor.patient import Patient
+from sweeper.commands.doctor.snapshot import Patient
+from sweeper.commands.sync import open_mirror
 from sweeper.durable import Step, durable
-from sweeper.sync import open_mirror
 from sweeper.tracking.client import find_experiment, open_client, tracker_errors, tracking_uri
 from sweeper.tracking.cursor import Cursor
 from sweeper.tracking.mirror import Mirror

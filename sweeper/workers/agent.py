@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from sweeper.board import Board
+from sweeper.commands.prepare import PreparedStudy, prepare_study
+from sweeper.commands.progress import Display, Tally, open_display
+from sweeper.commands.trial_table import Board
 from sweeper.config import StudySpec
 from sweeper.config.references import import_folders
 from sweeper.config.render import render_study
@@ -16,8 +18,6 @@ from sweeper.errors import ExitCode, StoreError, StudyError
 from sweeper.locks import Presence
 from sweeper.outage import Patience
 from sweeper.paths import RunPaths
-from sweeper.preparation import PreparedStudy, prepare_study
-from sweeper.progress import Display, Tally, open_display
 from sweeper.study.agents import AgentCard, introduce
 from sweeper.study.create import create_study
 from sweeper.study.recovery import SILENT, reclaim_orphans

@@ -6,8 +6,8 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
+from sweeper.commands.progress import format_seconds
 from sweeper.errors import StoreError, StudyError
-from sweeper.progress import format_seconds
 from sweeper.study.failures import RETRIES
 from sweeper.study.recovery import SILENT, Death, reclaim_orphans
 from sweeper.study.storage.transfer import Courier

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import yaml
 
-from sweeper.cancel import cancel_study
+from sweeper.commands.cancel import cancel_study
+from sweeper.commands.doctor.jobs import check_submissions
+from sweeper.commands.submit import submit_study
 from sweeper.config import StudySpec, load_study
 from sweeper.config.cluster import parse_options
-from sweeper.doctor.jobs import check_submissions
 from sweeper.errors import LauncherError, SpecError, StudyError, UncertainJobError
 from sweeper.launchers.kubernetes import apply
 from sweeper.launchers.schedule import parse_begin
 from sweeper.launchers.submission import Submission, read_submissions
-from sweeper.launchers.submit import submit_study
 from sweeper.paths import RunPaths
 
 TEXT = """

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 from slurm_programs import SlurmPrograms
 
-from sweeper.cancel import cancel_study
+from sweeper.commands.cancel import cancel_study
+from sweeper.commands.doctor.examine import examine_study
+from sweeper.commands.doctor.jobs import check_submissions
+from sweeper.commands.status import show_status, watch_status
+from sweeper.commands.submit import submit_study
 from sweeper.config import StudySpec, load_study
 from sweeper.config.cluster import ClusterSpec
-from sweeper.doctor.examination import examine_study
-from sweeper.doctor.jobs import check_submissions
 from sweeper.errors import LauncherError, StoreError, StudyError, TrackerError
 from sweeper.launchers.slurm.queue import StudyQueue
 from sweeper.launchers.submission import Submission
-from sweeper.launchers.submit import submit_study
 from sweeper.paths import RunPaths
-from sweeper.status import show_status, watch_status
 from sweeper.study.create import create_study
 
 TEXT = "data: {name: digits}\nmodel: {architecture: mlp}\n"
@@ -124,7 +124,7 @@ def test_cancel_looks_again_until_the_queue_is_empty(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A job that was cancelled has put the next of its schedule into the queue."""
-    monkeypatch.setattr("sweeper.cancel._QUEUE_POLL_S", 0.01)
+    monkeypatch.setattr("sweeper.commands.cancel._QUEUE_POLL_S", 0.01)
     submission = site.write()
     script = site.paths.job_script(submission.name)
     script.write_text("")

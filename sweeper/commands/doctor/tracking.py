@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-from sweeper.doctor.finding import Finding
-from sweeper.doctor.patient import Patient
-from sweeper.doctor.runs import check_run
+from sweeper.commands.doctor.finding import Finding
+from sweeper.commands.doctor.runs import check_run
+from sweeper.commands.doctor.snapshot import Patient
+from sweeper.commands.ticker import Ticker, format_count
 from sweeper.errors import TrackerError
-from sweeper.ticker import Ticker, format_count
 from sweeper.tracking.cursor import Cursor
 from sweeper.tracking.parent import parent_status
 from sweeper.tracking.repair import Records

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from sweeper.doctor.finding import Finding
-from sweeper.doctor.patient import Patient
+from sweeper.commands.doctor.finding import Finding
+from sweeper.commands.doctor.snapshot import Patient
 from sweeper.study.ownership import find_orphans
 from sweeper.study.recovery import SILENT, reclaim_orphans
 

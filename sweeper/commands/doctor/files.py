@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from sweeper.commands.doctor.finding import Finding
+from sweeper.commands.doctor.snapshot import Patient
 from sweeper.data.cache import damaged_entries, remove_entry
-from sweeper.doctor.finding import Finding
-from sweeper.doctor.patient import Patient
 from sweeper.errors import EventLogError
 from sweeper.events import read_events
 from sweeper.locks import FileLock

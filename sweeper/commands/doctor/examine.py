@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sweeper.commands.doctor.files import check_cache, check_checkpoints, check_journal, check_logs
+from sweeper.commands.doctor.finding import Diagnosis, Finding
+from sweeper.commands.doctor.jobs import check_submissions
+from sweeper.commands.doctor.snapshot import Patient, are_others_at_work
+from sweeper.commands.doctor.tracking import check_tracking
+from sweeper.commands.doctor.trials import check_orphans
+from sweeper.commands.ticker import format_count
 from sweeper.config import load_study
-from sweeper.doctor.files import check_cache, check_checkpoints, check_journal, check_logs
-from sweeper.doctor.finding import Diagnosis, Finding
-from sweeper.doctor.jobs import check_submissions
-from sweeper.doctor.patient import Patient, are_others_at_work
-from sweeper.doctor.tracking import check_tracking
-from sweeper.doctor.trials import check_orphans
 from sweeper.errors import StudyError
 from sweeper.launchers.submission import read_submissions
 from sweeper.locks import FileLock
@@ -18,7 +19,6 @@ from sweeper.paths import RunPaths
 from sweeper.study.find import BegunStudy, find_begun, load_if_begun
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
-from sweeper.ticker import format_count
 
 
 @store_errors()

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from functools import partial
 
-from sweeper.doctor.finding import Finding
-from sweeper.doctor.patient import Patient
+from sweeper.commands.doctor.finding import Finding
+from sweeper.commands.doctor.snapshot import Patient
+from sweeper.commands.ticker import format_count
 from sweeper.events import Ended, Event, Started
-from sweeper.ticker import format_count
 from sweeper.tracking.batch import RUN_STATUS, best_values, param_texts
 from sweeper.tracking.repair import Records
 from sweeper.tracking.run_state import Holding

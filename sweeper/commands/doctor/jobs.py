@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from sweeper.doctor.finding import Finding
+from sweeper.commands.doctor.finding import Finding
 from sweeper.errors import LauncherError
 from sweeper.launchers import kubernetes
 from sweeper.launchers.kubernetes.launcher import place_of

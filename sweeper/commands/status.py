@@ -10,11 +10,11 @@ from pathlib import Path
 from rich.live import Live
 from rich.text import Text
 
+from sweeper.commands.progress import format_best, format_seconds
 from sweeper.config import StudySpec
 from sweeper.errors import StudyError
 from sweeper.launchers.slurm.queue import StudyQueue
 from sweeper.paths import RunPaths
-from sweeper.progress import format_best, format_seconds
 from sweeper.study.agents import render_agent
 from sweeper.study.find import load_if_begun, not_begun
 from sweeper.study.result import Result

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.board import MOST_STOPPED, Board, TrialRow
+from sweeper.commands.trial_table import MOST_STOPPED, Board, TrialRow
 from sweeper.study.result import Best, Result
 from sweeper.timing import render_seconds
 from sweeper.trial import Objective, TrialState

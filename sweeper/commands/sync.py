@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from sweeper.commands.ticker import Ticker, format_count
 from sweeper.config.references import import_folders, make_importable
 from sweeper.errors import EventLogError, StoreError, redacted
 from sweeper.events import Started, read_events
@@ -15,7 +16,6 @@ from sweeper.study.storage.filesystem import read_mountinfo
 from sweeper.study.storage.preflight import check_tracking_place
 from sweeper.study.storage.transfer import fetch_ended
 from sweeper.study.study import SweepStudy
-from sweeper.ticker import Ticker, format_count
 from sweeper.tracking.client import tracking_uri
 from sweeper.tracking.mirror import Mirror
 from sweeper.tracking.sender import Sent

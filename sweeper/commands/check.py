@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweeper.commands.prepare import PreparedStudy, prepare_study
 from sweeper.config import Choices, Range, StudySpec
 from sweeper.config.settings import FunctionConfig, Precision, Scalar, TrialConfig
 from sweeper.config.space import Suggest, count_goal, first_value, is_forbidden, suggest_config
 from sweeper.errors import SweeperError
 from sweeper.paths import RunPaths
-from sweeper.preparation import PreparedStudy, prepare_study
 from sweeper.study.samplers.optuna import choose_sampler
 from sweeper.workers.devices import (
     Placement,
@@ -21,8 +21,8 @@ from sweeper.workers.devices import (
 )
 
 if TYPE_CHECKING:
+    from sweeper.commands.probe import Footprint
     from sweeper.data.dataset import TrialData
-    from sweeper.tryout import Footprint
 
 _ARCHITECTURE = "model.architecture"
 #: So many times as fast a precision must be to be worth other numbers.
@@ -86,7 +86,9 @@ def _largest_value(name: str, values: Range) -> Scalar:
 
 
 def _try_batch(prepared: PreparedStudy, root: Path, config: TrialConfig) -> str:
-    from sweeper.tryout import time_batch  # torch, which a function of the user's own may not need
+    from sweeper.commands.probe import (
+        time_batch,  # torch, which a function of the user's own may not need
+    )
 
     assert config.data is not None
     assert config.model is not None
@@ -119,7 +121,7 @@ def _time_precisions(
     prepared: PreparedStudy, root: Path, config: TrialConfig, placement: Placement
 ) -> dict[Precision, float]:
     """Seconds of an update in each precision, the study's first; empty if there is but one."""
-    from sweeper.tryout import time_updates
+    from sweeper.commands.probe import time_updates
 
     own = prepared.spec.run.precision
     precisions = list(dict.fromkeys((own, *known_precisions(placement.device))))
@@ -170,7 +172,7 @@ def _load(prepared: PreparedStudy, root: Path, config: TrialConfig) -> "TrialDat
 
 
 def _measure(spec: StudySpec, config: TrialConfig, data: "TrialData") -> "Footprint":
-    from sweeper.tryout import measure_model
+    from sweeper.commands.probe import measure_model
 
     assert config.data is not None
     assert config.model is not None

@@ -1,0 +1,1 @@
+"""What a user types, one module or package a command."""
