@@ -5,13 +5,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-RIVALS := benchmarks/rivals/.venv
+BASELINES := benchmarks/baselines/.venv
 MEASURED = benchmarks/.measured/$(shell git rev-parse HEAD)
 SECTIONS := fixed_trials.mlp fixed_trials.cnn empty_trials bookkeeping step worker_profile asking \
 	first_step pruning memory agents tracking_outage
 
 .NOTPARALLEL:
-.PHONY: run test check bench rivals clean
+.PHONY: run test check bench baselines clean
 
 run: $(INSTALLED)
 	$(BIN)/python -m sweeper run $(STUDY)
@@ -24,20 +24,20 @@ check: $(INSTALLED)
 
 # Takes three hours (the CNN trials alone one, on two slow cores) of a machine that does nothing
 # else; broken off, it goes on with the section that it was at, as long as the commit is the same.
-bench: $(INSTALLED) rivals $(SECTIONS:%=$(MEASURED)/%)
+bench: $(INSTALLED) baselines $(SECTIONS:%=$(MEASURED)/%)
 
 # NAME.ARGUMENT is benchmarks/NAME.py ARGUMENT.
-$(MEASURED)/%: | $(INSTALLED) rivals
+$(MEASURED)/%: | $(INSTALLED) baselines
 	$(BIN)/python benchmarks/$(basename $*).py $(patsubst .%,%,$(suffix $*))
 	mkdir -p $(@D)
 	touch $@
 
-rivals: $(if $(SWEEPER_RIVALS_PYTHON),,$(RIVALS)/installed)
+baselines: $(if $(SWEEPER_BASELINES_PYTHON),,$(BASELINES)/installed)
 
-$(RIVALS)/installed: benchmarks/rivals/requirements.txt
-	$(PYTHON) -m venv $(RIVALS)
-	@echo "installing what sweeper is measured beside into $(RIVALS): torch again, 5 GB ..."
-	$(RIVALS)/bin/python -m pip install --quiet --progress-bar on --requirement $<
+$(BASELINES)/installed: benchmarks/baselines/requirements.txt
+	$(PYTHON) -m venv $(BASELINES)
+	@echo "installing what sweeper is measured beside into $(BASELINES): torch again, 5 GB ..."
+	$(BASELINES)/bin/python -m pip install --quiet --progress-bar on --requirement $<
 	touch $@
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -49,4 +49,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(RIVALS) build dist *.egg-info benchmarks/.measured .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BASELINES) build dist *.egg-info benchmarks/.measured .mypy_cache .pytest_cache .ruff_cache

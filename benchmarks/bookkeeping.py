@@ -9,7 +9,7 @@ tracking. A run counts only if every trial is in MLflow with its one number.
 import argparse
 from statistics import median
 
-from contenders import compare, describe_rivals, render_ratios, render_times
+from contenders import compare, describe_baselines, render_ratios, render_times
 from idle_trials import load_study, ray_contender, sweeper_contender
 from results import PAGE, describe_machine, render_facts, render_table, write_section
 
@@ -24,7 +24,7 @@ def main() -> None:
     study = load_study("bookkeeping", n_trials=n_trials)
     command = f"python benchmarks/bookkeeping.py --repeats {n_repeats} --trials {n_trials}"
     facts = describe_machine(command)
-    facts["Versions of the rivals"] = describe_rivals()
+    facts["Versions of the baselines"] = describe_baselines()
     measured = compare(
         [sweeper_contender(study), ray_contender(study, is_tracked=True, reuses=True)],
         n_repeats=n_repeats,

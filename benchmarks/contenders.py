@@ -14,9 +14,11 @@ from typing import Generic, TypeVar
 
 from results import HERE, render_table
 
-RIVALS = HERE / "rivals"
-#: The rivals have an environment of their own, made from rivals/requirements.txt.
-RIVALS_PYTHON = os.environ.get("SWEEPER_RIVALS_PYTHON", str(RIVALS / ".venv" / "bin" / "python"))
+BASELINES = HERE / "baselines"
+#: The baselines have an environment of their own, made from baselines/requirements.txt.
+BASELINES_PYTHON = os.environ.get(
+    "SWEEPER_BASELINES_PYTHON", str(BASELINES / ".venv" / "bin" / "python")
+)
 _SEND_NOTHING_HOME = {"MLFLOW_DISABLE_TELEMETRY": "true", "RAY_USAGE_STATS_ENABLED": "0"}
 
 Found = TypeVar("Found")
@@ -126,8 +128,8 @@ def _children_cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def describe_rivals() -> str:
-    """What is installed in the rivals' environment, for the facts.
+def describe_baselines() -> str:
+    """What is installed in the baselines' environment, for the facts.
 
     Raises:
         SystemExit: If there is no such environment.
@@ -138,14 +140,14 @@ def describe_rivals() -> str:
         "print(', '.join(f'{name} {version(name)}' for name in names), end=', ');"
         "print('Python', platform.python_version())"
     )
-    if not Path(RIVALS_PYTHON).exists():
+    if not Path(BASELINES_PYTHON).exists():
         sys.exit(
-            f"{RIVALS_PYTHON}: the rivals' environment is not there; make it with `make rivals`, "
-            "or name its python in $SWEEPER_RIVALS_PYTHON"
+            f"{BASELINES_PYTHON}: the baselines' environment is not there; make it with "
+            "`make baselines`, or name its python in $SWEEPER_BASELINES_PYTHON"
         )
-    done = subprocess.run([RIVALS_PYTHON, "-c", asked], capture_output=True, text=True)
+    done = subprocess.run([BASELINES_PYTHON, "-c", asked], capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"{RIVALS_PYTHON}: the rivals' environment lacks something:\n{done.stderr}")
+        sys.exit(f"{BASELINES_PYTHON}: the baselines' environment lacks something:\n{done.stderr}")
     return done.stdout.strip()
 
 

@@ -8,7 +8,7 @@ Ray Tune in its own files.
 
 import argparse
 
-from contenders import compare, describe_rivals, render_ratios, render_times
+from contenders import compare, describe_baselines, render_ratios, render_times
 from idle_trials import load_study, ray_contender, sweeper_contender
 from results import PAGE, describe_machine, render_facts, write_section
 
@@ -20,7 +20,7 @@ def main() -> None:
     n_repeats = parser.parse_args().repeats
     study = load_study("empty_trials", n_trials=None)
     facts = describe_machine(f"python benchmarks/empty_trials.py --repeats {n_repeats}")
-    facts["Versions of the rivals"] = describe_rivals()
+    facts["Versions of the baselines"] = describe_baselines()
     rays = [ray_contender(study, is_tracked=False, reuses=reuses) for reuses in (False, True)]
     measured = compare([sweeper_contender(study), *rays], n_repeats=n_repeats)
     body = f"""\

@@ -18,12 +18,12 @@ from pathlib import Path
 import torch
 import yaml
 from contenders import (
-    RIVALS,
-    RIVALS_PYTHON,
+    BASELINES,
+    BASELINES_PYTHON,
     Contender,
     Measurement,
     compare,
-    describe_rivals,
+    describe_baselines,
     render_ratios,
     render_times,
 )
@@ -57,7 +57,7 @@ def contenders(study: StudySpec, data: Path) -> list[Contender[Accuracies]]:
     epochs = study.sections["train"]["epochs"]
     words = [str(architecture), "--data", str(data)]
     words += ["--trials", str(study.n_trials), "--epochs", str(epochs)]
-    read_rival = partial(read_accuracies, study, Path("mlflow.db"))
+    read_baseline = partial(read_accuracies, study, Path("mlflow.db"))
     plain = yaml.safe_load(study.path.read_text(encoding="utf-8"))
     ours = {"sweeper": plain}
     has_gpu = torch.cuda.is_available()
@@ -77,12 +77,14 @@ def contenders(study: StudySpec, data: Path) -> list[Contender[Accuracies]]:
         ),
         *([] if has_gpu else [Contender[Accuracies](FLOOR, products, lambda _: [])]),
         Contender(
-            "the plain script", [RIVALS_PYTHON, str(RIVALS / "plain.py"), *words], read_rival
+            "the plain script",
+            [BASELINES_PYTHON, str(BASELINES / "plain.py"), *words],
+            read_baseline,
         ),
         Contender(
             "Ray Tune",
-            [RIVALS_PYTHON, str(RIVALS / "ray_tune.py"), *words],
-            read_rival,
+            [BASELINES_PYTHON, str(BASELINES / "ray_tune.py"), *words],
+            read_baseline,
             is_accountable=False,
         ),
     ]
@@ -164,11 +166,11 @@ Validation accuracy after the last epoch, median (min - max) of n = {n_repeats}:
 
 def _render_gains(measured: Mapping[str, Sequence[Measurement[Accuracies]]]) -> str:
     """A bold sentence for each of our contenders, beside the others."""
-    rivals = _rivals(measured)
+    baselines = _baselines(measured)
     return " ".join(
-        f"**{name} needs {render_ratios({name: runs, **rivals})}.**"
+        f"**{name} needs {render_ratios({name: runs, **baselines})}.**"
         for name, runs in measured.items()
-        if name != FLOOR and name not in rivals
+        if name != FLOOR and name not in baselines
     )
 
 
@@ -176,14 +178,14 @@ def _render_floor(measured: Mapping[str, Sequence[Measurement[Accuracies]]]) -> 
     """What is out of reach for everybody."""
     if FLOOR not in measured:
         return ""
-    ratios = render_ratios({FLOOR: measured[FLOOR], **_rivals(measured)})
+    ratios = render_ratios({FLOOR: measured[FLOOR], **_baselines(measured)})
     return (
         " The matrix products of all updates alone, in float32 on all cores, with nothing around "
         f"them, need {ratios}: no program that trains these trials so can be faster."
     )
 
 
-def _rivals(
+def _baselines(
     measured: Mapping[str, Sequence[Measurement[Accuracies]]],
 ) -> dict[str, Sequence[Measurement[Accuracies]]]:
     return {
@@ -203,7 +205,7 @@ def main() -> None:
     name, n_repeats = arguments.architecture, arguments.repeats
     study = sweeper.load(HERE / "studies" / f"{name}_trials.yaml")
     facts = describe_machine(f"python benchmarks/fixed_trials.py {name} --repeats {n_repeats}")
-    facts["Versions of the rivals"] = describe_rivals()
+    facts["Versions of the baselines"] = describe_baselines()
     data = fetch_mnist(arguments.data)
     measured = compare(contenders(study, data), n_repeats=n_repeats)
     write_section(f"Eight {name.upper()} trials", render_results(study, measured, facts))

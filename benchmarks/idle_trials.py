@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from contenders import RIVALS, RIVALS_PYTHON, Contender
+from contenders import BASELINES, BASELINES_PYTHON, Contender
 from results import HERE
 from store import Store
 
@@ -58,7 +58,7 @@ def ray_contender(study: Study, *, is_tracked: bool, reuses: bool) -> Contender[
         words += ["--reuse"]
     return Contender(
         "Ray Tune with reuse_actors" if reuses else "Ray Tune",
-        [RIVALS_PYTHON, str(RIVALS / "ray_trials.py"), *words],
+        [BASELINES_PYTHON, str(BASELINES / "ray_trials.py"), *words],
         partial(read_tracked, study, Path("mlflow.db"))
         if is_tracked
         else partial(read_ray, study),

@@ -17,12 +17,12 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from contenders import RIVALS_PYTHON, clean_environment
+from contenders import BASELINES_PYTHON, clean_environment
 from mnist import add_data_option, fetch_mnist
 from results import HERE, describe_machine, render_facts, render_table, write_section
 
 RATE_HZ = 50
-PY_SPY = Path(RIVALS_PYTHON).with_name("py-spy")
+PY_SPY = Path(BASELINES_PYTHON).with_name("py-spy")
 #: The frame below which a worker is busy with a trial.
 _WORK = "Worker._work_once"
 #: Innermost frames that the table names; the others are summed.
@@ -100,7 +100,7 @@ def main() -> None:
     add_data_option(parser)
     data = fetch_mnist(parser.parse_args().data)
     if not PY_SPY.exists():
-        sys.exit(f"{PY_SPY}: py-spy is not there; make it with `make rivals`")
+        sys.exit(f"{PY_SPY}: py-spy is not there; make it with `make baselines`")
     facts = describe_machine("python benchmarks/worker_profile.py")
     studies = [HERE / "studies" / f"{name}_trials.yaml" for name in ("mlp", "cnn")]
     profiles = [render_profile(study, record(study, data)) for study in studies]

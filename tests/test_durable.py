@@ -3,10 +3,10 @@ import os
 from pathlib import Path
 
 import pytest
-from sweep_studies import killed
 
 import sweeper
 from sweeper.durable import CRASH_VARIABLE, Step, durable
+from tests.support.sweep_studies import killed
 
 PACKAGE = Path(sweeper.__file__).parent
 #: Calls that leave something behind for a later process. By method name, as what they are called

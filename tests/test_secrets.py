@@ -9,11 +9,11 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spec_files import BASE, study
 
 import sweeper
 from sweeper.config.render import render_study
 from sweeper.errors import SpecError, redacted
+from tests.support.spec_files import BASE, study
 
 PACKAGE = Path(sweeper.__file__).parent
 SECRET = "hunter2"

@@ -1,7 +1,7 @@
 import pytest
-from sweep_studies import epoch
 
 from sweeper.trial import Direction, EpochMetrics, Objective, TrialState
+from tests.support.sweep_studies import epoch
 
 TWO = Objective(("val_accuracy", "val_loss"), ("maximize", "minimize"))
 

@@ -11,7 +11,16 @@ from typing import Any
 
 import pytest
 from optuna.trial import TrialState as OptunaState
-from sweep_studies import (
+
+from sweeper.errors import StudyError, TrialLost, TrialPruned
+from sweeper.study.create import load_study_from_storage
+from sweeper.study.leases import LEASE_S, Leases
+from sweeper.study.ownership import Hold
+from sweeper.study.recovery import reclaim_orphans
+from sweeper.study.running_trial import Claim
+from sweeper.study.study import SweepStudy, state_of
+from sweeper.trial import TrialState
+from tests.support.sweep_studies import (
     AGENT,
     SPAWN,
     Body,
@@ -26,15 +35,6 @@ from sweep_studies import (
     run_claimed,
     run_trial,
 )
-
-from sweeper.errors import StudyError, TrialLost, TrialPruned
-from sweeper.study.create import load_study_from_storage
-from sweeper.study.leases import LEASE_S, Leases
-from sweeper.study.ownership import Hold
-from sweeper.study.recovery import reclaim_orphans
-from sweeper.study.running_trial import Claim
-from sweeper.study.study import SweepStudy, state_of
-from sweeper.trial import TrialState
 
 GOAL = 60
 

@@ -5,7 +5,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from slurm_programs import SlurmPrograms
 
 from sweeper.commands.cancel import cancel_study
 from sweeper.commands.doctor.examine import examine_study
@@ -19,6 +18,7 @@ from sweeper.launchers.slurm.queue import StudyQueue
 from sweeper.launchers.submission import Submission
 from sweeper.paths import RunPaths
 from sweeper.study.create import create_study
+from tests.support.slurm_programs import SlurmPrograms
 
 TEXT = "data: {name: digits}\nmodel: {architecture: mlp}\n"
 

@@ -1,7 +1,8 @@
 from pathlib import Path
 
 import pytest
-from sweep import Sweep
+
+from tests.support.sweep import Sweep
 
 
 @pytest.fixture

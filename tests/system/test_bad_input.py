@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from sweep import PATIENCE_S, Sweep, kill_group
+
+from tests.support.sweep import PATIENCE_S, Sweep, kill_group
 
 SECRET = "hunter2"
 #: Escaped as a URL wants it: p@s/hunter2:%

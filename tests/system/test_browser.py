@@ -4,7 +4,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from sweep import Sweep, kill_group
+
+from tests.support.sweep import Sweep, kill_group
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from sweep import PATIENCE_S, Sweep, kill_group, wait_until
+
+from tests.support.sweep import PATIENCE_S, Sweep, kill_group, wait_until
 
 pytestmark = pytest.mark.slow
 

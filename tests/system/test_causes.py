@@ -4,11 +4,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from sweep import Sweep, kill_group, wait_until
 
 from sweeper.events import Ended, Interrupted, Started
 from sweeper.study.study import Attr, state_of
 from sweeper.trial import FailureKind, Outcome, TrialState
+from tests.support.sweep import Sweep, kill_group, wait_until
 
 pytestmark = pytest.mark.slow
 

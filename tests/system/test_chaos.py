@@ -8,7 +8,8 @@ import time
 from contextlib import suppress
 
 import pytest
-from sweep import Sweep, kill_group, worker_pids
+
+from tests.support.sweep import Sweep, kill_group, worker_pids
 
 pytestmark = pytest.mark.slow
 

@@ -6,11 +6,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from mlflow_store import copy_empty_database
-from sweep import PATIENCE_S, Sweep, kill_group, wait_until
 
 from sweeper.durable import CRASH_VARIABLE, Step
 from sweeper.events import EpochMetrics
+from tests.support.mlflow_store import copy_empty_database
+from tests.support.sweep import PATIENCE_S, Sweep, kill_group, wait_until
 
 pytestmark = pytest.mark.slow
 TRIALS, EPOCHS = 2, 3

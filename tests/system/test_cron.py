@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from sweep import Sweep, await_goal
 
 from sweeper.study.study import Owner
+from tests.support.sweep import Sweep, await_goal
 
 pytestmark = pytest.mark.slow
 

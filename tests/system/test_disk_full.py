@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import FrozenTrial
-from sweep import Sweep, kill_group, wait_until
+
+from tests.support.sweep import Sweep, kill_group, wait_until
 
 pytestmark = pytest.mark.slow
 

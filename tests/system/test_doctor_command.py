@@ -4,7 +4,8 @@ import os
 import signal
 
 import pytest
-from sweep import Sweep, kill_group, wait_until, worker_pids
+
+from tests.support.sweep import Sweep, kill_group, wait_until, worker_pids
 
 pytestmark = pytest.mark.slow
 

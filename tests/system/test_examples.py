@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from data_files import write_mnist
-from sweep import Sweep, kill_group
 
 from sweeper.config import parse_study
+from tests.support.data_files import write_mnist
+from tests.support.sweep import Sweep, kill_group
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -1,9 +1,9 @@
 """What goes wrong in users' code, data and servers ends with a cause and a way out."""
 
 import pytest
-from sweep import Sweep
 
 from sweeper.trial import TrialState
+from tests.support.sweep import Sweep
 
 FUNCTION = """
 objective: {{metric: score, direction: maximize}}

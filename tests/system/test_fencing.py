@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from sweep import Sweep, wait_until, worker_pids
+
+from tests.support.sweep import Sweep, wait_until, worker_pids
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 

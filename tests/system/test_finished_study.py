@@ -7,11 +7,11 @@ import mlflow
 import numpy as np
 import pytest
 import torch
-from sweep import Sweep, last_json
 
 from sweeper.config.settings import METRICS, DataConfig
 from sweeper.data.dataset import load_data
 from sweeper.events import EpochMetrics
+from tests.support.sweep import Sweep, last_json
 
 N_TRIALS = 6
 MLFLOW_STATE = {"complete": "FINISHED", "pruned": "KILLED"}

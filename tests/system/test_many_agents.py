@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from mlflow_server import MlflowServer
-from sweep import Sweep, await_goal
+
+from tests.support.sweep import Sweep, await_goal
 
 pytestmark = pytest.mark.slow
 

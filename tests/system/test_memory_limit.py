@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from control_groups import limit_memory, real_group
-from sweep import PATIENCE_S, Sweep
 
 from sweeper.events import Ended
 from sweeper.trial import FailureKind
+from tests.support.control_groups import limit_memory, real_group
+from tests.support.sweep import PATIENCE_S, Sweep
 
 pytestmark = pytest.mark.slow
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import fsspec
 import pytest
 from mlflow_server import MlflowServer
-from slow_trial import BATCHES, CODE, EPOCHS, STUDY, assert_same, n_trained
-from sweep import PATIENCE_S, Sweep, kill_group, wait_until, worker_pids
 
 from sweeper.events import Interrupted, Started
+from tests.support.slow_trial import BATCHES, CODE, EPOCHS, STUDY, assert_same, n_trained
+from tests.support.sweep import PATIENCE_S, Sweep, kill_group, wait_until, worker_pids
 
 pytestmark = pytest.mark.slow
 

@@ -1,7 +1,8 @@
 """The user's own code in workers that are forked."""
 
 import pytest
-from sweep import Sweep
+
+from tests.support.sweep import Sweep
 
 STUDY = """
 name: sweep

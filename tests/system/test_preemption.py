@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from slow_trial import BATCHES, CODE, EPOCHS, STUDY, assert_same, n_trained
-from sweep import Sweep, kill_group, wait_until
+
+from tests.support.slow_trial import BATCHES, CODE, EPOCHS, STUDY, assert_same, n_trained
+from tests.support.sweep import Sweep, kill_group, wait_until
 
 pytestmark = pytest.mark.slow
 

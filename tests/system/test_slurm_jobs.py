@@ -11,10 +11,10 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from slurm_cluster import Cluster, run, write_agent
-from sweep import STUDY, Sweep
 
 from sweeper.durable import CRASH_VARIABLE
+from tests.support.slurm_cluster import Cluster, run, write_agent
+from tests.support.sweep import STUDY, Sweep
 
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("slurm")]
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from mlflow_server import MlflowServer
 from postgres_server import Postgres
-from slow_trial import CODE, assert_same
-from slurm_cluster import Cluster, local_slurm, run
-from sweep import Sweep
 
 from sweeper.config import load_study
 from sweeper.events import Interrupted
 from sweeper.study.find import load_if_begun
+from tests.support.slow_trial import CODE, assert_same
+from tests.support.slurm_cluster import Cluster, local_slurm, run
+from tests.support.sweep import Sweep
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.usefixtures("slurm")]
 

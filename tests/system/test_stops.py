@@ -4,9 +4,9 @@ import os
 import signal
 
 import pytest
-from sweep import Sweep, kill_group, wait_until, worker_pids
 
 from sweeper.events import EpochMetrics, Interrupted, Started
+from tests.support.sweep import Sweep, kill_group, wait_until, worker_pids
 
 pytestmark = pytest.mark.slow
 LONG = 150  # epochs of a trial that is still running when it is stopped

@@ -7,9 +7,9 @@ import mlflow
 import numpy as np
 import pytest
 from mlflow_server import MlflowServer
-from sweep import Sweep, kill_group, wait_until
 
 from sweeper.events import Started
+from tests.support.sweep import Sweep, kill_group, wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -3,11 +3,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mlflow_store import copy_empty_database
-from tracked_study import Store
 
 from sweeper.paths import RunPaths
 from sweeper.tracking.client import open_client, tracking_uri
+from tests.support.mlflow_store import copy_empty_database
+from tests.support.tracked_study import Store
 
 
 @pytest.fixture

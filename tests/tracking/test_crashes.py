@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tracked_study import ACCURACY, DATA, MODEL, Store, ended, epoch, started
 
 from sweeper.durable import CRASH_VARIABLE, Step
 from sweeper.events import Interrupted
@@ -19,6 +18,7 @@ from sweeper.paths import RunPaths
 from sweeper.tracking.mirror import Mirror
 from sweeper.tracking.sender import LogModels
 from sweeper.trial import TrialState
+from tests.support.tracked_study import ACCURACY, DATA, MODEL, Store, ended, epoch, started
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["sweeper.tracking.mirror", "sweeper.tracking.logged_models"])

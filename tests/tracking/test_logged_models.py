@@ -16,13 +16,13 @@ import pytest
 import torch
 from mlflow.entities import LoggedModel, LoggedModelStatus, Run
 from mlflow.models import Model
-from tracked_study import DATA, Store, ended, epoch, started, two_complete_trials
 
 from sweeper.config.settings import ModelConfig
 from sweeper.errors import TrackerError
 from sweeper.models import build_model
 from sweeper.tracking.exported import TracedModels
 from sweeper.trial import DataInfo, TrialState
+from tests.support.tracked_study import DATA, Store, ended, epoch, started, two_complete_trials
 
 CNN: Mapping[str, Any] = {"depth": 2, "channels": 4, "batch_norm": True, "dropout": 0.5}
 

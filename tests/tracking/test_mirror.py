@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from mlflow_store import copy_empty_database
-from tracked_study import START_S, Store, ended, epoch, started, two_complete_trials
 
 from sweeper.errors import TrackerError
 from sweeper.events import Ended, Interrupted
 from sweeper.trial import EpochMetrics, Objective, Outcome, TrialState
+from tests.support.mlflow_store import copy_empty_database
+from tests.support.tracked_study import START_S, Store, ended, epoch, started, two_complete_trials
 
 
 def test_curves_arrive_with_the_time_at_which_they_were_measured(store: Store) -> None:

@@ -10,11 +10,11 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow_server import MlflowServer
-from tracked_study import DATA, MODEL, Store, ended, epoch, started
 
 from sweeper.errors import TrackerError
 from sweeper.models import build_model
 from sweeper.trial import TrialState
+from tests.support.tracked_study import DATA, MODEL, Store, ended, epoch, started
 
 
 @contextmanager

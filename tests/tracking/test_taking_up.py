@@ -10,13 +10,13 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.store.entities import PagedList
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from tracked_study import START_S, Store, ended, epoch, started
 
 from sweeper.events import Interrupted, Started
 from sweeper.locks import FileLock
 from sweeper.tracking.parent import find_parent, open_parent
 from sweeper.tracking.runs import TrialRuns
 from sweeper.trial import EpochMetrics, TrialState
+from tests.support.tracked_study import START_S, Store, ended, epoch, started
 
 
 def later(measured: EpochMetrics, by_s: float = 100.0) -> EpochMetrics:

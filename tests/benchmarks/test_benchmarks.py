@@ -1,0 +1,239 @@
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import fixed_trials
+import idle_trials
+import numpy as np
+import products
+import pytest
+import torch
+from baselines import training
+from contenders import Contender, Measurement, compare, describe_baselines, measure, render_times
+from mlflow import MlflowClient
+from results import HERE, describe_machine, render_facts, write_section
+
+import sweeper
+from sweeper.config import StudySpec
+from sweeper.models.cnn import build_cnn
+from sweeper.models.mlp import build_mlp
+from tests.support.data_files import write_mnist
+from tests.support.mlflow_store import copy_empty_database
+
+
+def shortened(architecture: str, folder: Path) -> StudySpec:
+    """The study of the benchmark with its first two trials alone."""
+    text = (HERE / "studies" / f"{architecture}_trials.yaml").read_text()
+    assert "trials: 8" in text
+    path = folder / "two.yaml"
+    path.write_text(text.replace("trials: 8", "trials: 2"))
+    return sweeper.load(path)
+
+
+@pytest.fixture
+def two_trials(tmp_path: Path) -> StudySpec:
+    return shortened("mlp", tmp_path)
+
+
+def test_a_section_is_replaced_and_the_others_stay(tmp_path: Path) -> None:
+    page = tmp_path / "RESULTS.md"
+    write_section("Speed", "10 x", page)
+    write_section("Chaos", "40 of 40", page)
+    write_section("Speed", "12 x", page)
+    assert page.read_text() == "# Results\n\n## Chaos\n\n40 of 40\n\n## Speed\n\n12 x\n"
+
+
+def test_facts_name_device_load_versions_commit_and_command() -> None:
+    facts = describe_machine("python benchmarks/x.py")
+    assert facts["Command"] == "`python benchmarks/x.py`"
+    assert f"torch {torch.__version__.partition('+')[0]}" in facts["Versions"]
+    page = render_facts(facts)
+    assert [line.split(":")[0] for line in page.splitlines()] == [
+        "- Device",
+        "- Load average before the first run",
+        "- Versions",
+        "- Commit",
+        "- Command",
+    ]
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "cnn"])
+def test_the_baselines_have_the_settings_of_the_study(architecture: str) -> None:
+    study = sweeper.load(HERE / "studies" / f"{architecture}_trials.yaml")
+    train, data = study.sections["train"], study.sections["data"]
+    assert fixed_trials.fixed_settings(study) == training.SETTINGS
+    assert data["batch_size"] == training.BATCH_SIZE
+    assert data["validation"] == training.VALIDATION
+    optimizer = training.build_optimizer(torch.nn.Linear(1, 1), 0.5, 0.25)
+    assert (train["optimizer"], train["momentum"]) == ("sgd", optimizer.defaults["momentum"])
+    assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (0.5, 0.25)
+
+
+@pytest.mark.parametrize(("architecture", "build"), [("mlp", build_mlp), ("cnn", build_cnn)])
+def test_the_baselines_have_the_network_of_the_study(architecture: str, build: object) -> None:
+    study = sweeper.load(HERE / "studies" / f"{architecture}_trials.yaml")
+    params = {**study.sections["model"]}
+    assert params.pop("architecture") == architecture
+    ours, theirs = build((1, 28, 28), 10, **params), training.NETWORKS[architecture]()
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
+    images = torch.randn(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    logits = theirs.eval()(images)
+    torch.testing.assert_close(ours.eval()(images), logits, rtol=1e-5, atol=1e-5)
+    dropouts = [
+        [layer.p for layer in net.modules() if isinstance(layer, torch.nn.Dropout)]
+        for net in (ours, theirs)
+    ]
+    assert dropouts[0] == dropouts[1] != []
+
+
+def test_the_baselines_have_the_versions_that_sweeper_is_tested_with() -> None:
+    def pins(path: Path) -> dict[str, str]:
+        lines = [line for line in path.read_text().splitlines() if "==" in line]
+        return dict(line.split("==") for line in lines)
+
+    ours = pins(HERE.parent / "constraints.txt")
+    theirs = pins(HERE / "baselines" / "requirements.txt")
+    assert {"ray[tune]", "py-spy"} == theirs.keys() - ours.keys()
+    shared = {"mlflow", "optuna", "torch", "torchvision"}
+    assert {name: theirs[name] for name in shared} == {name: ours[name] for name in shared}
+
+
+def test_results_give_medians_spread_ratios_and_accuracies_side_by_side(
+    two_trials: StudySpec,
+) -> None:
+    def runs(*seconds: float) -> list[Measurement[list[float]]]:
+        return [Measurement(value, 2 * value, [0.5, value / 100]) for value in seconds]
+
+    measured = {
+        "sweeper": runs(3.0, 2.0, 4.0),
+        "sweeper in bf16": runs(1.5, 1.5, 1.5),
+        fixed_trials.FLOOR: [Measurement(1.0, 2.0, [])] * 3,
+        "the plain script": runs(12.0, 60.0, 11.0),
+    }
+    page = fixed_trials.render_results(two_trials, measured, {"Device": "an abacus"})
+
+    assert "2 fixed MLP trials x 2 epochs" in page
+    assert "**sweeper needs 1/4.0 of the plain script's time.**" in page
+    assert "**sweeper in bf16 needs 1/8.0 of the plain script's time.** (medians, n = 3" in page
+    assert "need 1/12.0 of the plain script's time: no program" in page
+    assert "| sweeper | 3.0 | 2.0 - 4.0 | 3.0, 2.0, 4.0 | 1.0 | 6.0 |" in page
+    assert "| the plain script | 12.0 | 11.0 - 60.0 | 12.0, 60.0, 11.0 | 4.0 | 24.0 |" in page
+    assert "| learning_rate | l1 | l2 | sweeper | sweeper in bf16 | the plain script |" in page
+    assert "| 0.05 | 1e-06 | 1e-05 | 0.0300 (0.0200 - 0.0400) | 0.0150 (0.0150 - 0.0150) |" in page
+    assert "- Device: an abacus" in page
+
+
+def test_a_cpu_time_that_cannot_be_known_is_shown_as_that() -> None:
+    page = render_times({"a": [Measurement(1.0, 2.0, 0)], "b": [Measurement(3.0, None, 0)]})
+    assert "| a | 1.0 | 1.0 - 1.0 | 1.0 | 1.0 | 2.0 |" in page
+    assert "| b | 3.0 | 3.0 - 3.0 | 3.0 | 3.0 | not known |" in page
+
+
+def python(code: str, **settings: object) -> Contender[str]:
+    command = [sys.executable, "-c", code]
+    return Contender("it", command, lambda folder: (folder / "out").read_text(), **settings)
+
+
+def test_a_contender_runs_in_a_folder_that_holds_its_files_alone() -> None:
+    code = "import os; names = os.listdir(); open('out', 'w').write(str(names))"
+    measurement = measure(python(code, files={"study.yaml": ""}))
+    assert measurement.found == "['study.yaml']"
+    assert measurement.seconds > 0
+    assert measurement.cpu_seconds is not None
+
+
+def test_contenders_take_turns_in_the_opposite_order_each_time(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    contenders = [
+        Contender(name, [sys.executable, "-c", f"open({str(log)!r}, 'a').write({name!r})"], str)
+        for name in "ab"
+    ]
+    measured = compare(contenders, n_repeats=3)
+    assert log.read_text() == "abbaab"
+    assert {name: len(runs) for name, runs in measured.items()} == {"a": 3, "b": 3}
+
+
+def test_a_program_that_fails_stops_the_comparison_with_its_last_words() -> None:
+    with pytest.raises(SystemExit, match=r"(?s)it failed:.*ZeroDivisionError"):
+        measure(python("1 / 0"))
+
+
+def test_a_store_without_the_settings_does_not_count(two_trials: StudySpec) -> None:
+    read = partial(fixed_trials.read_accuracies, two_trials, Path("mlflow.db"))
+    idler = Contender("idler", [sys.executable, "-c", "pass"], read)
+    with pytest.raises(SystemExit, match="idler did not do all of the work: .*no experiment"):
+        measure(idler)
+
+
+def test_baselines_that_are_not_installed_are_named_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("contenders.BASELINES_PYTHON", "/nowhere/python")
+    with pytest.raises(SystemExit, match=r"/nowhere/python: .* make it with `make baselines`"):
+        describe_baselines()
+
+
+def test_tracked_trials_count_when_each_has_one_point(tmp_path: Path) -> None:
+    study = idle_trials.load_study("empty_trials", n_trials=2)
+    copy_empty_database(tmp_path / "mlflow.db")
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = client.create_experiment("empty_trials")
+    parent = client.create_run(experiment).info.run_id
+    client.set_terminated(parent)
+
+    def add_trial(*scores: float) -> None:
+        tags = {"mlflow.parentRunId": parent}
+        run_id = client.create_run(experiment, tags=tags).info.run_id
+        for step, score in enumerate(scores, start=1):
+            client.log_metric(run_id, "score", score, step=step)
+        client.set_terminated(run_id)
+
+    add_trial(0.5)
+    with pytest.raises(ValueError, match="1 trials, 1 of them with one point of score, not 2"):
+        idle_trials.read_tracked(study, Path("mlflow.db"), tmp_path)
+    add_trial(0.25)
+    assert idle_trials.read_tracked(study, Path("mlflow.db"), tmp_path) == 2
+    add_trial(0.5, 0.75)
+    with pytest.raises(ValueError, match="3 trials, 2 of them with one point of score, not 2"):
+        idle_trials.read_tracked(study, Path("mlflow.db"), tmp_path)
+
+
+def test_untracked_trials_count_when_rays_files_have_each(tmp_path: Path) -> None:
+    study = idle_trials.load_study("empty_trials", n_trials=2)
+    for number in (1, 2):
+        with pytest.raises(ValueError, match=f"{number - 1} trials, "):
+            idle_trials.read_ray(study, tmp_path)
+        trial = tmp_path / "ray_results" / "trials" / f"trial_{number}"
+        trial.mkdir(parents=True)
+        (trial / "result.json").write_text(json.dumps({"score": 0.5}) + "\n")
+    assert idle_trials.read_ray(study, tmp_path) == 2
+
+
+@pytest.mark.slow
+def test_the_floor_is_computed_and_has_the_updates_of_the_study(two_trials: StudySpec) -> None:
+    assert products.count_updates(two_trials) == 2 * 2 * 844
+    command = [sys.executable, str(HERE / "products.py"), str(two_trials.path)]
+    assert measure(Contender("floor", command, str)).seconds > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["mlp", "cnn"])
+def test_both_programs_do_the_same_work_on_a_tiny_mnist(
+    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (200, 28, 28), dtype=np.uint8)
+    write_mnist(tmp_path, images, np.arange(200, dtype=np.uint8) % 10)
+    study = shortened(architecture, tmp_path)
+    monkeypatch.setattr(fixed_trials, "BASELINES_PYTHON", sys.executable)
+    *contenders, ray = fixed_trials.contenders(study, tmp_path)
+    contenders = [contender for contender in contenders if contender.name != fixed_trials.FLOOR]
+    assert ray.name == "Ray Tune"  # it is not installed here
+
+    measured = compare(contenders, n_repeats=1)
+    page = fixed_trials.render_results(study, measured, {})
+
+    assert {"sweeper", "the plain script"} <= set(measured)
+    assert [len(run.found) for runs in measured.values() for run in runs] == [2] * len(contenders)
+    assert "needs 1/" in page
+    assert str(tmp_path) not in page

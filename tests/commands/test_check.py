@@ -1,0 +1,219 @@
+"""``check`` says before any trial what could not be drawn, built or opened."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper.commands import probe
+from sweeper.commands.check import propose_precision, rehearse
+from sweeper.errors import DataError, SpecError, StudyError, SweeperError, TrackerError
+from sweeper.workers.devices import known_precisions
+from tests.support.sweep_studies import spec_of
+
+
+@pytest.fixture(autouse=True)
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One update a turn, as no test is about how long they take."""
+    monkeypatch.setattr(probe, "_TURN_S", 0.0)
+
+
+def rehearsed(folder: Path, **changes: Any) -> list[str]:
+    return list(rehearse(spec_of(folder, **changes), folder / "mlruns", print))
+
+
+def refusal(folder: Path, kind: type[SweeperError], **changes: Any) -> str:
+    """What is said against the study, without its line."""
+    with pytest.raises(kind) as caught:
+        rehearsed(folder, **changes)
+    file, _, message = str(caught.value).split(":", 2)
+    assert file == f"{folder}/small.yaml"
+    return message.strip()
+
+
+def test_each_architecture_runs_a_batch_and_its_largest_model_is_measured(tmp_path: Path) -> None:
+    choices = {"mlp": {"width": {"choices": [8, 64, 16]}}, "cnn": {"depth": 1, "channels": 2}}
+    lines = rehearsed(tmp_path, model={"architecture": {"choices": choices}})
+    timings = ("an update of ", "proposed: ")  # only where there is more than one precision
+    first, largest, other = (line for line in lines[3:-1] if not line.startswith(timings))
+    # 64 pixels, two hidden layers, 10 classes.
+    assert f"mlp with {64 * 8 + 8 + 8 * 8 + 8 + 8 * 10 + 10} weights, first batch of 64" in first
+    n_weights = 64 * 64 + 64 + 64 * 64 + 64 + 64 * 10 + 10
+    assert largest.startswith(f"largest mlp: {n_weights:,} weights, 0.1 MiB with")
+    assert "cnn with 350 weights" in other  # 2 filters of 3 x 3 with bias; 2 x 4 x 4 -> 10
+    assert lines[-1] == f"ready: sweeper run {tmp_path}/small.yaml"
+
+
+needs_bf16 = pytest.mark.skipif(
+    "bf16" not in known_precisions("cpu"), reason="this processor has no units for bf16"
+)
+
+
+@needs_bf16
+def test_every_precision_of_the_device_is_timed_the_studys_first(tmp_path: Path) -> None:
+    for own, other in (("fp32", "bf16"), ("bf16", "fp32")):
+        lines = rehearsed(tmp_path, run={"device": "cpu", "precision": own})
+        (told,) = (line for line in lines if line.startswith("an update of "))
+        pattern = rf"an update of mlp on cpu takes [\d.]+ ms in {own}, [\d.]+ ms in {other}"
+        assert re.fullmatch(pattern, told)
+
+
+@needs_bf16
+def test_a_precision_that_a_model_cannot_take_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "fp32_alone.py").write_text(
+        "import torch\n"
+        "class Alone(torch.nn.Linear):\n"
+        "    def forward(self, inputs):\n"
+        "        assert not torch.is_autocast_enabled('cpu')\n"
+        "        return super().forward(inputs.flatten(1))\n"
+        "def build(shape, n_classes):\n"
+        "    return Alone(64, n_classes)\n"
+    )
+    model = {"architecture": "fp32_alone:build"}
+    lines = rehearsed(tmp_path, run={"device": "cpu"}, model=model)
+    sys.modules.pop("fp32_alone")
+    (told,) = (line for line in lines if line.startswith("an update of "))
+    assert told.endswith(" ms in fp32")
+    assert not any(line.startswith("proposed: ") for line in lines)
+
+
+def test_a_precision_is_proposed_if_all_architectures_together_are_clearly_faster() -> None:
+    mlp = {"fp32": 1e-3, "bf16": 2e-3}
+    # 1 + 13 ms beside 2 + 8 ms is 1.4 x, 1 + 10 ms beside 2 + 8 ms is 1.1 x.
+    assert propose_precision("fp32", [mlp, {"fp32": 13e-3, "bf16": 8e-3}]) == (
+        "proposed: `run: {precision: bf16}`, measured 1.4 x as fast as fp32; it rounds "
+        "differently, so it is never taken by itself"
+    )
+    assert propose_precision("fp32", [mlp, {"fp32": 10e-3, "bf16": 8e-3}]) == ""
+    assert propose_precision("fp32", [mlp]) == ""
+    assert propose_precision("bf16", [mlp]).startswith("proposed: `run: {precision: fp32}`")
+    assert propose_precision("fp32", [mlp, {"fp32": 1.0}]) == ""  # not every model can take it
+    assert propose_precision("fp32", []) == ""
+
+
+def test_a_range_whose_upper_end_cannot_be_built_is_refused(tmp_path: Path) -> None:
+    model = {"architecture": "cnn", "depth": {"low": 1, "high": 4}}
+    assert refusal(tmp_path, SweeperError, model=model) == (
+        "model.architecture: cnn: each block halves the image, so 8 x 8 allows a depth of at most "
+        "3, got depth=4; lower it or enlarge the images; tried with model.depth=4"
+    )
+
+
+def test_what_is_forbidden_need_not_be_buildable(tmp_path: Path) -> None:
+    model = {"architecture": "cnn", "depth": {"choices": [1, 4]}}
+    lines = rehearsed(tmp_path, model=model, forbid=[{"model.depth": 4}])
+    assert lines[-1].startswith("ready: ")
+
+
+def test_a_search_that_forbids_everything_is_refused(tmp_path: Path) -> None:
+    model = {"architecture": "mlp", "activation": {"choices": ["relu", "tanh"]}}
+    forbid = [{"model.activation": "relu"}, {"model.activation": "tanh"}]
+    assert refusal(tmp_path, SpecError, model=model, forbid=forbid) == (
+        "forbid: leaves nothing to draw; loosen it"
+    )
+    train = {"epochs": {"low": 1, "high": 3}}
+    grid = {"sampler": {"name": "grid"}, "train": train}
+    assert refusal(tmp_path, SpecError, model=model, forbid=forbid, **grid) == (
+        "forbid: leaves nothing to draw; loosen it"
+    )
+
+
+def test_a_grid_that_nobody_can_count_is_refused(tmp_path: Path) -> None:
+    train = {"epochs": {"low": 1, "high": 10**12}}
+    assert refusal(tmp_path, SpecError, sampler={"name": "grid"}, train=train) == (
+        "sampler.name: the grid has more than 100,000 points; make it coarser, or draw from it "
+        "with `sampler: {name: random}`"
+    )
+
+
+def test_an_odd_row_of_the_users_data_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ragged_rows.py").write_text(
+        "import torch\n"
+        "class Ragged(torch.utils.data.Dataset):\n"
+        "    targets = [0, 1] * 5\n"
+        "    def __len__(self):\n"
+        "        return 10\n"
+        "    def __getitem__(self, row):\n"
+        "        return torch.zeros(3 + (row == 7)), row % 2\n"
+        "def load():\n"
+        "    return Ragged(), None\n"
+    )
+    message = refusal(tmp_path, DataError, data={"name": "ragged_rows:load"})
+    sys.modules.pop("ragged_rows")
+    assert message == (
+        "data.name: row 7 of Ragged has the shape (4,), row 0 (3,); wanted is one shape for all: "
+        "resize, crop or pad them"
+    )
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("psycopg2") is not None, reason="needs a driver that is absent"
+)
+def test_a_driver_that_is_not_installed_is_named_with_the_way_out(tmp_path: Path) -> None:
+    url = "postgresql+psycopg2://ann:hunter2@host/db"
+    assert refusal(tmp_path, StudyError, storage=url) == (
+        "storage: the driver 'psycopg2' is not installed: `pip install 'sweeper[postgres]'` and "
+        "write postgresql+psycopg://..., or set `storage: auto` for a journal file"
+    )
+
+
+def test_the_folder_of_a_database_must_be_there(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/absent/sweep.db"
+    assert refusal(tmp_path, StudyError, storage=url) == (
+        f"storage: there is no folder {tmp_path}/absent; make it first"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("gopher://bucket/a", "no driver for gopher:// is installed: Protocol not known: gopher"),
+        (
+            "abfs://bucket/a",
+            "no driver for abfs:// is installed: Install adlfs to access Azure Datalake Gen2 and "
+            "Azure Blob Storage",
+        ),
+    ],
+)
+def test_a_depot_without_a_driver_stops_the_study(url: str, expected: str, tmp_path: Path) -> None:
+    assert refusal(tmp_path, StudyError, run={"depot": url}) == f"run.depot: {url}: {expected}"
+
+
+def test_s3_without_its_driver_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it were not installed
+    known = importlib.import_module("fsspec.registry")._registry
+    monkeypatch.delitem(known, "s3", raising=False)
+    assert refusal(tmp_path, StudyError, run={"depot": "s3://bucket"}) == (
+        "run.depot: s3://bucket: no driver for s3:// is installed: `pip install 'sweeper[s3]'`"
+    )
+
+
+def test_a_depot_that_takes_nothing_stops_the_study(tmp_path: Path) -> None:
+    (tmp_path / "depot").write_text("no folder")
+    message = refusal(tmp_path, StudyError, run={"depot": f"file://{tmp_path}/depot"})
+    assert message.startswith(f"run.depot: file://{tmp_path}/depot: the depot cannot be used: ")
+    assert message.endswith(
+        "; see that the bucket or folder is there and the environment has what its driver needs, "
+        "or leave run.depot out"
+    )
+
+
+def test_a_name_leaves_room_for_what_a_fallback_adds(tmp_path: Path) -> None:
+    data = {"name": "mnist", "fallback": "digits"}
+    message = refusal(tmp_path, SpecError, name="x" * 91, data=data)
+    assert message.startswith("name: with data.fallback, -on-digits may be added, and a name must")
+
+
+def test_an_address_of_the_environment_is_held_to_the_same_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:hunter/2@host")
+    with pytest.raises(TrackerError) as caught:
+        rehearsed(tmp_path)
+    assert str(caught.value).startswith("$MLFLOW_TRACKING_URI: is no URL of the form http://host")
+    assert "hunter" not in str(caught.value)

@@ -1,0 +1,201 @@
+"""What was left behind reaches MLflow without anything being run, from any machine."""
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from sweeper.commands.sync import sync_study
+from sweeper.errors import SpecError, StudyError, TrackerError
+from sweeper.locks import FileLock
+from tests.support.mlflow_store import copy_empty_database
+from tests.support.sweep_studies import PRUNED, reports
+from tests.support.tracked_sweeps import MODEL, TrackedSweep, begin_sweep
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrackedSweep:
+    """Two of three trials are done, one of them with a model; nothing was sent."""
+    folder = tmp_path / "origin"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    sweep = begin_sweep(folder, trials=3)
+    sweep.run(reports(0.5, 0.75), model=MODEL)
+    sweep.run(PRUNED)
+    return sweep
+
+
+def sync(path: Path, root: Path) -> tuple[str, list[str]]:
+    notes: list[str] = []
+    return sync_study(path, root=root, note=notes.append), notes
+
+
+def carry(sweep: TrackedSweep, target: Path) -> Path:
+    """The study's folder alone, as on another machine; the original is gone."""
+    folder = target / "mlruns" / "studies" / "small"
+    shutil.copytree(sweep.paths.study_dir, folder)
+    shutil.rmtree(sweep.file.parent)
+    target.joinpath("elsewhere").mkdir()
+    return folder
+
+
+def test_everything_is_sent_and_the_line_says_how_much(sweep: TrackedSweep) -> None:
+    line, notes = sync(sweep.file, sweep.root)
+    uri = f"sqlite:///{sweep.paths.mlflow_db}"
+    assert line == f"small: sent 6 events of 2 trials and 1 model; {uri} has everything"
+    assert notes == []
+    assert [run.info.status for run in sweep.runs()] == ["FINISHED", "KILLED"]
+    [parent] = sweep.runs("study")
+    assert parent.info.status == "SCHEDULED"
+    assert parent.data.tags["sweeper.version.torch"] == "2.6.0"
+    again = f"small: nothing was left behind; {uri} has everything"
+    assert sync(sweep.file, sweep.root) == (again, [])
+    assert sync(sweep.paths.study_dir, Path("nowhere")) == (again, [])
+
+
+def test_a_study_at_its_goal_is_finished(sweep: TrackedSweep) -> None:
+    sweep.run(reports(0.875))
+    sync(sweep.file, sweep.root)
+    [parent] = sweep.runs("study")
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["best_val_accuracy"] == 0.875
+
+
+def test_a_carried_folder_is_sent_to_the_store_of_the_other_machine(
+    sweep: TrackedSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = carry(sweep, tmp_path)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    database = tmp_path / "server.db"
+    copy_empty_database(database)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+    line, _ = sync(folder, Path("mlruns"))
+    assert line.startswith("small: sent 6 events of 2 trials and 1 model")
+    client = MlflowClient(f"sqlite:///{database}")
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    assert len(client.search_runs([experiment.experiment_id])) == 3
+
+
+def test_a_carried_folder_needs_no_code_of_the_user(
+    sweep: TrackedSweep,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    events = sweep.paths.events(0)
+    reference = '"architecture":"my_code.nets:build"'
+    events.write_text(events.read_text().replace('"architecture":"mlp"', reference))
+    folder = carry(sweep, tmp_path)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    copy_empty_database(tmp_path / "mlruns" / "mlflow.db")
+    line, _ = sync(folder, Path("mlruns"))
+    assert line.startswith("small: sent 6 events of 2 trials and 1 model")
+    assert "logged as state_dict and reference instead" in caplog.text
+
+
+def test_code_that_lies_in_a_carried_folder_is_not_run(
+    sweep: TrackedSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = sweep.paths.events(0)
+    reference = '"architecture":"lurking:build"'
+    events.write_text(events.read_text().replace('"architecture":"mlp"', reference))
+    mark = tmp_path / "mark"
+    lurking = sweep.paths.study_dir / "lurking.py"
+    lurking.write_text(f"open({str(mark)!r}, 'w')\ndef build(*args): pass\n")
+    folder = carry(sweep, tmp_path)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    copy_empty_database(tmp_path / "mlruns" / "mlflow.db")
+    sync(folder, Path("mlruns"))
+    assert not mark.exists()
+
+
+def test_where_the_storage_is_out_of_reach_the_parent_run_stays_as_it_is(
+    sweep: TrackedSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = tmp_path / "server.db"
+    copy_empty_database(database)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+    client = MlflowClient(f"sqlite:///{database}")
+    sync(sweep.file, sweep.root)
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    [before] = client.search_runs([experiment.experiment_id], "tags.`sweeper.kind` = 'study'")
+    sweep.run(reports(0.875))
+    folder = carry(sweep, tmp_path)
+    resolved = folder / "study.yaml"
+    storage = "storage: postgresql://***@127.0.0.1:1/studies"
+    resolved.write_text(resolved.read_text().replace("storage: auto", storage))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    line, [note] = sync(folder, Path("mlruns"))
+    assert line.startswith("small: sent 3 events of 1 trial")
+    assert "cannot open the study's storage" in note
+    assert note.endswith("its own run stays as it is")
+    after = client.get_run(before.info.run_id)
+    assert (after.info.status, after.data.tags) == (before.info.status, before.data.tags)
+
+
+def test_another_command_that_sends_is_left_to_it(sweep: TrackedSweep) -> None:
+    with FileLock(sweep.paths.mirror_lock).held():
+        line, _ = sync(sweep.file, sweep.root)
+    assert line == "small: another command on this machine sends its events right now"
+    assert sync(sweep.file, sweep.root)[0].startswith("small: sent 6 events")
+
+
+def test_a_server_that_does_not_answer_is_an_error_and_loses_nothing(
+    sweep: TrackedSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{address}")
+        with pytest.raises(TrackerError, match=f"^tracking.uri: http://{address}: MLflow cannot"):
+            sync(sweep.file, sweep.root)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert sync(sweep.file, sweep.root)[0].startswith("small: sent 6 events")
+
+
+def test_a_refused_trial_is_an_error_after_all_the_rest_was_sent(sweep: TrackedSweep) -> None:
+    sweep.paths.events(0).write_text("not json\n")
+    with pytest.raises(TrackerError, match="trials/0000/events.jsonl: an event cannot be read"):
+        sync(sweep.file, sweep.root)
+    assert [run.info.status for run in sweep.runs()] == ["KILLED"]
+    assert [run.info.status for run in sweep.runs("study")] == ["SCHEDULED"]
+
+
+def test_an_address_that_lost_its_password_is_asked_for(sweep: TrackedSweep) -> None:
+    resolved = sweep.paths.resolved_spec
+    resolved.write_text(resolved.read_text().replace("uri: auto", "uri: https://***@host"))
+    with pytest.raises(TrackerError, match="keeps no passwords; set MLFLOW_TRACKING_URI to the"):
+        sync(sweep.paths.study_dir, sweep.root)
+
+
+def test_only_the_folder_of_a_study_at_its_place_is_taken(
+    sweep: TrackedSweep, tmp_path: Path
+) -> None:
+    with pytest.raises(SpecError, match="a folder, but not that of a study: it has no study.yaml"):
+        sync(sweep.paths.trials_dir, sweep.root)
+    for place in (tmp_path / "small", tmp_path / "studies" / "large"):
+        shutil.copytree(sweep.paths.study_dir, place)
+        with pytest.raises(SpecError, match="study 'small'; it must lie in mlruns/studies/small"):
+            sync(place, sweep.root)
+
+
+def test_a_study_that_has_not_begun_has_nothing_to_send(sweep: TrackedSweep) -> None:
+    with pytest.raises(StudyError, match="'small' has not begun: sweeper run .*small.yaml"):
+        sync(sweep.file, sweep.root / "elsewhere")
+
+
+def test_of_a_study_on_its_fallback_data_that_one_is_meant(sweep: TrackedSweep) -> None:
+    text = sweep.file.read_text().replace("name: digits", "name: mnist\n  fallback: digits")
+    other = sweep.file.with_name("large.yaml")
+    other.write_text(text)
+    stand_in = sweep.paths.study_dir.with_name("large-on-digits")
+    shutil.copytree(sweep.paths.study_dir, stand_in)
+    resolved = stand_in / "study.yaml"
+    resolved.write_text(resolved.read_text().replace("name: small", "name: large-on-digits"))
+    line, notes = sync(other, sweep.root)
+    assert line.startswith("large-on-digits: sent 6 events")
+    assert notes[0].startswith("the storage has no study")  # the journal names the other one

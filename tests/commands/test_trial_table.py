@@ -1,0 +1,178 @@
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from sweeper.commands.trial_table import Board, TrialRow
+from sweeper.events import Ended, Event, EventWriter, Interrupted, Started
+from sweeper.paths import RunPaths
+from sweeper.study.trial_cache import Standing
+from sweeper.trial import EpochMetrics, Objective, Outcome, TrialState
+from tests.support.sweep_studies import epoch
+
+ACCURACY = Objective(("val_accuracy",), ("maximize",))
+NAN = EpochMetrics(1, {"val_accuracy": float("nan")}, 0.0)
+
+
+def frozen(number: int) -> FrozenTrial:
+    trial = optuna.trial.create_trial(state=OptunaState.RUNNING)
+    trial.number = number
+    return trial
+
+
+def standing(n_trials: int, *open_numbers: int) -> Standing:
+    """So many trials, of which those have not ended."""
+    running = [frozen(number) for number in open_numbers]
+    return Standing(n_trials, n_trials - len(running), [], running)
+
+
+NOTHING = standing(0)
+#: Five trials, none of which has ended.
+FIVE = standing(5, *range(5))
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> RunPaths:
+    return RunPaths(tmp_path / "mlruns", "small")
+
+
+def append(paths: RunPaths, number: int, *events: Event) -> None:
+    with EventWriter(paths.events(number)) as writer:
+        for event in events:
+            writer.append(event)
+
+
+def started(time_s: float, resumed: int = 0) -> Started:
+    params = {"model.architecture": "own.nets:small", "train.epochs": 3}
+    return Started(time_s, resumed, params, {}, None, None)
+
+
+def ended(state: TrialState, best: EpochMetrics | None, cause: str = "") -> Ended:
+    return Ended(99.0, Outcome(state, best, cause, "last lines"))
+
+
+def test_a_study_without_trials_has_an_empty_board(paths: RunPaths) -> None:
+    board = Board(paths, ACCURACY, NOTHING)
+    assert board.poll(FIVE) == []
+    assert board.running() == []
+
+
+def test_a_running_trial_shows_its_best_epoch_and_grows(paths: RunPaths) -> None:
+    board = Board(paths, ACCURACY, NOTHING)
+    append(paths, 4, started(10.0), epoch(1, 0.5), epoch(2, 0.4))
+    assert board.poll(FIVE) == []
+    row = TrialRow(
+        4,
+        architecture="small",
+        epoch=2,
+        n_epochs=3,
+        best=epoch(1, 0.5),
+        begun_s=10.0,
+    )
+    assert board.running() == [row]
+    append(paths, 4, epoch(3, 0.6))
+    board.poll(FIVE)
+    [row] = board.running()
+    assert (row.epoch, row.best) == (3, epoch(3, 0.6))
+
+
+def test_a_minimised_objective_keeps_the_lowest_epoch(paths: RunPaths) -> None:
+    board = Board(paths, Objective(("val_accuracy",), ("minimize",)), NOTHING)
+    append(paths, 0, started(1.0), epoch(1, 0.5), epoch(2, 0.4), epoch(3, 0.6))
+    board.poll(FIVE)
+    assert board.running()[0].best == epoch(2, 0.4)
+
+
+def test_an_interrupted_trial_waits_and_says_why(paths: RunPaths) -> None:
+    board = Board(paths, ACCURACY, NOTHING)
+    append(paths, 0, started(1.0), epoch(1, 0.5), Interrupted(2.0, "stopped after epoch 1"))
+    assert board.poll(FIVE) == []
+    assert board.running() == []
+    [row] = board.stopped()
+    assert (row.state, row.ended_s, row.cause) == (
+        TrialState.WAITING,
+        2.0,
+        "stopped after epoch 1",
+    )
+
+
+def test_a_resumed_trial_goes_on_and_forgets_why_it_waited(paths: RunPaths) -> None:
+    board = Board(paths, ACCURACY, NOTHING)
+    append(paths, 0, started(1.0), epoch(1, 0.5), Interrupted(2.0, "its worker died"))
+    board.poll(FIVE)
+    append(paths, 0, started(5.0, resumed=1), epoch(2, 0.4))
+    board.poll(FIVE)
+    [row] = board.running()
+    assert (row.begun_s, row.ended_s, row.cause) == (5.0, None, "")
+    assert (row.epoch, row.best) == (2, epoch(1, 0.5))
+
+
+@pytest.mark.parametrize(
+    "state", [TrialState.COMPLETE, TrialState.PRUNED, TrialState.DIVERGED, TrialState.FAILED]
+)
+def test_a_trial_that_ended_is_told_once(paths: RunPaths, state: TrialState) -> None:
+    board = Board(paths, ACCURACY, NOTHING)
+    append(paths, 0, started(1.0), epoch(1, 0.5), ended(state, epoch(1, 0.5), "why"))
+    append(paths, 1, started(1.0))
+    [row] = board.poll(FIVE)
+    assert board.stopped() == [row]
+    assert (row.number, row.state, row.ended_s) == (0, state, 99.0)
+    assert (row.best, row.cause, row.details) == (epoch(1, 0.5), "why", "last lines")
+    assert board.poll(FIVE) == []
+    assert [row.number for row in board.running()] == [1]
+
+
+def test_a_trial_without_a_finite_epoch_has_no_best(paths: RunPaths) -> None:
+    board = Board(paths, ACCURACY, NOTHING)
+    append(paths, 0, started(1.0), NAN, ended(TrialState.DIVERGED, None, "val_accuracy is nan"))
+    [row] = board.poll(FIVE)
+    assert row.best is None
+
+
+def test_the_logs_of_settled_trials_are_not_read(paths: RunPaths) -> None:
+    board = Board(paths, ACCURACY, standing(2, 1))
+    append(paths, 0, started(1.0), ended(TrialState.COMPLETE, None))
+    append(paths, 1, started(1.0), ended(TrialState.COMPLETE, None))
+    assert [row.number for row in board.poll(FIVE)] == [1]
+    assert [row.number for row in board.stopped()] == [1]
+
+
+def test_a_function_of_the_users_has_no_architecture_and_no_known_length(paths: RunPaths) -> None:
+    board = Board(paths, ACCURACY, NOTHING)
+    append(paths, 0, Started(1.0, 0, {"train.function": "own:run"}, {}, None, None))
+    append(paths, 0, EpochMetrics(1, {"other": 1.0}, 2.0))
+    board.poll(FIVE)
+    [row] = board.running()
+    assert (row.architecture, row.n_epochs, row.epoch, row.best) == ("", 0, 1, None)
+
+
+def test_a_trial_that_came_and_went_between_two_looks_is_told(paths: RunPaths) -> None:
+    board = Board(paths, ACCURACY, standing(1))
+    append(paths, 1, started(1.0), ended(TrialState.COMPLETE, epoch(1, 0.5)))
+    assert [row.number for row in board.poll(standing(2))] == [1]
+
+
+def test_of_many_ended_trials_a_few_rows_are_kept_and_no_log_is_read_again(
+    paths: RunPaths,
+) -> None:
+    board = Board(paths, ACCURACY, NOTHING)
+    for number in range(30):
+        log = (started(1.0), Ended(100.0 + number, Outcome(TrialState.COMPLETE, epoch(1, 0.5))))
+        append(paths, number, *log)
+        board.poll(standing(number + 1, number))
+    assert [row.number for row in board.stopped()] == list(range(22, 30))
+    for number in range(29):
+        append(paths, number, started(200.0))
+    board.poll(standing(30, 29))
+    assert board.running() == []
+
+
+def test_a_trial_that_another_machine_ended_is_gone(paths: RunPaths) -> None:
+    board = Board(paths, ACCURACY, NOTHING)
+    append(paths, 0, started(1.0), Interrupted(2.0, "stopped"))
+    append(paths, 1, started(1.0))
+    board.poll(standing(2, 0, 1))
+    board.poll(standing(2))
+    assert (board.stopped(), board.running()) == ([], [])

@@ -1,0 +1,252 @@
+"""Whatever a study file holds, ``check`` ends with 0, or with a message and without a traceback.
+
+Exit code 2 is a fault of the file, and then every line of the message begins with file and line;
+1 is something that the file names and that cannot be had, or that fails when it is tried.
+"""
+
+import io
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sweeper import cli
+from sweeper.commands import probe
+from sweeper.config import parse_study
+from sweeper.config.problems import Problems
+from sweeper.config.yaml_source import load_source, parse_scalar
+from sweeper.errors import SpecError
+from sweeper.paths import RunPaths
+from tests.support.spec_files import STUDIES
+
+#: SWEEPER_FUZZ=50 tries fifty times as many examples, other ones each time.
+FACTOR = int(os.environ.get("SWEEPER_FUZZ", "0"))
+
+
+def examples(number: int) -> settings:
+    return settings(
+        max_examples=number * max(1, FACTOR),
+        deadline=None,
+        derandomize=FACTOR == 0,
+        database=None,
+    )
+
+
+CODE = """
+import torch
+
+def load(rows=12, **others):
+    return (torch.rand(rows, 3), torch.arange(rows) % 2), None
+
+def build(input_shape, n_classes, width=2):
+    layers = torch.nn.Linear(*input_shape, width), torch.nn.Linear(width, n_classes)
+    return torch.nn.Sequential(*layers)
+
+def run(params, trial): ...
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where ``check`` runs; its cache of decoded data serves all examples."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    (folder / "fuzzed_code.py").write_text(CODE)
+    cwd, path = Path.cwd(), list(sys.path)
+    os.chdir(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "_TURN_S", 0.0)  # to time updates takes longer than all the rest
+        yield folder
+    os.chdir(cwd)
+    sys.path[:] = path
+    shutil.rmtree(folder)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """How ``sweeper check study.yaml`` ended, and what it said."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def check(content: bytes) -> Checked:
+    """``check`` on a file of that content, held to the rule."""
+    Path("study.yaml").write_bytes(content)
+    stdout, stderr = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+    words = sys.argv
+    sys.argv = ["sweeper", "check", "study.yaml"]
+    try:
+        with redirect_stdout(stdout), redirect_stderr(stderr):
+            with pytest.raises(SystemExit) as caught:
+                cli.main()
+            stdout.flush()
+    finally:
+        sys.argv = words
+    done = Checked(
+        int(caught.value.code or 0), stdout.buffer.getvalue().decode(), stderr.getvalue()
+    )
+    assert_ruled(done)
+    return done
+
+
+def assert_ruled(done: Checked) -> None:
+    assert done.code in (0, 1, 2), done
+    assert "Traceback" not in done.stderr, done.stderr
+    assert (done.code == 0) == done.stdout.endswith("ready: sweeper run study.yaml\n"), done
+    lines = done.stderr.removesuffix("\n").split("\n")
+    if done.code == 1:
+        del lines[1:]  # what was tried may take more than one
+    if done.code:
+        assert all(re.match(r"study\.yaml:[1-9]\d*: .", line) for line in lines), lines
+        assert all(line.isprintable() for line in lines), lines
+
+
+def on_digits(path: Path) -> str:
+    """A study that comes along, on data that need no download."""
+    text = path.read_text(encoding="utf-8")
+    return re.sub(r"name: (fashion_)?mnist$", "name: digits", text, flags=re.MULTILINE)
+
+
+TEXTS = [
+    *(on_digits(path) for path in STUDIES if path.parent.name == "studies"),
+    """\
+objective: {metric: [loss, size], direction: [minimize, minimize]}
+sampler: {name: nsga2}
+data: {name: "fuzzed_code:load", rows: [1, 2], noise: {low: 0.0, high: 1.0}}
+train: {function: "fuzzed_code:run", nested: {depth: {choices: {1: {x: 2}, two: }}}}
+tracking: {uri: "http://localhost:5000"}
+enqueue: [{train.nested.depth: 1, data.noise: 0.5}]
+""",
+    """\
+sampler: {name: grid}
+data: {name: "fuzzed_code:load", rows: 12}
+model: {architecture: "fuzzed_code:build", width: {choices: [2, 4]}}
+train: {epochs: 1, l1: {low: 0, high: 1, step: 0.25}}
+forbid: [{model.width: 2, train.l1: 0.5}]
+storage: sqlite:///sweep.db
+run: {workers: 1, device: cpu}
+""",
+]
+#: What YAML files hold and what means something else than it seems, or nothing at all.
+ODD = [
+    "2026-01-31", "12:30:45", "!!binary aGk=", "!!set {a, b}", "!!python/object:os.system x",
+    "!!timestamp 2026-01-31", "!!float 1", "&x", "*x", "&x [*x]", "&x {a: *x}", "<<: *x", "<<",
+    "1e400", "-1e400", ".nan", ".inf", "-.inf", "0", "-1", "1e-320", "0.1", "1", "3", "1e12",
+    "9" * 18, "9" * 30, "0x" + "f" * 15, "0o" + "7" * 16, "1_000", "true", "on", "~", "null", "",
+    "''", '""', r'"\0"', r'"\ud800"', r'"\x1b[31m"', r'"\n"', "\0", "\a", "\x1b", "\x85", "\u2028",
+    "\ud800", "\ufeff", "\t", "\r", "\n", " ", "  ", "- ", "? ", ": ", ":", ",", "#", "%", "@",
+    "`", "|", ">", "|\n  x", "[", "]", "{", "}", "{}", "[]", "[[]]", "[" * 60, "[" * 3000,
+    "- " * 500, "{a: " * 40, "---", "...", "%YAML 1.1\n---", "é", "🙂", "١", "𝔪𝔩𝔭", "a" * 300,
+    "x " * 5000, "name: ../../x", "..", "/", "/etc/passwd", "\\", "C:\\x", "a:b", "a.b:c",
+    "fuzzed_code:none", "low", "high", "{low: 1, high: 3}", "{low: 0, high: 1, step: 0.1}",
+    "{choices: [1, 2]}", "{choices: {mlp: {depth: 3}, cnn: }}", "{choices: {}}",
+    "{low: 1, high: 999999999999}", "{low: 1e-300, high: 1e300, log: true}", "mlp", "cnn",
+    "digits", "grid", "cmaes", "none", "sqlite:///x.db", "sqlite://", "postgresql://a:b@c/d",
+    "mysql://x", "http://[::1", "://", "2h", "val_loss", "train.epochs", "model.architecture",
+    "choices", "function", "forbid", "enqueue",
+]  # fmt: skip
+PIECES = [re.compile(form) for form in (r".*\n|.+", r"\w+|\W", r"(?s).")]
+ENCODINGS = ["utf-8"] * 5 + ["utf-8-sig", "utf-16", "utf-32"]
+
+
+@st.composite
+def typed_over(draw: st.DrawFn) -> bytes:
+    """A valid study with lines, words or signs of it replaced, dropped, doubled or put in."""
+    text = draw(st.sampled_from(TEXTS))
+    for _ in range(draw(st.integers(1, 4))):
+        pieces = draw(st.sampled_from(PIECES)).findall(text) or [""]
+        at = draw(st.integers(0, len(pieces) - 1))
+        odd = draw(st.sampled_from(ODD) | st.text(max_size=3))
+        pieces[at] = draw(st.sampled_from(["", odd, pieces[at] * 2, odd + pieces[at]]))
+        text = "".join(pieces)
+    return text.encode(draw(st.sampled_from(ENCODINGS)), "surrogatepass")
+
+
+def tree_of(text: str) -> Any:
+    top = load_source(text, Problems("study.yaml"))
+    assert top is not None
+    return top.plain()
+
+
+LEAVES = (
+    st.sampled_from(ODD).map(parse_scalar)
+    | st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+)
+KEYS = st.sampled_from(ODD) | st.text(max_size=3)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@st.composite
+def rebuilt(draw: st.DrawFn) -> bytes:
+    """A valid study with one to three of its values, keys or branches replaced."""
+    tree = tree_of(draw(st.sampled_from(TEXTS)))
+    for _ in range(draw(st.integers(1, 3))):
+        place: Any = tree
+        while True:
+            key = draw(
+                st.sampled_from(list(place) if isinstance(place, dict) else range(len(place)))
+            )
+            if not isinstance(place[key], dict | list) or not place[key] or draw(st.booleans()):
+                break
+            place = place[key]
+        if isinstance(place, dict) and draw(st.booleans()):
+            place[draw(KEYS)] = place.pop(key)
+        else:
+            place[key] = draw(VALUES)
+    text: str = yaml.safe_dump(tree, sort_keys=False, allow_unicode=draw(st.booleans()))
+    return text.encode("utf-8", "surrogatepass")
+
+
+@examples(60)
+@given(st.binary() | st.text().map(str.encode) | VALUES.map(yaml.safe_dump).map(str.encode))
+def test_no_bytes_are_a_crash(content: bytes) -> None:
+    check(content)
+
+
+@examples(150)
+@given(typed_over())
+def test_no_slip_of_the_keyboard_is_a_crash(content: bytes) -> None:
+    check(content)
+
+
+@examples(100)
+@given(rebuilt())
+def test_no_value_in_the_wrong_place_is_a_crash(content: bytes) -> None:
+    check(content)
+
+
+@examples(100)
+@given(
+    st.text(st.sampled_from("./\\~$ ab\u2024\u2215\uff0f:*\n"), max_size=6) | st.sampled_from(ODD)
+)
+def test_no_name_leads_out_of_the_folder_of_studies(name: str) -> None:
+    text = json.dumps({"name": name, "data": {"name": "digits"}, "model": {"architecture": "mlp"}})
+    studies = (Path("mlruns") / "studies").resolve()
+    with suppress(SpecError):
+        spec = parse_study(text, Path("named.yaml"))
+        assert RunPaths(Path("mlruns"), spec.name).study_dir.resolve().parent == studies
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_the_studies_that_are_typed_over_are_valid(text: str) -> None:
+    assert check(text.encode()).code == 0

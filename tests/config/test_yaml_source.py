@@ -1,0 +1,232 @@
+"""YAML text -> values that know their line, by the rules of YAML 1.2; and no text is a crash."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sweeper.config import StudySpec, parse_study
+from sweeper.config.problems import Problems
+from sweeper.config.yaml_source import Located, load_source, parse_scalar
+from sweeper.errors import SpecError
+
+MNIST = (Path(__file__).parents[2] / "studies/mnist.yaml").read_text(encoding="utf-8")
+BOUNDED = settings(max_examples=200, deadline=None, derandomize=True)
+
+
+def source(text: str) -> Located:
+    problems = Problems("s.yaml")
+    top = load_source(text, problems)
+    problems.raise_if_any()
+    assert top is not None
+    return top
+
+
+def refused(text: str) -> list[str]:
+    problems = Problems("s.yaml")
+    load_source(text, problems)
+    with pytest.raises(SpecError) as caught:
+        problems.raise_if_any()
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-4", 1e-4),
+        ("1E5", 1e5),
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("-0.25", -0.25),
+        ("12", 12),
+        ("+3", 3),
+        ("007", 7),
+        ("0o17", 15),
+        ("0x1F", 31),
+        ("999999999999999999", 999999999999999999),
+        ("99999999999999999999", 1e20),
+        ("1e999", math.inf),
+        (".inf", math.inf),
+        ("-.INF", -math.inf),
+        ("true", True),
+        ("False", False),
+        ("null", None),
+        ("~", None),
+        ("", None),
+    ],
+)
+def test_plain_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
+    assert parse_scalar(text) == value
+    assert type(parse_scalar(text)) is type(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["on", "yes", "No", "1:30", "2026-01-31", "1_000", "1__0", "1_", "e5", ".", "0b1", "=", "١"],
+)
+def test_what_only_yaml_1_1_reads_stays_text(text: str) -> None:
+    assert parse_scalar(text) == text
+    assert source(f"a: {text}").value["a"].value == text
+
+
+def test_nan_is_a_number() -> None:
+    assert math.isnan(parse_scalar(".nan"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["'1e-4'", '"1e-4"', "|-\n  1e-4", ">-\n  1e-4"])
+def test_a_quoted_or_block_scalar_is_text(text: str) -> None:
+    assert source(f"a: {text}").value["a"].value == "1e-4"
+
+
+def test_every_value_knows_its_line_and_its_dotted_path() -> None:
+    top = source("# first\na:\n  b: [1,\n      2]\n  c:\n    d: 3\n")
+    places = [(top.line, top.path)]
+
+    def walk(item: Located) -> None:
+        inner = item.value
+        for value in inner.values() if isinstance(inner, dict) else inner:
+            places.append((value.line, value.path))
+            if isinstance(value.value, dict | list):
+                walk(value)
+
+    walk(top)
+    assert places == [
+        (2, ""), (2, "a"), (3, "a.b"), (3, "a.b[0]"), (4, "a.b[1]"), (5, "a.c"), (6, "a.c.d"),
+    ]  # fmt: skip
+    assert top.plain() == {"a": {"b": [1, 2], "c": {"d": 3}}}
+
+
+def test_an_anchor_may_be_used_again_and_a_byte_order_mark_is_no_text() -> None:
+    assert source("\ufeffa: &x [1]\nb: *x").plain() == {"a": [1], "b": [1]}
+
+
+_TOP = "1: a study file is a mapping of keys such as `model:` and `train:`"
+_BIG = "nested too deep, or aliases unfold without end"
+_YAML = "not valid YAML: "
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", [_TOP]),
+        ("# nothing yet\n", [_TOP]),
+        ("- a\n- b", [_TOP]),
+        ("just words", [_TOP]),
+        ("a: 1\nb: 2\na: 3\nb: 4", [
+            "3: a: given twice, first on line 1; keep one",
+            "4: b: given twice, first on line 2; keep one",
+        ]),
+        ("x:\n  a: 1\n  a: 1", ["3: x.a: given twice, first on line 2; keep one"]),
+        ("a: {x: 1}\nb:\n  <<: {y: 1}", [
+            "3: b: merge keys (<<) are not read; write the keys out"
+        ]),
+        ("[a]: 1\n{b: 1}: 2\n'': 3\n?\n: 4\n\"c\\nd\": 5", [
+            "1: a key must be a word, got a list",
+            "2: a key must be a word, got a mapping",
+            "3: a key must be a word, got ''",
+            "4: a key must be a word, got ''",
+            "6: a key must be a word, got 'c\\nd'",
+        ]),
+        ("a: !mine 5\nb: !!python/name:os.system x\nc: !!str 5\nd: !x {e: 1}\n!!str f: 1", [
+            "1: a: tags are not read, got '!mine'; drop it",
+            "2: b: tags are not read, got 'tag:yaml.org,2002:python/name:os.system'; drop it",
+            "3: c: tags are not read, got 'tag:yaml.org,2002:str'; drop it",
+            "4: d: tags are not read, got '!x'; drop it",
+            "5: tags are not read, got 'tag:yaml.org,2002:str'; drop it",
+        ]),
+        ("a: {b: 1", [
+            f"1: {_YAML}while parsing a flow mapping, expected ',' or '}}', but got '<stream end>'"
+        ]),
+        ("a:\n  b: 1\n c: 2", [
+            f"3: {_YAML}while parsing a block mapping, expected <block end>, "
+            "but found '<block mapping start>'"
+        ]),
+        ("a:\n\tb: 1", [
+            f"2: {_YAML}while scanning for the next token, found character '\\t' "
+            "that cannot start any token"
+        ]),
+        ("a: 1\nb: *x", [f"2: {_YAML}found undefined alias 'x'"]),
+        ("a: 1\n---\nb: 1", [
+            f"2: {_YAML}expected a single document in the stream, but found another document"
+        ]),
+        ("a: 1\nb: \0", [f"2: {_YAML}the character '\\x00' is not allowed"]),
+        ("a: &x {b: *x}", [f"1: {_BIG}"]),
+        ("a:\n  b: " + "[" * 60 + "]" * 60, [f"2: {_BIG}"]),
+        ("a: " + "[" * 2000, [f"1: {_BIG}"]),
+        ("a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
+            f"{new}: &{new} [{','.join([f'*{old}'] * 10)}]\n"
+            for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+        ), [f"1: {_BIG}"]),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_said_with_its_line(text: str, expected: list[str]) -> None:
+    assert refused(text) == [f"s.yaml:{line}" for line in expected]
+
+
+def parse(text: str) -> StudySpec | None:
+    """The study, or None after a refusal of the right form. Any other exception is a failure."""
+    try:
+        return parse_study(text, Path("s.yaml"))
+    except SpecError as exc:
+        lines = str(exc).split("\n")
+        assert all(re.match(r"s\.yaml:[1-9]\d*: .", line) for line in lines), lines
+        assert all(line.isprintable() for line in lines), lines
+        numbers = [int(line.split(":")[1]) for line in lines]
+        assert numbers == sorted(numbers), lines
+        return None
+
+
+@BOUNDED
+@given(st.text() | st.text(alphabet="ab{}[]:,-?&*!|>'\"#%@<~.0e_ \n\t"))
+def test_no_text_is_a_crash(text: str) -> None:
+    parse(text)
+
+
+WORDS = """
+low high step log choices function mlp cnn resnet18 sgd mnist digits a:b : null true on .nan .inf 0
+-1 1.5 1e-4 1e308 99999999999999999999 1_ ../x train.l1 model.architecture << !t *x val_loss grid
+cmaes none 2h sqlite:///x
+""".split()  # noqa: SIM905
+LEAVES = st.sampled_from(WORDS).map(parse_scalar) | st.none() | st.integers() | st.floats()
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> str:
+    """A valid study with one to three values, keys or branches replaced by something else."""
+    tree: dict[str, Any] = source(MNIST).plain()
+    tree["enqueue"] = [{"model.dropout": 0.1}]
+    for _ in range(draw(st.integers(1, 3))):
+        place: Any = tree
+        while True:
+            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+            key = draw(st.sampled_from(keys))
+            if not isinstance(place[key], dict | list) or not place[key] or draw(st.booleans()):
+                break
+            place = place[key]
+        if isinstance(place, dict) and draw(st.booleans()):
+            place[draw(st.sampled_from(WORDS))] = place.pop(key)
+        else:
+            place[key] = draw(VALUES)
+    return str(yaml.safe_dump(tree, sort_keys=False))
+
+
+@BOUNDED
+@given(mutated())
+def test_no_mutation_of_a_valid_study_is_a_crash(text: str) -> None:
+    parse(text)
+
+
+def test_the_study_that_is_mutated_is_valid() -> None:
+    assert parse(MNIST) is not None

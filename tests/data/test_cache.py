@@ -1,0 +1,275 @@
+import fcntl
+import hashlib
+import json
+import multiprocessing
+import os
+import queue
+import subprocess
+import sys
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from sklearn.datasets import load_digits
+
+from sweeper.config.settings import DataConfig
+from sweeper.data import fallback, prepare_data
+from sweeper.data.cache import open_cache
+from sweeper.data.rows import TensorRows, map_rows
+from sweeper.errors import DataError
+from tests.support.data_files import IMAGES, LABELS, cifar_files, idx_bytes, md5, write_mnist
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_mnist(tmp_path / "files")
+    return tmp_path / "files"
+
+
+def mnist(root: Path) -> DataConfig:
+    return DataConfig(name="mnist", root=str(root))
+
+
+def load(config: DataConfig, tmp_path: Path) -> TensorRows:
+    return map_rows(open_cache(config, tmp_path / "cache"))
+
+
+def failure(config: DataConfig, tmp_path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        prepare_data(config, cache_dir=tmp_path / "cache")
+    return str(caught.value)
+
+
+def test_the_cache_holds_the_train_split_alone(root: Path, tmp_path: Path):
+    rows = load(mnist(root), tmp_path)
+    assert rows.inputs.dtype == torch.uint8
+    assert rows.inputs.shape == (12, 1, 4, 4)
+    assert torch.equal(rows.inputs[:, 0], torch.from_numpy(IMAGES))
+    assert rows.targets.tolist() == LABELS.tolist()
+
+
+def test_meta_tells_classes_shape_moments_and_content(root: Path, tmp_path: Path):
+    entry = open_cache(mnist(root), tmp_path / "cache")
+    meta = json.loads((entry.folder / "meta.json").read_text())
+    assert meta["n_classes"] == 3
+    assert meta["shape"] == [12, 1, 4, 4]
+    # Of 0 .. 191: the mean is 191 / 2, the variance (192**2 - 1) / 12.
+    assert meta["mean"] == [pytest.approx(95.5 / 255, abs=1e-12)]
+    assert meta["std"] == [pytest.approx((36863 / 12) ** 0.5 / 255, abs=1e-12)]
+    content = b"torch.uint8 (12, 1, 4, 4)" + IMAGES.tobytes()
+    content += b"torch.int64 (12,)" + LABELS.astype("<i8").tobytes()
+    assert meta["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_a_second_call_changes_nothing(root: Path, tmp_path: Path):
+    first = open_cache(mnist(root), tmp_path / "cache")
+    before = first.inputs.stat()
+    assert open_cache(mnist(root), tmp_path / "cache") == first
+    assert first.inputs.stat().st_mtime_ns == before.st_mtime_ns
+    assert first.inputs.stat().st_ino == before.st_ino
+
+
+def modules_of_preparing(root: Path, tmp_path: Path) -> str:
+    """Which of the slow ones a process loads that prepares the files of ``root``."""
+    code = (
+        "import sys; from pathlib import Path; from sweeper.config.settings import DataConfig; "
+        "from sweeper.data import prepare_data; "
+        f"prepare_data(DataConfig(name='mnist', root={str(root)!r}), "
+        f"cache_dir=Path({str(tmp_path / 'cache')!r})); "
+        "print({'torch', 'torchvision', 'sklearn', 'numpy'} & set(sys.modules))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return shown.stdout.strip()
+
+
+def test_idx_files_are_decoded_without_torch_and_found_again_without_numpy(
+    root: Path, tmp_path: Path
+):
+    assert modules_of_preparing(root, tmp_path) == "{'numpy'}"
+    assert modules_of_preparing(root, tmp_path) == "set()"
+
+
+def test_replaced_files_are_noticed(root: Path, tmp_path: Path):
+    load(mnist(root), tmp_path)
+    write_mnist(root, images=255 - IMAGES)
+    file = root / "MNIST/raw/train-images-idx3-ubyte"
+    os.utime(file, ns=(1, 1))  # a clock may be too coarse to tell the two writes apart
+    assert load(mnist(root), tmp_path).inputs[0, 0, 0, 0] == 255
+
+
+def test_a_torn_cache_is_made_again(root: Path, tmp_path: Path):
+    entry = open_cache(mnist(root), tmp_path / "cache")
+    entry.inputs.write_bytes(b"torn")
+    (entry.folder.parent / f"{entry.folder.name}.partial").mkdir()
+    assert torch.equal(load(mnist(root), tmp_path).inputs[:, 0], torch.from_numpy(IMAGES))
+    (entry.folder / "meta.json").write_text("{")
+    assert open_cache(mnist(root), tmp_path / "cache") == entry
+
+
+def prepare_and_tell(root: Path, cache_dir: Path, inodes: "multiprocessing.Queue[int]") -> None:
+    inodes.put(open_cache(mnist(root), cache_dir).inputs.stat().st_ino)
+
+
+def test_processes_that_prepare_at_once_share_one_cache(root: Path, tmp_path: Path):
+    context = multiprocessing.get_context("fork")
+    inodes = context.Queue()
+    arguments = (root, tmp_path / "cache", inodes)
+    processes = [context.Process(target=prepare_and_tell, args=arguments) for _ in range(4)]
+    for process in processes:
+        process.start()
+    seen = {inodes.get(timeout=30) for _ in processes}
+    for process in processes:
+        process.join()
+    assert len(seen) == 1
+    assert len(list((tmp_path / "cache").glob("mnist-*"))) == 1
+
+
+def prepare_and_count(
+    root: Path, cache_dir: Path, start: Barrier, counts: "multiprocessing.Queue[int]"
+) -> None:
+    decoded = 0
+
+    def count(event: str, args: tuple[object, ...]) -> None:
+        nonlocal decoded
+        decoded += event == "open" and str(args[0]).endswith("train-images-idx3-ubyte")
+
+    sys.addaudithook(count)
+    start.wait()
+    prepare_data(mnist(root), cache_dir=cache_dir)
+    counts.put(decoded)
+
+
+def test_of_agents_that_start_together_on_a_node_one_decodes(root: Path, tmp_path: Path):
+    context = multiprocessing.get_context("fork")
+    for study in range(3):
+        start, counts = context.Barrier(8), context.Queue()
+        arguments = (root, tmp_path / f"cache{study}", start, counts)
+        processes = [context.Process(target=prepare_and_count, args=arguments) for _ in range(8)]
+        for process in processes:
+            process.start()
+        assert sorted(counts.get(timeout=60) for _ in processes) == [0] * 7 + [1]
+        for process in processes:
+            process.join()
+            assert process.exitcode == 0
+
+
+def test_a_process_waits_for_another_that_prepares(root: Path, tmp_path: Path):
+    context = multiprocessing.get_context("fork")
+    inodes = context.Queue()
+    (tmp_path / "cache").mkdir()
+    process = context.Process(target=prepare_and_tell, args=(root, tmp_path / "cache", inodes))
+    with (tmp_path / "cache/mnist.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        process.start()
+        with pytest.raises(queue.Empty):  # without the lock it is done in some 0.02 s
+            inodes.get(timeout=0.3)
+        fcntl.flock(file, fcntl.LOCK_UN)
+    inodes.get(timeout=30)
+    process.join()
+
+
+def test_the_root_is_data_root_then_the_environment_then_data(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    elsewhere = tmp_path / "elsewhere"
+    write_mnist(elsewhere, images=IMAGES + 1)
+    monkeypatch.setenv("SWEEPER_DATA", str(elsewhere))
+    assert load(mnist(root), tmp_path).inputs[0, 0, 0, 0] == 0
+    assert load(DataConfig(name="mnist"), tmp_path).inputs[0, 0, 0, 0] == 1
+    monkeypatch.delenv("SWEEPER_DATA")
+    monkeypatch.chdir(tmp_path)
+    write_mnist(tmp_path / "data", images=IMAGES + 2)
+    assert load(DataConfig(name="mnist"), tmp_path).inputs[0, 0, 0, 0] == 2
+
+
+def test_a_truncated_file_is_named(root: Path, tmp_path: Path):
+    file = root / "MNIST/raw/train-images-idx3-ubyte"
+    file.write_bytes(file.read_bytes()[:100])
+    assert failure(mnist(root), tmp_path) == (
+        f"{file}: 100 bytes, its header asks for 208; "
+        "delete the damaged file to have it downloaded again"
+    )
+
+
+def test_a_file_of_another_kind_is_named(root: Path, tmp_path: Path):
+    file = root / "MNIST/raw/train-labels-idx1-ubyte"
+    file.write_bytes(b"<html>")
+    text = failure(mnist(root), tmp_path)
+    assert text.startswith(f"{file}: not an idx file of 1 dimensions of bytes; delete")
+
+
+def test_images_and_labels_must_agree(root: Path, tmp_path: Path):
+    (root / "MNIST/raw/train-labels-idx1-ubyte").write_bytes(idx_bytes(LABELS[:7]))
+    text = failure(mnist(root), tmp_path)
+    assert "train-images-idx3-ubyte has 12 images, train-labels-idx1-ubyte 7 labels" in text
+
+
+def test_digits_are_scaled_to_bytes(tmp_path: Path):
+    rows = load(DataConfig(name="digits"), tmp_path)
+    pixels, targets = load_digits(return_X_y=True)
+    assert rows.inputs.shape == (1797, 1, 8, 8)
+    # 255 / 16 = 15.9375; 8 sixteenths are 127.5, which rounds to the even 128.
+    table = np.array([0, 16, 32, 48, 64, 80, 96, 112, 128, 143, 159, 175, 191, 207, 223, 239, 255])
+    assert np.array_equal(rows.inputs.view(-1, 64).numpy(), table[pixels.astype(int)])
+    assert np.array_equal(rows.targets.numpy(), targets)
+
+
+def test_the_fallback_is_the_digits_at_28_by_28(tmp_path: Path):
+    config = fallback(
+        DataConfig(name="mnist", root="x", fallback="digits", validation=0.2, batch_size=32)
+    )
+    assert config == DataConfig(name="digits", validation=0.2, batch_size=32, params={"size": 28})
+    small, large = load(DataConfig(name="digits"), tmp_path), load(config, tmp_path)
+    assert large.inputs.shape == (1797, 1, 28, 28)
+    # Pixel 0 of 28 lies at (0 + 0.5) * 8 / 28 - 0.5 < 0, so on the edge: the corner is kept.
+    assert torch.equal(large.inputs[:, :, 0, 0], small.inputs[:, :, 0, 0])
+    assert large.sums is not None
+    assert small.sums is not None
+    assert large.sums.mean()[0] == pytest.approx(small.sums.mean()[0], abs=0.001)
+
+
+def test_cifar_is_read_channel_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    files = cifar_files()
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    trains = [[f"data_batch_{i}", md5(files[f"data_batch_{i}"])] for i in range(1, 6)]
+    cifar = torchvision.datasets.CIFAR10
+    monkeypatch.setattr(cifar, "train_list", trains)
+    monkeypatch.setattr(cifar, "test_list", [["test_batch", md5(files["test_batch"])]])
+    monkeypatch.setattr(cifar, "meta", {**cifar.meta, "md5": md5(files["batches.meta"])})
+    config = DataConfig(name="cifar10", root=str(tmp_path))
+    rows = load(config, tmp_path)
+    assert rows.inputs.shape == (10, 3, 32, 32)
+    assert rows.inputs[:, :, 5, 7].tolist()[:3] == [[10, 11, 10], [11, 12, 11], [20, 21, 20]]
+    assert rows.targets.tolist() == [1, 1, 0, 1, 1, 1, 0, 1, 1, 1]
+    (folder / "data_batch_3").write_bytes(b"damaged")
+    text = failure(config, tmp_path)
+    assert text.startswith(
+        f"{folder / 'data_batch_3'}: its MD5 is not {md5(files['data_batch_3'])}"
+    )
+
+
+def test_a_cache_that_cannot_be_written_is_told(root: Path, tmp_path: Path):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    text = failure(mnist(root), tmp_path)
+    assert text.startswith(f"the data cache {tmp_path / 'cache'} cannot be written: ")
+    assert text.endswith("start the study in a folder that you may write to")
+
+
+def test_an_unknown_name_lists_the_known_ones(tmp_path: Path):
+    assert failure(DataConfig(name="minst"), tmp_path) == (
+        "data.name: no data set 'minst'; there are mnist, fashion_mnist, kmnist, cifar10, digits, "
+        "and your own as package.module:function"
+    )
+
+
+def test_nothing_is_prepared_for_a_users_function(tmp_path: Path):
+    prepare_data(DataConfig(name="no_such.module:load"), cache_dir=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()

@@ -1,0 +1,179 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sweeper.config.settings import DataConfig
+from sweeper.data import FALLBACK_SUFFIX, fallback
+from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
+from sweeper.data.dataset import TrialData, load_data
+from sweeper.errors import DataError
+from tests.support.data_files import IMAGES, LABELS, write_mnist
+
+CPU = torch.device("cpu")
+calls: list[dict[str, object]] = []
+
+
+def load_mine(**params: object) -> object:
+    """The same rows as the MNIST files, or float rows that make a Dataset's worth."""
+    calls.append(params)
+    inputs = torch.from_numpy(IMAGES).unsqueeze(1) + params.get("add", 0)
+    targets = torch.from_numpy(LABELS)
+    if params.get("single"):
+        return (inputs[:3], targets[:3]), None
+    if params.get("dataset"):
+        return Rows(inputs.float(), targets.long()), None
+    return (inputs, targets), None
+
+
+class Rows(torch.utils.data.Dataset[object]):
+    def __init__(self, inputs: torch.Tensor, targets: torch.Tensor) -> None:
+        self.inputs, self.targets = inputs, targets
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, row: int) -> object:
+        return self.inputs[row], int(self.targets[row])
+
+
+@pytest.fixture
+def mnist(tmp_path: Path) -> DataConfig:
+    write_mnist(tmp_path)
+    return DataConfig(name="mnist", root=str(tmp_path), validation=0.25)
+
+
+@pytest.fixture
+def mine() -> DataConfig:
+    calls.clear()
+    return DataConfig(name=f"{__name__}:load_mine", validation=0.25)
+
+
+def load(config: DataConfig, tmp_path: Path, seed: int = 0, **options: object) -> TrialData:
+    return load_data(config, cache_dir=tmp_path / "cache", seed=seed, device=CPU, **options)
+
+
+def rows_of(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
+    inputs, targets = zip(*split.batches(5), strict=True)
+    return torch.cat(inputs), torch.cat(targets)
+
+
+def test_info_describes_both_splits(mnist: DataConfig, tmp_path: Path):
+    data = load(mnist, tmp_path)
+    info = data.info
+    assert (info.name, info.input_shape, info.n_classes) == ("mnist", (1, 4, 4), 3)
+    assert (info.n_train, info.n_validation) == (9, 3)
+    assert (data.train.n_rows, data.validation.n_rows) == (9, 3)
+    assert sorted(rows_of(data.validation)[1].tolist()) == [0, 1, 2]
+    assert len(info.fingerprint) == 16
+    assert int(info.fingerprint, 16) >= 0
+
+
+def test_moments_are_those_of_the_training_rows(mnist: DataConfig, tmp_path: Path):
+    data = load(mnist, tmp_path)
+    train, _ = rows_of(data.train)
+    pixels = (train * data.info.std[0] + data.info.mean[0]) * 255
+    kept = sorted(int(row[0, 0, 0].round()) // 16 for row in pixels)
+    assert len(set(kept)) == 9
+    chosen = IMAGES[kept] / 255
+    assert data.info.mean == (pytest.approx(chosen.mean(), abs=1e-12),)
+    assert data.info.std == (pytest.approx(chosen.std(), abs=1e-12),)
+    torch.testing.assert_close(train.mean(), torch.tensor(0.0), rtol=0, atol=1e-6)
+    torch.testing.assert_close(train.std(correction=0), torch.tensor(1.0), rtol=0, atol=1e-6)
+
+
+def test_the_seed_makes_the_split_and_the_fingerprint(mnist: DataConfig, tmp_path: Path):
+    prints = [load(mnist, tmp_path, seed=seed).info.fingerprint for seed in (0, 1, 0)]
+    assert prints[0] == prints[2] != prints[1]
+
+
+def test_equal_data_have_equal_fingerprints_wherever_they_come_from(
+    mnist: DataConfig, mine: DataConfig, tmp_path: Path
+):
+    built_in = load(mnist, tmp_path)
+    own = load(mine, tmp_path)
+    assert own.info == replace(built_in.info, name=mine.name)
+    changed = load(replace(mine, params={"add": 1}), tmp_path)
+    assert changed.info.fingerprint != own.info.fingerprint
+
+
+def test_the_batch_size_rebuilds_nothing(mnist: DataConfig, tmp_path: Path):
+    data = load(mnist, tmp_path)
+    assert load(replace(mnist, batch_size=7), tmp_path) is data
+    assert load(replace(mnist, validation=0.5), tmp_path) is not data
+
+
+def test_a_users_function_is_called_once_for_consecutive_trials(mine: DataConfig, tmp_path: Path):
+    first = replace(mine, params={"add": 2})
+    for seed in range(3):
+        load(first, tmp_path, seed=seed)
+    assert calls == [{"add": 2}]
+    load(mine, tmp_path)
+    assert calls == [{"add": 2}, {}]
+
+
+def test_a_dataset_goes_through_a_loader(mine: DataConfig, tmp_path: Path):
+    data = load(replace(mine, params={"dataset": True}), tmp_path)
+    assert isinstance(data.train, LoaderSplit)
+    assert (data.info.mean, data.info.std) == ((), ())
+    assert (data.info.input_shape, data.info.n_classes) == ((1, 4, 4), 3)
+    inputs, targets = rows_of(data.train)
+    assert torch.equal((inputs[:, 0, 0, 0] / 16).long() % 3, targets)
+
+
+def test_big_tensors_go_through_a_loader_with_the_same_result(mnist: DataConfig, tmp_path: Path):
+    small = load(mnist, tmp_path)
+    big = load(mnist, tmp_path, resident_bytes=191)
+    assert isinstance(small.train, ResidentSplit)
+    assert isinstance(big.train, LoaderSplit)
+    assert big.info == small.info
+    for seed in (3, 4):
+        generators = (torch.Generator().manual_seed(seed) for _ in range(2))
+        splits = zip((small.train, big.train), generators, strict=True)
+        one, other = (list(split.batches(4, generator=generator)) for split, generator in splits)
+        assert len(one) == len(other) == 2
+        for (inputs, targets), (other_inputs, other_targets) in zip(one, other, strict=True):
+            assert torch.equal(inputs, other_inputs)
+            assert torch.equal(targets, other_targets)
+
+
+def test_both_splits_read_the_mapped_file(tmp_path: Path):
+    load(DataConfig(name="digits"), tmp_path)
+    (file,) = (tmp_path / "cache").glob("digits-*/inputs.bin")
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("this system does not list its memory maps")
+    assert maps.read_text().count(str(file)) == 1
+
+
+def test_the_label_names_a_fallback(tmp_path: Path):
+    wanted = DataConfig(name="mnist", fallback="digits")
+    data = load(fallback(wanted), tmp_path, label=wanted.name + FALLBACK_SUFFIX)
+    assert data.info.name == "mnist-on-digits"
+    assert data.info.input_shape == (1, 28, 28)
+    assert (data.info.n_train, data.info.n_validation) == (1617, 180)
+
+
+def test_too_few_rows_to_split_is_told(mine: DataConfig, tmp_path: Path):
+    with pytest.raises(DataError) as caught:
+        load(replace(mine, params={"single": True}), tmp_path)
+    assert str(caught.value) == (
+        f"data.validation: 0.25 of the 3 rows of {mine.name} leaves 3 for training and 0 for "
+        "validation; both need at least one, and a class of a single row is trained on: bring "
+        "more rows of each class, or choose another share"
+    )
+
+
+def test_channels_of_colour_images_are_normalised_apart():
+    from sweeper.data.channels import ChannelSums
+
+    images = np.zeros((2, 3, 1, 2), dtype=np.uint8)
+    images[:, 0] = [[10, 20]]
+    images[:, 1] = 51
+    sums = ChannelSums.of(images)
+    assert sums == ChannelSums(4, (60, 204, 0), (1000, 10404, 0))
+    assert sums.mean() == (15 / 255, 0.2, 0.0)
+    # A constant channel is only shifted.
+    assert sums.std() == (pytest.approx(5 / 255), 1.0, 1.0)

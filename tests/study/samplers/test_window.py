@@ -1,0 +1,133 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from sweeper.study.samplers.optuna import to_distribution
+from sweeper.study.samplers.window import Sight
+from sweeper.study.study import SweepStudy
+from tests.support.sweep_studies import begin_in_memory, numbers, reports, run_trial
+
+ENDED = (OptunaState.COMPLETE, OptunaState.PRUNED, OptunaState.FAIL)
+
+
+def begin(folder: Path, sampler: str, *, n_trials: int = 2000) -> SweepStudy:
+    return begin_in_memory(folder, sampler={"name": sampler}, budget={"trials": n_trials})
+
+
+def add(study: SweepStudy, n: int, state: OptunaState = OptunaState.COMPLETE) -> None:
+    """Trials that ended one after the other, each worse than the one before."""
+    [(name, values)] = study.spec.ranges().items()
+    begun = len(study.trials())
+    for number in range(begun, begun + n):
+        trial = optuna.trial.create_trial(
+            state=state,
+            value=None if state == OptunaState.FAIL else -float(number),
+            params={name: 0.001 + number / 1e6},
+            distributions={name: to_distribution(values)},
+        )
+        study.storage.create_new_trial(study.study_id, trial)
+
+
+def seen(study: SweepStudy, sight: Sight | None = None) -> Sequence[FrozenTrial]:
+    """Ended trials that a sampler finds through Optuna's study."""
+    handle = study.handle(sight or study.sight())
+    return handle.get_trials(deepcopy=False, states=ENDED)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "most", "n_best"), [("gp", 200, 20), ("tpe", 1000, 25), ("cmaes", 1000, 25)]
+)
+def test_a_sampler_that_gets_dearer_sees_the_best_and_the_latest(
+    tmp_path: Path, sampler: str, most: int, n_best: int
+) -> None:
+    study = begin(tmp_path, sampler)
+    n_waiting = len(study.trials())
+    add(study, most + 200)
+    found = [number - n_waiting for number in numbers(seen(study))]
+    assert found == [*range(n_best), *range(200 + n_best, most + 200)]
+
+
+@pytest.mark.parametrize("sampler", ["random", "qmc", "nsga2"])
+def test_the_other_samplers_see_all(tmp_path: Path, sampler: str) -> None:
+    study = begin(tmp_path, sampler)
+    add(study, 1200)
+    assert len(seen(study)) == 1200
+
+
+def test_what_fits_is_seen_whole_but_for_failures(tmp_path: Path) -> None:
+    study = begin(tmp_path, "tpe")
+    add(study, 30)
+    add(study, 5, OptunaState.PRUNED)
+    add(study, 3, OptunaState.FAIL)
+    assert [trial.state for trial in seen(study)] == [OptunaState.COMPLETE] * 30 + [
+        OptunaState.PRUNED
+    ] * 5
+    # gp models complete trials only, so that others take no room.
+    assert {trial.state for trial in seen(study, Sight.at_first("gp"))} == {OptunaState.COMPLETE}
+
+
+def test_what_is_not_seen_does_not_count_in_a_draw(tmp_path: Path) -> None:
+    drawn = []
+    for i, sight in enumerate((None, None, Sight("tpe", 100, "asking was dear"))):
+        study = begin(tmp_path / str(i), "tpe")
+        add(study, 150)
+        if sight:
+            study.use_sight(sight)
+        run_trial(study, reports(0.5))
+        drawn.append(study.trials()[0].params)
+    assert drawn[0] == drawn[1]
+    assert drawn[0] != drawn[2]
+
+
+def test_half_of_what_is_seen_is_left_but_never_few(tmp_path: Path) -> None:
+    study = begin(tmp_path, "tpe")
+    add(study, 250)
+    sight = study.sight()
+    assert sight.narrower(study.history, "dear") is None
+    add(study, 50)
+    assert sight.narrower(study.history, "dear") == Sight("tpe", 250, "dear")
+    add(study, 300)
+    assert sight.narrower(study.history, "dear") == Sight("tpe", 300, "dear")
+    assert Sight.at_first("nsga2").narrower(study.history, "dear") is None
+
+
+def test_all_workers_see_as_little_until_the_sampler_is_another(tmp_path: Path) -> None:
+    study = begin(tmp_path, "tpe")
+    narrow = Sight("tpe", 100, "asking was dear")
+    study.use_sight(narrow)
+    again = SweepStudy(study.spec, study.paths, study.storage)
+    assert again.sight() == narrow
+    other = begin(tmp_path / "other", "gp")
+    other.use_sight(narrow)
+    assert other.sight() == Sight("gp", 200)
+
+
+@pytest.mark.parametrize(
+    ("n_trials", "sight", "why"),
+    [
+        (1000, None, "named in the study file"),
+        (
+            1001,
+            None,
+            "named in the study file; it sees the best 25 and the latest 975 trials: each trial "
+            "more makes asking dearer",
+        ),
+        (
+            400,
+            Sight("tpe", 200, "asking was dear"),
+            "named in the study file; it sees the best 20 and the latest 180 trials: asking was "
+            "dear",
+        ),
+    ],
+)
+def test_what_a_sampler_does_not_see_is_told(
+    tmp_path: Path, n_trials: int, sight: Sight | None, why: str
+) -> None:
+    study = begin(tmp_path, "tpe", n_trials=n_trials)
+    if sight:
+        study.use_sight(sight)
+    assert study.sampler() == ("tpe", why)

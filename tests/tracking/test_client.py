@@ -1,0 +1,102 @@
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from sweeper.errors import redacted
+from sweeper.paths import RunPaths
+from sweeper.tracking.client import open_client, tracking_uri
+from sweeper.tracking.local_store import gather_store, local_uri
+from tests.support.tracked_study import Store
+
+
+def test_a_study_file_names_the_store_before_the_environment_and_mlruns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = RunPaths(tmp_path, "digits")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert tracking_uri("auto", paths) == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://lab:5000")
+    assert tracking_uri("auto", paths) == "http://lab:5000"
+    assert tracking_uri("https://other", paths) == "https://other"
+
+
+def test_the_local_store_is_created_in_wal_mode(store: Store) -> None:
+    with closing(sqlite3.connect(store.paths.mlflow_db)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_what_somebody_reads_at_the_moment_stays_beside_the_store_and_that_is_said(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = store.paths.mlflow_db
+    with closing(sqlite3.connect(database)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM runs").fetchone()
+        store.client.create_experiment("written since")
+        gather_store(store.paths)
+        assert f"{database}: what was written last lies in mlflow.db-wal" in caplog.text
+    caplog.clear()
+    gather_store(store.paths)
+    assert caplog.text == ""
+    assert database.with_name("mlflow.db-wal").stat().st_size == 0
+
+
+def contents(database: Path) -> dict[str, list[str]]:
+    """Every statement and every row that MLflow made, but for the time of experiment 0.
+
+    In which order MLflow names the constraints of a table changes from one store to the next.
+    """
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("UPDATE experiments SET creation_time = 0, last_update_time = 0")
+        made = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+        rows = {
+            f"rows of {name}": list(map(str, connection.execute(f"SELECT * FROM {name}")))
+            for kind, name, _ in made
+            if kind == "table"
+        }
+    statements = {
+        f"{kind} {name}": sorted(line.strip(" \t,") for line in (sql or "").splitlines())
+        for kind, name, sql in made
+    }
+    return statements | rows
+
+
+@pytest.mark.slow
+def test_the_store_made_in_memory_is_the_one_that_mlflow_makes_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = RunPaths(tmp_path / "mlruns", "digits")
+    paths.root.mkdir()
+    open_client(local_uri(paths), paths)
+    assert sorted(os.listdir(tmp_path)) == ["mlruns"]
+    made = {name.partition("-")[0] for name in os.listdir(paths.root)}  # SQLite adds -wal, -shm
+    assert made == {"mlflow.db", "mlflow.lock"}
+    theirs = tmp_path / "theirs.db"
+    MlflowClient(f"sqlite:///{theirs}")
+    assert contents(paths.mlflow_db) == contents(theirs)
+
+
+def test_secrets_never_stand_in_messages() -> None:
+    assert redacted("postgresql://ann:pw@db/x?password=pw&a=1") == (
+        "postgresql://***@db/x?password=***&a=1"
+    )
+
+
+def test_the_mirror_loads_no_torch_and_turns_telemetry_off() -> None:
+    code = (
+        "import sys, sweeper.tracking; assert 'mlflow' not in sys.modules;"
+        "import sweeper.tracking.mirror; assert 'torch' not in sys.modules;"
+        "from mlflow.telemetry.client import get_telemetry_client as client;"
+        "assert client() is None"
+    )
+    names = ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")
+    environment = {key: value for key, value in os.environ.items() if key not in names}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert ended.returncode == 0, ended.stderr.decode()

@@ -1,0 +1,54 @@
+"""How a worker died, as its agent tells it."""
+
+import os
+from pathlib import Path
+
+from tests.support.control_groups import limit_memory, real_group, run_in
+
+#: A worker that is a mere ``sleep``, told apart from a process beside it that takes too much.
+CODE = """
+import os, signal, subprocess, sys
+from pathlib import Path
+from sweeper.workers.devices import Placement
+from sweeper.workers.protocol import WorkerOrder
+from sweeper.workers.process import WorkerProcess
+
+
+class Sleepers:
+    def start(self, *, stdin, output, n_threads):
+        self.process = subprocess.Popen(["sleep", "100"], stdin=stdin, stdout=output)
+        return self.process
+
+
+order = WorkerOrder("mlruns", "s", "auto", "a", "w", 0.0, [], "cpu", 1, 1, "", [], {})
+server = Sleepers()
+worker = WorkerProcess(order, Placement("cpu", 1, 1), Path(sys.argv[1]), server)
+assert worker.is_alive
+if "too much" in sys.argv:
+    if not (child := os.fork()):
+        bytearray(b"x") * 2**30
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert worker.is_alive
+server.process.kill()
+death = worker.cause_of_death()
+print(death.kind, death.cause, sep=": ")
+"""
+
+
+def death(tmp_path: Path, *words: str) -> str:
+    with real_group("memory", f"sweeper-test-{os.getpid()}") as group:
+        limit_memory(group, 2**29)
+        return run_in(group, CODE, str(tmp_path / "log"), *words)
+
+
+def test_a_kill_while_memory_lasts_is_a_lost_worker(tmp_path: Path) -> None:
+    assert death(tmp_path) == "lost_worker: its worker died: killed by SIGKILL\n"
+
+
+def test_the_kernel_counts_a_kill_before_it_has_cleared_the_process_away(tmp_path: Path) -> None:
+    # The worker stands for one so big that it still shows when the kernel has counted its kill.
+    assert death(tmp_path, "too much") == (
+        "out_of_memory: its worker was killed by the kernel, as memory ran out (this job may take "
+        "512 MiB)\n"
+    )
