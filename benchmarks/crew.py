@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from long_study import LongStudy
 
-from sweeper.study.running_trial import Claim
+from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
-from sweeper.timing import Ledger
+from sweeper.timing import TimeLedger
 from sweeper.trial import EpochMetrics, TrialState
 
 #: So long the trials of one measurement may take; and so long reading the history may.
@@ -112,7 +112,7 @@ def time_trial(study: SweepStudy, worker: str) -> float:
     begun = time.perf_counter()
     trial = study.claim("benchmark", worker)
     assert trial is not None, "the goal leaves room for all trials"
-    with Claim(study, trial, is_stopping=lambda: False, ledger=Ledger()) as claim:
+    with RunningTrial(study, trial, is_stopping=lambda: False, ledger=TimeLedger()) as claim:
 
         def run() -> None:
             nonlocal reporting_s

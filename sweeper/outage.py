@@ -14,7 +14,7 @@ CALM_S = 5.0
 MOST_BOUTS = 10
 
 
-class Patience:
+class Outage:
     """Of one command with its study's folder and storage.
 
     Args:

@@ -27,7 +27,7 @@ class Entry(StrEnum):
 _WORK = (Entry.STEP, Entry.EVALUATE, Entry.DATA, Entry.MODEL)
 
 
-class Ledger:
+class TimeLedger:
     """Books every moment of one worker under one entry, for the trial that it is at work on.
 
     What passes between two trials belongs to the second one. For one thread.

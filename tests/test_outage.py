@@ -1,7 +1,7 @@
 import pytest
 
 from sweeper.errors import StoreError, StudyError
-from sweeper.outage import BEAR_S, CALM_S, MOST_BOUTS, Patience
+from sweeper.outage import BEAR_S, CALM_S, MOST_BOUTS, Outage
 
 FULL = StoreError("the disk is full")
 ONCE = ["the disk is full\nTrying again for 60 s ..."]
@@ -25,12 +25,12 @@ def notes() -> list[str]:
 
 
 @pytest.fixture
-def patience(notes: list[str], clock: Clock) -> Patience:
-    return Patience(notes.append, clock)
+def patience(notes: list[str], clock: Clock) -> Outage:
+    return Outage(notes.append, clock)
 
 
 def test_trouble_is_told_once_and_raised_when_it_has_lasted_too_long(
-    patience: Patience, notes: list[str], clock: Clock
+    patience: Outage, notes: list[str], clock: Clock
 ) -> None:
     while clock.now_s <= BEAR_S:
         patience.bear(FULL, n_finished=0)
@@ -41,7 +41,7 @@ def test_trouble_is_told_once_and_raised_when_it_has_lasted_too_long(
     assert notes == ONCE
 
 
-def test_trouble_is_over_when_all_is_done(patience: Patience, notes: list[str]) -> None:
+def test_trouble_is_over_when_all_is_done(patience: Outage, notes: list[str]) -> None:
     patience.settle()
     patience.bear(FULL, n_finished=0)
     patience.look()
@@ -51,7 +51,7 @@ def test_trouble_is_over_when_all_is_done(patience: Patience, notes: list[str]) 
 
 
 def test_trouble_that_is_over_is_told_and_forgotten(
-    patience: Patience, notes: list[str], clock: Clock
+    patience: Outage, notes: list[str], clock: Clock
 ) -> None:
     patience.look()
     patience.bear(FULL, n_finished=0)
@@ -71,7 +71,7 @@ def test_trouble_that_is_over_is_told_and_forgotten(
 
 @pytest.mark.parametrize(("gain", "is_borne"), [(0, False), (1, True)])
 def test_trouble_that_comes_back_is_borne_as_long_as_trials_get_to_their_end(
-    patience: Patience, clock: Clock, gain: int, is_borne: bool
+    patience: Outage, clock: Clock, gain: int, is_borne: bool
 ) -> None:
     for bout in range(MOST_BOUTS):
         patience.bear(FULL, n_finished=bout * gain)

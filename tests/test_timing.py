@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweeper.timing import Entry, Ledger, add_seconds, harness_share, render_seconds
+from sweeper.timing import Entry, TimeLedger, add_seconds, harness_share, render_seconds
 
 
 class Clock:
@@ -15,7 +15,7 @@ class Clock:
 
 def test_time_is_booked_once_to_the_innermost_entry() -> None:
     clock = Clock()
-    ledger = Ledger(now=clock)
+    ledger = TimeLedger(now=clock)
     clock.now_s += 1
     with ledger.booked(Entry.STEP):
         clock.now_s += 10
@@ -28,7 +28,7 @@ def test_time_is_booked_once_to_the_innermost_entry() -> None:
 
 def test_an_exception_ends_an_entry() -> None:
     clock = Clock()
-    ledger = Ledger(now=clock)
+    ledger = TimeLedger(now=clock)
 
     def fail() -> None:
         with ledger.booked(Entry.REPORT):
@@ -43,7 +43,7 @@ def test_an_exception_ends_an_entry() -> None:
 
 def test_taking_in_the_middle_of_an_entry_splits_it() -> None:
     clock = Clock()
-    ledger = Ledger(start_s=2.5, now=clock)
+    ledger = TimeLedger(start_s=2.5, now=clock)
     with ledger.booked(Entry.REPORT):
         clock.now_s += 1
         assert ledger.take() == {"report": 1, "start": 2.5}

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.commands.trial_table import MOST_STOPPED, Board, TrialRow
+from sweeper.commands.trial_table import MOST_STOPPED, TrialRow, TrialTable
 from sweeper.study.result import Best, Result
 from sweeper.timing import render_seconds
 from sweeper.trial import Objective, TrialState
@@ -47,7 +47,7 @@ class Tally:
 class Display(Protocol):
     """Where an agent shows what happens. ``close`` is called once, whatever happens."""
 
-    def show(self, board: Board, tally: Tally) -> None:
+    def show(self, board: TrialTable, tally: Tally) -> None:
         """Called a few times a second."""
 
     def ended(self, row: TrialRow, tally: Tally) -> None:
@@ -100,7 +100,7 @@ class _Lines:
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
 
-    def show(self, board: Board, tally: Tally) -> None:
+    def show(self, board: TrialTable, tally: Tally) -> None:
         pass
 
     def ended(self, row: TrialRow, tally: Tally) -> None:
@@ -168,7 +168,7 @@ class _LiveTable:
         self._live = Live(console=console, refresh_per_second=4, transient=True)
         self._live.start()
 
-    def show(self, board: Board, tally: Tally) -> None:
+    def show(self, board: TrialTable, tally: Tally) -> None:
         self._live.update(Group(self._table(board), self._bar(tally)))
 
     def ended(self, row: TrialRow, tally: Tally) -> None:
@@ -185,7 +185,7 @@ class _LiveTable:
     def close(self) -> None:
         self._live.stop()
 
-    def _table(self, board: Board) -> Table:
+    def _table(self, board: TrialTable) -> Table:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("trial", justify="right")
         for title in ("state", "model", "epoch"):

@@ -10,7 +10,7 @@ from sweeper.errors import EventLogError, StoreError, redacted
 from sweeper.events import Started, read_events
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
-from sweeper.study.find import BegunStudy, find_begun
+from sweeper.study.find import ExistingStudy, find_begun
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.storage.filesystem import read_mountinfo
 from sweeper.study.storage.preflight import check_tracking_place
@@ -86,7 +86,7 @@ def _fetch_if_ended(study: SweepStudy, number: int) -> None:
         fetch_ended(study.depot, study.paths, number)
 
 
-def open_mirror(begun: BegunStudy, *, has_storage: bool) -> Mirror:
+def open_mirror(begun: ExistingStudy, *, has_storage: bool) -> Mirror:
     """The mirror of a study that nobody needs to be working on. Hold its ``mirror_lock``."""
     if not begun.is_folder:
         make_importable(import_folders(begun.spec.path))

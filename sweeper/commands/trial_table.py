@@ -66,7 +66,7 @@ class TrialRow:
         )
 
 
-class Board:
+class TrialTable:
     """The rows of the trials that have not ended, and of the last ones that have.
 
     Args:

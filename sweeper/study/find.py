@@ -12,7 +12,7 @@ from sweeper.study.study import SweepStudy
 
 
 @dataclass(frozen=True)
-class BegunStudy:
+class ExistingStudy:
     """A study of which there is a folder.
 
     Attributes:
@@ -35,7 +35,7 @@ class BegunStudy:
         return study, "" if study else f"the storage has no study {self.paths.study!r}"
 
 
-def find_begun(path: Path, root: Path) -> BegunStudy:
+def find_begun(path: Path, root: Path) -> ExistingStudy:
     """The study of a file, the one on its fallback data if only that has begun, or of a folder.
 
     Args:
@@ -51,7 +51,7 @@ def find_begun(path: Path, root: Path) -> BegunStudy:
     spec = load_study(path)
     paths = RunPaths(root, spec.name)
     if paths.resolved_spec.exists():
-        return BegunStudy(spec, paths, is_folder=False)
+        return ExistingStudy(spec, paths, is_folder=False)
     if stand_in := find_stand_in(spec, root):
         return stand_in
     raise not_begun(spec)
@@ -62,14 +62,14 @@ def not_begun(spec: StudySpec) -> StudyError:
     return StudyError(f"study {spec.name!r} has not begun: sweeper run {spec.path}")
 
 
-def find_stand_in(spec: StudySpec, root: Path) -> BegunStudy | None:
+def find_stand_in(spec: StudySpec, root: Path) -> ExistingStudy | None:
     """The study that runs on the fallback data of a study file; None if there is none."""
     paths = RunPaths(root, spec.name + FALLBACK_SUFFIX)
     if not paths.resolved_spec.exists():
         return None
     resolved = load_study(paths.resolved_spec)
     spec = replace(resolved, path=spec.path, storage=spec.storage, tracking=spec.tracking)
-    return BegunStudy(spec, paths, is_folder=False)
+    return ExistingStudy(spec, paths, is_folder=False)
 
 
 def load_begun(spec: StudySpec, root: Path) -> SweepStudy:
@@ -92,7 +92,7 @@ def load_if_begun(spec: StudySpec, root: Path) -> SweepStudy | None:
     return study
 
 
-def _open_folder(path: Path) -> BegunStudy:
+def _open_folder(path: Path) -> ExistingStudy:
     folder = path.resolve()
     paths = RunPaths(folder.parent.parent, folder.name)
     if not (path / paths.resolved_spec.name).exists():
@@ -106,4 +106,4 @@ def _open_folder(path: Path) -> BegunStudy:
             f"{path}: this is the folder of study {spec.name!r}; it must lie in "
             f"mlruns/studies/{spec.name}, as it did where it comes from"
         )
-    return BegunStudy(spec, paths, is_folder=True)
+    return ExistingStudy(spec, paths, is_folder=True)

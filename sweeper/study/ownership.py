@@ -12,7 +12,7 @@ from sweeper.study.study import Owner, SweepStudy
 
 
 @dataclass(frozen=True)
-class Hold:
+class Ownership:
     """One owner's hold on a trial, which it has lost once another process took the trial over.
 
     Attributes:
@@ -26,7 +26,7 @@ class Hold:
     owner: Owner
 
     @classmethod
-    def of(cls, study: SweepStudy, trial: FrozenTrial) -> "Hold":
+    def of(cls, study: SweepStudy, trial: FrozenTrial) -> "Ownership":
         """Of whoever claimed the trial last."""
         return cls(study, trial.number, Owner.of(trial))
 
@@ -89,8 +89,8 @@ class Hold:
         return leases.is_over(self.owner.agent)
 
 
-def find_orphans(study: SweepStudy) -> list[Hold]:
+def find_orphans(study: SweepStudy) -> list[Ownership]:
     """Holds on RUNNING trials whose owners are gone."""
     # First all of them: a storage may change a trial in place that it handed out.
-    holds = [Hold.of(study, trial) for trial in study.history.look().running]
+    holds = [Ownership.of(study, trial) for trial in study.history.look().running]
     return [hold for hold in holds if hold.is_orphaned()]

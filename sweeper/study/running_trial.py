@@ -31,13 +31,13 @@ from sweeper.events import (
     read_events,
 )
 from sweeper.study.failures import failure_kind
-from sweeper.study.ownership import Hold
+from sweeper.study.ownership import Ownership
 from sweeper.study.samplers.optuna import draw_config, to_distribution
 from sweeper.study.storage.backend import store_errors
-from sweeper.study.storage.transfer import Courier
+from sweeper.study.storage.transfer import TrialTransfer
 from sweeper.study.study import Attr, SweepStudy
 from sweeper.study.tell import best_epoch, end_trial, judge_failure
-from sweeper.timing import Entry, Ledger, add_seconds
+from sweeper.timing import Entry, TimeLedger, add_seconds
 from sweeper.trial import DataInfo, EpochMetrics, Outcome, TrialState
 
 #: Of a traceback; enough to see the user's own frames above the library's.
@@ -45,7 +45,7 @@ _DETAIL_LINES = 20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class Claim:
+class RunningTrial:
     """A trial that this process works on. Every fact goes to the event log, then to Optuna.
 
     Should the trial have been taken over, as this process seemed dead, nothing more is written:
@@ -71,8 +71,8 @@ class Claim:
         trial: FrozenTrial,
         *,
         is_stopping: Callable[[], bool],
-        ledger: Ledger,
-        courier: Courier | None = None,
+        ledger: TimeLedger,
+        courier: TrialTransfer | None = None,
     ) -> None:
         self.number = trial.number
         self.history: list[EpochMetrics] = []
@@ -81,7 +81,7 @@ class Claim:
         self._study = study
         self._courier = courier
         self._trial = trial
-        self._hold = Hold.of(study, trial)
+        self._hold = Ownership.of(study, trial)
         self._trial_id = study.trial_id(trial.number)
         self._is_started = False
         self._n_epochs: int | None = None

@@ -29,10 +29,10 @@ from sweeper.paths import RunPaths
 from sweeper.study.agents import Agent, agents_at_work
 from sweeper.study.leases import Leases
 from sweeper.study.samplers.optuna import build_pruner, build_sampler, choose_sampler
-from sweeper.study.samplers.window import Sight
+from sweeper.study.samplers.window import TrialWindow
 from sweeper.study.storage.backend import open_locks, store_errors
-from sweeper.study.storage.object_store import Depot
-from sweeper.study.trial_cache import Excerpt, History, Standing
+from sweeper.study.storage.object_store import ObjectStore
+from sweeper.study.trial_cache import Excerpt, Standing, TrialCache
 from sweeper.trial import FailureKind, TrialState
 
 #: So many failures in a row with one cause end a run: the next trial would fail as well.
@@ -125,16 +125,16 @@ class SweepStudy:
         self.lock_of = open_locks(spec)
         self.lock = self.lock_of(paths.lock)
         self.leases = Leases(storage, self.study_id, locality(paths.study_dir))
-        self.history = History(storage, self.study_id, spec.objective.directions)
+        self.history = TrialCache(storage, self.study_id, spec.objective.directions)
 
     @cached_property
-    def depot(self) -> Depot | None:
+    def depot(self) -> ObjectStore | None:
         """Where nodes without a common folder leave each other trials, if the file names one."""
         if self.spec.run.depot is None:
             return None
         with store_errors():
             key = self.storage.get_study_user_attrs(self.study_id).get(Attr.KEY)
-        return Depot(self.spec.run.depot, study=self.spec.name, key=key) if key else None
+        return ObjectStore(self.spec.run.depot, study=self.spec.name, key=key) if key else None
 
     def trials(self, states: Sequence[OptunaState] | None = None) -> list[FrozenTrial]:
         """Trials by number, all of them or those in the given states."""
@@ -177,14 +177,14 @@ class SweepStudy:
         self._set_attr(Attr.SAMPLER, [name, why])
 
     @store_errors()
-    def sight(self) -> Sight:
+    def sight(self) -> TrialWindow:
         """What the sampler in use sees of the study; its price may have made it less."""
         attrs = self.storage.get_study_user_attrs(self.study_id)
         name, _ = self._sampler(attrs)
         return self._sight(name, attrs)
 
     @store_errors()
-    def use_sight(self, sight: Sight) -> None:
+    def use_sight(self, sight: TrialWindow) -> None:
         """Let its sampler see that from now on, in all workers."""
         self._set_attr(Attr.SIGHT, list(sight))
 
@@ -194,9 +194,9 @@ class SweepStudy:
             return name, why
         return choose_sampler(self.spec)
 
-    def _sight(self, sampler: str, attrs: Mapping[str, Any]) -> Sight:
+    def _sight(self, sampler: str, attrs: Mapping[str, Any]) -> TrialWindow:
         used = attrs.get(Attr.SIGHT)
-        return Sight(*used) if used and used[0] == sampler else Sight.at_first(sampler)
+        return TrialWindow(*used) if used and used[0] == sampler else TrialWindow.at_first(sampler)
 
     @store_errors()
     def settle_fingerprint(self, data: str, fingerprint: str) -> None:
@@ -229,7 +229,7 @@ class SweepStudy:
         """Those at work, on whatever machine."""
         return agents_at_work(self.storage, self.study_id, self.leases, self.paths.presence_dir)
 
-    def handle(self, sight: Sight | None = None) -> optuna.Study:
+    def handle(self, sight: TrialWindow | None = None) -> optuna.Study:
         """A fresh Optuna study object; a handle caches the history, so none is kept.
 
         Args:

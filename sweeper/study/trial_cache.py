@@ -43,7 +43,7 @@ class Standing(NamedTuple):
         return self.n_finished + len(self.running)
 
 
-class History:
+class TrialCache:
     """The trials of one study. Its methods may be called from several threads.
 
     Args:

@@ -6,14 +6,14 @@ from itertools import chain
 
 from mlflow.entities import Run
 
-from sweeper.commands.doctor.snapshot import Patient
+from sweeper.commands.doctor.snapshot import Snapshot
 from sweeper.commands.sync import open_mirror
 from sweeper.durable import Step, durable
 from sweeper.tracking.client import find_experiment, open_client, tracker_errors, tracking_uri
 from sweeper.tracking.cursor import Cursor
 from sweeper.tracking.mirror import Mirror
 from sweeper.tracking.parent import Parent, find_parent, list_children, list_parents
-from sweeper.tracking.run_state import Holding, read_holding
+from sweeper.tracking.run_state import RunState, read_holding
 from sweeper.tracking.runs import set_status
 from sweeper.tracking.sync import ship_all
 from sweeper.trial import TrialState
@@ -30,7 +30,7 @@ class Records:
         children: Trial number -> its runs, the eldest first.
     """
 
-    def __init__(self, patient: Patient) -> None:
+    def __init__(self, patient: Snapshot) -> None:
         begun = patient.begun
         self._patient = patient
         self._uri = tracking_uri(begun.spec.tracking.uri, begun.paths)
@@ -62,7 +62,7 @@ class Records:
         path = self._patient.begun.paths.shipped(number)
         return Cursor.load(path, self.parent.run_id if self.parent else "")
 
-    def holding(self, run: Run) -> Holding:
+    def holding(self, run: Run) -> RunState:
         """All that MLflow has of a trial."""
         with tracker_errors(self._uri):
             return read_holding(self._client, run.info.run_id, self._patient.begun.spec.objective)

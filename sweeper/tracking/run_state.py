@@ -15,7 +15,7 @@ _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.DIVERGED, TrialStat
 
 
 @dataclass(frozen=True)
-class Holding:
+class RunState:
     """A trial's run as MLflow has it.
 
     Attributes:
@@ -67,7 +67,7 @@ class Holding:
         return [point for point, n in self.points.items() if n > 1]
 
 
-def read_holding(client: MlflowClient, run_id: str, objective: Objective) -> Holding:
+def read_holding(client: MlflowClient, run_id: str, objective: Objective) -> RunState:
     """Ask MLflow for a run and, with one request a metric, for its points."""
     run = client.get_run(run_id)
     best_names = best_metric_names(objective)
@@ -77,7 +77,7 @@ def read_holding(client: MlflowClient, run_id: str, objective: Objective) -> Hol
         if not name.startswith(OWN_METRICS)
         for point in client.get_metric_history(run_id, name)
     )
-    return Holding(
+    return RunState(
         run_id,
         is_deleted=run.info.lifecycle_stage == "deleted",
         tags=run.data.tags,

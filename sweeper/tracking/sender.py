@@ -15,7 +15,7 @@ from sweeper.tracking.client import artifact_errors
 from sweeper.tracking.cursor import Cursor
 from sweeper.tracking.imports import loading
 from sweeper.tracking.parent import Parent
-from sweeper.tracking.run_state import Holding, read_holding
+from sweeper.tracking.run_state import RunState, read_holding
 from sweeper.tracking.runs import TrialRuns, set_status
 from sweeper.trial import Objective, TrialState
 
@@ -118,7 +118,7 @@ class Sender:
 
     def _find_or_create(
         self, number: int, run_id: str | None, events: Sequence[Event], *, is_resumed: bool
-    ) -> Holding:
+    ) -> RunState:
         """The trial's run: known, created before a crash, begun by another machine, or new."""
         run_id = run_id or self._runs.find(number, anew=is_resumed)
         while run_id:
@@ -131,7 +131,7 @@ class Sender:
                 f"{self._paths.events(number)}: the first event is {type(events[0]).__name__}, "
                 "not Started; MLflow lacks this trial"
             )
-        return Holding(self._runs.create(number, events[0]))
+        return RunState(self._runs.create(number, events[0]))
 
     def _apply(self, number: int, cursor: Cursor, batch: Batch, events: Sequence[Event]) -> Cursor:
         client, run_id = self._parent.client, cursor.run_id

@@ -111,7 +111,7 @@ def _close(mirror: "Mirror", study: SweepStudy) -> None:
     mirror.finish(goal_reached=is_reached, best_trials=best_trials, counts=counts, seconds=seconds)
 
 
-class Shipping:
+class BackgroundSync:
     """Ships a study's events to MLflow from a thread, as long as no other agent does.
 
     Trouble with MLflow is noted once and never disturbs training: what was not accepted is sent

@@ -27,7 +27,7 @@ from sweeper.config.settings import (
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError, TrialInterrupted
 from sweeper.models import build_model, check_model
-from sweeper.timing import Entry, Ledger
+from sweeper.timing import Entry, TimeLedger
 from sweeper.training.checkpoint import load_checkpoint, save_checkpoint
 from sweeper.training.learner import Batches, EpochTotals, Learner, Runtime
 from sweeper.training.optim import Schedule, build_optimizer
@@ -39,7 +39,7 @@ class Reporter(Protocol):
     """Who follows a trial."""
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> TimeLedger:
         """Where the trial's time is booked."""
         ...
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from sweeper.commands.prepare import PreparedStudy, prepare_study
 from sweeper.commands.progress import Display, Tally, open_display
-from sweeper.commands.trial_table import Board
+from sweeper.commands.trial_table import TrialTable
 from sweeper.config import StudySpec
 from sweeper.config.references import import_folders
 from sweeper.config.render import render_study
 from sweeper.durable import Step, durable
 from sweeper.errors import ExitCode, StoreError, StudyError
 from sweeper.locks import Presence
-from sweeper.outage import Patience
+from sweeper.outage import Outage
 from sweeper.paths import RunPaths
 from sweeper.study.agents import AgentCard, introduce
 from sweeper.study.create import create_study
@@ -24,12 +24,12 @@ from sweeper.study.recovery import SILENT, reclaim_orphans
 from sweeper.study.result import Result
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
-from sweeper.tracking.sync import Shipping
-from sweeper.workers.cleanup import Clearing
+from sweeper.tracking.sync import BackgroundSync
+from sweeper.workers.cleanup import Cleanup
 from sweeper.workers.devices import keep_to_own_gpus, version_tags
 from sweeper.workers.forkserver import ForkServer
-from sweeper.workers.pool import Crew
-from sweeper.workers.protocol import WorkerOrder
+from sweeper.workers.pool import WorkerPool
+from sweeper.workers.protocol import WorkerArgs
 from sweeper.workers.signals import StopSignals
 
 _POLL_S = 0.25
@@ -78,9 +78,9 @@ def _write_resolved(study: SweepStudy) -> None:
         aside.replace(path)  # another command's workers may be reading it
 
 
-def _make_order(study: SweepStudy, prepared: PreparedStudy) -> WorkerOrder:
+def _make_order(study: SweepStudy, prepared: PreparedStudy) -> WorkerArgs:
     """What the workers of a new agent are told; each is given its own name and place."""
-    return WorkerOrder(
+    return WorkerArgs(
         root=str(study.paths.root),
         study=study.spec.name,
         storage=study.spec.storage,
@@ -99,7 +99,7 @@ def _make_order(study: SweepStudy, prepared: PreparedStudy) -> WorkerOrder:
 
 class _Agent:
     def __init__(
-        self, study: SweepStudy, order: WorkerOrder, server: ForkServer, display: Display
+        self, study: SweepStudy, order: WorkerArgs, server: ForkServer, display: Display
     ) -> None:
         self._study = study
         self._order = order
@@ -107,16 +107,16 @@ class _Agent:
         self._begun = time.monotonic()
         standing = study.history.look()
         self._n_finished = self._n_finished_before = standing.n_finished
-        self._board = Board(study.paths, study.spec.objective, standing)
-        self._shipping = Shipping(study, order.tags, display.note)
-        self._clearing = Clearing(study, display.note)
-        self._crew = Crew(study, order, server, display.note)
+        self._board = TrialTable(study.paths, study.spec.objective, standing)
+        self._shipping = BackgroundSync(study, order.tags, display.note)
+        self._clearing = Cleanup(study, display.note)
+        self._crew = WorkerPool(study, order, server, display.note)
         self._signals = StopSignals()
         self._is_leased = True
         self._is_cancelled = False
         self._looked_s = self._begun
         self._due_s = -math.inf
-        self._patience = Patience(display.note)
+        self._patience = Outage(display.note)
 
     def run(self) -> Result:
         """Reach the goal, or say why not."""

@@ -10,7 +10,7 @@ from sweeper.errors import EventLogError, StoreError
 from sweeper.events import Ended, read_events
 from sweeper.study.result import Result
 from sweeper.study.storage.backend import store_errors
-from sweeper.study.storage.object_store import Depot
+from sweeper.study.storage.object_store import ObjectStore
 from sweeper.study.study import Owner, SweepStudy
 from sweeper.tracking.cursor import Cursor
 
@@ -19,7 +19,7 @@ _INTERVAL_S = 30.0
 _QUIET_S = 2.0
 
 
-class Clearing:
+class Cleanup:
     """Keeps a study's depot clear, if it has one, from a thread of an agent.
 
     Of an ended trial the agent that saw it end leaves the log and the model there, in the place of
@@ -94,7 +94,7 @@ class Clearing:
         return set() if is_over else {best.number for best in Result(study).front}
 
     @store_errors()
-    def _look_at(self, depot: Depot, number: int, *, is_kept: bool, is_there: bool) -> None:
+    def _look_at(self, depot: ObjectStore, number: int, *, is_kept: bool, is_there: bool) -> None:
         is_done = Cursor.load(self._study.paths.shipped(number), None).is_ended and not is_kept
         if is_done and not is_there:  # most trials, so neither storage nor depot is asked
             self._cleared.add(number)
@@ -107,7 +107,7 @@ class Clearing:
         else:
             self._leave(depot, trial)
 
-    def _leave(self, depot: Depot, trial: FrozenTrial) -> None:
+    def _leave(self, depot: ObjectStore, trial: FrozenTrial) -> None:
         paths, number = self._study.paths, trial.number
         log, model = paths.events(number), paths.model(number)
         logged, _ = read_events(log)

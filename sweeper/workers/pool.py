@@ -10,20 +10,20 @@ from sweeper.commands.progress import format_seconds
 from sweeper.errors import StoreError, StudyError
 from sweeper.study.failures import RETRIES
 from sweeper.study.recovery import SILENT, Death, reclaim_orphans
-from sweeper.study.storage.transfer import Courier
+from sweeper.study.storage.transfer import TrialTransfer
 from sweeper.study.study import FAILURE_STREAK, Owner, SweepStudy
 from sweeper.trial import FailureKind
 from sweeper.workers.devices import Placement, place_workers
 from sweeper.workers.forkserver import ForkServer
 from sweeper.workers.process import WorkerProcess
-from sweeper.workers.protocol import DRAIN_S, WorkerOrder
+from sweeper.workers.protocol import DRAIN_S, WorkerArgs
 
 _POLL_S = 0.1
 #: So long the place of a worker that disk or storage failed stays empty.
 _PAUSE_S = 1.0
 
 
-class Crew:
+class WorkerPool:
     """As many workers as the study file asks for on this machine.
 
     Args:
@@ -37,7 +37,7 @@ class Crew:
     def __init__(
         self,
         study: SweepStudy,
-        order: WorkerOrder,
+        order: WorkerArgs,
         server: ForkServer,
         note: Callable[[str], None],
         now: Callable[[], float] = time.monotonic,
@@ -51,7 +51,7 @@ class Crew:
         self._vacant: list[Placement] = []
         self._n_fruitless_deaths = 0
         self._latest_note = ""
-        self._courier = Courier(study.depot, study.paths, note) if study.depot else None
+        self._courier = TrialTransfer(study.depot, study.paths, note) if study.depot else None
         self._paused_s = -math.inf
         self._claimed_s: dict[tuple[int, int], float] = {}
         self._sentences: dict[str, Death] = {}

@@ -15,7 +15,7 @@ from sweeper.trial import FailureKind
 from sweeper.workers.cgroup import count_memory_kills, memory_limit
 from sweeper.workers.devices import Placement
 from sweeper.workers.forkserver import ForkServer
-from sweeper.workers.protocol import FAREWELL, NOTE, WorkerOrder
+from sweeper.workers.protocol import FAREWELL, NOTE, WorkerArgs
 
 #: Of a dead worker's log, shown to the user.
 _LOG_LINES = 12
@@ -37,7 +37,7 @@ class WorkerProcess:
     """
 
     def __init__(
-        self, order: WorkerOrder, placement: Placement, log_path: Path, server: ForkServer
+        self, order: WorkerArgs, placement: Placement, log_path: Path, server: ForkServer
     ) -> None:
         self.name = order.name
         self.placement = placement

@@ -14,7 +14,7 @@ NOTE = "\x06"
 
 
 @dataclass(frozen=True)
-class WorkerOrder:
+class WorkerArgs:
     """What the agent tells a worker: one JSON line on its standard input.
 
     Not on its command line, which every user of the machine can read.

@@ -34,21 +34,21 @@ from sweeper.models import model_params
 from sweeper.paths import RunPaths
 from sweeper.study.agents import job_of
 from sweeper.study.create import load_study_from_storage
-from sweeper.study.ownership import Hold
-from sweeper.study.running_trial import Claim
+from sweeper.study.ownership import Ownership
+from sweeper.study.running_trial import RunningTrial
 from sweeper.study.sampler_in_use import AskingBudget
 from sweeper.study.storage.backend import store_errors
-from sweeper.study.storage.transfer import Courier
+from sweeper.study.storage.transfer import TrialTransfer
 from sweeper.study.study import SweepStudy, wants_device_alone
 from sweeper.text import log_to_stderr
-from sweeper.timing import Entry, Ledger
+from sweeper.timing import Entry, TimeLedger
 from sweeper.training.checkpoint import save_checkpoint
 from sweeper.training.learner import Runtime
 from sweeper.training.loop import UserTrial, train, train_function
 from sweeper.trial import TrialState
 from sweeper.workers.forkserver import SERVE, name_process, serve
 from sweeper.workers.memory import keep_freed_memory, return_freed_memory
-from sweeper.workers.protocol import DRAIN_S, FAREWELL, NOTE, WorkerOrder
+from sweeper.workers.protocol import DRAIN_S, FAREWELL, NOTE, WorkerArgs
 from sweeper.workers.signals import reset_signals
 
 log = logging.getLogger("sweeper")
@@ -63,16 +63,16 @@ class _UnwantedError(Exception):
 class Worker:
     """Works on one study on one device."""
 
-    def __init__(self, order: WorkerOrder, study: SweepStudy, stopping: threading.Event) -> None:
+    def __init__(self, order: WorkerArgs, study: SweepStudy, stopping: threading.Event) -> None:
         self._order = order
         self._study = study
         self._stopping = stopping
         self._runtime = Runtime(torch.device(order.device), study.spec.run.precision)
         self._asking = AskingBudget(study)
         self._room = Room(study.paths.device_room(order.device))
-        self._courier = Courier(study.depot, study.paths, _note) if study.depot else None
+        self._courier = TrialTransfer(study.depot, study.paths, _note) if study.depot else None
         self._failed_before = frozenset(order.failed_before)
-        self._ledger = Ledger(max(0.0, time.time() - order.given_s))
+        self._ledger = TimeLedger(max(0.0, time.time() - order.given_s))
 
     def work(self) -> None:
         """Claim and train until the goal is reached, or it makes no sense to go on.
@@ -130,18 +130,18 @@ class Worker:
         _free_memory(self._runtime.device)
 
     @store_errors()
-    def _claim(self, *, alone: bool) -> Claim | None:
+    def _claim(self, *, alone: bool) -> RunningTrial | None:
         with self._ledger.booked(Entry.CLAIM):
             but = self._courier.postponed() if self._courier else ()
             trial = self._study.claim(self._order.agent, self._order.name, alone=alone, but=but)
             if trial is None:
                 return None
-            hold = Hold.of(self._study, trial)
+            hold = Ownership.of(self._study, trial)
             if self._courier and not self._courier.begin(trial.number, hold.owner.claim):
                 with hold.settling():
                     self._study.put_back(trial.number)
                 return None
-            return Claim(
+            return RunningTrial(
                 self._study,
                 trial,
                 is_stopping=self._stopping.is_set,
@@ -149,7 +149,7 @@ class Worker:
                 courier=self._courier,
             )
 
-    def _run(self, claim: Claim) -> None:
+    def _run(self, claim: RunningTrial) -> None:
         begun = time.monotonic()
         config = claim.draw()
         drawn = time.monotonic()
@@ -158,14 +158,14 @@ class Worker:
         finally:
             self._asking.spend(drawn - begun, time.monotonic() - drawn)
 
-    def _train(self, config: TrialConfig, claim: Claim) -> None:
+    def _train(self, config: TrialConfig, claim: RunningTrial) -> None:
         if isinstance(config.train, FunctionConfig):
             claim.start(None, config.model, params={}, tags=self._tags(config))
             self._run_function(config, claim)
         else:
             self._run_training(config, claim)
 
-    def _run_training(self, config: TrialConfig, claim: Claim) -> None:
+    def _run_training(self, config: TrialConfig, claim: RunningTrial) -> None:
         assert config.data is not None
         assert config.model is not None
         with self._ledger.booked(Entry.DATA):
@@ -203,7 +203,7 @@ class Worker:
             with self._ledger.booked(Entry.CHECKPOINT):
                 save_checkpoint(self._study.paths.model(claim.number), weights)
 
-    def _run_function(self, config: TrialConfig, claim: Claim) -> None:
+    def _run_function(self, config: TrialConfig, claim: RunningTrial) -> None:
         trial = UserTrial(
             number=claim.number,
             seed=config.seed,
@@ -275,7 +275,7 @@ def _use_threads(n_threads: int) -> None:
 def main() -> None:
     """Run one worker to its end."""
     name_process("sweeper-worker")
-    order = WorkerOrder.decode(_read_line(sys.stdin.fileno()))
+    order = WorkerArgs.decode(_read_line(sys.stdin.fileno()))
     log_to_stderr("%(asctime)s %(levelname)s %(message)s", logging.INFO)
     faulthandler.register(signal.SIGUSR2, all_threads=False)  # the agent asks where it hangs
     stopping = threading.Event()

@@ -5,7 +5,7 @@ import pytest
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.commands.progress import Tally, open_display
-from sweeper.commands.trial_table import Board
+from sweeper.commands.trial_table import TrialTable
 from sweeper.events import EventWriter, Started
 from sweeper.paths import RunPaths
 from sweeper.study.trial_cache import Standing
@@ -28,7 +28,7 @@ def test_the_live_table_fits_on_the_screen_however_many_trials_run(
         trial.number = number
         running.append(trial)
     standing = Standing(40, 0, [], running)
-    board = Board(paths, ACCURACY, standing)
+    board = TrialTable(paths, ACCURACY, standing)
     board.poll(standing)
     display = open_display(ACCURACY)
     display.show(board, Tally(0, 40, None))

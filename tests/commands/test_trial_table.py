@@ -5,7 +5,7 @@ import pytest
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.commands.trial_table import Board, TrialRow
+from sweeper.commands.trial_table import TrialRow, TrialTable
 from sweeper.events import Ended, Event, EventWriter, Interrupted, Started
 from sweeper.paths import RunPaths
 from sweeper.study.trial_cache import Standing
@@ -54,13 +54,13 @@ def ended(state: TrialState, best: EpochMetrics | None, cause: str = "") -> Ende
 
 
 def test_a_study_without_trials_has_an_empty_board(paths: RunPaths) -> None:
-    board = Board(paths, ACCURACY, NOTHING)
+    board = TrialTable(paths, ACCURACY, NOTHING)
     assert board.poll(FIVE) == []
     assert board.running() == []
 
 
 def test_a_running_trial_shows_its_best_epoch_and_grows(paths: RunPaths) -> None:
-    board = Board(paths, ACCURACY, NOTHING)
+    board = TrialTable(paths, ACCURACY, NOTHING)
     append(paths, 4, started(10.0), epoch(1, 0.5), epoch(2, 0.4))
     assert board.poll(FIVE) == []
     row = TrialRow(
@@ -79,14 +79,14 @@ def test_a_running_trial_shows_its_best_epoch_and_grows(paths: RunPaths) -> None
 
 
 def test_a_minimised_objective_keeps_the_lowest_epoch(paths: RunPaths) -> None:
-    board = Board(paths, Objective(("val_accuracy",), ("minimize",)), NOTHING)
+    board = TrialTable(paths, Objective(("val_accuracy",), ("minimize",)), NOTHING)
     append(paths, 0, started(1.0), epoch(1, 0.5), epoch(2, 0.4), epoch(3, 0.6))
     board.poll(FIVE)
     assert board.running()[0].best == epoch(2, 0.4)
 
 
 def test_an_interrupted_trial_waits_and_says_why(paths: RunPaths) -> None:
-    board = Board(paths, ACCURACY, NOTHING)
+    board = TrialTable(paths, ACCURACY, NOTHING)
     append(paths, 0, started(1.0), epoch(1, 0.5), Interrupted(2.0, "stopped after epoch 1"))
     assert board.poll(FIVE) == []
     assert board.running() == []
@@ -99,7 +99,7 @@ def test_an_interrupted_trial_waits_and_says_why(paths: RunPaths) -> None:
 
 
 def test_a_resumed_trial_goes_on_and_forgets_why_it_waited(paths: RunPaths) -> None:
-    board = Board(paths, ACCURACY, NOTHING)
+    board = TrialTable(paths, ACCURACY, NOTHING)
     append(paths, 0, started(1.0), epoch(1, 0.5), Interrupted(2.0, "its worker died"))
     board.poll(FIVE)
     append(paths, 0, started(5.0, resumed=1), epoch(2, 0.4))
@@ -113,7 +113,7 @@ def test_a_resumed_trial_goes_on_and_forgets_why_it_waited(paths: RunPaths) -> N
     "state", [TrialState.COMPLETE, TrialState.PRUNED, TrialState.DIVERGED, TrialState.FAILED]
 )
 def test_a_trial_that_ended_is_told_once(paths: RunPaths, state: TrialState) -> None:
-    board = Board(paths, ACCURACY, NOTHING)
+    board = TrialTable(paths, ACCURACY, NOTHING)
     append(paths, 0, started(1.0), epoch(1, 0.5), ended(state, epoch(1, 0.5), "why"))
     append(paths, 1, started(1.0))
     [row] = board.poll(FIVE)
@@ -125,14 +125,14 @@ def test_a_trial_that_ended_is_told_once(paths: RunPaths, state: TrialState) -> 
 
 
 def test_a_trial_without_a_finite_epoch_has_no_best(paths: RunPaths) -> None:
-    board = Board(paths, ACCURACY, NOTHING)
+    board = TrialTable(paths, ACCURACY, NOTHING)
     append(paths, 0, started(1.0), NAN, ended(TrialState.DIVERGED, None, "val_accuracy is nan"))
     [row] = board.poll(FIVE)
     assert row.best is None
 
 
 def test_the_logs_of_settled_trials_are_not_read(paths: RunPaths) -> None:
-    board = Board(paths, ACCURACY, standing(2, 1))
+    board = TrialTable(paths, ACCURACY, standing(2, 1))
     append(paths, 0, started(1.0), ended(TrialState.COMPLETE, None))
     append(paths, 1, started(1.0), ended(TrialState.COMPLETE, None))
     assert [row.number for row in board.poll(FIVE)] == [1]
@@ -140,7 +140,7 @@ def test_the_logs_of_settled_trials_are_not_read(paths: RunPaths) -> None:
 
 
 def test_a_function_of_the_users_has_no_architecture_and_no_known_length(paths: RunPaths) -> None:
-    board = Board(paths, ACCURACY, NOTHING)
+    board = TrialTable(paths, ACCURACY, NOTHING)
     append(paths, 0, Started(1.0, 0, {"train.function": "own:run"}, {}, None, None))
     append(paths, 0, EpochMetrics(1, {"other": 1.0}, 2.0))
     board.poll(FIVE)
@@ -149,7 +149,7 @@ def test_a_function_of_the_users_has_no_architecture_and_no_known_length(paths: 
 
 
 def test_a_trial_that_came_and_went_between_two_looks_is_told(paths: RunPaths) -> None:
-    board = Board(paths, ACCURACY, standing(1))
+    board = TrialTable(paths, ACCURACY, standing(1))
     append(paths, 1, started(1.0), ended(TrialState.COMPLETE, epoch(1, 0.5)))
     assert [row.number for row in board.poll(standing(2))] == [1]
 
@@ -157,7 +157,7 @@ def test_a_trial_that_came_and_went_between_two_looks_is_told(paths: RunPaths) -
 def test_of_many_ended_trials_a_few_rows_are_kept_and_no_log_is_read_again(
     paths: RunPaths,
 ) -> None:
-    board = Board(paths, ACCURACY, NOTHING)
+    board = TrialTable(paths, ACCURACY, NOTHING)
     for number in range(30):
         log = (started(1.0), Ended(100.0 + number, Outcome(TrialState.COMPLETE, epoch(1, 0.5))))
         append(paths, number, *log)
@@ -170,7 +170,7 @@ def test_of_many_ended_trials_a_few_rows_are_kept_and_no_log_is_read_again(
 
 
 def test_a_trial_that_another_machine_ended_is_gone(paths: RunPaths) -> None:
-    board = Board(paths, ACCURACY, NOTHING)
+    board = TrialTable(paths, ACCURACY, NOTHING)
     append(paths, 0, started(1.0), Interrupted(2.0, "stopped"))
     append(paths, 1, started(1.0))
     board.poll(standing(2, 0, 1))

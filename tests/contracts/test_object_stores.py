@@ -10,7 +10,7 @@ import pytest
 
 from sweeper.durable import CRASH_VARIABLE
 from sweeper.errors import StoreError, StudyError
-from sweeper.study.storage.object_store import Depot, Manifest, check_depot
+from sweeper.study.storage.object_store import Manifest, ObjectStore, check_depot
 from tests.support.sweep_studies import killed
 
 NUMBER = 3
@@ -31,21 +31,21 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def depot(url: str) -> Depot:
+def depot(url: str) -> ObjectStore:
     return open_depot(url)
 
 
-def open_depot(url: str) -> Depot:
+def open_depot(url: str) -> ObjectStore:
     """As another process would."""
-    return Depot(url, study="small", key="0a1b2c")
+    return ObjectStore(url, study="small", key="0a1b2c")
 
 
-def push(depot: Depot, claim: int, checkpoint: bytes, *, number: int = NUMBER) -> None:
+def push(depot: ObjectStore, claim: int, checkpoint: bytes, *, number: int = NUMBER) -> None:
     files = {"events.jsonl": b"{}\n", "checkpoint.pt": checkpoint, "checkpoint/own/a": b"own"}
     depot.push(number, claim, {name: io.BytesIO(content) for name, content in files.items()})
 
 
-def fetched(depot: Depot, folder: Path, name: str = "checkpoint.pt") -> bytes:
+def fetched(depot: ObjectStore, folder: Path, name: str = "checkpoint.pt") -> bytes:
     manifest = depot.newest(NUMBER)
     assert manifest is not None
     depot.fetch(NUMBER, manifest, name, folder / "fetched" / name)
@@ -65,7 +65,7 @@ def write(url: str, path: str, content: bytes) -> None:
     system.pipe_file(f"{root}/small/0a1b2c/{NUMBER:04d}/{path}", content)
 
 
-def test_what_was_pushed_is_fetched(url: str, depot: Depot, tmp_path: Path) -> None:
+def test_what_was_pushed_is_fetched(url: str, depot: ObjectStore, tmp_path: Path) -> None:
     assert depot.newest(NUMBER) is None
     push(depot, 1, OLD)
     other = open_depot(url)
@@ -74,13 +74,15 @@ def test_what_was_pushed_is_fetched(url: str, depot: Depot, tmp_path: Path) -> N
     assert fetched(other, tmp_path, "checkpoint/own/a") == b"own"
 
 
-def test_big_files_come_through(depot: Depot, tmp_path: Path) -> None:
+def test_big_files_come_through(depot: ObjectStore, tmp_path: Path) -> None:
     big = bytes(range(256)) * 2**17  # 32 MiB, several blocks of a copy
     push(depot, 1, big)
     assert fetched(depot, tmp_path) == big
 
 
-def test_a_push_takes_the_place_of_the_one_before(url: str, depot: Depot, tmp_path: Path) -> None:
+def test_a_push_takes_the_place_of_the_one_before(
+    url: str, depot: ObjectStore, tmp_path: Path
+) -> None:
     push(depot, 1, OLD)
     kept = {path for path, content in objects(url).items() if content == b"own"}
     push(depot, 1, NEW)
@@ -89,7 +91,7 @@ def test_a_push_takes_the_place_of_the_one_before(url: str, depot: Depot, tmp_pa
     assert kept <= objects(url).keys(), "what stayed the same was sent again"
 
 
-def test_the_same_again_changes_nothing(url: str, depot: Depot) -> None:
+def test_the_same_again_changes_nothing(url: str, depot: ObjectStore) -> None:
     push(depot, 1, OLD)
     before = objects(url)
     push(open_depot(url), 1, OLD)
@@ -97,7 +99,7 @@ def test_the_same_again_changes_nothing(url: str, depot: Depot) -> None:
 
 
 def test_a_later_claim_clears_away_what_earlier_ones_left(
-    url: str, depot: Depot, tmp_path: Path
+    url: str, depot: ObjectStore, tmp_path: Path
 ) -> None:
     push(depot, 1, OLD)
     push(open_depot(url), 2, NEW)
@@ -105,7 +107,7 @@ def test_a_later_claim_clears_away_what_earlier_ones_left(
     assert {path.partition("/")[0] for path in objects(url)} == {"000002"}
 
 
-def test_a_late_push_of_a_lost_claim_changes_nothing(url: str, depot: Depot) -> None:
+def test_a_late_push_of_a_lost_claim_changes_nothing(url: str, depot: ObjectStore) -> None:
     push(depot, 1, OLD)
     push(open_depot(url), 2, NEW)
     before = objects(url)
@@ -114,9 +116,9 @@ def test_a_late_push_of_a_lost_claim_changes_nothing(url: str, depot: Depot) -> 
 
 
 def test_a_lost_claim_that_was_pushing_when_it_was_lost_does_not_count(
-    url: str, depot: Depot, tmp_path: Path
+    url: str, depot: ObjectStore, tmp_path: Path
 ) -> None:
-    late = Depot(url, study="small", key="0a1b2c")
+    late = ObjectStore(url, study="small", key="0a1b2c")
     manifest = Manifest(1, 1, {})
     push(depot, 2, NEW)
     late._write(NUMBER, manifest, {}, lambda: True)  # it had looked before the other was there
@@ -150,7 +152,7 @@ def test_a_push_that_was_killed_leaves_the_one_before(
 
 
 def test_a_claim_of_which_something_is_missing_does_not_count(
-    url: str, depot: Depot, tmp_path: Path
+    url: str, depot: ObjectStore, tmp_path: Path
 ) -> None:
     push(depot, 1, OLD)
     text = json.dumps({"checkpoint.pt": {"sha256": "0" * 64, "size": 7}})
@@ -172,7 +174,7 @@ def test_a_claim_of_which_something_is_missing_does_not_count(
     ],
 )
 def test_what_is_no_manifest_does_not_count(
-    text: str, url: str, depot: Depot, caplog: pytest.LogCaptureFixture
+    text: str, url: str, depot: ObjectStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(url, "000001/000001.json", text.encode())
     write(url, "000001/0", b"x")
@@ -180,7 +182,9 @@ def test_what_is_no_manifest_does_not_count(
     assert f"{NUMBER:04d}/000001/000001.json: " in caplog.text
 
 
-def test_other_content_than_was_pushed_is_refused(url: str, depot: Depot, tmp_path: Path) -> None:
+def test_other_content_than_was_pushed_is_refused(
+    url: str, depot: ObjectStore, tmp_path: Path
+) -> None:
     push(depot, 1, OLD)
     [path] = [path for path, content in objects(url).items() if content == OLD]
     write(url, path, OLD[::-1])
@@ -189,7 +193,7 @@ def test_other_content_than_was_pushed_is_refused(url: str, depot: Depot, tmp_pa
 
 
 def test_a_push_that_is_given_up_leaves_the_one_before(
-    url: str, depot: Depot, tmp_path: Path
+    url: str, depot: ObjectStore, tmp_path: Path
 ) -> None:
     push(depot, 1, OLD)
     answers = iter([True, False])
@@ -200,7 +204,7 @@ def test_a_push_that_is_given_up_leaves_the_one_before(
     assert fetched(depot, tmp_path) == NEW
 
 
-def test_a_trial_leaves_nothing_once_it_is_removed(url: str, depot: Depot) -> None:
+def test_a_trial_leaves_nothing_once_it_is_removed(url: str, depot: ObjectStore) -> None:
     push(depot, 2, OLD)
     depot.remove(NUMBER)
     assert objects(url) == {}
@@ -208,12 +212,12 @@ def test_a_trial_leaves_nothing_once_it_is_removed(url: str, depot: Depot) -> No
     depot.remove(NUMBER)
 
 
-def test_trials_and_studies_do_not_meet(url: str, depot: Depot) -> None:
+def test_trials_and_studies_do_not_meet(url: str, depot: ObjectStore) -> None:
     for number in (1004, 10042):
         push(depot, 1, OLD, number=number)
     depot.remove(1004)
     assert depot.numbers() == {10042}
-    assert Depot(url, study="small", key="other").numbers() == set()
+    assert ObjectStore(url, study="small", key="other").numbers() == set()
 
 
 def test_a_place_that_takes_files_is_a_depot(url: str) -> None:

@@ -15,9 +15,9 @@ from optuna.trial import TrialState as OptunaState
 from sweeper.errors import StudyError, TrialLost, TrialPruned
 from sweeper.study.create import load_study_from_storage
 from sweeper.study.leases import LEASE_S, Leases
-from sweeper.study.ownership import Hold
+from sweeper.study.ownership import Ownership
 from sweeper.study.recovery import reclaim_orphans
-from sweeper.study.running_trial import Claim
+from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy, state_of
 from sweeper.trial import TrialState
 from tests.support.sweep_studies import (
@@ -92,11 +92,11 @@ def work(
     (claims / str(index)).write_text(" ".join(map(str, own)))
 
 
-def of_one_epoch(claim: Claim) -> None:
+def of_one_epoch(claim: RunningTrial) -> None:
     claim.report(epoch(1, 0.5))
 
 
-def of_every_kind(claim: Claim) -> None:
+def of_every_kind(claim: RunningTrial) -> None:
     """Every fifth trial is pruned; one in seven of the first twenty-one fails."""
     if claim.number in (0, 7, 14):
         raise OSError("this one fails")
@@ -212,7 +212,7 @@ def test_a_trial_ends_while_others_claim_or_end_theirs(place: Place) -> None:
     trial, another = claim_trial(study, "worker"), claim_trial(study, "another")
     assert trial is not None
     assert another is not None
-    with other.lock.held(), Hold.of(other, another).settling():
+    with other.lock.held(), Ownership.of(other, another).settling():
         begun(lambda: run_claimed(study, trial, reports(0.5))).join(30)
         assert study.counts()[TrialState.COMPLETE] == 1
 
@@ -229,7 +229,7 @@ def test_a_trial_does_not_end_while_it_is_taken_over(place: Place) -> None:
         except TrialLost as exc:
             lost.append(exc)
 
-    with Hold.of(other, trial).taken_over() as taken:
+    with Ownership.of(other, trial).taken_over() as taken:
         assert taken is not None
         ending = begun(end)
         ending.join(0.5)
@@ -245,12 +245,12 @@ def test_a_trial_is_not_taken_over_while_its_machine_may_settle_it(place: Place)
     there.leases = Leases(there.storage, there.study_id, "there", lambda: clock[0])
     trial = claim_trial(here, "suspended")
     assert trial is not None
-    with Hold.of(here, trial).settling():
+    with Ownership.of(here, trial).settling():
         for _ in range(6):
             assert reclaim_orphans(there, "its machine is silent") == 0
             clock[0] += LEASE_S / 4
     assert reclaim_orphans(there, "its machine is silent") == 1
-    with pytest.raises(TrialLost), Hold.of(here, trial).settling():
+    with pytest.raises(TrialLost), Ownership.of(here, trial).settling():
         pass
 
 
@@ -292,7 +292,7 @@ def test_settings_of_every_type_come_back_as_they_were_drawn(place: Place) -> No
     study = place.begin(**space)
     drawn = []
 
-    def body(claim: Claim) -> None:
+    def body(claim: RunningTrial) -> None:
         drawn.append(dict(claim.draw().params))
         reports(0.5)(claim)
 

@@ -7,7 +7,7 @@ from optuna.trial import create_trial
 
 from sweeper.errors import ExitCode, TrialPruned
 from sweeper.study.result import Best, Failure, Result
-from sweeper.study.running_trial import Claim
+from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
 from sweeper.trial import TrialState
 from tests.support.sweep_studies import (
@@ -35,7 +35,7 @@ def one_of_each(folder: Path) -> SweepStudy:
     return study
 
 
-def prune_after_two(claim: Claim) -> None:
+def prune_after_two(claim: RunningTrial) -> None:
     reports(0.4, 0.3)(claim)
     raise TrialPruned("by hand")
 
@@ -174,7 +174,7 @@ def test_a_result_shows_the_study_as_it_is_now(tmp_path: Path) -> None:
 def test_retries_are_told_without_the_logs_of_the_failed_trials(tmp_path: Path) -> None:
     study = begin(tmp_path)
 
-    def no_memory(claim: Claim) -> None:
+    def no_memory(claim: RunningTrial) -> None:
         raise MemoryError
 
     for alone in (False, True):

@@ -13,12 +13,12 @@ from sweeper.errors import StoreError, TrialDiverged, TrialInterrupted, TrialLos
 from sweeper.events import Ended, Event, EventWriter, Interrupted, Started, read_events
 from sweeper.locks import FileLock, Presence
 from sweeper.study.recovery import SILENT, Death, reclaim_orphans
-from sweeper.study.running_trial import Claim
-from sweeper.study.storage.object_store import Depot
-from sweeper.study.storage.transfer import Courier
+from sweeper.study.running_trial import RunningTrial
+from sweeper.study.storage.object_store import ObjectStore
+from sweeper.study.storage.transfer import TrialTransfer
 from sweeper.study.study import Attr, SweepStudy, state_of
 from sweeper.study.tell import count_failure, end_trial
-from sweeper.timing import Entry, Ledger
+from sweeper.timing import Entry, TimeLedger
 from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
 from tests.support.sweep_studies import (
     Body,
@@ -68,7 +68,7 @@ def put_checkpoint(study: SweepStudy) -> Path:
 def hold_back(*signals: type[BaseException]) -> Body:
     """User code that lets no signal out."""
 
-    def body(claim: Claim) -> None:
+    def body(claim: RunningTrial) -> None:
         for number in (1, 2, 3):
             with suppress(*signals):
                 claim.report(epoch(number, NAN))
@@ -77,7 +77,7 @@ def hold_back(*signals: type[BaseException]) -> Body:
 
 
 def prune_after(*accuracies: float) -> Body:
-    def body(claim: Claim) -> None:
+    def body(claim: RunningTrial) -> None:
         reports(*accuracies)(claim)
         raise TrialPruned("by asha after epoch 2")
 
@@ -101,15 +101,15 @@ def test_the_seconds_of_a_trial_are_those_of_all_its_processes(study: SweepStudy
     def run(body: Body) -> TrialState:
         trial = claim_trial(study, "worker")
         assert trial is not None
-        return run_claimed(study, trial, body, ledger=Ledger(now=lambda: now_s))
+        return run_claimed(study, trial, body, ledger=TimeLedger(now=lambda: now_s))
 
-    def interrupted(claim: Claim) -> None:
+    def interrupted(claim: RunningTrial) -> None:
         nonlocal now_s
         with claim.ledger.booked(Entry.STEP):
             now_s += 10
         raise TrialInterrupted("stopped")
 
-    def complete(claim: Claim) -> None:
+    def complete(claim: RunningTrial) -> None:
         nonlocal now_s
         now_s += 3
         reports(0.5)(claim)
@@ -126,7 +126,7 @@ def test_the_seconds_of_a_trial_are_those_of_all_its_processes(study: SweepStudy
 def test_a_started_trial_tells_what_it_runs_with(study: SweepStudy) -> None:
     trial = claim_trial(study, "worker")
     assert trial is not None
-    with Claim(study, trial, is_stopping=lambda: False, ledger=Ledger()) as claim:
+    with RunningTrial(study, trial, is_stopping=lambda: False, ledger=TimeLedger()) as claim:
         config: TrialConfig = claim.draw()
         claim.start(None, config.model, params={"model.depth": 2}, tags={"seed": "7"})
     [event] = log(study)
@@ -172,7 +172,7 @@ def test_a_signal_that_user_code_held_back_does_not_make_a_trial_complete(
 
 
 def test_an_exception_fails_the_trial_and_another_takes_its_place(study: SweepStudy) -> None:
-    def body(claim: Claim) -> None:
+    def body(claim: RunningTrial) -> None:
         reports(0.5)(claim)
         raise LookupError("no room\nfor weights")
 
@@ -210,7 +210,7 @@ def test_leaving_the_process_is_a_failure_like_any_other(study: SweepStudy) -> N
 def test_a_trial_that_fails_before_it_starts_has_a_whole_log(study: SweepStudy) -> None:
     trial = claim_trial(study, "worker")
     assert trial is not None
-    with Claim(study, trial, is_stopping=lambda: False, ledger=Ledger()) as claim:
+    with RunningTrial(study, trial, is_stopping=lambda: False, ledger=TimeLedger()) as claim:
         claim.conclude(lambda: raises(RuntimeError("no data"))(claim))
     assert kinds(study) == ["Started", "Ended"]
 
@@ -227,7 +227,7 @@ def test_an_interrupted_trial_waits_with_its_checkpoint(study: SweepStudy) -> No
     assert study.counts() == {TrialState.WAITING: 10}
 
 
-class WatchedDepot(Depot):
+class WatchedDepot(ObjectStore):
     """Notes how the study's trials stand while something is pushed."""
 
     def __init__(self, url: str, study: SweepStudy) -> None:
@@ -250,7 +250,7 @@ def test_a_trial_is_in_the_depot_before_others_may_claim_it(study: SweepStudy) -
     trial = claim_trial(study, "worker")
     assert trial is not None
     put_checkpoint(study)
-    courier = Courier(depot, study.paths, pytest.fail)
+    courier = TrialTransfer(depot, study.paths, pytest.fail)
     state = run_claimed(study, trial, reports(0.5), is_stopping=lambda: True, courier=courier)
     assert (state, depot.seen) == (TrialState.WAITING, [TrialState.RUNNING])
     manifest = depot.newest(0)
@@ -290,7 +290,7 @@ def test_an_epoch_that_reached_the_log_alone_is_filled_in(study: SweepStudy) -> 
     assert study.trials()[0].intermediate_values == {1: 0.5}
     trial = claim_trial(study, "worker")
     assert trial is not None
-    with Claim(study, trial, is_stopping=lambda: False, ledger=Ledger()) as claim:
+    with RunningTrial(study, trial, is_stopping=lambda: False, ledger=TimeLedger()) as claim:
         assert claim.history == [epoch(1, 0.5), epoch(2, 0.9)]
         assert study.trials()[0].intermediate_values == {1: 0.5, 2: 0.9}
         assert claim.conclude(lambda: reports(0.5, 0.9, 0.7)(claim)) == TrialState.COMPLETE
@@ -397,7 +397,7 @@ def test_a_full_disk_is_not_the_trials_fault(study: SweepStudy) -> None:
 
 
 def test_a_trial_that_was_taken_over_is_written_no_more(study: SweepStudy) -> None:
-    def lose(held: Claim) -> None:
+    def lose(held: RunningTrial) -> None:
         held.report(epoch(1, 0.5))
         assert reclaim_orphans(study, "it seemed dead") == 1
         again = claim_trial(study, "successor")
@@ -413,7 +413,7 @@ def test_a_trial_that_was_taken_over_is_written_no_more(study: SweepStudy) -> No
 
 
 def test_the_end_of_a_trial_that_was_taken_over_is_not_written(study: SweepStudy) -> None:
-    def lose(held: Claim) -> None:
+    def lose(held: RunningTrial) -> None:
         held.report(epoch(1, 0.5))
         reclaim_orphans(study, "it seemed dead")
 

@@ -7,7 +7,7 @@ from optuna.exceptions import StorageInternalError
 
 from sweeper.errors import StoreError
 from sweeper.study.sampler_in_use import AskingBudget
-from sweeper.study.samplers.window import Sight
+from sweeper.study.samplers.window import TrialWindow
 from sweeper.study.study import SweepStudy
 from tests.support.sweep_studies import begin_in_memory
 
@@ -99,7 +99,7 @@ def test_auto_gives_tpe_up_when_seeing_less_does_not_help(tmp_path: Path) -> Non
     assert study.sampler()[0] == "tpe"
     budget = AskingBudget(study)
     spend(budget, 0.2)
-    assert study.sight() == Sight("tpe", 250, DEAR_TPE)
+    assert study.sight() == TrialWindow("tpe", 250, DEAR_TPE)
     spend(budget, 0.2)
     assert study.sampler() == ("random", DEAR_TPE)
 

@@ -10,7 +10,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.study.trial_cache import Excerpt, History
+from sweeper.study.trial_cache import Excerpt, TrialCache
 from tests.support.sweep_studies import numbers
 
 NOON = datetime(2026, 1, 1, 12)
@@ -38,7 +38,7 @@ class Study(InMemoryStorage):
     def __init__(self, directions: Sequence[str] = ("maximize",)) -> None:
         super().__init__()
         self.create_new_study([StudyDirection[direction.upper()] for direction in directions])
-        self.history = History(self, 0, directions)  # type: ignore[arg-type]
+        self.history = TrialCache(self, 0, directions)  # type: ignore[arg-type]
 
     def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
         return Watched(super().get_all_trials(*args, **kwargs))

@@ -18,15 +18,15 @@ from sweeper.errors import TrialPruned
 from sweeper.locks import Presence
 from sweeper.paths import RunPaths
 from sweeper.study.create import create_study
-from sweeper.study.running_trial import Claim
-from sweeper.study.storage.transfer import Courier
+from sweeper.study.running_trial import RunningTrial
+from sweeper.study.storage.transfer import TrialTransfer
 from sweeper.study.study import SweepStudy
-from sweeper.timing import Ledger
+from sweeper.timing import TimeLedger
 from sweeper.trial import EpochMetrics, TrialState
 
 AGENT = "agent"
 SPAWN = multiprocessing.get_context("spawn")
-Body = Callable[[Claim], None]
+Body = Callable[[RunningTrial], None]
 CONDITIONAL = {
     "architecture": {
         "choices": {
@@ -89,7 +89,7 @@ def epoch(number: int, accuracy: float, **others: float) -> EpochMetrics:
 def reports(*accuracies: float) -> Body:
     """A training that measures these after epoch 1, 2, ..."""
 
-    def body(claim: Claim) -> None:
+    def body(claim: RunningTrial) -> None:
         for number, accuracy in enumerate(accuracies, start=1):
             claim.report(epoch(number, accuracy))
 
@@ -97,7 +97,7 @@ def reports(*accuracies: float) -> Body:
 
 
 def raises(error: BaseException) -> Body:
-    def body(claim: Claim) -> None:
+    def body(claim: RunningTrial) -> None:
         raise error
 
     return body
@@ -125,12 +125,14 @@ def run_claimed(
     body: Body,
     *,
     is_stopping: Callable[[], bool] = lambda: False,
-    ledger: Ledger | None = None,
-    courier: Courier | None = None,
+    ledger: TimeLedger | None = None,
+    courier: TrialTransfer | None = None,
 ) -> TrialState:
     """As :func:`run_trial`, for a trial in state RUNNING."""
-    booked = ledger or Ledger()
-    with Claim(study, trial, is_stopping=is_stopping, ledger=booked, courier=courier) as held:
+    booked = ledger or TimeLedger()
+    with RunningTrial(
+        study, trial, is_stopping=is_stopping, ledger=booked, courier=courier
+    ) as held:
 
         def whole() -> None:
             held.draw()
@@ -169,7 +171,7 @@ def claim_and_die(folder: Path, changes: dict[str, Any], owner: str, n_epochs: i
     study = begin(folder, **changes)
     Presence(study.paths.presence_dir, owner)
 
-    def body(claim: Claim) -> None:
+    def body(claim: RunningTrial) -> None:
         reports(*[0.5] * n_epochs)(claim)
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -16,9 +16,9 @@ from sweeper.config.settings import ModelConfig
 from sweeper.models import build_model
 from sweeper.paths import RunPaths
 from sweeper.study.create import create_study
-from sweeper.study.running_trial import Claim
+from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
-from sweeper.timing import Ledger
+from sweeper.timing import TimeLedger
 from sweeper.tracking.sync import build_mirror, ship_all
 from sweeper.trial import DataInfo, TrialState
 from tests.support.mlflow_store import copy_empty_database
@@ -52,7 +52,9 @@ class TrackedSweep:
         """One trial, from its claim to its end, as a worker does it."""
         trial = claim_trial(self.study)
         assert trial is not None, "no trial waits"
-        with Claim(self.study, trial, is_stopping=lambda: False, ledger=Ledger()) as held:
+        with RunningTrial(
+            self.study, trial, is_stopping=lambda: False, ledger=TimeLedger()
+        ) as held:
 
             def whole() -> None:
                 held.draw()
@@ -67,7 +69,9 @@ class TrackedSweep:
         """A worker that is gone in the middle of a trial; the trial's number."""
         trial = claim_trial(self.study, "gone")
         assert trial is not None, "no trial waits"
-        with Claim(self.study, trial, is_stopping=lambda: False, ledger=Ledger()) as held:
+        with RunningTrial(
+            self.study, trial, is_stopping=lambda: False, ledger=TimeLedger()
+        ) as held:
             held.draw()
             held.start(None, None, params={}, tags=TAGS)
             body(held)

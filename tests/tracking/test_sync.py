@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.commands.sync import sync_study
-from sweeper.tracking.sync import Shipping
+from sweeper.tracking.sync import BackgroundSync
 from tests.support.sweep_studies import reports
 from tests.support.tracked_sweeps import TAGS, TrackedSweep, begin_sweep
 
@@ -20,7 +20,7 @@ def sweep(tmp_path: Path) -> TrackedSweep:
 
 def test_the_end_of_a_command_sends_all_and_closes_the_parent_run(sweep: TrackedSweep) -> None:
     notes: list[str] = []
-    shipping = Shipping(sweep.study, TAGS, notes.append)
+    shipping = BackgroundSync(sweep.study, TAGS, notes.append)
     shipping.start()
     assert shipping.finish(lambda: False)
     assert [run.info.status for run in sweep.runs()] == ["FINISHED"]
@@ -36,7 +36,7 @@ def test_a_command_that_was_told_to_stop_leaves_the_rest_to_sync(
         mute.bind(("127.0.0.1", 0))
         mute.listen()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{mute.getsockname()[1]}")
-        shipping = Shipping(sweep.study, TAGS, lambda text: None)
+        shipping = BackgroundSync(sweep.study, TAGS, lambda text: None)
         shipping.start()
         assert not shipping.finish(lambda: False, patience_s=0.5)
         assert shipping._thread.is_alive()  # the request waits for 20 s

@@ -26,7 +26,7 @@ from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError, TrialInterrupted, TrialPruned
 from sweeper.models import build_model
-from sweeper.timing import Ledger
+from sweeper.timing import TimeLedger
 from sweeper.training.checkpoint import load_checkpoint, save_checkpoint
 from sweeper.training.learner import Runtime
 from sweeper.training.loop import UserTrial, train, train_function
@@ -83,7 +83,7 @@ class Recorder:
         *,
         n_batches: int | None = None,
     ) -> None:
-        self.ledger = Ledger()
+        self.ledger = TimeLedger()
         self.history: list[EpochMetrics] = []
         self.heard: list[int] = []
         self.stop_after = stop_after

@@ -6,8 +6,8 @@ from mlflow import MlflowClient
 
 from sweeper.commands.sync import sync_study
 from sweeper.errors import EventLogError
-from sweeper.study.storage.object_store import Depot
-from sweeper.workers.cleanup import Clearing
+from sweeper.study.storage.object_store import ObjectStore
+from sweeper.workers.cleanup import Cleanup
 from tests.support.mlflow_store import copy_empty_database
 from tests.support.sweep_studies import reports
 from tests.support.tracked_sweeps import MODEL, TrackedSweep, begin_sweep
@@ -19,7 +19,7 @@ def begin(folder: Path, depot: Path, **changes: object) -> TrackedSweep:
     return begin_sweep(folder, trials=2, run={"depot": f"file://{depot}"}, **changes)
 
 
-def leave(sweep: TrackedSweep, number: int) -> Depot:
+def leave(sweep: TrackedSweep, number: int) -> ObjectStore:
     """What a push in the middle of the trial left."""
     depot = sweep.study.depot
     assert depot is not None
@@ -28,7 +28,7 @@ def leave(sweep: TrackedSweep, number: int) -> Depot:
     return depot
 
 
-def names(depot: Depot, number: int) -> set[str]:
+def names(depot: ObjectStore, number: int) -> set[str]:
     manifest = depot.newest(number)
     return set(manifest.files) if manifest else set()
 
@@ -41,7 +41,7 @@ def sweep(tmp_path: Path) -> TrackedSweep:
 def test_a_trial_that_runs_keeps_what_it_pushed(sweep: TrackedSweep) -> None:
     number = sweep.leave(reports(0.5))
     depot = leave(sweep, number)
-    Clearing(sweep.study, pytest.fail).clear()
+    Cleanup(sweep.study, pytest.fail).clear()
     assert names(depot, number) == {"events.jsonl", "checkpoint.pt"}
 
 
@@ -52,7 +52,7 @@ def test_an_ended_trial_keeps_log_and_model_until_mlflow_has_them(
     sweep.run(reports(0.5), model=MODEL)
     depot = leave(sweep, 0) if was_pushed else sweep.study.depot
     assert depot is not None
-    clearing = Clearing(sweep.study, pytest.fail)
+    clearing = Cleanup(sweep.study, pytest.fail)
     clearing.clear()
     assert names(depot, 0) == {"events.jsonl", "model.pt"}
     sweep.ship()
@@ -67,9 +67,9 @@ def test_a_trial_that_ended_elsewhere_is_left_to_that_node(tmp_path: Path) -> No
     here = begin(tmp_path / "here", tmp_path / "depot", storage=storage)
     there.run(reports(0.5))
     depot = leave(there, 0)
-    Clearing(here.study, pytest.fail).clear()
+    Cleanup(here.study, pytest.fail).clear()
     assert names(depot, 0) == {"events.jsonl", "checkpoint.pt"}
-    Clearing(there.study, pytest.fail).clear()
+    Cleanup(there.study, pytest.fail).clear()
     assert names(depot, 0) == {"events.jsonl"}
 
 
@@ -84,7 +84,7 @@ def test_a_trial_whose_files_are_damaged_keeps_no_other_from_being_cleared(
     sweep.study.paths.shipped(0).unlink()
     sweep.study.paths.events(0).write_bytes(b"{}\n")
     with pytest.raises(EventLogError, match="an event cannot be read"):
-        Clearing(sweep.study, pytest.fail).clear()
+        Cleanup(sweep.study, pytest.fail).clear()
     assert depot.numbers() == {0}
 
 
@@ -94,11 +94,11 @@ def test_sync_sends_what_a_node_that_is_gone_left_in_the_depot(tmp_path: Path) -
     here = begin(tmp_path / "here", tmp_path / "depot", storage=storage)
     there.run(reports(0.5, 0.75), model=MODEL)
     depot = leave(there, 0)
-    Clearing(there.study, pytest.fail).clear()
+    Cleanup(there.study, pytest.fail).clear()
     line = sync_study(here.file, root=here.root, note=pytest.fail)
     assert line.startswith("small: sent 4 events of 1 trial and 1 model")
     assert here.steps(0) == [1, 2]
-    Clearing(here.study, pytest.fail).clear()
+    Cleanup(here.study, pytest.fail).clear()
     assert depot.numbers() == set()
 
 
@@ -115,7 +115,7 @@ def test_the_model_of_the_best_stays_until_the_goal_is_reached_and_is_logged_els
     here = begin(tmp_path / "here", tmp_path / "depot", **shared)
     there.run(reports(0.75), model=MODEL)
     there.ship()
-    Clearing(there.study, pytest.fail).clear()
+    Cleanup(there.study, pytest.fail).clear()
     depot = there.study.depot
     assert depot is not None
     assert names(depot, 0) == {"events.jsonl", "model.pt"}
@@ -124,7 +124,7 @@ def test_the_model_of_the_best_stays_until_the_goal_is_reached_and_is_logged_els
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     [model] = client.search_logged_models(["1"])
     assert client.get_run(model.source_run_id).data.tags["sweeper.trial"] == "0"
-    clearing = Clearing(here.study, pytest.fail)
+    clearing = Cleanup(here.study, pytest.fail)
     clearing.start()
     clearing.finish(has_everything=True)
     assert depot.numbers() == set()
@@ -134,7 +134,7 @@ def test_the_end_of_a_command_leaves_nothing_in_the_depot(sweep: TrackedSweep) -
     sweep.run(reports(0.5))
     depot = leave(sweep, 0)
     sweep.ship()
-    clearing = Clearing(sweep.study, pytest.fail)
+    clearing = Cleanup(sweep.study, pytest.fail)
     clearing.start()
     clearing.finish(has_everything=True)
     assert depot.numbers() == set()
@@ -143,7 +143,7 @@ def test_the_end_of_a_command_leaves_nothing_in_the_depot(sweep: TrackedSweep) -
 def test_trouble_is_said_once(sweep: TrackedSweep, tmp_path: Path) -> None:
     notes: list[str] = []
     (tmp_path / "depot").rmdir()
-    clearing = Clearing(sweep.study, notes.append)
+    clearing = Cleanup(sweep.study, notes.append)
     clearing.start()
     clearing.finish(has_everything=True)
     [said] = notes
@@ -153,7 +153,7 @@ def test_trouble_is_said_once(sweep: TrackedSweep, tmp_path: Path) -> None:
 
 def test_without_a_depot_nothing_is_done(tmp_path: Path) -> None:
     sweep = begin_sweep(tmp_path, trials=1)
-    clearing = Clearing(sweep.study, pytest.fail)
+    clearing = Cleanup(sweep.study, pytest.fail)
     clearing.start()
     clearing.finish(has_everything=True)
     assert sweep.study.depot is None

@@ -10,7 +10,7 @@ CODE = """
 import os, signal, subprocess, sys
 from pathlib import Path
 from sweeper.workers.devices import Placement
-from sweeper.workers.protocol import WorkerOrder
+from sweeper.workers.protocol import WorkerArgs
 from sweeper.workers.process import WorkerProcess
 
 
@@ -20,7 +20,7 @@ class Sleepers:
         return self.process
 
 
-order = WorkerOrder("mlruns", "s", "auto", "a", "w", 0.0, [], "cpu", 1, 1, "", [], {})
+order = WorkerArgs("mlruns", "s", "auto", "a", "w", 0.0, [], "cpu", 1, 1, "", [], {})
 server = Sleepers()
 worker = WorkerProcess(order, Placement("cpu", 1, 1), Path(sys.argv[1]), server)
 assert worker.is_alive

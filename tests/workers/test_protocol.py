@@ -1,6 +1,6 @@
-from sweeper.workers.protocol import WorkerOrder
+from sweeper.workers.protocol import WorkerArgs
 
-ORDER = WorkerOrder(
+ORDER = WorkerArgs(
     root="mlruns/ü",
     study="small",
     storage="postgresql://me:secret\n@host/db",
@@ -19,6 +19,6 @@ ORDER = WorkerOrder(
 
 def test_an_order_is_one_line_that_reads_back() -> None:
     line = ORDER.encode()
-    assert WorkerOrder.decode(line) == ORDER
+    assert WorkerArgs.decode(line) == ORDER
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1

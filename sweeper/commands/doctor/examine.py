@@ -7,7 +7,7 @@ from pathlib import Path
 from sweeper.commands.doctor.files import check_cache, check_checkpoints, check_journal, check_logs
 from sweeper.commands.doctor.finding import Diagnosis, Finding
 from sweeper.commands.doctor.jobs import check_submissions
-from sweeper.commands.doctor.snapshot import Patient, are_others_at_work
+from sweeper.commands.doctor.snapshot import Snapshot, are_others_at_work
 from sweeper.commands.doctor.tracking import check_tracking
 from sweeper.commands.doctor.trials import check_orphans
 from sweeper.commands.ticker import format_count
@@ -16,7 +16,7 @@ from sweeper.errors import StudyError
 from sweeper.launchers.submission import read_submissions
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
-from sweeper.study.find import BegunStudy, find_begun, load_if_begun
+from sweeper.study.find import ExistingStudy, find_begun, load_if_begun
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
 
@@ -100,12 +100,12 @@ def _submitted(path: Path, root: Path) -> RunPaths:
 
 
 def _examine(
-    begun: BegunStudy, study: SweepStudy, diagnosis: Diagnosis, note: Callable[[str], None]
+    begun: ExistingStudy, study: SweepStudy, diagnosis: Diagnosis, note: Callable[[str], None]
 ) -> str:
     """Look at all that needs the storage; the line to say if nothing is found."""
     is_elsewhere = are_others_at_work(study, note)
     with _alone(begun.paths, is_mending=diagnosis.fix) as is_alone:
-        patient = Patient(begun, study, not is_alone, is_elsewhere, note)
+        patient = Snapshot(begun, study, not is_alone, is_elsewhere, note)
         diagnosis.take(check_logs(patient))
         diagnosis.take(check_orphans(patient))
         diagnosis.take(check_tracking(patient))

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from sweeper.commands.doctor.finding import Finding
-from sweeper.commands.doctor.snapshot import Patient
+from sweeper.commands.doctor.snapshot import Snapshot
 from sweeper.data.cache import damaged_entries, remove_entry
 from sweeper.errors import EventLogError
 from sweeper.events import read_events
@@ -34,7 +34,7 @@ def check_journal(paths: RunPaths) -> Iterator[Finding]:
         yield Finding(str(paths.journal), _TORN, "cuts it off", mend)
 
 
-def check_logs(patient: Patient) -> Iterator[Finding]:
+def check_logs(patient: Snapshot) -> Iterator[Finding]:
     """Event logs that cannot be read, or that end in a torn line and have no next writer."""
     paths = patient.begun.paths
     for number in sorted(paths.trial_numbers()):
@@ -47,7 +47,7 @@ def check_logs(patient: Patient) -> Iterator[Finding]:
             yield Finding(str(path), _TORN, "cuts it off", partial(cut_torn_tail, path))
 
 
-def check_checkpoints(patient: Patient) -> Iterator[Finding]:
+def check_checkpoints(patient: Snapshot) -> Iterator[Finding]:
     """Checkpoints that nobody will go on from, and those that nobody can go on from."""
     paths = patient.begun.paths
     for number in sorted(paths.trial_numbers()):
@@ -65,7 +65,7 @@ def check_checkpoints(patient: Patient) -> Iterator[Finding]:
             )
 
 
-def _leftovers(patient: Patient, number: int) -> list[Path]:
+def _leftovers(patient: Snapshot, number: int) -> list[Path]:
     paths = patient.begun.paths
     # The cursor of a trial that ended just now may be on its way.
     in_flight = paths.shipped(number).with_suffix(".tmp") if patient.is_shipping else None

@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from functools import partial
 
 from sweeper.commands.doctor.finding import Finding
-from sweeper.commands.doctor.snapshot import Patient
+from sweeper.commands.doctor.snapshot import Snapshot
 from sweeper.commands.ticker import format_count
 from sweeper.events import Ended, Event, Started
 from sweeper.tracking.batch import RUN_STATUS, best_values, param_texts
 from sweeper.tracking.repair import Records
-from sweeper.tracking.run_state import Holding
+from sweeper.tracking.run_state import RunState
 from sweeper.trial import EpochMetrics, TrialState
 
 
-def check_run(patient: Patient, records: Records, number: int) -> Iterator[Finding]:
+def check_run(patient: Snapshot, records: Records, number: int) -> Iterator[Finding]:
     """Whether the trial has one run, which says what the storage and the event log say."""
     events = patient.log(number)
     if len(records.children.get(number, [])) > 1:
@@ -39,7 +39,7 @@ def _doubled_run(records: Records, number: int) -> Finding:
 
 
 def _missing_run(
-    patient: Patient, records: Records, number: int, events: list[Event]
+    patient: Snapshot, records: Records, number: int, events: list[Event]
 ) -> Iterator[Finding]:
     where, what = f"trial {number}", "MLflow has no run of it"
     if events:
@@ -49,7 +49,7 @@ def _missing_run(
 
 
 def _check_content(
-    patient: Patient, records: Records, number: int, events: list[Event]
+    patient: Snapshot, records: Records, number: int, events: list[Event]
 ) -> Iterator[Finding]:
     run = records.run_of(number)
     assert run is not None
@@ -69,7 +69,7 @@ def _check_content(
     patient.n_epochs += len({e.epoch for e in events if isinstance(e, EpochMetrics)})
 
 
-def _describe_wrong(patient: Patient, holding: Holding, events: list[Event]) -> Iterator[str]:
+def _describe_wrong(patient: Snapshot, holding: RunState, events: list[Event]) -> Iterator[str]:
     """What MLflow cannot be told to correct."""
     if doubled := holding.doubled():
         yield f"{format_count(len(doubled), 'point')} more than once"
@@ -85,7 +85,7 @@ def _describe_wrong(patient: Patient, holding: Holding, events: list[Event]) -> 
 
 
 def _describe_lacking(
-    patient: Patient, holding: Holding, number: int, events: list[Event]
+    patient: Snapshot, holding: RunState, number: int, events: list[Event]
 ) -> Iterator[str]:
     if points := holding.lacks(events):
         yield f"{format_count(len(points), 'point')} missing"
@@ -100,7 +100,7 @@ def _params(events: list[Event]) -> dict[str, str]:
     return param_texts(started[-1]) if started else {}
 
 
-def _should_have_model(patient: Patient, number: int, events: list[Event]) -> bool:
+def _should_have_model(patient: Snapshot, number: int, events: list[Event]) -> bool:
     return (
         patient.begun.spec.tracking.log_models == "completed"
         and patient.state(number) is TrialState.COMPLETE
@@ -110,7 +110,7 @@ def _should_have_model(patient: Patient, number: int, events: list[Event]) -> bo
 
 
 def _check_state(
-    patient: Patient, records: Records, number: int, events: list[Event]
+    patient: Snapshot, records: Records, number: int, events: list[Event]
 ) -> Iterator[Finding]:
     run, state = records.run_of(number), patient.state(number)
     assert run is not None

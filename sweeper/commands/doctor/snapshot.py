@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial
 
 from sweeper.errors import EventLogError
 from sweeper.events import Event, read_events
-from sweeper.study.find import BegunStudy
+from sweeper.study.find import ExistingStudy
 from sweeper.study.leases import LEASE_S, RENEWAL_S
 from sweeper.study.study import Attr, Owner, SweepStudy, state_of
 from sweeper.trial import TrialState
@@ -17,7 +17,7 @@ _OPEN = (TrialState.WAITING, TrialState.RUNNING)
 
 
 @dataclass
-class Patient:
+class Snapshot:
     """A study and its trials at the moment when the examination began.
 
     Attributes:
@@ -31,7 +31,7 @@ class Patient:
         n_runs: MLflow runs looked at, so far.
     """
 
-    begun: BegunStudy
+    begun: ExistingStudy
     study: SweepStudy
     is_shipping: bool
     is_elsewhere: bool

@@ -6,7 +6,7 @@ from functools import partial
 
 from sweeper.commands.doctor.finding import Finding
 from sweeper.commands.doctor.runs import check_run
-from sweeper.commands.doctor.snapshot import Patient
+from sweeper.commands.doctor.snapshot import Snapshot
 from sweeper.commands.ticker import Ticker, format_count
 from sweeper.errors import TrackerError
 from sweeper.tracking.cursor import Cursor
@@ -17,7 +17,7 @@ from sweeper.trial import TrialState
 _BUSY = "a command on this machine sends to MLflow right now; look again when it has ended"
 
 
-def check_tracking(patient: Patient) -> Iterator[Finding]:
+def check_tracking(patient: Snapshot) -> Iterator[Finding]:
     """Whether MLflow says what the storage and the event logs say.
 
     While a command sends events, only trials are judged of which it has sent everything. And while
@@ -34,7 +34,7 @@ def check_tracking(patient: Patient) -> Iterator[Finding]:
             yield Finding("event logs", unsent, "`sweeper sync` sends them once it answers")
 
 
-def _check(patient: Patient, records: Records, settled: list[int]) -> Iterator[Finding]:
+def _check(patient: Snapshot, records: Records, settled: list[int]) -> Iterator[Finding]:
     if not patient.is_shipping:
         yield from _check_unsent(patient, records)
         yield from _check_parents(patient, records)
@@ -48,7 +48,7 @@ def _check(patient: Patient, records: Records, settled: list[int]) -> Iterator[F
         yield from _check_parent_status(patient, records)
 
 
-def _is_settled(patient: Patient, number: int) -> bool:
+def _is_settled(patient: Snapshot, number: int) -> bool:
     """Whether nothing is in flight between the trial and its run."""
     paths = patient.begun.paths
     if patient.is_shipping:
@@ -59,13 +59,13 @@ def _is_settled(patient: Patient, number: int) -> bool:
     return patient.state(number) is not TrialState.RUNNING
 
 
-def _check_unsent(patient: Patient, records: Records) -> Iterator[Finding]:
+def _check_unsent(patient: Snapshot, records: Records) -> Iterator[Finding]:
     parent_id = records.parent.run_id if records.parent else ""
     if unsent := _describe_unsent(patient, parent_id):
         yield Finding("event logs", unsent, "sends them", records.send)
 
 
-def _describe_unsent(patient: Patient, parent_id: str | None) -> str:
+def _describe_unsent(patient: Snapshot, parent_id: str | None) -> str:
     """How much MLflow is not known to have; empty if nothing, or while a command sends it."""
     paths = patient.begun.paths
     unsent: list[int] = []
@@ -79,7 +79,7 @@ def _describe_unsent(patient: Patient, parent_id: str | None) -> str:
     return f"{format_count(sum(unsent), 'event')} of {trials} yet to be sent to MLflow"
 
 
-def _check_parents(patient: Patient, records: Records) -> Iterator[Finding]:
+def _check_parents(patient: Snapshot, records: Records) -> Iterator[Finding]:
     if records.parent is None and patient.begun.paths.trial_numbers():
         yield Finding("MLflow", "the study's run is missing", "creates it", records.send)
     if len(records.parents) > 1:
@@ -92,7 +92,7 @@ def _check_parents(patient: Patient, records: Records) -> Iterator[Finding]:
         yield Finding("MLflow", what, "keeps the eldest and sends it all", mend)
 
 
-def _check_strangers(patient: Patient, records: Records) -> Iterator[Finding]:
+def _check_strangers(patient: Snapshot, records: Records) -> Iterator[Finding]:
     for number in sorted(records.children.keys() - patient.trials.keys()):
         runs = records.children[number]
 
@@ -101,7 +101,7 @@ def _check_strangers(patient: Patient, records: Records) -> Iterator[Finding]:
         yield Finding(f"MLflow, trial {number}", what, "deletes it there", mend)
 
 
-def _check_parent_status(patient: Patient, records: Records) -> Iterator[Finding]:
+def _check_parent_status(patient: Snapshot, records: Records) -> Iterator[Finding]:
     if not records.parents or TrialState.RUNNING in map(patient.state, patient.trials):
         return
     study, status = patient.study, records.parents[0].info.status

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from sweeper.commands.doctor.finding import Finding
-from sweeper.commands.doctor.snapshot import Patient
+from sweeper.commands.doctor.snapshot import Snapshot
 from sweeper.study.ownership import find_orphans
 from sweeper.study.recovery import SILENT, reclaim_orphans
 
 
-def check_orphans(patient: Patient) -> Iterator[Finding]:
+def check_orphans(patient: Snapshot) -> Iterator[Finding]:
     """RUNNING trials without a living worker, as its lock or its agent's lease tells."""
     study = patient.study
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.study.trial_cache import History
+from sweeper.study.trial_cache import TrialCache
 
 #: Ended trials seen by samplers whose asking takes longer with each; the others see all of them.
 #: So many take 15 ms (tpe, cmaes) or 0.2 s (gp, to which 500 would be seconds).
@@ -24,7 +24,7 @@ _LESSONS = {
 }
 
 
-class Sight(NamedTuple):
+class TrialWindow(NamedTuple):
     """The trials that a sampler sees: those that run, the best, and the latest for the rest.
 
     The latest, because tpe gives a trial the less weight the older it is, and cmaes goes on from
@@ -41,23 +41,23 @@ class Sight(NamedTuple):
     why: str = ""
 
     @classmethod
-    def at_first(cls, sampler: str) -> "Sight":
+    def at_first(cls, sampler: str) -> "TrialWindow":
         """Before anything is known of the sampler's price in a study."""
         return cls(sampler, _MOST_SEEN.get(sampler))
 
-    def trials(self, history: History) -> list[FrozenTrial]:
+    def trials(self, history: TrialCache) -> list[FrozenTrial]:
         """What the sampler sees now, by number."""
         if self.n_ended is None:
             return history.all()
         return history.excerpt(self._n_best, self.n_ended, _LESSONS[self.sampler])
 
-    def narrower(self, history: History, why: str) -> "Sight | None":
+    def narrower(self, history: TrialCache, why: str) -> "TrialWindow | None":
         """Half of what the sampler sees now; None when it is no dearer for what it sees."""
         if self.n_ended is None:
             return None
         n_now = sum(trial.state.is_finished() for trial in self.trials(history))
         fewest = _FEWEST_SEEN[self.sampler]
-        return Sight(self.sampler, max(n_now // 2, fewest), why) if n_now > fewest else None
+        return TrialWindow(self.sampler, max(n_now // 2, fewest), why) if n_now > fewest else None
 
     def explain(self, n_trials: int) -> str:
         """What the sampler does not see of so many trials, and why; empty if it sees all."""

@@ -71,7 +71,7 @@ class Manifest:
         return f"{self.claim:06d}/{self.push:06d}.json"
 
 
-class Depot:
+class ObjectStore:
     """The files of one study's trials. It connects when it is first used.
 
     Every method raises :class:`~sweeper.errors.StoreError` if the store cannot be used.

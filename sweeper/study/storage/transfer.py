@@ -22,7 +22,7 @@ from sweeper.errors import DamagedPushError, StoreError
 from sweeper.events import Ended, Event, Interrupted, encode_event, read_events
 from sweeper.paths import RunPaths
 from sweeper.study.storage.backend import store_errors
-from sweeper.study.storage.object_store import Depot
+from sweeper.study.storage.object_store import ObjectStore
 from sweeper.trial import EpochMetrics
 
 log = logging.getLogger("sweeper")
@@ -41,7 +41,7 @@ _ATTEMPTS = 3
 _PAUSE_S = 0.5
 
 
-class Courier:
+class TrialTransfer:
     """Carries the trials of one process, one after the other.
 
     Trouble with the depot is noted once and fails no trial: what was not pushed is pushed later,
@@ -56,7 +56,7 @@ class Courier:
 
     def __init__(
         self,
-        depot: Depot,
+        depot: ObjectStore,
         paths: RunPaths,
         note: Callable[[str], None],
         now: Callable[[], float] = time.monotonic,
@@ -193,7 +193,9 @@ class Courier:
         self._takes = trouble is None
 
 
-def fetch_trial(depot: Depot, paths: RunPaths, number: int, note: Callable[[str], None]) -> None:
+def fetch_trial(
+    depot: ObjectStore, paths: RunPaths, number: int, note: Callable[[str], None]
+) -> None:
     """Bring here what others pushed of a trial that is gone on with here.
 
     Args:
@@ -213,7 +215,7 @@ def fetch_trial(depot: Depot, paths: RunPaths, number: int, note: Callable[[str]
         note(f"trial {number}: what others did of it is not in the depot; it begins at epoch 1")
 
 
-def fetch_ended(depot: Depot, paths: RunPaths, number: int) -> None:
+def fetch_ended(depot: ObjectStore, paths: RunPaths, number: int) -> None:
     """Bring here log and model of a trial that has ended, if a log with more than ours is there.
 
     Raises:
@@ -223,7 +225,7 @@ def fetch_ended(depot: Depot, paths: RunPaths, number: int) -> None:
     _fetch(depot, paths, number, has_ended=True)
 
 
-def _fetch(depot: Depot, paths: RunPaths, number: int, *, has_ended: bool) -> None:
+def _fetch(depot: ObjectStore, paths: RunPaths, number: int, *, has_ended: bool) -> None:
     for n_left in reversed(range(_ATTEMPTS)):
         try:
             _fetch_once(depot, paths, number, has_ended=has_ended)
@@ -239,7 +241,7 @@ def _fetch(depot: Depot, paths: RunPaths, number: int, *, has_ended: bool) -> No
 
 
 @store_errors()
-def _fetch_once(depot: Depot, paths: RunPaths, number: int, *, has_ended: bool) -> None:
+def _fetch_once(depot: ObjectStore, paths: RunPaths, number: int, *, has_ended: bool) -> None:
     path, folder = paths.events(number), paths.fetched(number)
     shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
     manifest = depot.newest(number)

@@ -7,7 +7,7 @@ import pytest
 
 from sweeper.config import parse_study
 from sweeper.errors import StudyError
-from sweeper.study.running_trial import Claim
+from sweeper.study.running_trial import RunningTrial
 from sweeper.study.samplers.optuna import choose_sampler, draw_config
 from sweeper.study.samplers.seeds import trial_seed
 from sweeper.study.study import SweepStudy
@@ -40,7 +40,7 @@ def begin(folder: Path, sampler: str, **changes: Any) -> SweepStudy:
     return begin_in_memory(folder, **{**FLAT, **changes}, sampler={"name": sampler})
 
 
-def two_metrics(claim: Claim) -> None:
+def two_metrics(claim: RunningTrial) -> None:
     claim.report(epoch(1, 0.5 + 0.01 * claim.number, val_loss=1.0 + claim.number % 4))
 
 
@@ -151,7 +151,7 @@ def test_a_repeated_setting_runs_with_another_seed(tmp_path: Path) -> None:
     study = begin_in_memory(tmp_path, train={"optimizer": {"choices": ["sgd"]}})
     seeds = []
 
-    def body(claim: Claim) -> None:
+    def body(claim: RunningTrial) -> None:
         config = claim.draw()
         seeds.append(config.seed)
         claim.report(epoch(1, 0.5))

@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.study.samplers.optuna import to_distribution
-from sweeper.study.samplers.window import Sight
+from sweeper.study.samplers.window import TrialWindow
 from sweeper.study.study import SweepStudy
 from tests.support.sweep_studies import begin_in_memory, numbers, reports, run_trial
 
@@ -32,7 +32,7 @@ def add(study: SweepStudy, n: int, state: OptunaState = OptunaState.COMPLETE) ->
         study.storage.create_new_trial(study.study_id, trial)
 
 
-def seen(study: SweepStudy, sight: Sight | None = None) -> Sequence[FrozenTrial]:
+def seen(study: SweepStudy, sight: TrialWindow | None = None) -> Sequence[FrozenTrial]:
     """Ended trials that a sampler finds through Optuna's study."""
     handle = study.handle(sight or study.sight())
     return handle.get_trials(deepcopy=False, states=ENDED)
@@ -67,12 +67,14 @@ def test_what_fits_is_seen_whole_but_for_failures(tmp_path: Path) -> None:
         OptunaState.PRUNED
     ] * 5
     # gp models complete trials only, so that others take no room.
-    assert {trial.state for trial in seen(study, Sight.at_first("gp"))} == {OptunaState.COMPLETE}
+    assert {trial.state for trial in seen(study, TrialWindow.at_first("gp"))} == {
+        OptunaState.COMPLETE
+    }
 
 
 def test_what_is_not_seen_does_not_count_in_a_draw(tmp_path: Path) -> None:
     drawn = []
-    for i, sight in enumerate((None, None, Sight("tpe", 100, "asking was dear"))):
+    for i, sight in enumerate((None, None, TrialWindow("tpe", 100, "asking was dear"))):
         study = begin(tmp_path / str(i), "tpe")
         add(study, 150)
         if sight:
@@ -89,21 +91,21 @@ def test_half_of_what_is_seen_is_left_but_never_few(tmp_path: Path) -> None:
     sight = study.sight()
     assert sight.narrower(study.history, "dear") is None
     add(study, 50)
-    assert sight.narrower(study.history, "dear") == Sight("tpe", 250, "dear")
+    assert sight.narrower(study.history, "dear") == TrialWindow("tpe", 250, "dear")
     add(study, 300)
-    assert sight.narrower(study.history, "dear") == Sight("tpe", 300, "dear")
-    assert Sight.at_first("nsga2").narrower(study.history, "dear") is None
+    assert sight.narrower(study.history, "dear") == TrialWindow("tpe", 300, "dear")
+    assert TrialWindow.at_first("nsga2").narrower(study.history, "dear") is None
 
 
 def test_all_workers_see_as_little_until_the_sampler_is_another(tmp_path: Path) -> None:
     study = begin(tmp_path, "tpe")
-    narrow = Sight("tpe", 100, "asking was dear")
+    narrow = TrialWindow("tpe", 100, "asking was dear")
     study.use_sight(narrow)
     again = SweepStudy(study.spec, study.paths, study.storage)
     assert again.sight() == narrow
     other = begin(tmp_path / "other", "gp")
     other.use_sight(narrow)
-    assert other.sight() == Sight("gp", 200)
+    assert other.sight() == TrialWindow("gp", 200)
 
 
 @pytest.mark.parametrize(
@@ -118,14 +120,14 @@ def test_all_workers_see_as_little_until_the_sampler_is_another(tmp_path: Path) 
         ),
         (
             400,
-            Sight("tpe", 200, "asking was dear"),
+            TrialWindow("tpe", 200, "asking was dear"),
             "named in the study file; it sees the best 20 and the latest 180 trials: asking was "
             "dear",
         ),
     ],
 )
 def test_what_a_sampler_does_not_see_is_told(
-    tmp_path: Path, n_trials: int, sight: Sight | None, why: str
+    tmp_path: Path, n_trials: int, sight: TrialWindow | None, why: str
 ) -> None:
     study = begin(tmp_path, "tpe", n_trials=n_trials)
     if sight:

@@ -6,8 +6,8 @@ import pytest
 
 from sweeper.events import Event, EventWriter, Interrupted, Started, read_events
 from sweeper.paths import RunPaths
-from sweeper.study.storage.object_store import Depot
-from sweeper.study.storage.transfer import EVERY_S, Courier, fetch_trial
+from sweeper.study.storage.object_store import ObjectStore
+from sweeper.study.storage.transfer import EVERY_S, TrialTransfer, fetch_trial
 from tests.support.sweep_studies import epoch
 
 NUMBER = 0
@@ -31,7 +31,7 @@ class Clock:
         return self.now_s
 
 
-class SlowDepot(Depot):
+class SlowDepot(ObjectStore):
     """Answers when it is told to, and takes so many seconds of a clock for a push."""
 
     def __init__(self, url: str, clock: Clock) -> None:
@@ -55,7 +55,7 @@ class Node:
         self.notes: list[str] = []
         self.clock = Clock()
         self.depot = SlowDepot(url, self.clock)
-        self.courier = Courier(self.depot, self.paths, self.notes.append, self.clock)
+        self.courier = TrialTransfer(self.depot, self.paths, self.notes.append, self.clock)
 
     def log(self, *events: Event) -> None:
         with EventWriter(self.paths.events(NUMBER)) as writer:
