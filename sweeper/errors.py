@@ -6,7 +6,7 @@
     ├── TrainingError             a model or training function cannot be built or run
     ├── StudyError                the Optuna study cannot be opened, or must not go on
     │   ├── StoreError            the disk or the storage fails; what it held before is intact
-    │   │   └── DamagedPushError  a file in the depot is not what was pushed there
+    │   │   └── DamagedPushError  a file in the object store is not what was pushed there
     │   └── EventLogError         a trial's event log is damaged
     ├── TrackerError              MLflow cannot be reached or refuses
     │   └── RequestRefusedError   it answers, but not to this request
@@ -66,7 +66,7 @@ class StoreError(StudyError):
 
 
 class DamagedPushError(StoreError):
-    """A file in the depot is not what was pushed there."""
+    """A file in the object store is not what was pushed there."""
 
 
 class EventLogError(StudyError):

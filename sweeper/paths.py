@@ -89,7 +89,7 @@ class RunPaths:
         return self.trial_dir(number) / "checkpoint"
 
     def fetched(self, number: int) -> Path:
-        """Folder for what comes from the depot, until all of it is there."""
+        """Folder for what comes from the object store, until all of it is there."""
         return self.trial_dir(number) / "fetched"
 
     def shipped(self, number: int) -> Path:

@@ -20,7 +20,7 @@ WRITES = {
     "create_experiment", "create_run", "update_run", "set_terminated", "log_batch", "log_inputs",
     "log_artifact", "log_dict", "log_outputs", "log_model_artifacts", "create_logged_model",
     "finalize_logged_model", "delete_run",
-    # the depot
+    # the object store
     "pipe_file", "put_file",
     # files
     "write", "write_text", "write_bytes", "tofile", "replace", "rename", "fsync",

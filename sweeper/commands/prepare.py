@@ -64,7 +64,7 @@ def prepare_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> P
     Raises:
         SpecError: If the user's own code cannot be imported, or nothing can be drawn.
         StudyError: If this machine cannot open such a storage, or it cannot lie there, or the
-            depot does not take files.
+            object store does not take files.
         TrackerError: The same for MLflow's store.
         DataError: If the data are not to be had and the file names no fallback.
     """

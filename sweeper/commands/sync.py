@@ -55,21 +55,22 @@ def sync_study(path: Path, *, root: Path, note: Callable[[str], None]) -> str:
         lock.release()
     if trouble:
         raise StoreError(
-            f"{trouble}\nAll that is on this machine is sent; what is in the depot alone is not"
+            f"{trouble}\nAll that is on this machine is sent; what is in the object store "
+            "alone is not"
         ) from trouble
     uri = redacted(tracking_uri(begun.spec.tracking.uri, begun.paths))
     return f"{begun.paths.study}: {_describe(mirror.sent)}; {uri} has everything"
 
 
 def _fetch_all_ended(study: SweepStudy) -> StoreError | EventLogError | None:
-    """Bring here what nodes that are gone left in the depot of trials that have ended.
+    """Bring here what nodes that are gone left in the object store of trials that have ended.
 
     Returns:
         The first trouble; other trials have been fetched.
     """
     trouble: StoreError | EventLogError | None = None
     try:
-        for number in sorted(study.depot.numbers()) if study.depot else ():
+        for number in sorted(study.object_store.numbers()) if study.object_store else ():
             try:
                 _fetch_if_ended(study, number)
             except (StoreError, EventLogError) as exc:
@@ -81,9 +82,9 @@ def _fetch_all_ended(study: SweepStudy) -> StoreError | EventLogError | None:
 
 @store_errors()
 def _fetch_if_ended(study: SweepStudy, number: int) -> None:
-    assert study.depot is not None
+    assert study.object_store is not None
     if study.storage.get_trial(study.trial_id(number)).state.is_finished():
-        fetch_ended(study.depot, study.paths, number)
+        fetch_ended(study.object_store, study.paths, number)
 
 
 def open_mirror(begun: ExistingStudy, *, has_storage: bool) -> Mirror:

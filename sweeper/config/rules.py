@@ -11,7 +11,7 @@ from sweeper.config.ranges import Choices, FloatRange, IntRange, Range, Section,
 from sweeper.config.render import plain_value
 from sweeper.config.settings import Scalar, TrainConfig
 from sweeper.config.study import FIXED, PRUNER_KEYS, StudySpec
-from sweeper.config.urls import depot_fault, is_one_database, storage_fault, tracking_fault
+from sweeper.config.urls import is_one_database, object_store_fault, storage_fault, tracking_fault
 
 #: Each waiting trial is a record in the storage, and each worker a process.
 _MOST = {"budget.trials": 1_000_000, "run.workers": 1_000, "run.workers_per_device": 1_000}
@@ -172,8 +172,10 @@ class _Rules:
     def _check_addresses(self) -> None:
         if fault := storage_fault(self._spec.storage):
             self._add("storage", fault)
-        if self._spec.run.depot is not None and (fault := depot_fault(self._spec.run.depot)):
-            self._add("run.depot", fault)
+        if self._spec.run.object_store is not None and (
+            fault := object_store_fault(self._spec.run.object_store)
+        ):
+            self._add("run.object_store", fault)
         if fault := tracking_fault(self._spec.tracking.uri):
             self._add("tracking.uri", fault)
         elif is_one_database(self._spec.storage, self._spec.tracking.uri):

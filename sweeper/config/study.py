@@ -118,7 +118,7 @@ class RunSpec:
         Precision,
         Field(description="tf32 rounds the factors of products on a GPU; bf16 is by autocast"),
     ] = "fp32"
-    depot: Annotated[
+    object_store: Annotated[
         str | None,
         Field(
             description="Where nodes without a common folder leave each other the checkpoints and "

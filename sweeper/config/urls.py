@@ -1,4 +1,4 @@
-"""``storage``, ``tracking.uri`` and ``run.depot``: the form of a URL.
+"""``storage``, ``tracking.uri`` and ``run.object_store``: the form of a URL.
 
 No message shows one, for its password.
 """
@@ -14,7 +14,9 @@ _TRACKING = (
     "sqlite:///mlflow.db"
 )
 _SQLITE = "must name its file: sqlite:///sweep.db, or sqlite:////folder/sweep.db"
-_DEPOT = "must be the URL of a place that all nodes reach: s3://bucket/prefix, or file:///folder"
+_OBJECT_STORE = (
+    "must be the URL of a place that all nodes reach: s3://bucket/prefix, or file:///folder"
+)
 #: Not as one URL: a message that shows a password is blackened.
 _ESCAPES = "write user and password with %40 for @, %2F for /, %3A for :, %20 for a space"
 #: The dialects in which claims and leases were tried; None is SQLAlchemy's own choice.
@@ -59,18 +61,18 @@ def tracking_fault(uri: str) -> str:
     return _either_fault(uri, _TRACKING)
 
 
-def depot_fault(url: str) -> str:
+def object_store_fault(url: str) -> str:
     """Why trials' files cannot be left there, or nothing."""
     found = re.fullmatch(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[^\s/?#]*)(/[^\s?#]*)?", url)
     if found is None or (found["scheme"] == "file" and found["host"]):
-        return _DEPOT
+        return _OBJECT_STORE
     if "@" in found["host"]:
         return (
             "must hold no user and no password; the environment gives the driver its credentials"
         )
     if found["scheme"] == "memory":
         return "memory:// is the memory of one process, which no other node reaches"
-    return "" if found["host"] or found["scheme"] == "file" else _DEPOT
+    return "" if found["host"] or found["scheme"] == "file" else _OBJECT_STORE
 
 
 def is_one_database(storage: str, uri: str) -> bool:

@@ -56,7 +56,7 @@ class RunningTrial:
         trial: As it was claimed.
         is_stopping: Whether this process must stop.
         ledger: Where this process books its time.
-        courier: Carries the trial's files to the depot, if the study has one.
+        courier: Carries the trial's files to the object store, if the study has one.
 
     Attributes:
         number: Of the trial within its study.

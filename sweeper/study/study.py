@@ -128,13 +128,15 @@ class SweepStudy:
         self.history = TrialCache(storage, self.study_id, spec.objective.directions)
 
     @cached_property
-    def depot(self) -> ObjectStore | None:
+    def object_store(self) -> ObjectStore | None:
         """Where nodes without a common folder leave each other trials, if the file names one."""
-        if self.spec.run.depot is None:
+        if self.spec.run.object_store is None:
             return None
         with store_errors():
             key = self.storage.get_study_user_attrs(self.study_id).get(Attr.KEY)
-        return ObjectStore(self.spec.run.depot, study=self.spec.name, key=key) if key else None
+        return (
+            ObjectStore(self.spec.run.object_store, study=self.spec.name, key=key) if key else None
+        )
 
     def trials(self, states: Sequence[OptunaState] | None = None) -> list[FrozenTrial]:
         """Trials by number, all of them or those in the given states."""

@@ -93,13 +93,13 @@ def ship_all(
 @store_errors()
 def _fetch_best(study: SweepStudy) -> None:
     """Bring here the trials whose models are now to be logged, if other nodes trained them."""
-    if study.depot is None or study.spec.tracking.log_models != "best":
+    if study.object_store is None or study.spec.tracking.log_models != "best":
         return
     if study.n_finished() < study.goal:
         return
     for best in Result(study).front:
         if not study.paths.model(best.number).exists():
-            fetch_ended(study.depot, study.paths, best.number)
+            fetch_ended(study.object_store, study.paths, best.number)
 
 
 def _close(mirror: "Mirror", study: SweepStudy) -> None:

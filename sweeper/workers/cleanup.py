@@ -1,4 +1,4 @@
-"""What of ended trials lies in the depot, and when it leaves it."""
+"""What of ended trials lies in the object store, and when it leaves it."""
 
 import io
 import threading
@@ -20,7 +20,7 @@ _QUIET_S = 2.0
 
 
 class Cleanup:
-    """Keeps a study's depot clear, if it has one, from a thread of an agent.
+    """Keeps a study's object store clear, if it has one, from a thread of an agent.
 
     Of an ended trial the agent that saw it end leaves the log and the model there, in the place of
     the checkpoints, until MLflow has them; the best ones, where no other models are logged, until
@@ -38,7 +38,7 @@ class Cleanup:
 
     def start(self) -> None:
         """Begin."""
-        if self._study.depot:
+        if self._study.object_store:
             self._thread.start()
 
     def finish(self, *, has_everything: bool) -> None:
@@ -49,7 +49,7 @@ class Cleanup:
         """
         self._has_everything = has_everything
         self._done.set()
-        if self._study.depot:
+        if self._study.object_store:
             self._thread.join(_QUIET_S)
 
     def _loop(self) -> None:
@@ -60,25 +60,27 @@ class Cleanup:
                 self.clear()
             except (StoreError, EventLogError) as exc:
                 if self._is_well:
-                    self._note(f"{exc}\nWhat ended trials left in the depot stays for now")
+                    self._note(f"{exc}\nWhat ended trials left in the object store stays for now")
                 self._is_well = False
             else:
                 self._is_well = True
 
     def clear(self) -> None:
-        """Look at every trial that has files in the depot, or ended here and is not sent.
+        """Look at every trial that has files in the object store, or ended here and is not sent.
 
         Raises:
-            StoreError: If the depot or the storage failed; other trials have been looked at.
+            StoreError: If object store or storage failed; other trials have been looked at.
             EventLogError: The same if a log is damaged.
         """
-        depot = self._study.depot
-        assert depot is not None
+        object_store = self._study.object_store
+        assert object_store is not None
         trouble: StoreError | EventLogError | None = None
-        kept, there = self._kept(), depot.numbers()
+        kept, there = self._kept(), object_store.numbers()
         for number in sorted(there | self._study.paths.trial_numbers() - self._cleared):
             try:
-                self._look_at(depot, number, is_kept=number in kept, is_there=number in there)
+                self._look_at(
+                    object_store, number, is_kept=number in kept, is_there=number in there
+                )
             except (StoreError, EventLogError) as exc:
                 trouble = trouble or exc
         if trouble:
@@ -94,20 +96,22 @@ class Cleanup:
         return set() if is_over else {best.number for best in Result(study).front}
 
     @store_errors()
-    def _look_at(self, depot: ObjectStore, number: int, *, is_kept: bool, is_there: bool) -> None:
+    def _look_at(
+        self, object_store: ObjectStore, number: int, *, is_kept: bool, is_there: bool
+    ) -> None:
         is_done = Cursor.load(self._study.paths.shipped(number), None).is_ended and not is_kept
-        if is_done and not is_there:  # most trials, so neither storage nor depot is asked
+        if is_done and not is_there:  # most trials, so neither storage nor object store is asked
             self._cleared.add(number)
             return
         trial = self._study.storage.get_trial(self._study.trial_id(number))
         if not trial.state.is_finished():
             return
         if is_done:
-            depot.remove(number)
+            object_store.remove(number)
         else:
-            self._leave(depot, trial)
+            self._leave(object_store, trial)
 
-    def _leave(self, depot: ObjectStore, trial: FrozenTrial) -> None:
+    def _leave(self, object_store: ObjectStore, trial: FrozenTrial) -> None:
         paths, number = self._study.paths, trial.number
         log, model = paths.events(number), paths.model(number)
         logged, _ = read_events(log)
@@ -117,4 +121,4 @@ class Cleanup:
             path.name: io.BytesIO(path.read_bytes()) for path in (log, model) if path.exists()
         }
         # Under a number that no claim will have: the worker may still push under its own.
-        depot.push(number, Owner.of(trial).claim + 1, files)
+        object_store.push(number, Owner.of(trial).claim + 1, files)

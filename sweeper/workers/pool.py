@@ -51,7 +51,9 @@ class WorkerPool:
         self._vacant: list[Placement] = []
         self._n_fruitless_deaths = 0
         self._latest_note = ""
-        self._courier = TrialTransfer(study.depot, study.paths, note) if study.depot else None
+        self._courier = (
+            TrialTransfer(study.object_store, study.paths, note) if study.object_store else None
+        )
         self._paused_s = -math.inf
         self._claimed_s: dict[tuple[int, int], float] = {}
         self._sentences: dict[str, Death] = {}
@@ -125,7 +127,7 @@ class WorkerPool:
                 self._latest_note = note
 
     def _reclaim(self, worker: WorkerProcess, cause: str, death: Death | None = None) -> int:
-        """Put a dead worker's trial back; before that, what it left here goes to the depot."""
+        """Put a dead worker's trial back; before that, its files go to the object store."""
         if self._courier:
             for trial in self._study.history.look().running:
                 owner = Owner.of(trial)

@@ -70,7 +70,9 @@ class Worker:
         self._runtime = Runtime(torch.device(order.device), study.spec.run.precision)
         self._asking = AskingBudget(study)
         self._room = Room(study.paths.device_room(order.device))
-        self._courier = TrialTransfer(study.depot, study.paths, _note) if study.depot else None
+        self._courier = (
+            TrialTransfer(study.object_store, study.paths, _note) if study.object_store else None
+        )
         self._failed_before = frozenset(order.failed_before)
         self._ledger = TimeLedger(max(0.0, time.time() - order.given_s))
 

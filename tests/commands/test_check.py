@@ -178,8 +178,13 @@ def test_the_folder_of_a_database_must_be_there(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_depot_without_a_driver_stops_the_study(url: str, expected: str, tmp_path: Path) -> None:
-    assert refusal(tmp_path, StudyError, run={"depot": url}) == f"run.depot: {url}: {expected}"
+def test_an_object_store_without_a_driver_stops_the_study(
+    url: str, expected: str, tmp_path: Path
+) -> None:
+    assert (
+        refusal(tmp_path, StudyError, run={"object_store": url})
+        == f"run.object_store: {url}: {expected}"
+    )
 
 
 def test_s3_without_its_driver_names_the_extra(
@@ -188,18 +193,23 @@ def test_s3_without_its_driver_names_the_extra(
     monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it were not installed
     known = importlib.import_module("fsspec.registry")._registry
     monkeypatch.delitem(known, "s3", raising=False)
-    assert refusal(tmp_path, StudyError, run={"depot": "s3://bucket"}) == (
-        "run.depot: s3://bucket: no driver for s3:// is installed: `pip install 'sweeper[s3]'`"
+    assert refusal(tmp_path, StudyError, run={"object_store": "s3://bucket"}) == (
+        "run.object_store: s3://bucket: no driver for s3:// is installed: "
+        "`pip install 'sweeper[s3]'`"
     )
 
 
-def test_a_depot_that_takes_nothing_stops_the_study(tmp_path: Path) -> None:
-    (tmp_path / "depot").write_text("no folder")
-    message = refusal(tmp_path, StudyError, run={"depot": f"file://{tmp_path}/depot"})
-    assert message.startswith(f"run.depot: file://{tmp_path}/depot: the depot cannot be used: ")
+def test_an_object_store_that_takes_nothing_stops_the_study(tmp_path: Path) -> None:
+    (tmp_path / "object_store").write_text("no folder")
+    message = refusal(
+        tmp_path, StudyError, run={"object_store": f"file://{tmp_path}/object_store"}
+    )
+    assert message.startswith(
+        f"run.object_store: file://{tmp_path}/object_store: the object store cannot be used: "
+    )
     assert message.endswith(
         "; see that the bucket or folder is there and the environment has what its driver needs, "
-        "or leave run.depot out"
+        "or leave run.object_store out"
     )
 
 

@@ -118,18 +118,24 @@ seed: 2
          "workers_per_device: 1"),
         ("train: {function: 'a:b'}\nrun: {precision: bf16}", "4: run.precision: train.function "
          "computes with numbers of its own choice; drop this"),
-        ("run: {depot: /shared}", "3: run.depot: must be the URL of a place that all nodes reach: "
+        ("run: {object_store: /shared}",
+         "3: run.object_store: must be the URL of a place that all nodes reach: "
          "s3://bucket/prefix, or file:///folder"),
-        ("run: {depot: 'file://shared'}", "3: run.depot: must be the URL of a place that all "
-         "nodes reach: s3://bucket/prefix, or file:///folder"),
-        ("run: {depot: 's3://'}", "3: run.depot: must be the URL of a place that all nodes "
-         "reach: s3://bucket/prefix, or file:///folder"),
-        ("run: {depot: 's3://bucket?secret=x'}", "3: run.depot: must be the URL of a place that "
-         "all nodes reach: s3://bucket/prefix, or file:///folder"),
-        ("run: {depot: 's3://ann:x@bucket/a'}", "3: run.depot: must hold no user and no password; "
-         "the environment gives the driver its credentials"),
-        ("run: {depot: 'memory://a'}", "3: run.depot: memory:// is the memory of one process, "
-         "which no other node reaches"),
+        ("run: {object_store: 'file://shared'}",
+         "3: run.object_store: must be the URL of a place that all nodes reach: "
+         "s3://bucket/prefix, or file:///folder"),
+        ("run: {object_store: 's3://'}",
+         "3: run.object_store: must be the URL of a place that all nodes reach: "
+         "s3://bucket/prefix, or file:///folder"),
+        ("run: {object_store: 's3://bucket?secret=x'}",
+         "3: run.object_store: must be the URL of a place that all nodes reach: "
+         "s3://bucket/prefix, or file:///folder"),
+        ("run: {object_store: 's3://ann:x@bucket/a'}",
+         "3: run.object_store: must hold no user and no password; the environment gives "
+         "the driver its credentials"),
+        ("run: {object_store: 'memory://a'}",
+         "3: run.object_store: memory:// is the memory of one process, which no other "
+         "node reaches"),
         ("tracking: {log_models: all}",
          "3: tracking.log_models: must be 'none', 'best' or 'completed', got 'all'"),
         ("budget: {trials: 99999999}\nrun: {workers: 5000}",

@@ -227,7 +227,7 @@ def test_an_interrupted_trial_waits_with_its_checkpoint(study: SweepStudy) -> No
     assert study.counts() == {TrialState.WAITING: 10}
 
 
-class WatchedDepot(ObjectStore):
+class WatchedObjectStore(ObjectStore):
     """Notes how the study's trials stand while something is pushed."""
 
     def __init__(self, url: str, study: SweepStudy) -> None:
@@ -244,19 +244,19 @@ class WatchedDepot(ObjectStore):
         self.seen.append(state_of(trial))
 
 
-def test_a_trial_is_in_the_depot_before_others_may_claim_it(study: SweepStudy) -> None:
-    (study.paths.root / "depot").mkdir()
-    depot = WatchedDepot(f"file://{study.paths.root}/depot", study)
+def test_a_trial_is_in_the_object_store_before_others_may_claim_it(study: SweepStudy) -> None:
+    (study.paths.root / "object_store").mkdir()
+    object_store = WatchedObjectStore(f"file://{study.paths.root}/object_store", study)
     trial = claim_trial(study, "worker")
     assert trial is not None
     put_checkpoint(study)
-    courier = TrialTransfer(depot, study.paths, pytest.fail)
+    courier = TrialTransfer(object_store, study.paths, pytest.fail)
     state = run_claimed(study, trial, reports(0.5), is_stopping=lambda: True, courier=courier)
-    assert (state, depot.seen) == (TrialState.WAITING, [TrialState.RUNNING])
-    manifest = depot.newest(0)
+    assert (state, object_store.seen) == (TrialState.WAITING, [TrialState.RUNNING])
+    manifest = object_store.newest(0)
     assert manifest is not None
     assert (manifest.claim, set(manifest.files)) == (1, {"events.jsonl", "checkpoint.pt"})
-    depot.fetch(0, manifest, "events.jsonl", study.paths.root / "log")
+    object_store.fetch(0, manifest, "events.jsonl", study.paths.root / "log")
     assert (study.paths.root / "log").read_bytes() == study.paths.events(0).read_bytes()
 
 

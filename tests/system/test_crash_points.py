@@ -20,7 +20,12 @@ ELSEWHERE = (Step.SUBMIT, Step.SUBMITTED)
 FIRST: dict[Step, tuple[str, ...]] = {Step.PUT_BACK: ("report.after", "checkpoint.before")}
 
 #: Points that are only reached where nodes have no common folder.
-IN_DEPOTS = (Step.DEPOT_CONTENT, Step.DEPOT_MANIFEST, Step.DEPOT_FETCH, Step.DEPOT_RENAME)
+IN_OBJECT_STORES = (
+    Step.OBJECT_STORE_CONTENT,
+    Step.OBJECT_STORE_MANIFEST,
+    Step.OBJECT_STORE_FETCH,
+    Step.OBJECT_STORE_RENAME,
+)
 #: An epoch takes seven batches of 0.2 s.
 MOVING = """
 objective: {{metric: val_accuracy, direction: maximize}}
@@ -29,7 +34,7 @@ pruner: {{name: none}}
 data: {{name: digits, batch_size: 256}}
 model: {{architecture: "own:build", width: {{choices: [16, 64]}}}}
 train: {{epochs: {epochs}}}
-run: {{workers: 1, depot: "file://{folder}/depot"}}
+run: {{workers: 1, object_store: "file://{folder}/object_store"}}
 storage: sqlite:///{folder}/study.db
 tracking: {{uri: "sqlite:///{folder}/mlflow.db"}}
 """
@@ -90,7 +95,7 @@ def assert_whole(sweep: Sweep) -> None:
     assert not list(sweep.paths.trials_dir.glob("*/checkpoint*"))
 
 
-@pytest.mark.parametrize("step", [s for s in Step if s not in (*ELSEWHERE, *IN_DEPOTS)])
+@pytest.mark.parametrize("step", [s for s in Step if s not in (*ELSEWHERE, *IN_OBJECT_STORES)])
 def test_a_kill_on_either_side_of_a_step_is_recovered_from(sweep: Sweep, step: Step) -> None:
     sweep.write_default(trials=TRIALS, epochs=EPOCHS)
     text = sweep.file.read_text()
@@ -103,7 +108,7 @@ def test_a_kill_on_either_side_of_a_step_is_recovered_from(sweep: Sweep, step: S
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("step", IN_DEPOTS)
+@pytest.mark.parametrize("step", IN_OBJECT_STORES)
 def test_a_kill_while_a_trial_moves_between_nodes_is_recovered_from(
     step: Step, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +116,7 @@ def test_a_kill_while_a_trial_moves_between_nodes_is_recovered_from(
     armed = tmp_path / "armed"
     armed.mkdir()
     (armed / f"{step}.{moment}").touch()
-    (tmp_path / "depot").mkdir()
+    (tmp_path / "object_store").mkdir()
     # MLflow does not get over it that the first node is stopped while it makes one.
     copy_empty_database(tmp_path / "mlflow.db")
     nodes = [Sweep(tmp_path / name, uri=f"sqlite:///{tmp_path}/mlflow.db") for name in "ab"]
@@ -133,4 +138,4 @@ def test_a_kill_while_a_trial_moves_between_nodes_is_recovered_from(
     codes = run_until_whole(nodes[1], armed)
     assert not list(armed.iterdir()), f"never reached; exit codes {codes}"
     assert_whole(nodes[1])
-    assert not [path for path in (tmp_path / "depot").rglob("*") if path.is_file()]
+    assert not [path for path in (tmp_path / "object_store").rglob("*") if path.is_file()]

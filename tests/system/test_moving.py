@@ -35,13 +35,13 @@ class Cluster:
     name: str
     storage: str
     uri: str
-    depot: str
+    object_store: str
 
     def node(self, name: str, *, epochs: int = EPOCHS) -> Sweep:
         """A folder of its own with the study file in it."""
         sweep = Sweep(self.folder / name, name=self.name, uri=self.uri)
         sweep.folder.mkdir()
-        text = STUDY.replace("device: cpu", f'device: cpu, depot: "{self.depot}"')
+        text = STUDY.replace("device: cpu", f'device: cpu, object_store: "{self.object_store}"')
         text = text.replace(f"epochs: {EPOCHS}", f"epochs: {epochs}")
         more = MORE.format(name=self.name, storage=self.storage, uri=self.uri)
         sweep.write(text + more)
@@ -59,8 +59,8 @@ class Cluster:
         return sweep
 
     def objects(self) -> list[str]:
-        """All that lies in the depot."""
-        system, root = fsspec.core.url_to_fs(self.depot)
+        """All that lies in the object store."""
+        system, root = fsspec.core.url_to_fs(self.object_store)
         system.invalidate_cache()
         return list(system.find(root))
 
@@ -103,7 +103,7 @@ def test_another_node_goes_on_at_the_batch_where_the_first_one_stopped(cluster: 
     finally:
         kill_group(agent)
     assert agent.returncode == 4, output
-    assert "depot" not in output, "something was wrong with it"
+    assert "object_store" not in output, "something was wrong with it"
     [before] = first.runs()
     done = second.run()
     assert done.returncode == 0, done.stderr
@@ -145,11 +145,11 @@ def test_of_a_node_that_vanished_what_it_pushed_is_gone_on_with(cluster: Cluster
     assert cluster.objects() == []
 
 
-def test_a_depot_that_fails_stops_no_trial_and_is_told(sweep: Sweep) -> None:
-    folder = sweep.folder / "depot"
+def test_an_object_store_that_fails_stops_no_trial_and_is_told(sweep: Sweep) -> None:
+    folder = sweep.folder / "object_store"
     folder.mkdir()
     text = STUDY.replace(f"epochs: {EPOCHS}", f"epochs: {LONG}")
-    sweep.write(text.replace("device: cpu", f'device: cpu, depot: "file://{folder}"'))
+    sweep.write(text.replace("device: cpu", f'device: cpu, object_store: "file://{folder}"'))
     sweep.write_code(CODE)
     agent = sweep.start()
     try:
@@ -160,6 +160,6 @@ def test_a_depot_that_fails_stops_no_trial_and_is_told(sweep: Sweep) -> None:
     finally:
         kill_group(agent)
     assert agent.returncode == 0, output
-    assert f"file://{folder}: the depot cannot be used: NotADirectoryError: " in output
+    assert f"file://{folder}: the object store cannot be used: NotADirectoryError: " in output
     assert output.count("Training goes on") == 1
     assert sweep.states() == {0: "complete"}

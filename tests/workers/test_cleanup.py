@@ -13,36 +13,36 @@ from tests.support.sweep_studies import reports
 from tests.support.tracked_sweeps import MODEL, TrackedSweep, begin_sweep
 
 
-def begin(folder: Path, depot: Path, **changes: object) -> TrackedSweep:
+def begin(folder: Path, object_store: Path, **changes: object) -> TrackedSweep:
     folder.mkdir(exist_ok=True)
-    depot.mkdir(exist_ok=True)
-    return begin_sweep(folder, trials=2, run={"depot": f"file://{depot}"}, **changes)
+    object_store.mkdir(exist_ok=True)
+    return begin_sweep(folder, trials=2, run={"object_store": f"file://{object_store}"}, **changes)
 
 
 def leave(sweep: TrackedSweep, number: int) -> ObjectStore:
     """What a push in the middle of the trial left."""
-    depot = sweep.study.depot
-    assert depot is not None
+    object_store = sweep.study.object_store
+    assert object_store is not None
     files = {"events.jsonl": io.BytesIO(b""), "checkpoint.pt": io.BytesIO(b"weights")}
-    depot.push(number, 1, files)
-    return depot
+    object_store.push(number, 1, files)
+    return object_store
 
 
-def names(depot: ObjectStore, number: int) -> set[str]:
-    manifest = depot.newest(number)
+def names(object_store: ObjectStore, number: int) -> set[str]:
+    manifest = object_store.newest(number)
     return set(manifest.files) if manifest else set()
 
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> TrackedSweep:
-    return begin(tmp_path, tmp_path / "depot")
+    return begin(tmp_path, tmp_path / "object_store")
 
 
 def test_a_trial_that_runs_keeps_what_it_pushed(sweep: TrackedSweep) -> None:
     number = sweep.leave(reports(0.5))
-    depot = leave(sweep, number)
+    object_store = leave(sweep, number)
     Cleanup(sweep.study, pytest.fail).clear()
-    assert names(depot, number) == {"events.jsonl", "checkpoint.pt"}
+    assert names(object_store, number) == {"events.jsonl", "checkpoint.pt"}
 
 
 @pytest.mark.parametrize("was_pushed", [True, False])
@@ -50,27 +50,27 @@ def test_an_ended_trial_keeps_log_and_model_until_mlflow_has_them(
     sweep: TrackedSweep, was_pushed: bool
 ) -> None:
     sweep.run(reports(0.5), model=MODEL)
-    depot = leave(sweep, 0) if was_pushed else sweep.study.depot
-    assert depot is not None
+    object_store = leave(sweep, 0) if was_pushed else sweep.study.object_store
+    assert object_store is not None
     clearing = Cleanup(sweep.study, pytest.fail)
     clearing.clear()
-    assert names(depot, 0) == {"events.jsonl", "model.pt"}
+    assert names(object_store, 0) == {"events.jsonl", "model.pt"}
     sweep.ship()
     clearing.clear()
-    assert depot.numbers() == set()
+    assert object_store.numbers() == set()
 
 
 def test_a_trial_that_ended_elsewhere_is_left_to_that_node(tmp_path: Path) -> None:
     """By an agent that has nothing of it but the storage."""
     storage = f"sqlite:///{tmp_path}/study.db"
-    there = begin(tmp_path / "there", tmp_path / "depot", storage=storage)
-    here = begin(tmp_path / "here", tmp_path / "depot", storage=storage)
+    there = begin(tmp_path / "there", tmp_path / "object_store", storage=storage)
+    here = begin(tmp_path / "here", tmp_path / "object_store", storage=storage)
     there.run(reports(0.5))
-    depot = leave(there, 0)
+    object_store = leave(there, 0)
     Cleanup(here.study, pytest.fail).clear()
-    assert names(depot, 0) == {"events.jsonl", "checkpoint.pt"}
+    assert names(object_store, 0) == {"events.jsonl", "checkpoint.pt"}
     Cleanup(there.study, pytest.fail).clear()
-    assert names(depot, 0) == {"events.jsonl"}
+    assert names(object_store, 0) == {"events.jsonl"}
 
 
 def test_a_trial_whose_files_are_damaged_keeps_no_other_from_being_cleared(
@@ -80,26 +80,26 @@ def test_a_trial_whose_files_are_damaged_keeps_no_other_from_being_cleared(
     sweep.run(reports(0.6))
     sweep.ship()
     for number in (0, 1):
-        depot = leave(sweep, number)
+        object_store = leave(sweep, number)
     sweep.study.paths.shipped(0).unlink()
     sweep.study.paths.events(0).write_bytes(b"{}\n")
     with pytest.raises(EventLogError, match="an event cannot be read"):
         Cleanup(sweep.study, pytest.fail).clear()
-    assert depot.numbers() == {0}
+    assert object_store.numbers() == {0}
 
 
-def test_sync_sends_what_a_node_that_is_gone_left_in_the_depot(tmp_path: Path) -> None:
+def test_sync_sends_what_a_node_that_is_gone_left_in_the_object_store(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/study.db"
-    there = begin(tmp_path / "there", tmp_path / "depot", storage=storage)
-    here = begin(tmp_path / "here", tmp_path / "depot", storage=storage)
+    there = begin(tmp_path / "there", tmp_path / "object_store", storage=storage)
+    here = begin(tmp_path / "here", tmp_path / "object_store", storage=storage)
     there.run(reports(0.5, 0.75), model=MODEL)
-    depot = leave(there, 0)
+    object_store = leave(there, 0)
     Cleanup(there.study, pytest.fail).clear()
     line = sync_study(here.file, root=here.root, note=pytest.fail)
     assert line.startswith("small: sent 4 events of 1 trial and 1 model")
     assert here.steps(0) == [1, 2]
     Cleanup(here.study, pytest.fail).clear()
-    assert depot.numbers() == set()
+    assert object_store.numbers() == set()
 
 
 def test_the_model_of_the_best_stays_until_the_goal_is_reached_and_is_logged_elsewhere(
@@ -111,14 +111,14 @@ def test_the_model_of_the_best_stays_until_the_goal_is_reached_and_is_logged_els
         "tracking": {"log_models": "best", "uri": f"sqlite:///{tmp_path}/mlflow.db"},
     }
     copy_empty_database(tmp_path / "mlflow.db")
-    there = begin(tmp_path / "there", tmp_path / "depot", **shared)
-    here = begin(tmp_path / "here", tmp_path / "depot", **shared)
+    there = begin(tmp_path / "there", tmp_path / "object_store", **shared)
+    here = begin(tmp_path / "here", tmp_path / "object_store", **shared)
     there.run(reports(0.75), model=MODEL)
     there.ship()
     Cleanup(there.study, pytest.fail).clear()
-    depot = there.study.depot
-    assert depot is not None
-    assert names(depot, 0) == {"events.jsonl", "model.pt"}
+    object_store = there.study.object_store
+    assert object_store is not None
+    assert names(object_store, 0) == {"events.jsonl", "model.pt"}
     here.run(reports(0.5), model=MODEL)
     here.ship()
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
@@ -127,33 +127,33 @@ def test_the_model_of_the_best_stays_until_the_goal_is_reached_and_is_logged_els
     clearing = Cleanup(here.study, pytest.fail)
     clearing.start()
     clearing.finish(has_everything=True)
-    assert depot.numbers() == set()
+    assert object_store.numbers() == set()
 
 
-def test_the_end_of_a_command_leaves_nothing_in_the_depot(sweep: TrackedSweep) -> None:
+def test_the_end_of_a_command_leaves_nothing_in_the_object_store(sweep: TrackedSweep) -> None:
     sweep.run(reports(0.5))
-    depot = leave(sweep, 0)
+    object_store = leave(sweep, 0)
     sweep.ship()
     clearing = Cleanup(sweep.study, pytest.fail)
     clearing.start()
     clearing.finish(has_everything=True)
-    assert depot.numbers() == set()
+    assert object_store.numbers() == set()
 
 
 def test_trouble_is_said_once(sweep: TrackedSweep, tmp_path: Path) -> None:
     notes: list[str] = []
-    (tmp_path / "depot").rmdir()
+    (tmp_path / "object_store").rmdir()
     clearing = Cleanup(sweep.study, notes.append)
     clearing.start()
     clearing.finish(has_everything=True)
     [said] = notes
-    assert "the depot cannot be used: FileNotFoundError: " in said
-    assert said.endswith("What ended trials left in the depot stays for now")
+    assert "the object store cannot be used: FileNotFoundError: " in said
+    assert said.endswith("What ended trials left in the object store stays for now")
 
 
-def test_without_a_depot_nothing_is_done(tmp_path: Path) -> None:
+def test_without_a_object_store_nothing_is_done(tmp_path: Path) -> None:
     sweep = begin_sweep(tmp_path, trials=1)
     clearing = Cleanup(sweep.study, pytest.fail)
     clearing.start()
     clearing.finish(has_everything=True)
-    assert sweep.study.depot is None
+    assert sweep.study.object_store is None

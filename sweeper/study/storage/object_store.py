@@ -77,7 +77,7 @@ class ObjectStore:
     Every method raises :class:`~sweeper.errors.StoreError` if the store cannot be used.
 
     Args:
-        url: As ``run.depot`` has it.
+        url: As ``run.object_store`` has it.
         study: Name of the study.
         key: Of the study in its storage; another study of that name has another one.
     """
@@ -145,13 +145,13 @@ class ObjectStore:
             if not is_wanted():
                 return False
             key = f"{root}/{number:04d}/{manifest.key(manifest.files[name])}"
-            with durable(Step.DEPOT_CONTENT), system.open(key, "wb") as target:
+            with durable(Step.OBJECT_STORE_CONTENT), system.open(key, "wb") as target:
                 while is_wanted() and (chunk := file.read(_CHUNK)):
                     target.write(chunk)
         if not is_wanted():
             return False
         text = json.dumps({name: asdict(content) for name, content in manifest.files.items()})
-        with durable(Step.DEPOT_MANIFEST):
+        with durable(Step.OBJECT_STORE_MANIFEST):
             system.pipe_file(f"{root}/{number:04d}/{manifest.own_key}", text.encode())
         return True
 
@@ -218,7 +218,7 @@ class ObjectStore:
             key = f"{root}/{number:04d}/{manifest.key(content)}"
             path.parent.mkdir(parents=True, exist_ok=True)
             with (
-                durable(Step.DEPOT_FETCH),
+                durable(Step.OBJECT_STORE_FETCH),
                 system.open(key, "rb") as source,
                 path.open("wb+") as target,
             ):
@@ -246,7 +246,7 @@ class ObjectStore:
         return {path.removeprefix(f"{folder}/"): info["size"] for path, info in found.items()}
 
 
-def check_depot(url: str) -> None:
+def check_object_store(url: str) -> None:
     """See that files can be left there, by doing so.
 
     Raises:
@@ -262,12 +262,12 @@ def check_depot(url: str) -> None:
     except StoreError as exc:
         raise StudyError(
             f"{exc}; see that the bucket or folder is there and the environment has what its "
-            "driver needs, or leave run.depot out"
+            "driver needs, or leave run.object_store out"
         ) from exc
 
 
 def _connect(url: str) -> "tuple[AbstractFileSystem, str]":
-    import fsspec  # not at the top: it takes a tenth of a second, and most need no depot
+    import fsspec  # not at the top: it takes a tenth of a second, and most need no object store
 
     scheme = url.partition("://")[0]
     options = {"auto_mkdir": True} if scheme == "file" else {}
@@ -295,7 +295,7 @@ def _store_errors(url: str) -> Iterator[None]:
         raise
     except Exception as exc:
         reason = redacted(f"{type(exc).__name__}: {exc}").partition("\n")[0]
-        raise StoreError(f"{url}: the depot cannot be used: {reason}") from exc
+        raise StoreError(f"{url}: the object store cannot be used: {reason}") from exc
 
 
 def _digest(file: BinaryIO) -> Content:

@@ -10,7 +10,7 @@ from sweeper.config.urls import tracking_fault
 from sweeper.errors import StudyError, TrackerError
 from sweeper.paths import RunPaths
 from sweeper.study.storage.filesystem import Locks, find_mount
-from sweeper.study.storage.object_store import check_depot
+from sweeper.study.storage.object_store import check_object_store
 
 #: Its write-ahead log needs memory that all readers share, and its journal needs locks that many
 #: shares do not keep (sqlite.org/wal.html, sqlite.org/useovernet.html).
@@ -30,17 +30,17 @@ def check_stores(
 
     Raises:
         StudyError: If this machine cannot open such a storage, or it cannot lie there, or the
-            depot does not take files.
+            object store does not take files.
         TrackerError: The same for MLflow's store.
     """
     check_places(spec, paths, note, mountinfo=mountinfo)
     if spec.storage != "auto":
         _check_driver(spec)
-    if spec.run.depot is not None:
+    if spec.run.object_store is not None:
         try:
-            check_depot(spec.run.depot)
+            check_object_store(spec.run.object_store)
         except StudyError as exc:
-            raise StudyError(f"{spec.place('run.depot')}: {exc}") from exc
+            raise StudyError(f"{spec.place('run.object_store')}: {exc}") from exc
 
 
 def check_places(

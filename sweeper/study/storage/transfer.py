@@ -1,4 +1,4 @@
-"""A worker's trials on their way to the depot, and from there to a node that goes on with one.
+"""A worker's trials on their way to the object store, and from there to another node.
 
 What a trial's folder holds is pushed from a thread: training waits for no network. What others
 pushed is fetched before the worker opens the trial's event log.
@@ -44,11 +44,11 @@ _PAUSE_S = 0.5
 class TrialTransfer:
     """Carries the trials of one process, one after the other.
 
-    Trouble with the depot is noted once and fails no trial: what was not pushed is pushed later,
-    and a trial of which nobody knows how far it had come is left for a while.
+    Trouble with the object store is noted once and fails no trial: what was not pushed is
+    pushed later, and a trial of which nobody knows how far it had come is left for a while.
 
     Args:
-        depot: Of the study.
+        object_store: Of the study.
         paths: Its files here.
         note: Told of trouble, and when it is over.
         now: Seconds of a clock that never goes back.
@@ -56,12 +56,12 @@ class TrialTransfer:
 
     def __init__(
         self,
-        depot: ObjectStore,
+        object_store: ObjectStore,
         paths: RunPaths,
         note: Callable[[str], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._depot = depot
+        self._object_store = object_store
         self._paths = paths
         self._note = note
         self._now = now
@@ -72,7 +72,7 @@ class TrialTransfer:
         self._is_unwanted = threading.Event()
 
     def postponed(self) -> Container[int]:
-        """Trials that cannot begin here for now, as the depot did not give their files."""
+        """Trials that cannot begin here for now, as the object store did not give their files."""
         return {number for number, until_s in self._postponed.items() if self._now() < until_s}
 
     def begin(self, number: int, claim: int) -> bool:
@@ -86,18 +86,18 @@ class TrialTransfer:
         if claim == 1:
             return True
         try:
-            fetch_trial(self._depot, self._paths, number, self._note)
+            fetch_trial(self._object_store, self._paths, number, self._note)
         except StoreError as exc:
             self._postponed[number] = self._now() + _RETRY_S
             if self._gives:
                 self._note(
-                    f"{exc}\nTrials that others began wait until the depot can be read; without "
-                    "run.depot in the study file they would begin at epoch 1"
+                    f"{exc}\nTrials that others began wait until the object store can be read; "
+                    "without run.object_store in the study file they would begin at epoch 1"
                 )
             self._gives = False
             return False
         if not self._gives:
-            self._note("the depot can be read again")
+            self._note("the object store can be read again")
         self._gives = True
         return True
 
@@ -119,8 +119,8 @@ class TrialTransfer:
         self._join(deadline_s)
         if self._is_at_work():
             self._note(
-                f"trial {number} could not be pushed to the depot within {_DELIVERY_S:.0f} s; "
-                "another node goes on from what was pushed before"
+                f"trial {number} could not be pushed to the object store within "
+                f"{_DELIVERY_S:.0f} s; another node goes on from what was pushed before"
             )
 
     def _is_at_work(self) -> bool:
@@ -141,7 +141,7 @@ class TrialTransfer:
         self._thread = threading.Thread(
             target=self._push,
             args=(number, claim, files, opened, is_unwanted),
-            name="depot",
+            name="object_store",
             daemon=True,
         )
         self._thread.start()
@@ -173,7 +173,7 @@ class TrialTransfer:
         trouble = None
         with opened:
             try:
-                self._depot.push(number, claim, files, lambda: not is_unwanted.is_set())
+                self._object_store.push(number, claim, files, lambda: not is_unwanted.is_set())
             except StoreError as exc:
                 trouble = exc
         if not is_unwanted.is_set():
@@ -189,46 +189,49 @@ class TrialTransfer:
                 "was pushed before"
             )
         elif not trouble and not self._takes:
-            self._note("the depot takes trials again")
+            self._note("the object store takes trials again")
         self._takes = trouble is None
 
 
 def fetch_trial(
-    depot: ObjectStore, paths: RunPaths, number: int, note: Callable[[str], None]
+    object_store: ObjectStore, paths: RunPaths, number: int, note: Callable[[str], None]
 ) -> None:
     """Bring here what others pushed of a trial that is gone on with here.
 
     Args:
-        depot: Of the study.
+        object_store: Of the study.
         paths: Its files here, at which nobody is at work.
         number: Of the trial.
         note: Told if it begins anew, as nothing whole is left of it.
 
     Raises:
-        StoreError: If the depot or the disk do not allow it.
+        StoreError: If the object store or the disk do not allow it.
     """
     try:
-        _fetch(depot, paths, number, has_ended=False)
+        _fetch(object_store, paths, number, has_ended=False)
     except DamagedPushError as exc:
         note(f"trial {number}: {exc}")
     if not paths.events(number).exists():
-        note(f"trial {number}: what others did of it is not in the depot; it begins at epoch 1")
+        note(
+            f"trial {number}: what others did of it is not in the object store; it begins at "
+            "epoch 1"
+        )
 
 
-def fetch_ended(depot: ObjectStore, paths: RunPaths, number: int) -> None:
+def fetch_ended(object_store: ObjectStore, paths: RunPaths, number: int) -> None:
     """Bring here log and model of a trial that has ended, if a log with more than ours is there.
 
     Raises:
         DamagedPushError: If they are not what was pushed.
-        StoreError: If the depot or the disk do not allow it.
+        StoreError: If the object store or the disk do not allow it.
     """
-    _fetch(depot, paths, number, has_ended=True)
+    _fetch(object_store, paths, number, has_ended=True)
 
 
-def _fetch(depot: ObjectStore, paths: RunPaths, number: int, *, has_ended: bool) -> None:
+def _fetch(object_store: ObjectStore, paths: RunPaths, number: int, *, has_ended: bool) -> None:
     for n_left in reversed(range(_ATTEMPTS)):
         try:
-            _fetch_once(depot, paths, number, has_ended=has_ended)
+            _fetch_once(object_store, paths, number, has_ended=has_ended)
         except DamagedPushError:
             raise
         except StoreError as exc:
@@ -241,13 +244,15 @@ def _fetch(depot: ObjectStore, paths: RunPaths, number: int, *, has_ended: bool)
 
 
 @store_errors()
-def _fetch_once(depot: ObjectStore, paths: RunPaths, number: int, *, has_ended: bool) -> None:
+def _fetch_once(
+    object_store: ObjectStore, paths: RunPaths, number: int, *, has_ended: bool
+) -> None:
     path, folder = paths.events(number), paths.fetched(number)
     shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
-    manifest = depot.newest(number)
+    manifest = object_store.newest(number)
     if manifest is None or path.name not in manifest.files:
         return
-    depot.fetch(number, manifest, path.name, folder / path.name)
+    object_store.fetch(number, manifest, path.name, folder / path.name)
     theirs, _ = read_events(folder / path.name)
     ours, n_whole = read_events(path)
     if missing := _missing(theirs, ours):
@@ -257,12 +262,12 @@ def _fetch_once(depot: ObjectStore, paths: RunPaths, number: int, *, has_ended: 
             places += [paths.checkpoint(number), paths.user_checkpoint(number)]
         for name in manifest.files:
             if PurePosixPath(name).parts[0] in [place.name for place in places]:
-                depot.fetch(number, manifest, name, folder / name)
+                object_store.fetch(number, manifest, name, folder / name)
         for place in places:
             if (folder / place.name).exists():
                 if place.is_dir():
                     shutil.rmtree(place)
-                with durable(Step.DEPOT_RENAME):
+                with durable(Step.OBJECT_STORE_RENAME):
                     os.replace(folder / place.name, place)
         if not has_ended and not isinstance(missing[-1], Interrupted | Ended):
             missing.append(Interrupted(time.time(), "its node was not heard of any more"))
@@ -275,7 +280,7 @@ def _fetch_once(depot: ObjectStore, paths: RunPaths, number: int, *, has_ended: 
 def _extend(path: Path, n_whole: int, events: Iterable[Event], *, aside: Path) -> None:
     """Let a log go on after its first ``n_whole`` bytes with these events, all at once."""
     before = path.read_bytes()[:n_whole] if path.exists() else b""
-    with durable(Step.DEPOT_RENAME):
+    with durable(Step.OBJECT_STORE_RENAME):
         with aside.open("wb") as file:
             file.write(before + b"".join(map(encode_event, events)))
             file.flush()

@@ -31,7 +31,7 @@ class Clock:
         return self.now_s
 
 
-class SlowDepot(ObjectStore):
+class SlowObjectStore(ObjectStore):
     """Answers when it is told to, and takes so many seconds of a clock for a push."""
 
     def __init__(self, url: str, clock: Clock) -> None:
@@ -54,8 +54,8 @@ class Node:
         self.paths = RunPaths(folder / "mlruns", "small")
         self.notes: list[str] = []
         self.clock = Clock()
-        self.depot = SlowDepot(url, self.clock)
-        self.courier = TrialTransfer(self.depot, self.paths, self.notes.append, self.clock)
+        self.object_store = SlowObjectStore(url, self.clock)
+        self.courier = TrialTransfer(self.object_store, self.paths, self.notes.append, self.clock)
 
     def log(self, *events: Event) -> None:
         with EventWriter(self.paths.events(NUMBER)) as writer:
@@ -82,19 +82,19 @@ class Node:
             self.courier._thread.join()
 
     def pushed(self) -> bytes | None:
-        """The checkpoint in the depot."""
-        manifest = self.depot.newest(NUMBER)
+        """The checkpoint in the object store."""
+        manifest = self.object_store.newest(NUMBER)
         if manifest is None:
             return None
         target = self.paths.root / "looked"
-        self.depot.fetch(NUMBER, manifest, "checkpoint.pt", target)
+        self.object_store.fetch(NUMBER, manifest, "checkpoint.pt", target)
         return target.read_bytes()
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    (tmp_path / "depot").mkdir()
-    return f"file://{tmp_path}/depot"
+    (tmp_path / "object_store").mkdir()
+    return f"file://{tmp_path}/object_store"
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_a_trial_is_pushed_while_it_runs_but_seldom(first: Node) -> None:
 
 def test_pushing_takes_a_small_share_of_the_time(first: Node) -> None:
     """A push that lasts 2 s is followed by 38 s without one: 2 of 40 are 5 %."""
-    first.depot.takes_s = 2.0
+    first.object_store.takes_s = 2.0
     first.clock.now_s = EVERY_S
     first.courier.offer(NUMBER, 1)
     first.wait()
@@ -224,14 +224,14 @@ def test_nobody_waits_for_a_push_and_what_is_on_its_way_stays_as_it_was(
     weights = first.paths.user_checkpoint(NUMBER) / "weights"
     weights.parent.mkdir()
     weights.write_bytes(b"whole")
-    first.depot.answers.clear()
+    first.object_store.answers.clear()
     first.clock.now_s = EVERY_S
     first.courier.offer(NUMBER, 1)  # returns
     first.save(b"two")
     first.log(epoch(2, 0.6))
     weights.write_bytes(b"to")  # and so on
     first.courier.offer(NUMBER, 1)
-    first.depot.answers.set()
+    first.object_store.answers.set()
     first.wait()
     second.courier.begin(NUMBER, 2)
     assert second.saved() == b"one"
@@ -240,20 +240,20 @@ def test_nobody_waits_for_a_push_and_what_is_on_its_way_stays_as_it_was(
 
 
 def test_trouble_is_said_once_and_that_it_is_over(first: Node, tmp_path: Path) -> None:
-    depot = tmp_path / "depot"
-    depot.rmdir()
-    depot.write_text("no folder")
+    object_store = tmp_path / "object_store"
+    object_store.rmdir()
+    object_store.write_text("no folder")
     for _ in range(2):
         first.clock.now_s += 60
         first.courier.offer(NUMBER, 1)
         first.wait()
     [said] = first.notes
-    assert said.startswith(f"file://{depot}: the depot cannot be used: ")
+    assert said.startswith(f"file://{object_store}: the object store cannot be used: ")
     assert said.endswith(
         "Training goes on; should this node vanish, others go on from what was pushed before"
     )
-    depot.unlink()
-    depot.mkdir()
+    object_store.unlink()
+    object_store.mkdir()
     first.clock.now_s += 29
     first.courier.offer(NUMBER, 1)
     first.wait()
@@ -262,35 +262,35 @@ def test_trouble_is_said_once_and_that_it_is_over(first: Node, tmp_path: Path) -
     first.courier.offer(NUMBER, 1)
     first.wait()
     assert first.pushed() == b"one"
-    assert first.notes[1:] == ["the depot takes trials again"]
+    assert first.notes[1:] == ["the object store takes trials again"]
 
 
 def test_a_trial_does_not_begin_where_nobody_knows_how_far_it_is(
     second: Node, tmp_path: Path
 ) -> None:
-    (tmp_path / "depot").rmdir()
+    (tmp_path / "object_store").rmdir()
     assert second.courier.begin(NUMBER, 1), "nobody can have had it before"
     assert not second.courier.begin(NUMBER, 2)
     assert not second.courier.begin(NUMBER + 1, 2)
     [said] = second.notes
-    assert "the depot cannot be used: FileNotFoundError: " in said
-    assert "Trials that others began wait until the depot can be read" in said
+    assert "the object store cannot be used: FileNotFoundError: " in said
+    assert "Trials that others began wait until the object store can be read" in said
     assert NUMBER in second.courier.postponed()
-    (tmp_path / "depot").mkdir()
+    (tmp_path / "object_store").mkdir()
     second.clock.now_s += 30
     assert NUMBER not in second.courier.postponed()
     assert second.courier.begin(NUMBER, 2)
     assert second.notes[1:] == [
-        "trial 0: what others did of it is not in the depot; it begins at epoch 1",
-        "the depot can be read again",
+        "trial 0: what others did of it is not in the object store; it begins at epoch 1",
+        "the object store can be read again",
     ]
 
 
-def test_a_file_that_was_damaged_in_the_depot_is_told(
+def test_a_file_that_was_damaged_in_the_object_store_is_told(
     first: Node, second: Node, tmp_path: Path
 ) -> None:
     first.courier.deliver(NUMBER, 1)
-    files = [path for path in (tmp_path / "depot").rglob("*") if path.is_file()]
+    files = [path for path in (tmp_path / "object_store").rglob("*") if path.is_file()]
     [damaged] = [path for path in files if path.read_bytes() == b"one"]
     damaged.write_bytes(b"eno")
     assert second.courier.begin(NUMBER, 2)
@@ -316,35 +316,35 @@ def test_a_checkpoint_that_is_further_stays_when_others_did_less(
 
 
 def test_what_is_on_its_way_gives_way_to_what_is_newer(first: Node) -> None:
-    first.depot.answers.clear()
+    first.object_store.answers.clear()
     first.clock.now_s = EVERY_S
     first.courier.offer(NUMBER, 1)
     first.save(b"two")
-    threading.Timer(0.1, first.depot.answers.set).start()
+    threading.Timer(0.1, first.object_store.answers.set).start()
     first.courier.deliver(NUMBER, 1)
     assert first.pushed() == b"two"
-    assert first.depot.newest(NUMBER).push == 1, "the older one was given up"
+    assert first.object_store.newest(NUMBER).push == 1, "the older one was given up"
 
 
 def test_the_push_of_an_ended_trial_delays_no_other(first: Node) -> None:
-    first.depot.takes_s = 1000.0
-    first.depot.answers.clear()
+    first.object_store.takes_s = 1000.0
+    first.object_store.answers.clear()
     first.clock.now_s = EVERY_S
     first.courier.offer(NUMBER, 1)
     first.courier.begin(NUMBER + 1, 1)
-    first.depot.answers.set()
+    first.object_store.answers.set()
     first.wait()
-    assert first.depot.numbers() == set()
+    assert first.object_store.numbers() == set()
     with EventWriter(first.paths.events(NUMBER + 1)) as log:
         log.append(started(0))
     first.courier.offer(NUMBER + 1, 1)
     first.wait()
-    assert first.depot.numbers() == {NUMBER + 1}
+    assert first.object_store.numbers() == {NUMBER + 1}
 
 
 def test_nothing_of_an_unknown_name_is_put_beside_the_log(first: Node, second: Node) -> None:
     log = first.paths.events(NUMBER)
     with log.open("rb") as events, log.open("rb") as other:
-        first.depot.push(NUMBER, 1, {"events.jsonl": events, "shipped.json": other})
-    fetch_trial(second.depot, second.paths, NUMBER, pytest.fail)
+        first.object_store.push(NUMBER, 1, {"events.jsonl": events, "shipped.json": other})
+    fetch_trial(second.object_store, second.paths, NUMBER, pytest.fail)
     assert [path.name for path in second.paths.trial_dir(NUMBER).iterdir()] == ["events.jsonl"]
