@@ -180,7 +180,7 @@ class Sender:
 
     @cached_property
     def _models(self) -> "ModelLogger":
-        with loading():
+        with loading("torch.export"):
             from sweeper.tracking.models import ModelLogger  # loads torch
             from sweeper.tracking.traced import import_tracing
 
