@@ -15,9 +15,9 @@ from typing import Any
 import grpc
 import psycopg
 import pytest
+from forks import FORKS
 from postgres_server import Postgres, Proxy, proxied
 from sweep_studies import (
-    SPAWN,
     begin,
     claim_trial,
     reports,
@@ -56,8 +56,8 @@ def hold(url: str, pipe: Any) -> None:
 @contextmanager
 def holder(url: str) -> Iterator[BaseProcess]:
     """Another process, which holds the lock."""
-    ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=hold, args=(url, theirs))
+    ours, theirs = FORKS.Pipe()
+    process = FORKS.Process(target=hold, args=(url, theirs))
     process.start()
     assert ours.recv() == "held"
     try:

@@ -3,13 +3,13 @@
 The processes are forked from a server that has imported MLflow and torch once for all of them.
 """
 
-import multiprocessing
 import os
 import signal
 from pathlib import Path
 
 import pytest
 import torch
+from forks import FORKS
 from tracked_study import ACCURACY, DATA, MODEL, Store, ended, epoch, started
 
 from sweeper.durable import CRASH_VARIABLE, Step
@@ -20,8 +20,6 @@ from sweeper.tracking.mirror import Mirror
 from sweeper.tracking.sender import LogModels
 from sweeper.trial import TrialState
 
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["sweeper.tracking.mirror", "sweeper.tracking.models"])
 #: What each stage of a mirror's life makes durable, in this order.
 STAGES = {
     "open": (Step.MIRROR_RUN, Step.MIRROR_SEND),
