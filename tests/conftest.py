@@ -1,12 +1,44 @@
+import gc
 import os
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from postgres_server import Postgres, Proxy
 
-# Two threads of a small step wait for each other whenever something else needs a core.
+# For all that tests start as well. Two threads of a small step wait for each other whenever
+# something else needs a core, as another test does; a worker sets their number itself, but not
+# beyond this limit.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_THREAD_LIMIT", "1")
+#: Each takes 1 GB of memory and imports torch and MLflow, which is no gain beyond.
+MOST_PROCESSES = 4
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Nothing of what is imported now becomes garbage."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+
+
+def pytest_runtest_setup() -> None:
+    """Else each full collection goes through a million objects of torch, MLflow and pytest."""
+    gc.freeze()
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A process a core, but none beside this one for a few tests that are named.
+
+    Those are there sooner, and can be looked into with ``-s`` and ``--pdb``.
+    """
+    is_whole = all(Path(arg).is_dir() for arg in config.args)
+    return min(os.cpu_count() or 1, MOST_PROCESSES) if is_whole else 0
 
 
 @pytest.fixture(autouse=True)

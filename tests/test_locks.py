@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sweeper.locks import FileLock, Presence, Room, is_present, locality
-from tests.support.sweep_studies import SPAWN, in_processes
+from tests.support.forks import FORKS
+from tests.support.sweep_studies import in_processes
 
 
 def hold(path: Path, is_held: Event) -> None:
@@ -40,8 +41,8 @@ def count_up(_: int, path: Path, counter: Path) -> None:
 
 def started(target: object, *args: object) -> multiprocessing.Process:
     """A process that has set the event, which is its last argument."""
-    event = SPAWN.Event()
-    process = SPAWN.Process(target=target, args=(*args, event))  # type: ignore[arg-type]
+    event = FORKS.Event()
+    process = FORKS.Process(target=target, args=(*args, event))  # type: ignore[arg-type]
     process.start()
     event.wait()
     return process  # type: ignore[return-value]
@@ -127,9 +128,9 @@ class Guest:
     """A process that enters a room, and stays until it is told to leave."""
 
     def __init__(self, path: Path, *, alone: bool = False) -> None:
-        self.is_inside, self.may_leave = SPAWN.Event(), SPAWN.Event()
+        self.is_inside, self.may_leave = FORKS.Event(), FORKS.Event()
         arguments = (path, self.is_inside, self.may_leave, alone)
-        self.process = SPAWN.Process(target=enter, args=arguments)
+        self.process = FORKS.Process(target=enter, args=arguments)
         self.process.start()
 
     def leave(self) -> None:

@@ -105,7 +105,8 @@ def open_client(uri: str, paths: RunPaths) -> MlflowClient:
     for chatty in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
-        with tracker_errors(uri), loading():  # MLflow imports what this store needs
+        # MLflow imports what this kind of store needs.
+        with tracker_errors(uri), loading(f"MLflow on {urlsplit(uri).scheme}"):
             if uri == local_uri(paths):
                 prepare_store(paths)
             return MlflowClient(uri)

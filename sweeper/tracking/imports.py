@@ -10,19 +10,30 @@ from contextlib import contextmanager
 atexit.register(gc.unfreeze)
 
 
+#: What has been imported.
+_loaded: set[str] = set()
+
+
 @contextmanager
-def loading() -> Iterator[None]:
+def loading(what: str) -> Iterator[None]:
     """Import big packages inside; what has been made then is never looked through again.
 
     While torch or MLflow is imported, the collector goes through a million objects again and
     again, all of which stay: a quarter of the time. So it rests, and leaves them out for good.
+
+    Args:
+        what: Is imported. The second time there is nothing left to import, and this does nothing.
     """
+    if what in _loaded:
+        yield
+        return
     n_modules = len(sys.modules)
     gc.collect()  # what is garbage now would stay as well
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
+        _loaded.add(what)
     finally:
         if len(sys.modules) > n_modules:
             gc.freeze()

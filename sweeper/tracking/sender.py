@@ -180,7 +180,7 @@ class Sender:
 
     @cached_property
     def _models(self) -> "ModelLogger":
-        with loading():
+        with loading("torch.export"):
             from sweeper.tracking.exported import import_tracing
             from sweeper.tracking.logged_models import ModelLogger  # loads torch
 

@@ -45,7 +45,7 @@ def build_mirror(
         has_storage: The study's storage can be reached, which sees to it that machines which
             send at once begin one run for the study.
     """
-    with loading():
+    with loading("the mirror"):
         from sweeper.tracking.client import tracking_uri
         from sweeper.tracking.mirror import Mirror  # most of a second of a core
 

@@ -20,9 +20,9 @@ from sweeper.study.recovery import reclaim_orphans
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy, state_of
 from sweeper.trial import TrialState
+from tests.support.forks import FORKS
 from tests.support.sweep_studies import (
     AGENT,
-    SPAWN,
     Body,
     begin,
     claim_and_die,
@@ -107,11 +107,11 @@ def of_every_kind(claim: RunningTrial) -> None:
 
 def compete(place: Place, body: Body, folders: Sequence[Path]) -> list[int]:
     """Work in all processes at once; the numbers that they claimed, sorted."""
-    start = SPAWN.Barrier(place.n_processes)
+    start = FORKS.Barrier(place.n_processes)
     claims = place.folder / "claims"
     claims.mkdir()
     processes = [
-        SPAWN.Process(target=work, args=(i, folder, place.changes, start, claims, body))
+        FORKS.Process(target=work, args=(i, folder, place.changes, start, claims, body))
         for i, folder in enumerate(folders)
     ]
     for process in processes:

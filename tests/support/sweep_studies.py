@@ -1,6 +1,5 @@
 """Small studies in real storages, and processes that work on them."""
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterable
@@ -23,9 +22,9 @@ from sweeper.study.storage.transfer import TrialTransfer
 from sweeper.study.study import SweepStudy
 from sweeper.timing import TimeLedger
 from sweeper.trial import EpochMetrics, TrialState
+from tests.support.forks import FORKS
 
 AGENT = "agent"
-SPAWN = multiprocessing.get_context("spawn")
 Body = Callable[[RunningTrial], None]
 CONDITIONAL = {
     "architecture": {
@@ -150,7 +149,7 @@ def run_all(study: SweepStudy, body: Body) -> None:
 
 def in_processes(n: int, target: Callable[..., None], *args: Any) -> None:
     """Run ``target(i, *args)`` in ``n`` processes at once; all must end well."""
-    processes = [SPAWN.Process(target=target, args=(i, *args)) for i in range(n)]
+    processes = [FORKS.Process(target=target, args=(i, *args)) for i in range(n)]
     for process in processes:
         process.start()
     for process in processes:
@@ -160,7 +159,7 @@ def in_processes(n: int, target: Callable[..., None], *args: Any) -> None:
 
 def killed(target: Callable[..., None], *args: Any) -> None:
     """Run ``target(*args)`` in a process that must end by SIGKILL."""
-    process = SPAWN.Process(target=target, args=args)
+    process = FORKS.Process(target=target, args=args)
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL

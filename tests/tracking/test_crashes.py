@@ -3,7 +3,6 @@
 The processes are forked from a server that has imported MLflow and torch once for all of them.
 """
 
-import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -18,10 +17,9 @@ from sweeper.paths import RunPaths
 from sweeper.tracking.mirror import Mirror
 from sweeper.tracking.sender import LogModels
 from sweeper.trial import TrialState
+from tests.support.forks import FORKS
 from tests.support.tracked_study import ACCURACY, DATA, MODEL, Store, ended, epoch, started
 
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["sweeper.tracking.mirror", "sweeper.tracking.logged_models"])
 #: What each stage of a mirror's life makes durable, in this order.
 STAGES = {
     "open": (Step.MIRROR_RUN, Step.MIRROR_SEND),

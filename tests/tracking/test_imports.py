@@ -1,18 +1,12 @@
 import gc
 import sys
+import uuid
 import weakref
-from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
 
 from sweeper.tracking.imports import loading
-
-
-@pytest.fixture(autouse=True)
-def _thawed() -> Iterator[None]:
-    yield
-    gc.unfreeze()
 
 
 class Circle:
@@ -22,49 +16,70 @@ class Circle:
         self.itself = self
 
 
-def test_the_collector_rests_inside_and_works_again_afterwards() -> None:
-    with loading():
+@pytest.fixture
+def what() -> str:
+    """Something that has not been imported yet."""
+    return uuid.uuid4().hex
+
+
+def load_small_package(monkeypatch: pytest.MonkeyPatch) -> list[list[object]]:
+    monkeypatch.setitem(sys.modules, "this_is_no_package", ModuleType("this_is_no_package"))
+    return [[] for _ in range(1000)]
+
+
+def is_looked_through(item: object) -> bool:
+    return any(found is item for found in gc.get_objects())
+
+
+def test_the_collector_rests_inside_and_works_again_afterwards(what: str) -> None:
+    with loading(what):
         assert not gc.isenabled()
     assert gc.isenabled()
-    with pytest.raises(ImportError), loading():
+
+
+def test_the_collector_works_again_after_a_failure(what: str) -> None:
+    with pytest.raises(ImportError), loading(what):
         raise ImportError
     assert gc.isenabled()
+    with loading(what):
+        assert not gc.isenabled(), "it has not been imported yet"
 
 
-def test_a_collector_that_was_off_stays_off() -> None:
+def test_a_collector_that_was_off_stays_off(what: str) -> None:
     gc.disable()
     try:
-        with loading():
+        with loading(what):
             pass
         assert not gc.isenabled()
     finally:
         gc.enable()
 
 
-def load_small_package() -> list[list[object]]:
-    sys.modules["this_is_no_package"] = ModuleType("this_is_no_package")
-    return [[] for _ in range(1000)]
-
-
-def test_what_was_loaded_is_looked_through_no_more() -> None:
-    with loading():
-        loaded = load_small_package()
-    del sys.modules["this_is_no_package"]
+def test_what_was_loaded_is_looked_through_no_more(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loading(what):
+        loaded = load_small_package(monkeypatch)
     assert not {id(item) for item in gc.get_objects()} & {id(item) for item in loaded}
-    assert gc.get_freeze_count() >= len(loaded)
 
 
-def test_where_nothing_was_imported_nothing_stays() -> None:
-    before = gc.get_freeze_count()
-    with loading():
-        made = weakref.ref(Circle())
-    gc.collect()
-    assert made() is None
-    assert gc.get_freeze_count() == before
+def test_where_nothing_was_imported_nothing_stays(what: str) -> None:
+    with loading(what):
+        made = Circle()
+    assert is_looked_through(made)
 
 
-def test_what_was_garbage_before_does_not_stay() -> None:
+def test_what_was_garbage_before_does_not_stay(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = weakref.ref(Circle())
-    with loading():
-        pass
+    with loading(what):
+        load_small_package(monkeypatch)
     assert before() is None
+
+
+def test_the_second_time_nothing_is_collected(what: str) -> None:
+    with loading(what):
+        pass
+    garbage = weakref.ref(Circle())
+    with loading(what):
+        assert gc.isenabled()
+    assert garbage() is not None

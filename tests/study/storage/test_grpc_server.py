@@ -28,8 +28,8 @@ from sweeper.study.storage.grpc_client import ProxyLock, open_channel
 from sweeper.study.storage.grpc_server import serve_proxy
 from sweeper.study.study import SweepStudy
 from sweeper.trial import TrialState
+from tests.support.forks import FORKS
 from tests.support.sweep_studies import (
-    SPAWN,
     begin,
     claim_trial,
     reports,
@@ -56,8 +56,8 @@ def hold(url: str, pipe: Any) -> None:
 @contextmanager
 def holder(url: str) -> Iterator[BaseProcess]:
     """Another process, which holds the lock."""
-    ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=hold, args=(url, theirs))
+    ours, theirs = FORKS.Pipe()
+    process = FORKS.Process(target=hold, args=(url, theirs))
     process.start()
     assert ours.recv() == "held"
     try:
