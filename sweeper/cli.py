@@ -12,8 +12,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from sweeper.errors import ExitCode, SweeperError, redacted
-from sweeper.text import log_to_stderr
+from sweeper.errors import ExitCode, SweeperError
+from sweeper.text import log_to_stderr, redacted
 from sweeper.workers.signals import exit_when_told
 
 app = typer.Typer(

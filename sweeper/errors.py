@@ -22,7 +22,6 @@ The signals derive from ``BaseException`` so that an ``except Exception`` in a u
 function cannot swallow them.
 """
 
-import re
 from enum import IntEnum
 
 
@@ -103,26 +102,3 @@ class TrialInterrupted(BaseException):
 
 class TrialLost(BaseException):
     """Raised by ``report`` when the trial was taken over, as its process seemed dead."""
-
-
-_SECRETS = "((?:ssl)?password|passwd|token|secret|api_?key)"
-_QUOTED = """('[^']*'|"[^"]*")"""
-#: Where a password stands, and what of it stays. As far as a URL may go where it is one: a
-#: password may hold an @, a / or a quote of its own, escaped or not.
-_BLACKENED = (
-    (re.compile(r"://\S*@"), "://***@"),
-    (re.compile(rf"(?i)([?&]){_SECRETS}=[^&\s]+"), r"\1\2=***"),
-    (re.compile(rf"(?i)\b{_SECRETS}=(?!\*\*\*)({_QUOTED}|[^&\s'\"]+)"), r"\1=***"),
-    (re.compile(rf"(?i)(['\"]){_SECRETS}\1: *{_QUOTED}"), r"\1\2\1: ***"),
-)
-
-
-def redacted(text: str) -> str:
-    """A text as it may be shown or stored: without user names and passwords of URLs.
-
-    Nor those of a query, a keyword argument or a dict that a message shows. Take it before a text
-    is cut: of half a URL nobody knows what it holds.
-    """
-    for pattern, replacement in _BLACKENED:
-        text = pattern.sub(replacement, text)
-    return text

@@ -25,11 +25,9 @@ UPWARD = {
     ("workers.agent", "commands.trial_table"),
     ("workers.agent", "commands.prepare"),
     ("workers.agent", "commands.progress"),
-    ("workers.pool", "commands.progress"),
     ("data.dataset", "workers.cgroup"),
     ("tracking.repair", "commands.doctor.snapshot"),
     ("tracking.repair", "commands.sync"),
-    ("launchers.request", "commands.ticker"),
 }
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import sweeper
 from sweeper.config.render import render_study
-from sweeper.errors import SpecError, redacted
+from sweeper.errors import SpecError
+from sweeper.text import redacted
 from tests.support.spec_files import BASE, study
 
 PACKAGE = Path(sweeper.__file__).parent

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sweeper.commands.ticker import format_count
 from sweeper.config import StudySpec
 from sweeper.errors import LauncherError, StudyError
 from sweeper.launchers import kubernetes
@@ -18,6 +17,7 @@ from sweeper.study.find import load_begun, load_if_begun
 from sweeper.study.leases import LEASE_S, RENEWAL_S
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
+from sweeper.text import format_count
 from sweeper.workers.protocol import DRAIN_S
 
 _POLL_S = 0.5

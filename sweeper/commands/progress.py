@@ -14,6 +14,7 @@ from rich.text import Text
 
 from sweeper.commands.trial_table import MOST_STOPPED, TrialRow, TrialTable
 from sweeper.study.result import Best, Result
+from sweeper.text import format_seconds
 from sweeper.timing import render_seconds
 from sweeper.trial import Objective, TrialState
 
@@ -61,16 +62,6 @@ class Display(Protocol):
 
     def close(self) -> None:
         """Give the terminal back."""
-
-
-def format_seconds(seconds: float) -> str:
-    """``7s``, ``3m05s`` or ``2h10m``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
 
 
 def _describe(row: TrialRow, objective: Objective) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.live import Live
 from rich.text import Text
 
-from sweeper.commands.progress import format_best, format_seconds
+from sweeper.commands.progress import format_best
 from sweeper.config import StudySpec
 from sweeper.errors import StudyError
 from sweeper.launchers.slurm.queue import StudyQueue
@@ -19,6 +19,7 @@ from sweeper.study.agents import render_agent
 from sweeper.study.find import load_if_begun, not_begun
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
+from sweeper.text import format_seconds
 from sweeper.timing import render_seconds
 
 _WATCH_S = 2.0

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from sweeper.commands.ticker import Ticker, format_count
+from sweeper.commands.ticker import Ticker
 from sweeper.config.references import import_folders, make_importable
-from sweeper.errors import EventLogError, StoreError, redacted
+from sweeper.errors import EventLogError, StoreError
 from sweeper.events import Started, read_events
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
@@ -16,6 +16,7 @@ from sweeper.study.storage.filesystem import read_mountinfo
 from sweeper.study.storage.preflight import check_tracking_place
 from sweeper.study.storage.transfer import fetch_ended
 from sweeper.study.study import SweepStudy
+from sweeper.text import format_count, redacted
 from sweeper.tracking.client import tracking_uri
 from sweeper.tracking.mirror import Mirror
 from sweeper.tracking.sender import Sent

@@ -6,11 +6,6 @@ from collections.abc import Callable
 _INTERVAL_S = 5.0
 
 
-def format_count(n: int, noun: str) -> str:
-    """``1 trial`` or ``2 trials``."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
-
-
 class Ticker:
     """Says ``words: 200 of 1000 trials`` every few seconds, and nothing of what is done sooner.
 

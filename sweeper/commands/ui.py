@@ -16,8 +16,9 @@ from urllib.parse import urlencode
 
 from sweeper.config import StudySpec
 from sweeper.data import FALLBACK_SUFFIX
-from sweeper.errors import TrackerError, redacted
+from sweeper.errors import TrackerError
 from sweeper.paths import RunPaths
+from sweeper.text import redacted
 from sweeper.tracking.client import open_client, tracker_errors, tracking_uri
 
 _HOST = "127.0.0.1"

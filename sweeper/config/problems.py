@@ -4,7 +4,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sweeper.errors import SpecError, redacted
+from sweeper.errors import SpecError
+from sweeper.text import redacted
 
 #: Nobody reads on behind so many, and to look for more takes time.
 _MOST = 200

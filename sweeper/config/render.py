@@ -12,7 +12,7 @@ from sweeper.config.scalars import field_types
 from sweeper.config.settings import DataConfig, TrainConfig
 from sweeper.config.study import PRUNER_KEYS, StudySpec
 from sweeper.config.yaml_source import parse_scalar
-from sweeper.errors import redacted
+from sweeper.text import redacted
 
 
 def render_study(spec: StudySpec) -> str:

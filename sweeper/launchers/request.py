@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sweeper.commands.ticker import format_count
 from sweeper.config import StudySpec
 from sweeper.config.cluster import ClusterSpec
 from sweeper.paths import RunPaths
+from sweeper.text import format_count
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,7 @@ from optuna.trial import FrozenTrial
 
 from sweeper.config.settings import ModelConfig, Scalar, TrainConfig, TrialConfig
 from sweeper.durable import Step, durable
-from sweeper.errors import (
-    StoreError,
-    TrialDiverged,
-    TrialInterrupted,
-    TrialPruned,
-    redacted,
-)
+from sweeper.errors import StoreError, TrialDiverged, TrialInterrupted, TrialPruned
 from sweeper.events import (
     Ended,
     EventWriter,
@@ -37,6 +31,7 @@ from sweeper.study.storage.backend import store_errors
 from sweeper.study.storage.transfer import TrialTransfer
 from sweeper.study.study import Attr, SweepStudy
 from sweeper.study.tell import best_epoch, end_trial, judge_failure
+from sweeper.text import redacted
 from sweeper.timing import Entry, TimeLedger, add_seconds
 from sweeper.trial import DataInfo, EpochMetrics, Outcome, TrialState
 

@@ -13,8 +13,9 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeper.durable import Step, durable
-from sweeper.errors import RequestRefusedError, TrackerError, redacted
+from sweeper.errors import RequestRefusedError, TrackerError
 from sweeper.paths import RunPaths
+from sweeper.text import redacted
 from sweeper.tracking.imports import loading
 from sweeper.tracking.local_store import local_uri, prepare_store
 

@@ -6,12 +6,12 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
-from sweeper.commands.progress import format_seconds
 from sweeper.errors import StoreError, StudyError
 from sweeper.study.failures import RETRIES
 from sweeper.study.recovery import SILENT, Death, reclaim_orphans
 from sweeper.study.storage.transfer import TrialTransfer
 from sweeper.study.study import FAILURE_STREAK, Owner, SweepStudy
+from sweeper.text import format_seconds
 from sweeper.trial import FailureKind
 from sweeper.workers.devices import Placement, place_workers
 from sweeper.workers.forkserver import ForkServer

@@ -9,8 +9,8 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from sweeper.errors import redacted
 from sweeper.study.recovery import Death
+from sweeper.text import redacted
 from sweeper.trial import FailureKind
 from sweeper.workers.cgroup import count_memory_kills, memory_limit
 from sweeper.workers.devices import Placement

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from sweeper.errors import redacted
 from sweeper.paths import RunPaths
+from sweeper.text import redacted
 from sweeper.tracking.client import open_client, tracking_uri
 from sweeper.tracking.local_store import gather_store, local_uri
 from tests.support.tracked_study import Store

@@ -10,7 +10,6 @@ from sweeper.commands.doctor.jobs import check_submissions
 from sweeper.commands.doctor.snapshot import Snapshot, are_others_at_work
 from sweeper.commands.doctor.tracking import check_tracking
 from sweeper.commands.doctor.trials import check_orphans
-from sweeper.commands.ticker import format_count
 from sweeper.config import load_study
 from sweeper.errors import StudyError
 from sweeper.launchers.submission import read_submissions
@@ -19,6 +18,7 @@ from sweeper.paths import RunPaths
 from sweeper.study.find import ExistingStudy, find_begun, load_if_begun
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
+from sweeper.text import format_count
 
 
 @store_errors()

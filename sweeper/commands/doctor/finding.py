@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from sweeper.commands.ticker import format_count
 from sweeper.errors import SweeperError
+from sweeper.text import format_count
 
 
 @dataclass(frozen=True)

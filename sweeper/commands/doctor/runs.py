@@ -5,8 +5,8 @@ from functools import partial
 
 from sweeper.commands.doctor.finding import Finding
 from sweeper.commands.doctor.snapshot import Snapshot
-from sweeper.commands.ticker import format_count
 from sweeper.events import Ended, Event, Started
+from sweeper.text import format_count
 from sweeper.tracking.batch import RUN_STATUS, best_values, param_texts
 from sweeper.tracking.repair import Records
 from sweeper.tracking.run_state import RunState

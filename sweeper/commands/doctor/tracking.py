@@ -7,8 +7,9 @@ from functools import partial
 from sweeper.commands.doctor.finding import Finding
 from sweeper.commands.doctor.runs import check_run
 from sweeper.commands.doctor.snapshot import Snapshot
-from sweeper.commands.ticker import Ticker, format_count
+from sweeper.commands.ticker import Ticker
 from sweeper.errors import TrackerError
+from sweeper.text import format_count
 from sweeper.tracking.cursor import Cursor
 from sweeper.tracking.parent import parent_status
 from sweeper.tracking.repair import Records

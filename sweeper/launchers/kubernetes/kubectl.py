@@ -5,7 +5,8 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeper.errors import LauncherError, UncertainJobError, redacted
+from sweeper.errors import LauncherError, UncertainJobError
+from sweeper.text import redacted
 
 _TIMEOUT_S = 60.0
 _TO_SUBMIT = (

@@ -14,9 +14,10 @@ from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 
 from sweeper.config import StudySpec
-from sweeper.errors import StoreError, StudyError, SweeperError, redacted
+from sweeper.errors import StoreError, StudyError, SweeperError
 from sweeper.locks import FileLock, Lock
 from sweeper.paths import RunPaths
+from sweeper.text import redacted
 
 
 def open_storage(spec: StudySpec, paths: RunPaths) -> BaseStorage:

@@ -25,7 +25,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sweeper.durable import Step, durable
-from sweeper.errors import DamagedPushError, StoreError, StudyError, redacted
+from sweeper.errors import DamagedPushError, StoreError, StudyError
+from sweeper.text import redacted
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem

@@ -1,0 +1,47 @@
+import logging
+
+import pytest
+
+from sweeper.text import format_count, format_seconds, log_to_stderr
+
+
+@pytest.mark.parametrize(
+    ("n", "words"),
+    [(0, "0 trials"), (1, "1 trial"), (2, "2 trials"), (12345, "12,345 trials")],
+)
+def test_a_count_has_its_plural(n: int, words: str) -> None:
+    assert format_count(n, "trial") == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0, "0s"),
+        (59.4, "59s"),
+        (59.6, "1m00s"),
+        (185.0, "3m05s"),
+        (3599.4, "59m59s"),
+        (3599.6, "1h00m"),
+        (7800.0, "2h10m"),
+        (90_000.0, "25h00m"),
+    ],
+)
+def test_seconds_are_said_in_the_units_of_their_size(seconds: float, words: str) -> None:
+    assert format_seconds(seconds) == words
+
+
+def test_a_traceback_in_the_log_shows_no_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    log_to_stderr("%(levelname)s %(message)s", logging.WARNING)
+    try:
+        raise ValueError("postgresql://ann:hunter2@host/db")
+    except ValueError:
+        logging.getLogger("sweeper").exception("no study at %s", "http://ann:hunter2@host")
+    shown = capsys.readouterr().err
+    assert shown.startswith("ERROR no study at http://***@host\nTraceback")
+    assert "ValueError: postgresql://***@host/db" in shown
+    assert "hunter2" not in shown
