@@ -12,8 +12,8 @@ from typing import Any
 from optuna.storages import BaseStorage
 
 from sweeper.durable import Step, durable
-from sweeper.locks import is_present
 from sweeper.study.leases import Leases
+from sweeper.study.presence import is_present
 
 _AGENT = "sweeper.agent."
 

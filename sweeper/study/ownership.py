@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.errors import TrialLost
-from sweeper.locks import is_present
+from sweeper.study.presence import is_present
 from sweeper.study.study import Owner, SweepStudy
 
 

@@ -15,11 +15,11 @@ from sweeper.config.references import import_folders
 from sweeper.config.render import render_study
 from sweeper.durable import Step, durable
 from sweeper.errors import ExitCode, StoreError, StudyError
-from sweeper.locks import Presence
 from sweeper.outage import Outage
 from sweeper.paths import RunPaths
 from sweeper.study.agents import AgentCard, introduce
 from sweeper.study.create import create_study
+from sweeper.study.presence import Presence
 from sweeper.study.recovery import SILENT, reclaim_orphans
 from sweeper.study.result import Result
 from sweeper.study.storage.backend import store_errors

@@ -29,12 +29,13 @@ from sweeper.config.references import make_importable
 from sweeper.config.settings import FunctionConfig, ModelConfig, TrialConfig
 from sweeper.data.dataset import load_data, resident_limit
 from sweeper.errors import StoreError, TrialInterrupted, TrialLost
-from sweeper.locks import Presence, Room
+from sweeper.locks import Room
 from sweeper.models import model_params
 from sweeper.paths import RunPaths
 from sweeper.study.agents import job_of
 from sweeper.study.create import load_study_from_storage
 from sweeper.study.ownership import Ownership
+from sweeper.study.presence import Presence
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.sampler_in_use import AskingBudget
 from sweeper.study.storage.backend import store_errors

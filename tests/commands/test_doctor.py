@@ -15,8 +15,9 @@ from sweeper.config.settings import DataConfig
 from sweeper.data.cache import open_cache
 from sweeper.errors import StudyError
 from sweeper.events import EventWriter
-from sweeper.locks import FileLock, Presence
+from sweeper.locks import FileLock
 from sweeper.study.leases import Leases
+from sweeper.study.presence import Presence
 from sweeper.training.checkpoint import save_checkpoint
 from tests.support.sweep_studies import PRUNED, reports
 from tests.support.tracked_sweeps import MODEL, TrackedSweep, begin_sweep

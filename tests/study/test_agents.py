@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.locks import Presence
 from sweeper.study.agents import AgentCard, introduce, job_of, render_agent
 from sweeper.study.leases import Leases
+from sweeper.study.presence import Presence
 from sweeper.study.study import SweepStudy
 from tests.support.sweep_studies import AGENT, begin, begin_in_memory
 

@@ -11,7 +11,8 @@ from optuna.trial import TrialState as OptunaState
 from sweeper.config.settings import TrialConfig
 from sweeper.errors import StoreError, TrialDiverged, TrialInterrupted, TrialLost, TrialPruned
 from sweeper.events import Ended, Event, EventWriter, Interrupted, Started, read_events
-from sweeper.locks import FileLock, Presence
+from sweeper.locks import FileLock
+from sweeper.study.presence import Presence
 from sweeper.study.recovery import SILENT, Death, reclaim_orphans
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.storage.object_store import ObjectStore

@@ -1,6 +1,7 @@
 """Processes of a test, forked from a server that has imported what they need."""
 
 import os
+from multiprocessing import Process
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
 
@@ -27,3 +28,17 @@ FORKS = _Forks()
 FORKS.set_forkserver_preload(
     ["sweeper.study.create", "sweeper.study.running_trial", "sweeper.tracking.logged_models"]
 )
+
+
+def started(target: object, *args: object) -> Process:
+    """A process that has set the event, which is its last argument."""
+    event = FORKS.Event()
+    process = FORKS.Process(target=target, args=(*args, event))  # type: ignore[arg-type]
+    process.start()
+    event.wait()
+    return process  # type: ignore[return-value]
+
+
+def kill(process: Process) -> None:
+    process.kill()
+    process.join()

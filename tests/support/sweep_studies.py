@@ -14,9 +14,9 @@ from optuna.trial import FrozenTrial
 
 from sweeper.config import StudySpec, parse_study
 from sweeper.errors import TrialPruned
-from sweeper.locks import Presence
 from sweeper.paths import RunPaths
 from sweeper.study.create import create_study
+from sweeper.study.presence import Presence
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.storage.transfer import TrialTransfer
 from sweeper.study.study import SweepStudy
