@@ -51,7 +51,7 @@ class RunningTrial:
         trial: As it was claimed.
         is_stopping: Whether this process must stop.
         ledger: Where this process books its time.
-        courier: Carries the trial's files to the object store, if the study has one.
+        transfer: Carries the trial's files to the object store, if the study has one.
 
     Attributes:
         number: Of the trial within its study.
@@ -67,14 +67,14 @@ class RunningTrial:
         *,
         is_stopping: Callable[[], bool],
         ledger: TimeLedger,
-        courier: TrialTransfer | None = None,
+        transfer: TrialTransfer | None = None,
     ) -> None:
         self.number = trial.number
         self.history: list[EpochMetrics] = []
         self.is_stopping = is_stopping
         self.ledger = ledger
         self._study = study
-        self._courier = courier
+        self._transfer = transfer
         self._trial = trial
         self._hold = Ownership.of(study, trial)
         self._trial_id = study.trial_id(trial.number)
@@ -156,9 +156,9 @@ class RunningTrial:
         except StoreError as exc:
             # A signal, as an ``except Exception`` in user code must not hold it back.
             raise TrialInterrupted(str(exc)) from exc
-        if self._courier and metrics.epoch != self._n_epochs:
+        if self._transfer and metrics.epoch != self._n_epochs:
             with self.ledger.booked(Entry.CHECKPOINT):
-                self._courier.offer(self.number, self._hold.owner.claim)
+                self._transfer.offer(self.number, self._hold.owner.claim)
 
     @store_errors()
     def _report(self, metrics: EpochMetrics) -> None:
@@ -279,8 +279,8 @@ class RunningTrial:
         if self._is_started:
             with self._settling():
                 self._events.append(Interrupted(time.time(), cause, self._seconds()))
-            if self._courier:  # while nobody else can claim it, and without holding its lock
-                self._courier.deliver(self.number, self._hold.owner.claim)
+            if self._transfer:  # while nobody else can claim it, and without holding its lock
+                self._transfer.deliver(self.number, self._hold.owner.claim)
         with self._settling():
             self._study.put_back(self.number)
         return TrialState.WAITING

@@ -51,7 +51,7 @@ class WorkerPool:
         self._vacant: list[Placement] = []
         self._n_fruitless_deaths = 0
         self._latest_note = ""
-        self._courier = (
+        self._transfer = (
             TrialTransfer(study.object_store, study.paths, note) if study.object_store else None
         )
         self._paused_s = -math.inf
@@ -128,12 +128,12 @@ class WorkerPool:
 
     def _reclaim(self, worker: WorkerProcess, cause: str, death: Death | None = None) -> int:
         """Put a dead worker's trial back; before that, its files go to the object store."""
-        if self._courier:
+        if self._transfer:
             for trial in self._study.history.look().running:
                 owner = Owner.of(trial)
                 has_begun = self._study.paths.events(trial.number).exists()
                 if owner.worker == worker.name and has_begun:
-                    self._courier.deliver(trial.number, owner.claim)
+                    self._transfer.deliver(trial.number, owner.claim)
         return reclaim_orphans(self._study, cause, death)
 
     def _mourn(self, worker: WorkerProcess, death: Death) -> None:

@@ -71,7 +71,7 @@ class Worker:
         self._runtime = Runtime(torch.device(order.device), study.spec.run.precision)
         self._asking = AskingBudget(study)
         self._room = Room(study.paths.device_room(order.device))
-        self._courier = (
+        self._transfer = (
             TrialTransfer(study.object_store, study.paths, _note) if study.object_store else None
         )
         self._failed_before = frozenset(order.failed_before)
@@ -135,12 +135,12 @@ class Worker:
     @store_errors()
     def _claim(self, *, alone: bool) -> RunningTrial | None:
         with self._ledger.booked(Entry.CLAIM):
-            but = self._courier.postponed() if self._courier else ()
+            but = self._transfer.postponed() if self._transfer else ()
             trial = self._study.claim(self._order.agent, self._order.name, alone=alone, but=but)
             if trial is None:
                 return None
             hold = Ownership.of(self._study, trial)
-            if self._courier and not self._courier.begin(trial.number, hold.owner.claim):
+            if self._transfer and not self._transfer.begin(trial.number, hold.owner.claim):
                 with hold.settling():
                     self._study.put_back(trial.number)
                 return None
@@ -149,7 +149,7 @@ class Worker:
                 trial,
                 is_stopping=self._stopping.is_set,
                 ledger=self._ledger,
-                courier=self._courier,
+                transfer=self._transfer,
             )
 
     def _run(self, claim: RunningTrial) -> None:

@@ -251,8 +251,8 @@ def test_a_trial_is_in_the_object_store_before_others_may_claim_it(study: SweepS
     trial = claim_trial(study, "worker")
     assert trial is not None
     put_checkpoint(study)
-    courier = TrialTransfer(object_store, study.paths, pytest.fail)
-    state = run_claimed(study, trial, reports(0.5), is_stopping=lambda: True, courier=courier)
+    transfer = TrialTransfer(object_store, study.paths, pytest.fail)
+    state = run_claimed(study, trial, reports(0.5), is_stopping=lambda: True, transfer=transfer)
     assert (state, object_store.seen) == (TrialState.WAITING, [TrialState.RUNNING])
     manifest = object_store.newest(0)
     assert manifest is not None

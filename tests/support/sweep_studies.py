@@ -125,12 +125,12 @@ def run_claimed(
     *,
     is_stopping: Callable[[], bool] = lambda: False,
     ledger: TimeLedger | None = None,
-    courier: TrialTransfer | None = None,
+    transfer: TrialTransfer | None = None,
 ) -> TrialState:
     """As :func:`run_trial`, for a trial in state RUNNING."""
     booked = ledger or TimeLedger()
     with RunningTrial(
-        study, trial, is_stopping=is_stopping, ledger=booked, courier=courier
+        study, trial, is_stopping=is_stopping, ledger=booked, transfer=transfer
     ) as held:
 
         def whole() -> None:

@@ -14,7 +14,7 @@ from optuna.storages._grpc.client import GrpcClientCache
 
 #: Paths of the calls that hold a lock; the request is its name, the one answer is empty.
 LOCKS = "sweeper.Locks"
-HOLD, TRY_TO_HOLD = "Ownership", "TryToHold"
+HOLD, TRY_TO_HOLD = "Hold", "TryToHold"
 #: Of either side: one that has not answered for so long is gone, and its locks are free.
 KEEPALIVE = (
     ("grpc.keepalive_time_ms", 20_000),
