@@ -60,7 +60,7 @@ class ForkServer:
         with theirs:
             if _adopt_orphans():
                 # numpy's OpenBLAS would start its threads on import.
-                single = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+                single = {**_environment(), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
                 self._server = subprocess.Popen(
                     [*_WORKER, SERVE],
                     stdin=theirs.fileno(),
@@ -92,7 +92,7 @@ class ForkServer:
             stdin=stdin,
             stdout=output,
             stderr=output,
-            env={**os.environ, "OMP_NUM_THREADS": str(n_threads)},
+            env={**_environment(), "OMP_NUM_THREADS": str(n_threads)},
             start_new_session=True,  # Ctrl-C in the terminal is for the agent alone
         )
 
@@ -110,6 +110,15 @@ class ForkServer:
         if self._server is not None:
             self._server.kill()
             self._server.wait()
+
+
+def _environment() -> dict[str, str]:
+    """Of a process that loads torch, which reads it then: a thread without work sleeps.
+
+    OpenMP's own default spins. That is no faster on an idle machine, and where something else
+    wants the cores, threads spin away the time in which the one that they wait for could run.
+    """
+    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
 
 
 def _adopt_orphans() -> bool:

@@ -84,6 +84,22 @@ def test_forked_workers_share_the_import_of_torch(server: ForkServer, tmp_path: 
         child.wait()
 
 
+@pytest.mark.parametrize(("own", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_without_work_sleep_unless_the_user_wants_them_to_spin(
+    own: str | None, policy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if own:
+        monkeypatch.setenv("OMP_WAIT_POLICY", own)
+    server = ForkServer(print)
+    child, channel = fork(server, tmp_path / "log")
+    with channel:
+        environment = Path(f"/proc/{child.pid}/environ").read_text().split("\0")
+    child.wait()
+    server.close()
+    assert f"OMP_WAIT_POLICY={policy}" in environment
+
+
 def test_without_a_server_workers_start_by_themselves_and_that_is_said(tmp_path: Path) -> None:
     notes: list[str] = []
     lost = ForkServer(notes.append)
