@@ -21,6 +21,7 @@ from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
 from sweeper.tracking.batch import RUN_STATUS
 from sweeper.trial import EpochMetrics, TrialState
+from tests.support.forked_commands import popen
 
 STUDY = """
 budget: {{trials: {trials}}}
@@ -69,23 +70,28 @@ class Sweep:
 
     def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """``sweeper WORDS`` to its end; by default ``sweeper run sweep.yaml``."""
-        return subprocess.run(
-            self.command(*(words or ("run", "sweep.yaml"))),
+        command = self.command(*(words or ("run", "sweep.yaml")))
+        process = popen(
+            command,
             cwd=self.folder,
             env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S * 2,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
         )
+        try:
+            stdout, stderr = process.communicate(timeout=PATIENCE_S * 2)
+        finally:
+            kill_group(process)
+        return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
     def start(self, output: IO[str] | int = subprocess.PIPE) -> subprocess.Popen[str]:
         """``sweeper run sweep.yaml`` in the background, in a process group of its own."""
-        return subprocess.Popen(
+        return popen(
             self.command("run", "sweep.yaml"),
             cwd=self.folder,
             stdout=output,
             stderr=subprocess.STDOUT,
-            text=True,
             start_new_session=True,
         )
 

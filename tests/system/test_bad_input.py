@@ -1,7 +1,6 @@
 """Hostile files and passwords met by real commands: nothing crashes, hangs or tells."""
 
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -99,6 +98,7 @@ def test_no_command_tells_the_password_of_a_storage_out_of_reach(sweep: Sweep) -
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("started_anew")  # forked, a worker shows another command line
 @pytest.mark.parametrize("is_in_environment", [False, True])
 def test_no_command_tells_the_password_of_a_tracking_server_out_of_reach(
     sweep: Sweep, is_in_environment: bool
@@ -120,14 +120,6 @@ def test_no_command_tells_the_password_of_a_tracking_server_out_of_reach(
     assert ui.returncode == 1
     assert "http://***@127.0.0.1:9" in ui.stderr
     assert_untold(sweep, said(done), said(status), said(ui))
-
-
-@pytest.fixture
-def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
 
 
 @contextmanager
@@ -176,6 +168,7 @@ def test_the_page_is_served_to_this_machine_alone(sweep: Sweep, port: int) -> No
 
 @pytest.mark.slow
 @pytest.mark.postgres
+@pytest.mark.usefixtures("started_anew")
 def test_no_command_tells_the_password_of_a_database_that_it_uses(
     sweep: Sweep, port: int, postgres_url: str
 ) -> None:

@@ -9,15 +9,17 @@ from tests.support.sweep import Sweep, kill_group
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PORT = "5733"
 
 pytestmark = [
+    pytest.mark.gate,
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}"),
 ]
 
 
-def test_the_links_of_ui_show_the_trials_best_first_and_their_curves(sweep: Sweep) -> None:
+def test_the_links_of_ui_show_the_trials_best_first_and_their_curves(
+    sweep: Sweep, port: int
+) -> None:
     from playwright.sync_api import sync_playwright
 
     sweep.write_default(trials=4)
@@ -26,7 +28,7 @@ def test_the_links_of_ui_show_the_trials_best_first_and_their_curves(sweep: Swee
     values = [run.data.metrics["best_val_accuracy"] for run in sweep.runs()]
     best_first = [name for _, name in sorted(zip(values, names, strict=True), reverse=True)]
     server = subprocess.Popen(
-        sweep.command("ui", "sweep.yaml", "--port", PORT),
+        sweep.command("ui", "sweep.yaml", "--port", str(port)),
         cwd=sweep.folder,
         stdout=subprocess.PIPE,
         text=True,

@@ -11,7 +11,8 @@ import pytest
 
 from tests.support.sweep import Sweep, kill_group, worker_pids
 
-pytestmark = pytest.mark.slow
+# Forked, so many commands start that the study ends before the time.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("started_anew")]
 
 TRIALS, EPOCHS, BATCHES = 40, 30, 26
 CHAOS_S, EVERY_S = 120.0, 2.0

@@ -16,6 +16,7 @@ from tests.support.sweep import Sweep, kill_group
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+pytestmark = pytest.mark.usefixtures("started_anew")
 COMMANDS = ("init", "check", "run", "status", "ui", "submit", "cancel")
 
 
@@ -72,7 +73,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_readme_and_of_help(workplace: Path) -> None:
+def test_the_commands_of_the_readme_and_of_help(workplace: Path, port: int) -> None:
     commands = [*readme_commands(), *help_examples()]
     commands.sort(key=lambda command: " run " not in command)  # status and ui look at what ran
     for command in dict.fromkeys(commands):
@@ -82,7 +83,7 @@ def test_the_commands_of_the_readme_and_of_help(workplace: Path) -> None:
                 ["make", "-n", *words[1:]], cwd=ROOT, text=True
             )
         elif words[0] == "sweeper" and words[1] == "ui":
-            assert_ui_comes_up(workplace, words[1:])
+            assert_ui_comes_up(workplace, words[1:], str(port))
         elif words[0] == "sweeper":
             if words[-1] == "studies/mine.yaml" and words[1] == "run":
                 (workplace / words[-1]).unlink(missing_ok=True)
@@ -99,8 +100,7 @@ def run(folder: Path, words: list[str]) -> None:
     assert done.returncode == 0, f"sweeper {' '.join(words)}\n{done.stdout}{done.stderr}"
 
 
-def assert_ui_comes_up(folder: Path, words: list[str]) -> None:
-    port = "5731"
+def assert_ui_comes_up(folder: Path, words: list[str], port: str) -> None:
     words = [*words[: words.index("--port")], "--port", port] if "--port" in words else words
     words = words if "--port" in words else [*words, "--port", port]
     process = subprocess.Popen(
@@ -113,7 +113,9 @@ def assert_ui_comes_up(folder: Path, words: list[str]) -> None:
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == f"MLflow UI: http://127.0.0.1:{port}\n"
-        assert process.stdout.readline().startswith("mnist, best first: http://127.0.0.1:5731/#/")
+        assert process.stdout.readline().startswith(
+            f"mnist, best first: http://127.0.0.1:{port}/#/"
+        )
         process.terminate()
         assert process.wait(30) == 0
     finally:

@@ -52,6 +52,7 @@ def test_ten_failures_of_one_cause_stop_the_study_with_it(sweep: Sweep) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("started_anew")
 def test_workers_that_die_at_once_stop_the_study_with_their_last_words(sweep: Sweep) -> None:
     sweep.write_default(trials=1)
     assert sweep.run().returncode == 0
