@@ -11,13 +11,22 @@ SECTIONS := fixed_trials.mlp fixed_trials.cnn empty_trials bookkeeping step work
 	first_step pruning memory agents tracking_outage
 
 .NOTPARALLEL:
-.PHONY: run test check bench baselines clean
+.PHONY: run test gate test-all check bench baselines clean
 
 run: $(INSTALLED)
 	$(BIN)/python -m sweeper run $(STUDY)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+# One real fault of each kind, before a submission; some of it sleeps, so a third process pays.
+gate: $(INSTALLED)
+	$(BIN)/python -m pytest -n 3 -m gate
+
+# Every test there is: at most 45 minutes on two cores. Broken off, it goes on where it was, as long
+# as the commit is the same.
+test-all: $(INSTALLED)
+	$(BIN)/python scripts/test-all
 
 check: $(INSTALLED)
 	PATH="$(abspath $(BIN)):$$PATH" scripts/check
@@ -49,4 +58,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(BASELINES) build dist *.egg-info benchmarks/.measured .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BASELINES) build dist *.egg-info benchmarks/.measured tests/.tested .mypy_cache .pytest_cache .ruff_cache

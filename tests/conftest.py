@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from postgres_server import Postgres, Proxy
+
+from tests.support.record import Record
 
 # For all that tests start as well. Two threads of a small step wait for each other whenever
 # something else needs a core, as another test does; a worker sets their number itself, but not
@@ -14,6 +17,22 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_THREAD_LIMIT", "1")
 #: Each takes 1 GB of memory and imports torch and MLflow, which is no gain beyond.
 MOST_PROCESSES = 4
+
+# A test names the number of examples of the full set, see examples.py. They are the same ones each
+# time, but for `pytest --hypothesis-profile=long FILE`, which tries fifty times as many.
+settings.register_profile("full", max_examples=100, deadline=None, derandomize=True)
+settings.register_profile("plain", settings.get_profile("full"), max_examples=50)
+settings.register_profile("long", max_examples=5000, deadline=None, database=None)
+settings.load_profile("plain")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record", type=Path, help="file of what has passed, see record.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if path := config.getoption("record"):
+        config.pluginmanager.register(Record(path, is_writer=not hasattr(config, "workerinput")))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -30,6 +49,11 @@ def pytest_collection() -> Iterator[None]:
 def pytest_runtest_setup() -> None:
     """Else each full collection goes through a million objects of torch, MLflow and pytest."""
     gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """At its end, torch complains of what it finds uncollected."""
+    gc.unfreeze()
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

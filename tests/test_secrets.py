@@ -7,13 +7,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import sweeper
 from sweeper.config.render import render_study
 from sweeper.errors import SpecError
 from sweeper.text import redacted
+from tests.support.examples import examples
 from tests.support.spec_files import BASE, study
 
 PACKAGE = Path(sweeper.__file__).parent
@@ -49,7 +50,7 @@ def test_passwords_of_urls_are_blackened(text: str) -> None:
     assert redacted(shown) == shown
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@examples(200)
 @given(ODD, ODD, st.booleans())
 def test_no_password_is_too_odd_to_be_blackened(before: str, after: str, is_quoted: bool) -> None:
     password = f"{SECRET}{before}{SECRET}{after}{SECRET}"

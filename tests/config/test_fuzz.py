@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper import cli
@@ -28,20 +28,8 @@ from sweeper.config.problems import Problems
 from sweeper.config.yaml_source import load_source, parse_scalar
 from sweeper.errors import SpecError
 from sweeper.paths import RunPaths
+from tests.support.examples import examples
 from tests.support.spec_files import STUDIES
-
-#: SWEEPER_FUZZ=50 tries fifty times as many examples, other ones each time.
-FACTOR = int(os.environ.get("SWEEPER_FUZZ", "0"))
-
-
-def examples(number: int) -> settings:
-    return settings(
-        max_examples=number * max(1, FACTOR),
-        deadline=None,
-        derandomize=FACTOR == 0,
-        database=None,
-    )
-
 
 CODE = """
 import torch

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.config import StudySpec, parse_study
 from sweeper.config.problems import Problems
 from sweeper.config.yaml_source import Located, load_source, parse_scalar
 from sweeper.errors import SpecError
+from tests.support.examples import examples
 
 MNIST = (Path(__file__).parents[2] / "studies/mnist.yaml").read_text(encoding="utf-8")
-BOUNDED = settings(max_examples=200, deadline=None, derandomize=True)
 
 
 def source(text: str) -> Located:
@@ -181,7 +181,7 @@ def parse(text: str) -> StudySpec | None:
         return None
 
 
-@BOUNDED
+@examples(200)
 @given(st.text() | st.text(alphabet="ab{}[]:,-?&*!|>'\"#%@<~.0e_ \n\t"))
 def test_no_text_is_a_crash(text: str) -> None:
     parse(text)
@@ -222,7 +222,7 @@ def mutated(draw: st.DrawFn) -> str:
     return str(yaml.safe_dump(tree, sort_keys=False))
 
 
-@BOUNDED
+@examples(200)
 @given(mutated())
 def test_no_mutation_of_a_valid_study_is_a_crash(text: str) -> None:
     parse(text)

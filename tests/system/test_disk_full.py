@@ -98,6 +98,7 @@ def test_what_was_there_is_intact_and_the_study_goes_on_when_there_is_room(disk:
     assert all(len(sweep.epochs(number)) == 40 for number in range(TRIALS))
 
 
+@pytest.mark.gate
 def test_a_command_bears_it_if_there_is_room_again_soon(disk: Disk) -> None:
     sweep = write(disk)
     agent = sweep.start()

@@ -79,6 +79,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     server.stop()
 
 
+@pytest.mark.gate
 @pytest.mark.postgres
 def test_eight_machines_share_a_database_and_an_mlflow_server(
     postgres_url: str, server: MlflowServer, tmp_path: Path

@@ -13,7 +13,7 @@ import pytest
 from tests.support.slow_trial import BATCHES, CODE, EPOCHS, STUDY, assert_same, n_trained
 from tests.support.sweep import Sweep, kill_group, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.gate]
 
 SIGNALS = {
     "sigterm": (signal.SIGTERM,),

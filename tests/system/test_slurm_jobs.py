@@ -56,6 +56,7 @@ def began(task: int) -> str:
     return f"{task} began -m sweeper run sweep.yaml"
 
 
+@pytest.mark.gate
 def test_each_task_of_the_array_is_an_agent_and_the_goal_ends_those_that_wait(
     cluster: Rehearsal,
 ) -> None:
@@ -115,6 +116,7 @@ def preempted(cluster: Rehearsal) -> Iterator[str]:
     run("scancel", other)
 
 
+@pytest.mark.gate
 @pytest.mark.slow
 def test_a_job_that_slurm_itself_puts_back_is_not_submitted_twice(
     cluster: Rehearsal, preempted: str
@@ -188,6 +190,7 @@ def test_a_schedule_fires_again_and_again(cluster: Rehearsal) -> None:
     run("scancel", *cluster.jobs(name))
 
 
+@pytest.mark.gate
 def test_a_refusal_leaves_no_trace(cluster: Rehearsal) -> None:
     done = cluster.sweep.run("submit", "sweep.yaml", "--to", "slurm", "--partition", "nowhere")
     assert done.returncode == 1

@@ -85,6 +85,7 @@ def test_a_second_ctrl_c_stops_at_once_and_leaves_the_truth(sweep: Sweep) -> Non
     assert_goal_exactly(sweep, 2)
 
 
+@pytest.mark.gate
 def test_a_killed_worker_is_replaced_and_its_trial_goes_on(sweep: Sweep) -> None:
     write_long(sweep)
     agent = sweep.start()
@@ -101,6 +102,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_goes_on(sweep: Sweep) -> None
     assert causes == ["its worker died: killed by SIGKILL"]
 
 
+@pytest.mark.gate
 def test_workers_of_a_killed_agent_end_by_themselves_and_the_study_goes_on(sweep: Sweep) -> None:
     write_long(sweep)
     agent = sweep.start()
@@ -114,6 +116,7 @@ def test_workers_of_a_killed_agent_end_by_themselves_and_the_study_goes_on(sweep
     assert_goal_exactly(sweep, 2)
 
 
+@pytest.mark.gate
 def test_everything_killed_at_once_and_the_study_goes_on(sweep: Sweep) -> None:
     write_long(sweep)
     agent = sweep.start()

@@ -118,6 +118,7 @@ def test_a_server_that_stops_for_half_a_minute(
     assert_everything_arrived(tracked, server, 10, monkeypatch)
 
 
+@pytest.mark.gate
 def test_a_server_that_comes_up_later(
     tracked: Sweep, server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

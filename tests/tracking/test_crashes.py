@@ -27,7 +27,7 @@ STAGES = {
     "finish": (Step.MIRROR_END,),
 }
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.gate]
 
 
 def work(root: Path, uri: str, log_models: LogModels, stage: str = "", point: str = "") -> None:

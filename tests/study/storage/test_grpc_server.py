@@ -128,6 +128,7 @@ def until_it_is_back(study: SweepStudy) -> None:
     pytest.fail("no proxy answers")
 
 
+@pytest.mark.gate
 def test_a_study_goes_on_after_the_proxy_was_killed(own_proxy: Proxy, tmp_path: Path) -> None:
     study = begin(tmp_path, name="killed_proxy", storage=own_proxy.url)
     run_trial(study, reports(0.5))
