@@ -37,8 +37,8 @@ from sweeper.config.settings import TrainConfig
 from sweeper.config.space import suggest_config
 from sweeper.data.batches import Normalisation, ResidentSplit
 from sweeper.data.dataset import TrialData
+from sweeper.training.build import build_learner
 from sweeper.training.learner import Learner, Runtime
-from sweeper.training.loop import build_learner
 from sweeper.trial import DataInfo
 from sweeper.workers.memory import keep_freed_memory
 

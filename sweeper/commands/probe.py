@@ -20,8 +20,8 @@ from sweeper.data.dataset import TrialData
 from sweeper.errors import SweeperError, TrainingError
 from sweeper.models import BUILDERS, build_model, check_model
 from sweeper.study.failures import failure_kind
+from sweeper.training.build import build_learner
 from sweeper.training.learner import Runtime
-from sweeper.training.loop import build_learner
 from sweeper.trial import DataInfo, FailureKind
 from sweeper.workers.cgroup import available_memory
 from sweeper.workers.devices import Placement

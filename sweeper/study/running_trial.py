@@ -106,7 +106,7 @@ class RunningTrial:
             sampler_name=sight.sampler,
             is_tried=partial(self._study.history.is_tried, but=self.number),
         )
-        self.require_hold()
+        self.require_ownership()
         ranges = spec.ranges()
         for name, value in searched.items():
             if name not in self._trial.params:
@@ -131,7 +131,7 @@ class RunningTrial:
     ) -> None:
         """Log that the trial runs in this process from now on."""
         with self.ledger.booked(Entry.CLAIM):
-            self.require_hold()
+            self.require_ownership()
             resumed = self._trial.user_attrs.get(Attr.RESUMED, 0)
             self._events.append(
                 Started(time.time(), resumed, {**self._params, **params}, tags, data, model)
@@ -197,7 +197,7 @@ class RunningTrial:
         trial.intermediate_values = {**before.intermediate_values, metrics.epoch: value}
         return bool(self._study.pruner.prune(self._handle, trial))
 
-    def require_hold(self) -> None:
+    def require_ownership(self) -> None:
         """Make sure that no other process has taken the trial over.
 
         Raises:
@@ -208,7 +208,7 @@ class RunningTrial:
 
     @store_errors()
     def _held(self) -> FrozenTrial:
-        """The trial as the storage has it now; raises as :meth:`require_hold`."""
+        """The trial as the storage has it now; raises as :meth:`require_ownership`."""
         return self._hold.require()
 
     def conclude(self, body: Callable[[], None]) -> TrialState:

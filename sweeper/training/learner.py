@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from sweeper.config.settings import Precision
 from sweeper.training.optim import (
     Optimizer,
-    Schedule,
     add_l1_subgradient,
     l1_penalty,
     split_parameters,
 )
+from sweeper.training.schedules import Schedule
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 

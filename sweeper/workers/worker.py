@@ -44,8 +44,9 @@ from sweeper.study.study import SweepStudy, wants_device_alone
 from sweeper.text import log_to_stderr
 from sweeper.timing import Entry, TimeLedger
 from sweeper.training.checkpoint import save_checkpoint
+from sweeper.training.function import UserTrial, train_function
 from sweeper.training.learner import Runtime
-from sweeper.training.loop import UserTrial, train, train_function
+from sweeper.training.loop import train
 from sweeper.trial import TrialState
 from sweeper.workers.forkserver import SERVE, name_process, serve
 from sweeper.workers.memory import keep_freed_memory, return_freed_memory

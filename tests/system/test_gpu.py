@@ -14,9 +14,10 @@ from torch.utils.data import Dataset
 from sweeper.config.settings import DataConfig, ModelConfig, Precision, TrainConfig, TrialConfig
 from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.dataset import TrialData, load_data, resident_limit
+from sweeper.training.build import build_learner
 from sweeper.training.learner import Learner, Runtime
-from sweeper.training.loop import build_learner
-from sweeper.training.optim import Schedule, build_optimizer
+from sweeper.training.optim import build_optimizer
+from sweeper.training.schedules import Schedule
 from sweeper.trial import DataInfo
 from sweeper.workers.devices import known_precisions
 from tests.support.data_files import IMAGES, LABELS, write_mnist

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from sweeper.config.settings import Precision
 from sweeper.models import build_cnn, build_mlp
 from sweeper.training.learner import EpochTotals, Learner, Runtime
-from sweeper.training.optim import Schedule, build_optimizer, split_parameters
+from sweeper.training.optim import build_optimizer, split_parameters
+from sweeper.training.schedules import Schedule
 
 CPU = torch.device("cpu")
 CONSTANT = Schedule("constant", peak=0.1, total_steps=100)

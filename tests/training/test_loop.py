@@ -1,9 +1,7 @@
 import logging
 import random
-import sys
 from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +12,16 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sweeper.config.settings import (
-    METRICS,
-    DataConfig,
-    FunctionConfig,
-    ModelConfig,
-    TrainConfig,
-    TrialConfig,
-)
+from sweeper.config.settings import METRICS, DataConfig, ModelConfig, TrainConfig, TrialConfig
 from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.dataset import TrialData
-from sweeper.errors import TrainingError, TrialInterrupted, TrialPruned
+from sweeper.errors import TrialInterrupted, TrialPruned
 from sweeper.models import build_model
-from sweeper.timing import TimeLedger
 from sweeper.training.checkpoint import load_checkpoint, save_checkpoint
 from sweeper.training.learner import Runtime
-from sweeper.training.loop import UserTrial, train, train_function
-from sweeper.trial import DataInfo, EpochMetrics, Objective
+from sweeper.training.loop import train
+from sweeper.trial import DataInfo, Objective
+from tests.support.recorder import Recorder
 
 CPU = torch.device("cpu")
 ACCURACY = Objective(("val_accuracy",), ("maximize",))
@@ -65,53 +56,6 @@ def digits(*, jittered: bool = False) -> TrialData:
         else:
             splits.append(ResidentSplit(inputs, targets, rows, None))
     return TrialData(info, *splits)
-
-
-class Recorder:
-    """Follows a trial.
-
-    Args:
-        stop_after: Raise ``signal`` after this epoch.
-        signal: What to raise.
-        n_batches: The process must stop after so many batches, of training and evaluation.
-    """
-
-    def __init__(
-        self,
-        stop_after: int | None = None,
-        signal: type[BaseException] = TrialPruned,
-        *,
-        n_batches: int | None = None,
-    ) -> None:
-        self.ledger = TimeLedger()
-        self.history: list[EpochMetrics] = []
-        self.heard: list[int] = []
-        self.stop_after = stop_after
-        self.n_batches = n_batches
-        self._signal = signal
-
-    def require_hold(self) -> None:
-        pass
-
-    def is_stopping(self) -> bool:
-        if self.n_batches is None:
-            return False
-        self.n_batches -= 1
-        return self.n_batches <= 0
-
-    def report(self, metrics: EpochMetrics) -> None:
-        self.heard.append(metrics.epoch)
-        if metrics.epoch > len(self.history):
-            self.history.append(metrics)
-            if metrics.epoch == self.stop_after:
-                raise self._signal
-
-    def values(self) -> list[dict[str, float]]:
-        """What must not depend on when it was measured."""
-        return [
-            {name: value for name, value in metrics.values.items() if name != "epoch_seconds"}
-            for metrics in self.history
-        ]
 
 
 def config(model: Mapping[str, Any] = MLP, seed: int = 5, **settings: Any) -> TrialConfig:
@@ -439,159 +383,3 @@ def test_a_loss_that_is_not_finite_is_reported_as_it_is(tmp_path: Path) -> None:
     run(config(epochs=1, optimizer="sgd", learning_rate=1e30), reporter, tmp_path / "c.pt")
     loss = reporter.history[0].values["train_loss"]
     assert loss != loss or loss == float("inf")
-
-
-def test_a_ramp_as_long_as_the_training_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="train.warmup_epochs: must be < train.epochs=3, got"):
-        run(config(warmup_epochs=3), Recorder(), tmp_path / "c.pt")
-
-
-USER_CODE = """
-import random
-import torch
-
-seen = []
-
-def build(input_shape, n_classes):
-    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
-
-def learn(params, trial):
-    for epoch in range(1, params["train"]["epochs"] + 1):
-        trial.report(epoch, val_accuracy=torch.tensor(epoch / 10), noise=random.random())
-
-def write(params, trial):
-    params["train"]["epochs"] = 7
-
-def silent(params, trial):
-    pass
-
-def note(params, trial):
-    seen.append(params)
-    trial.report(1, val_accuracy=1)
-"""
-
-
-@pytest.fixture
-def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    name = "users_training_of_test_training"
-    (tmp_path / f"{name}.py").write_text(USER_CODE)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, name, raising=False)
-    return name
-
-
-def test_a_model_that_does_not_fit_the_data_is_refused_before_training(
-    user_module: str, tmp_path: Path
-) -> None:
-    reporter = Recorder()
-    with pytest.raises(TrainingError, match="8 x 8 allows a depth of at most 3, got depth=4"):
-        run(config({"architecture": "cnn", "params": {"depth": 4}}), reporter, tmp_path / "c.pt")
-    with pytest.raises(TrainingError, match=r"logits .* here \[2, 10\], got \[2, 3\]"):
-        run(config({"architecture": f"{user_module}:build"}), reporter, tmp_path / "c.pt")
-    assert not reporter.history
-
-
-def user_trial(folder: Path, reporter: Recorder, objective: Objective = ACCURACY) -> UserTrial:
-    return UserTrial(
-        number=4,
-        seed=5,
-        device=CPU,
-        checkpoint=folder / "checkpoint",
-        objective=objective,
-        reporter=reporter,
-        clock=lambda: 12.5,
-    )
-
-
-def user_config(reference: str, data: DataConfig | None = None) -> TrialConfig:
-    train_config = FunctionConfig(function=reference, params={"epochs": 2, "layers": [{"n": 1}]})
-    return TrialConfig(params={}, data=data, model=None, train=train_config, seed=5)
-
-
-def test_a_users_function_reports_and_is_seeded(user_module: str, tmp_path: Path) -> None:
-    reporters = [Recorder(), Recorder()]
-    for reporter in reporters:
-        train_function(user_config(f"{user_module}:learn"), user_trial(tmp_path, reporter))
-    first, second = reporters[0].history
-    assert (first.epoch, first.values["val_accuracy"], first.time_s) == (
-        1,
-        pytest.approx(0.1, abs=1e-7),
-        12.5,
-    )
-    assert second.epoch == 2
-    assert reporters[0].history == reporters[1].history
-
-
-def test_a_users_function_sees_its_sections_read_only(user_module: str, tmp_path: Path) -> None:
-    data = DataConfig(name="digits", params={"size": 16})
-    trial = user_trial(tmp_path, Recorder())
-    train_function(user_config(f"{user_module}:note", data), trial)
-    [seen] = import_module(user_module).seen
-    assert set(seen) == {"data", "train"}
-    assert dict(seen["data"]) == {
-        "name": "digits",
-        "root": None,
-        "fallback": None,
-        "validation": 0.1,
-        "batch_size": 64,
-        "size": 16,
-    }
-    assert seen["train"] == {
-        "function": f"{user_module}:note",
-        "epochs": 2,
-        "layers": ({"n": 1},),
-    }
-    with pytest.raises(TypeError, match="does not support item assignment"):
-        train_function(user_config(f"{user_module}:write"), trial)
-
-
-def test_a_users_function_without_a_report_is_refused(user_module: str, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r":silent ended without .* trial.report\(epoch, val_"):
-        train_function(user_config(f"{user_module}:silent"), user_trial(tmp_path, Recorder()))
-
-
-def test_signals_pass_through_a_users_function(user_module: str, tmp_path: Path) -> None:
-    with pytest.raises(TrialPruned):
-        train_function(
-            user_config(f"{user_module}:learn"), user_trial(tmp_path, Recorder(stop_after=1))
-        )
-
-
-def test_the_folder_for_a_users_checkpoint_exists_and_history_is_there(tmp_path: Path) -> None:
-    reporter = Recorder()
-    trial = user_trial(tmp_path, reporter)
-    assert trial.checkpoint.is_dir()
-    assert trial.history == []
-    trial.report(1, val_accuracy=0.5)
-    assert trial.history == reporter.history == [EpochMetrics(1, {"val_accuracy": 0.5}, 12.5)]
-
-
-@pytest.mark.parametrize("epoch", [0, 1.0, True, "1"])
-def test_an_epoch_must_be_a_positive_integer(epoch: Any, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="epoch must be an integer >= 1, got"):
-        user_trial(tmp_path, Recorder()).report(epoch, val_accuracy=0.5)
-
-
-@pytest.mark.parametrize("value", ["0.5", None, torch.zeros(2), 1j, [0.5]])
-def test_a_metric_must_be_a_real_number(value: Any, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="val_accuracy must be a real number or a tensor of"):
-        user_trial(tmp_path, Recorder()).report(1, val_accuracy=value)
-
-
-def test_every_report_needs_the_objectives_metrics(tmp_path: Path) -> None:
-    both = Objective(("val_accuracy", "latency"), ("maximize", "minimize"))
-    trial = user_trial(tmp_path, Recorder(), both)
-    with pytest.raises(TrainingError, match="objective's latency; epoch 1 reported val_accuracy"):
-        trial.report(1, val_accuracy=0.5)
-
-
-def test_epochs_of_a_users_function_must_increase(tmp_path: Path) -> None:
-    trial = user_trial(tmp_path, Recorder())
-    trial.report(2, val_accuracy=0.5)
-    with pytest.raises(TrainingError, match="epochs must increase, got 2 after 2"):
-        trial.report(2, val_accuracy=0.7)
-
-
-def test_a_metric_needs_a_name_that_mlflow_takes(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="'top 5 @%' is no name for a metric: MLflow takes"):
-        user_trial(tmp_path, Recorder()).report(1, val_accuracy=0.5, **{"top 5 @%": 1.0})

@@ -1,0 +1,63 @@
+"""A trial's settings -> its learner, before the first update."""
+
+from sweeper.config.settings import TrainConfig, TrialConfig
+from sweeper.data.dataset import TrialData
+from sweeper.errors import TrainingError
+from sweeper.models import build_model, check_model
+from sweeper.training.learner import Learner, Runtime
+from sweeper.training.optim import build_optimizer
+from sweeper.training.schedules import Schedule
+
+
+def build_learner(config: TrialConfig, data: TrialData, runtime: Runtime) -> Learner:
+    """A trial's model, before its first update, from the state of torch's random generator.
+
+    Args:
+        config: With data, a model and a :class:`~sweeper.config.settings.TrainConfig`.
+        data: Of which only the form counts.
+        runtime: Where and with which numbers to compute.
+
+    Raises:
+        TrainingError: If the model cannot be built or fed, or a setting contradicts another.
+    """
+    settings = config.train
+    assert isinstance(settings, TrainConfig)
+    assert config.data is not None
+    assert config.model is not None
+    shapes = data.info.input_shape, data.info.n_classes
+    model = build_model(config.model.architecture, *shapes, **config.model.params)
+    model.to(runtime.device)
+    check_model(model, *shapes)
+    optimizer = build_optimizer(
+        settings.optimizer,
+        model,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+        l2=settings.l2,
+    )
+    return Learner(
+        model,
+        optimizer,
+        schedule=_build_schedule(settings, data.train.n_rows, config.data.batch_size),
+        runtime=runtime,
+        l1=settings.l1,
+        clip_grad_norm=settings.clip_grad_norm,
+    )
+
+
+def _build_schedule(settings: TrainConfig, n_rows: int, batch_size: int) -> Schedule:
+    if settings.warmup_epochs >= settings.epochs:
+        raise TrainingError(
+            f"train.warmup_epochs: must be < train.epochs={settings.epochs}, "
+            f"got {settings.warmup_epochs}"
+        )
+    full, rest = divmod(n_rows, batch_size)
+    steps_per_epoch = full + (rest > 1 or not full)  # a Split drops a last batch of one row
+    return Schedule(
+        settings.schedule,
+        peak=settings.learning_rate,
+        total_steps=settings.epochs * steps_per_epoch,
+        warmup_steps=int(settings.warmup_epochs * steps_per_epoch),
+        drop_steps=settings.step_epochs * steps_per_epoch,
+        drop_factor=settings.step_gamma,
+    )

@@ -1,0 +1,134 @@
+"""A user's own training routine: what it is given, and how it is called."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sweeper.config.names import mlflow_name_fault
+from sweeper.config.references import load_reference
+from sweeper.config.settings import DataConfig, FunctionConfig, ModelConfig, TrialConfig
+from sweeper.errors import TrainingError
+from sweeper.timing import Entry
+from sweeper.training.reporter import Reporter
+from sweeper.training.seed import seed_everything
+from sweeper.trial import EpochMetrics, Objective
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserTrial:
+    """What a user's training function is given beside the parameters.
+
+    Attributes:
+        number: Of the trial in its study, from 0.
+        seed: Already given to Python, NumPy and torch; in [0, 2**63).
+        device: Where to train.
+        checkpoint: A folder that survives a restart of the trial; it exists.
+        objective: The metrics that every report must hold.
+        reporter: Who follows the trial.
+        clock: Seconds since the Unix epoch.
+    """
+
+    number: int
+    seed: int
+    device: torch.device
+    checkpoint: Path
+    objective: Objective
+    reporter: Reporter
+    clock: Callable[[], float] = time.time
+    _reported: list[int] = field(default_factory=list, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.checkpoint.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def history(self) -> Sequence[EpochMetrics]:
+        """What was reported so far, also before a restart."""
+        return self.reporter.history
+
+    def report(self, epoch: int, **metrics: float | Tensor) -> None:
+        """Tell what one epoch measured.
+
+        Args:
+            epoch: Epochs done, >= 1, more than at the call before. One that an earlier process of
+                the trial reported is ignored.
+            **metrics: Real numbers or tensors of one element, each of the objective's among them.
+
+        Raises:
+            TrainingError: If the call is none of that.
+            TrialPruned, TrialDiverged, TrialInterrupted: To end the trial now; let them pass.
+        """
+        if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 1:
+            raise TrainingError(f"trial.report: epoch must be an integer >= 1, got {epoch!r}")
+        if self._reported and epoch <= self._reported[-1]:
+            raise TrainingError(
+                f"trial.report: epochs must increase, got {epoch} after {self._reported[-1]}"
+            )
+        if bad := [name for name in metrics if mlflow_name_fault(name)]:
+            raise TrainingError(
+                f"trial.report: {bad[0]!r} is no name for a metric: {mlflow_name_fault(bad[0])}"
+            )
+        missing = [name for name in self.objective.metrics if name not in metrics]
+        if missing:
+            raise TrainingError(
+                f"trial.report: every report needs the objective's {', '.join(missing)}; epoch "
+                f"{epoch} reported {', '.join(metrics) or 'nothing'}"
+            )
+        values = {name: _as_number(name, value) for name, value in metrics.items()}
+        self._reported.append(epoch)
+        self.reporter.report(EpochMetrics(epoch, values, self.clock()))
+
+
+def train_function(config: TrialConfig, trial: UserTrial) -> None:
+    """Seed everything and call the user's ``run(params, trial)``.
+
+    ``params`` is the study file's ``data``, ``model`` and ``train`` after sampling, read-only; a
+    section that the file does not have is absent.
+
+    Raises:
+        TrainingError: If the function ends without a report.
+        SpecError: If it cannot be imported.
+        TrialPruned, TrialDiverged, TrialInterrupted: From the reporter.
+    """
+    assert isinstance(config.train, FunctionConfig)
+    run = load_reference(config.train.function)
+    sections = {"data": config.data, "model": config.model, "train": config.train}
+    params = {name: _as_params(section) for name, section in sections.items() if section}
+    seed_everything(config.seed)
+    with trial.reporter.ledger.booked(Entry.STEP):
+        run(_read_only(params), trial)
+    if not trial.history:
+        raise TrainingError(
+            f"train.function: {config.train.function} ended without a report; call "
+            f"trial.report(epoch, {trial.objective.metrics[0]}=...) after each epoch"
+        )
+
+
+def _as_params(section: DataConfig | ModelConfig | FunctionConfig) -> dict[str, Any]:
+    named = {name: value for name, value in vars(section).items() if name != "params"}
+    return named | dict(section.params)
+
+
+def _read_only(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return MappingProxyType({key: _read_only(item) for key, item in value.items()})
+    if isinstance(value, list):
+        return tuple(_read_only(item) for item in value)
+    return value
+
+
+def _as_number(name: str, value: object) -> float:
+    if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
+        return float(value.item())
+    if isinstance(value, Real):
+        return float(value)
+    raise TrainingError(
+        f"trial.report: {name} must be a real number or a tensor of one element, got "
+        f"{type(value).__name__} {value!r}"
+    )

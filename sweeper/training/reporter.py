@@ -1,0 +1,42 @@
+"""How a trial speaks: whoever follows it is a :class:`Reporter`."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sweeper.timing import TimeLedger
+from sweeper.trial import EpochMetrics
+
+
+class Reporter(Protocol):
+    """Who follows a trial.
+
+    Its signals pass through training untouched: the caller judges how a trial ended.
+    """
+
+    @property
+    def ledger(self) -> TimeLedger:
+        """Where the trial's time is booked."""
+        ...
+
+    @property
+    def history(self) -> Sequence[EpochMetrics]:
+        """What was reported, by earlier processes of the same trial too."""
+        ...
+
+    def is_stopping(self) -> bool:
+        """Whether the process must stop; asked after every batch, so it must be cheap."""
+        ...
+
+    def require_ownership(self) -> None:
+        """Make sure that no other process has taken the trial over; raises TrialLost if so."""
+        ...
+
+    def report(self, metrics: EpochMetrics) -> None:
+        """Record one epoch; an epoch that is known already is ignored.
+
+        Raises:
+            TrialPruned: If the pruner wants the trial to end.
+            TrialDiverged: If a metric is not finite.
+            TrialInterrupted: If the process must stop now.
+        """
+        ...
