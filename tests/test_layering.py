@@ -84,6 +84,18 @@ def test_imports_point_to_rows_above() -> None:
     assert upward == UPWARD
 
 
+def test_storage_knows_nothing_else_of_the_study() -> None:
+    beyond = {
+        (module, target)
+        for module, targets in EDGES.items()
+        for target in targets
+        if module.startswith("study.storage")
+        and target.startswith("study")
+        and not target.startswith("study.storage")
+    }
+    assert beyond == set()
+
+
 def test_no_import_circle() -> None:
     left = EDGES
     while leaves := {name for name, targets in left.items() if not targets & left.keys()}:

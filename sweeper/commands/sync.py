@@ -12,9 +12,9 @@ from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
 from sweeper.study.find import ExistingStudy, find_begun
 from sweeper.study.storage.backend import store_errors
+from sweeper.study.storage.fetch import fetch_ended
 from sweeper.study.storage.filesystem import read_mountinfo
 from sweeper.study.storage.preflight import check_tracking_place
-from sweeper.study.storage.transfer import fetch_ended
 from sweeper.study.study import SweepStudy
 from sweeper.text import format_count, redacted
 from sweeper.tracking.client import tracking_uri

@@ -15,7 +15,8 @@ from sweeper.config.render import plain_study
 from sweeper.durable import Step, durable
 from sweeper.errors import StudyError
 from sweeper.paths import RunPaths
-from sweeper.study.storage.backend import open_locks, open_storage, opening_errors
+from sweeper.study.storage.backend import open_storage, opening_errors
+from sweeper.study.storage.shared_locks import open_locks
 from sweeper.study.study import Attr, SweepStudy
 
 #: Parts of a study file that decide what its trials mean; they cannot change once it has begun.

@@ -30,8 +30,9 @@ from sweeper.study.agents import Agent, agents_at_work
 from sweeper.study.leases import Leases
 from sweeper.study.samplers.optuna import build_pruner, build_sampler, choose_sampler
 from sweeper.study.samplers.window import TrialWindow
-from sweeper.study.storage.backend import open_locks, store_errors
+from sweeper.study.storage.backend import store_errors
 from sweeper.study.storage.object_store import ObjectStore
+from sweeper.study.storage.shared_locks import open_locks
 from sweeper.study.trial_cache import Excerpt, Standing, TrialCache
 from sweeper.trial import FailureKind, TrialState
 

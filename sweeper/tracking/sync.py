@@ -13,8 +13,9 @@ from sweeper.errors import RequestRefusedError, StoreError, TrackerError
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
 from sweeper.study.result import Result
-from sweeper.study.storage.backend import founding, store_errors
-from sweeper.study.storage.transfer import fetch_ended
+from sweeper.study.storage.backend import store_errors
+from sweeper.study.storage.fetch import fetch_ended
+from sweeper.study.storage.shared_locks import founding
 from sweeper.study.study import SweepStudy
 from sweeper.tracking.imports import loading
 

@@ -11,7 +11,7 @@ from sweeper.errors import EventLogError
 from sweeper.events import read_events
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
-from sweeper.study.storage.backend import cut_torn_tail, has_torn_tail
+from sweeper.study.storage.journal import cut_torn_tail, has_torn_tail
 from sweeper.training.checkpoint import is_whole
 from sweeper.trial import TrialState
 

@@ -1,31 +1,23 @@
-"""A worker's trials on their way to the object store, and from there to another node.
+"""A worker's trials on their way to the object store.
 
 What a trial's folder holds is pushed from a thread: training waits for no network. What others
 pushed is fetched before the worker opens the trial's event log.
 """
 
 import io
-import logging
 import math
-import os
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from contextlib import ExitStack
-from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from sweeper.durable import Step, durable
-from sweeper.errors import DamagedPushError, StoreError
-from sweeper.events import Ended, Event, Interrupted, encode_event, read_events
+from sweeper.errors import StoreError
 from sweeper.paths import RunPaths
-from sweeper.study.storage.backend import store_errors
+from sweeper.study.storage.fetch import fetch_trial
 from sweeper.study.storage.object_store import ObjectStore
-from sweeper.trial import EpochMetrics
-
-log = logging.getLogger("sweeper")
 
 #: A trial is pushed no more often, and no sooner after its claim: what is lost then is not much.
 EVERY_S = 10.0
@@ -34,11 +26,8 @@ EVERY_S = 10.0
 _SHARE = 0.05
 #: Seconds from a push or a fetch that failed to the next.
 _RETRY_S = 30.0
-#: So long a worker that gives its trial back waits for the push; see ``order.DRAIN_S``.
+#: So long a worker that gives its trial back waits for the push; see ``protocol.DRAIN_S``.
 _DELIVERY_S = 12.0
-#: The one who pushes may replace what is being fetched; it does not so more often than EVERY_S.
-_ATTEMPTS = 3
-_PAUSE_S = 0.5
 
 
 class TrialTransfer:
@@ -191,114 +180,3 @@ class TrialTransfer:
         elif not trouble and not self._takes:
             self._note("the object store takes trials again")
         self._takes = trouble is None
-
-
-def fetch_trial(
-    object_store: ObjectStore, paths: RunPaths, number: int, note: Callable[[str], None]
-) -> None:
-    """Bring here what others pushed of a trial that is gone on with here.
-
-    Args:
-        object_store: Of the study.
-        paths: Its files here, at which nobody is at work.
-        number: Of the trial.
-        note: Told if it begins anew, as nothing whole is left of it.
-
-    Raises:
-        StoreError: If the object store or the disk do not allow it.
-    """
-    try:
-        _fetch(object_store, paths, number, has_ended=False)
-    except DamagedPushError as exc:
-        note(f"trial {number}: {exc}")
-    if not paths.events(number).exists():
-        note(
-            f"trial {number}: what others did of it is not in the object store; it begins at "
-            "epoch 1"
-        )
-
-
-def fetch_ended(object_store: ObjectStore, paths: RunPaths, number: int) -> None:
-    """Bring here log and model of a trial that has ended, if a log with more than ours is there.
-
-    Raises:
-        DamagedPushError: If they are not what was pushed.
-        StoreError: If the object store or the disk do not allow it.
-    """
-    _fetch(object_store, paths, number, has_ended=True)
-
-
-def _fetch(object_store: ObjectStore, paths: RunPaths, number: int, *, has_ended: bool) -> None:
-    for n_left in reversed(range(_ATTEMPTS)):
-        try:
-            _fetch_once(object_store, paths, number, has_ended=has_ended)
-        except DamagedPushError:
-            raise
-        except StoreError as exc:
-            if n_left == 0:
-                raise
-            log.warning("trial %d: %s; trying again", number, exc)
-            time.sleep(_PAUSE_S)
-        else:
-            return
-
-
-@store_errors()
-def _fetch_once(
-    object_store: ObjectStore, paths: RunPaths, number: int, *, has_ended: bool
-) -> None:
-    path, folder = paths.events(number), paths.fetched(number)
-    shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
-    manifest = object_store.newest(number)
-    if manifest is None or path.name not in manifest.files:
-        return
-    object_store.fetch(number, manifest, path.name, folder / path.name)
-    theirs, _ = read_events(folder / path.name)
-    ours, n_whole = read_events(path)
-    if missing := _missing(theirs, ours):
-        places = [paths.model(number)]
-        # A checkpoint here that is further stays: on this machine the trial is further.
-        if not has_ended and _last_epoch(theirs) >= _last_epoch(ours):
-            places += [paths.checkpoint(number), paths.user_checkpoint(number)]
-        for name in manifest.files:
-            if PurePosixPath(name).parts[0] in [place.name for place in places]:
-                object_store.fetch(number, manifest, name, folder / name)
-        for place in places:
-            if (folder / place.name).exists():
-                if place.is_dir():
-                    shutil.rmtree(place)
-                with durable(Step.OBJECT_STORE_RENAME):
-                    os.replace(folder / place.name, place)
-        if not has_ended and not isinstance(missing[-1], Interrupted | Ended):
-            missing.append(Interrupted(time.time(), "its node was not heard of any more"))
-        # Last, as long as it lacks them all is done again; and at once, so that whoever reads it
-        # sees that another process began the trial.
-        _extend(path, n_whole, missing, aside=folder / path.name)
-    shutil.rmtree(folder)
-
-
-def _extend(path: Path, n_whole: int, events: Iterable[Event], *, aside: Path) -> None:
-    """Let a log go on after its first ``n_whole`` bytes with these events, all at once."""
-    before = path.read_bytes()[:n_whole] if path.exists() else b""
-    with durable(Step.OBJECT_STORE_RENAME):
-        with aside.open("wb") as file:
-            file.write(before + b"".join(map(encode_event, events)))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-
-
-def _missing(theirs: Sequence[Event], ours: Sequence[Event]) -> list[Event]:
-    """What another log of the same trial has beyond ours. An epoch that ours has is the same."""
-    lines = {encode_event(event) for event in ours}
-    known = _last_epoch(ours)
-    return [
-        event
-        for event in theirs
-        if encode_event(event) not in lines
-        and not (isinstance(event, EpochMetrics) and event.epoch <= known)
-    ]
-
-
-def _last_epoch(events: Iterable[Event]) -> int:
-    return max((event.epoch for event in events if isinstance(event, EpochMetrics)), default=0)

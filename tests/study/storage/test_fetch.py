@@ -1,0 +1,114 @@
+from pathlib import Path
+
+import pytest
+
+from sweeper.events import Interrupted
+from sweeper.study.storage.fetch import fetch_trial
+from tests.support.sweep_studies import epoch
+from tests.support.transfer_nodes import NUMBER, SILENT, STOPPED, Node, started
+
+
+def test_another_node_finds_log_and_checkpoint(first: Node, second: Node) -> None:
+    first.log(STOPPED)
+    first.transfer.deliver(NUMBER, 1)
+    assert second.transfer.begin(NUMBER, 2)
+    assert second.logged() == first.logged() == [started(0), epoch(1, 0.5), STOPPED]
+    assert second.saved() == b"one"
+    assert not second.paths.fetched(NUMBER).exists()
+    assert first.notes == second.notes == []
+
+
+def test_what_user_code_keeps_goes_along_and_takes_the_place_of_what_was_there(
+    first: Node, second: Node
+) -> None:
+    folder = first.paths.user_checkpoint(NUMBER)
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "weights").write_bytes(b"weights")
+    first.transfer.deliver(NUMBER, 1)
+    there = second.paths.user_checkpoint(NUMBER)
+    there.mkdir(parents=True)
+    (there / "old").write_bytes(b"old")
+    second.transfer.begin(NUMBER, 2)
+    files = [path for path in there.rglob("*") if path.is_file()]
+    assert [path.relative_to(there).as_posix() for path in files] == ["deep/weights"]
+    assert files[0].read_bytes() == b"weights"
+
+
+def test_what_is_here_and_further_stays(first: Node) -> None:
+    first.transfer.deliver(NUMBER, 1)
+    first.log(epoch(2, 0.6), SILENT)
+    first.save(b"two")
+    before = first.logged()
+    first.transfer.begin(NUMBER, 2)
+    assert first.logged() == before
+    assert first.saved() == b"two"
+
+
+def test_what_is_here_and_older_is_gone_on_with(first: Node, second: Node) -> None:
+    """The first one was silent in its second epoch, and gets the trial back after the third."""
+    first.transfer.deliver(NUMBER, 1)
+    first.log(epoch(2, 0.6), SILENT)
+    first.save(b"two")
+    second.transfer.begin(NUMBER, 2)
+    second.log(started(1), epoch(2, 0.61), epoch(3, 0.7), STOPPED)
+    second.save(b"three")
+    second.transfer.deliver(NUMBER, 2)
+    first.transfer.begin(NUMBER, 3)
+    lost = second.logged()[2]
+    assert isinstance(lost, Interrupted)
+    expected = [started(0), epoch(1, 0.5), epoch(2, 0.6), SILENT, lost, started(1), epoch(3, 0.7)]
+    assert first.logged() == [*expected, STOPPED]
+    assert first.saved() == b"three"
+    first.save(b"four")
+    first.transfer.begin(NUMBER, 4)
+    assert first.logged() == [*expected, STOPPED], "nothing comes twice"
+    assert first.saved() == b"four"
+
+
+def test_a_log_that_is_here_grows_and_never_changes(first: Node, second: Node) -> None:
+    """The mirror remembers how far into it everything is sent."""
+    first.transfer.deliver(NUMBER, 1)
+    second.log(started(0))
+    before = second.paths.events(NUMBER).read_bytes()
+    second.transfer.begin(NUMBER, 2)
+    assert second.paths.events(NUMBER).read_bytes().startswith(before)
+    *logged, last = second.logged()
+    assert logged == [started(0), epoch(1, 0.5)]
+    assert isinstance(last, Interrupted), "whoever reads it sees that it was begun elsewhere"
+
+
+def test_a_file_that_was_damaged_in_the_object_store_is_told(
+    first: Node, second: Node, tmp_path: Path
+) -> None:
+    first.transfer.deliver(NUMBER, 1)
+    files = [path for path in (tmp_path / "object_store").rglob("*") if path.is_file()]
+    [damaged] = [path for path in files if path.read_bytes() == b"one"]
+    damaged.write_bytes(b"eno")
+    assert second.transfer.begin(NUMBER, 2)
+    assert "is not what was pushed; delete it" in second.notes[0]
+    assert second.notes[1].endswith("it begins at epoch 1")
+    assert second.logged() == []
+
+
+def test_a_checkpoint_that_is_further_stays_when_others_did_less(
+    first: Node, second: Node
+) -> None:
+    """The first one was not heard of in its third epoch; the second went on with the first's."""
+    first.transfer.deliver(NUMBER, 1)
+    first.log(epoch(2, 0.6), epoch(3, 0.7), SILENT)
+    first.save(b"three")
+    second.transfer.begin(NUMBER, 2)
+    second.log(started(1), epoch(2, 0.6), STOPPED)
+    second.save(b"two")
+    second.transfer.deliver(NUMBER, 2)
+    first.transfer.begin(NUMBER, 3)
+    assert first.saved() == b"three"
+    assert first.logged()[-2:] == [started(1), STOPPED]
+
+
+def test_nothing_of_an_unknown_name_is_put_beside_the_log(first: Node, second: Node) -> None:
+    log = first.paths.events(NUMBER)
+    with log.open("rb") as events, log.open("rb") as other:
+        first.object_store.push(NUMBER, 1, {"events.jsonl": events, "shipped.json": other})
+    fetch_trial(second.object_store, second.paths, NUMBER, pytest.fail)
+    assert [path.name for path in second.paths.trial_dir(NUMBER).iterdir()] == ["events.jsonl"]
