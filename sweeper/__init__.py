@@ -45,7 +45,7 @@ def run(study: "StudySpec | Path | str", *, root: Path | str = "mlruns") -> "Res
     Raises:
         SweeperError: If the study cannot be worked on.
     """
-    from sweeper.workers.agent import run_study
+    from sweeper.commands.run import run_study
 
     spec = load(study) if isinstance(study, Path | str) else study
     return run_study(spec, root=Path(root))

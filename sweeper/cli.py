@@ -106,7 +106,7 @@ def run(path: StudyFile, as_json: AsJson = False) -> None:
     from sweeper.config import load_study
 
     spec = load_study(path)
-    from sweeper.workers.agent import run_study
+    from sweeper.commands.run import run_study
 
     result = run_study(spec, root=ROOT, as_json=as_json)
     raise typer.Exit(result.exit_code or ExitCode.GOAL_REACHED)

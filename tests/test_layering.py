@@ -22,9 +22,6 @@ ROWS = (
 ROW_OF = {part: row for row, parts in enumerate(ROWS) for part in parts}
 #: Imports that point up and are to go: importing module, imported one.
 UPWARD = {
-    ("workers.agent", "commands.trial_table"),
-    ("workers.agent", "commands.prepare"),
-    ("workers.agent", "commands.progress"),
     ("data.dataset", "workers.cgroup"),
     ("tracking.repair", "commands.doctor.snapshot"),
     ("tracking.repair", "commands.sync"),

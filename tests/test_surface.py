@@ -31,7 +31,7 @@ def test_importing_the_front_loads_nothing_heavy(module: str) -> None:
 
 def test_an_agent_needs_neither_torch_nor_mlflow_to_begin() -> None:
     found = run_python(
-        "import json, sys, sweeper.workers.agent;"
+        "import json, sys, sweeper.commands.run;"
         "print(json.dumps([m for m in ('torch', 'mlflow', 'sklearn') if m in sys.modules]))"
     )
     assert json.loads(found) == []

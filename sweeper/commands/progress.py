@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +15,8 @@ from rich.text import Text
 
 from sweeper.commands.trial_table import MOST_STOPPED, TrialRow, TrialTable
 from sweeper.study.result import Best, Result
+from sweeper.study.study import SweepStudy
+from sweeper.study.trial_cache import Standing
 from sweeper.text import format_seconds
 from sweeper.timing import render_seconds
 from sweeper.trial import Objective, TrialState
@@ -45,10 +48,10 @@ class Tally:
     eta_s: float | None
 
 
-class Display(Protocol):
-    """Where an agent shows what happens. ``close`` is called once, whatever happens."""
+class Screen(Protocol):
+    """Where a command shows what happens. ``close`` is called once, whatever happens."""
 
-    def show(self, board: TrialTable, tally: Tally) -> None:
+    def show(self, table: TrialTable, tally: Tally) -> None:
         """Called a few times a second."""
 
     def ended(self, row: TrialRow, tally: Tally) -> None:
@@ -57,7 +60,7 @@ class Display(Protocol):
     def note(self, text: str) -> None:
         """Something that people should know."""
 
-    def summary(self, result: Result, hints: list[str]) -> None:
+    def summary(self, result: Result, hints: Sequence[str]) -> None:
         """The command is about to end."""
 
     def close(self) -> None:
@@ -91,7 +94,7 @@ class _Lines:
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
 
-    def show(self, board: TrialTable, tally: Tally) -> None:
+    def show(self, table: TrialTable, tally: Tally) -> None:
         pass
 
     def ended(self, row: TrialRow, tally: Tally) -> None:
@@ -106,7 +109,7 @@ class _Lines:
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    def summary(self, result: Result, hints: list[str]) -> None:
+    def summary(self, result: Result, hints: Sequence[str]) -> None:
         self._print(
             f"{result.name}: {result.n_finished} of {result.goal} trials: {_counts(result)}"
         )
@@ -142,7 +145,7 @@ class _Json(_Lines):
             goal=tally.goal,
         )
 
-    def summary(self, result: Result, hints: list[str]) -> None:
+    def summary(self, result: Result, hints: Sequence[str]) -> None:
         self._emit(**result.to_json())
 
     def _emit(self, **record: Any) -> None:
@@ -159,8 +162,8 @@ class _LiveTable:
         self._live = Live(console=console, refresh_per_second=4, transient=True)
         self._live.start()
 
-    def show(self, board: TrialTable, tally: Tally) -> None:
-        self._live.update(Group(self._table(board), self._bar(tally)))
+    def show(self, table: TrialTable, tally: Tally) -> None:
+        self._live.update(Group(self._render(table), self._bar(tally)))
 
     def ended(self, row: TrialRow, tally: Tally) -> None:
         if row.state == TrialState.FAILED:
@@ -169,23 +172,23 @@ class _LiveTable:
     def note(self, text: str) -> None:
         self._console.print(Text(text, style="yellow"))
 
-    def summary(self, result: Result, hints: list[str]) -> None:
+    def summary(self, result: Result, hints: Sequence[str]) -> None:
         self.close()
         self._lines.summary(result, hints)
 
     def close(self) -> None:
         self._live.stop()
 
-    def _table(self, board: TrialTable) -> Table:
+    def _render(self, trials: TrialTable) -> Table:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("trial", justify="right")
         for title in ("state", "model", "epoch"):
             table.add_column(title)
         table.add_column(f"best {', '.join(self._objective.metrics)}", justify="right")
         table.add_column("seconds", justify="right")
-        running = board.running()  # also on other machines, so more than fit on a screen
+        running = trials.running()  # also on other machines, so more than fit on a screen
         n_shown = max(self._console.height - _OTHER_LINES, 1)
-        for row in [*board.stopped()[-MOST_STOPPED:], *running[:n_shown]]:
+        for row in [*trials.stopped()[-MOST_STOPPED:], *running[:n_shown]]:
             table.add_row(*self._cells(row), style=_STYLES[row.state])
         if n_more := len(running[n_shown:]):
             table.add_row("", f"and {n_more} more", style=_STYLES[TrialState.RUNNING])
@@ -216,8 +219,50 @@ class _LiveTable:
         return line
 
 
-def open_display(objective: Objective, *, as_json: bool = False) -> Display:
-    """The display that fits where standard output goes: a live table only in a terminal."""
+class Progress:
+    """What an agent is shown with: a screen, and what the trials' logs say of them.
+
+    Args:
+        screen: Of the command.
+        study: What it works on; the logs of trials that have ended are not read.
+        now: Seconds of a clock that never goes back.
+    """
+
+    def __init__(
+        self, screen: Screen, study: SweepStudy, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        standing = study.history.look()
+        self._screen = screen
+        self._goal = study.goal
+        self._table = TrialTable(study.paths, study.spec.objective, standing)
+        self._now = now
+        self._begun_s = now()
+        self._n_before = standing.n_finished
+
+    def show(self, standing: Standing) -> None:
+        """See :class:`~sweeper.workers.agent.Display`."""
+        tally = Tally(standing.n_finished, self._goal, self._eta_s(standing.n_finished))
+        for row in self._table.poll(standing):
+            self._screen.ended(row, tally)
+        self._screen.show(self._table, tally)
+
+    def _eta_s(self, n_finished: int) -> float | None:
+        n_done = n_finished - self._n_before
+        if n_done == 0:
+            return None
+        return (self._now() - self._begun_s) / n_done * (self._goal - n_finished)
+
+    def note(self, text: str) -> None:
+        """See :class:`~sweeper.workers.agent.Display`."""
+        self._screen.note(text)
+
+    def summary(self, result: Result, hints: Sequence[str]) -> None:
+        """See :class:`~sweeper.workers.agent.Display`."""
+        self._screen.summary(result, hints)
+
+
+def open_screen(objective: Objective, *, as_json: bool = False) -> Screen:
+    """The screen that fits where standard output goes: a live table only in a terminal."""
     console = Console()
     if as_json:
         return _Json(objective)

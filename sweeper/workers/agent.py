@@ -1,32 +1,22 @@
-"""One machine's part of a study: its lease, its workers, the mirror, progress."""
+"""One machine's part of a study: its lease, its workers, what it sends to MLflow."""
 
 import math
 import time
-import uuid
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
 
-from sweeper.commands.prepare import PreparedStudy, prepare_study
-from sweeper.commands.progress import Display, Tally, open_display
-from sweeper.commands.trial_table import TrialTable
-from sweeper.config import StudySpec
-from sweeper.config.references import import_folders
-from sweeper.config.render import render_study
-from sweeper.durable import Step, durable
 from sweeper.errors import ExitCode, StoreError, StudyError
 from sweeper.outage import Outage
-from sweeper.paths import RunPaths
 from sweeper.study.agents import AgentCard, introduce
-from sweeper.study.create import create_study
 from sweeper.study.presence import Presence
 from sweeper.study.recovery import SILENT, reclaim_orphans
 from sweeper.study.result import Result
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
+from sweeper.study.trial_cache import Standing
 from sweeper.tracking.sync import BackgroundSync
 from sweeper.workers.cleanup import Cleanup
-from sweeper.workers.devices import keep_to_own_gpus, version_tags
 from sweeper.workers.forkserver import ForkServer
 from sweeper.workers.pool import WorkerPool
 from sweeper.workers.protocol import WorkerArgs
@@ -42,96 +32,65 @@ _ORPHANS_EVERY_S = 5.0
 _FLUSH_S = 6.0
 
 
-def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
-    """Work on a study until its goal is reached, its time is over or the user stops it.
+class Display(Protocol):
+    """Where an agent shows what happens."""
+
+    def show(self, standing: Standing) -> None:
+        """How the trials stand; called a few times a second."""
+
+    def note(self, text: str) -> None:
+        """Something that people should know."""
+
+    def summary(self, result: Result, hints: Sequence[str]) -> None:
+        """What the study has come to, and which commands go on with it."""
+
+
+class Agent:
+    """Works on a study with the workers that its file asks for on this machine.
 
     Args:
-        spec: The study file.
-        root: The ``mlruns`` folder.
-        as_json: Print JSON lines instead of a table.
-
-    Returns:
-        The study as it stands, with the exit code.
-
-    Raises:
-        SweeperError: If the data, the storage or the trials do not allow to go on.
+        study: Begun, with trials that wait.
+        args: What each worker is told, but for its name and place.
+        server: Starts them.
+        display: Shows what happens.
     """
-    keep_to_own_gpus()
-    with (
-        closing(open_display(spec.objective, as_json=as_json)) as display,
-        closing(ForkServer(display.note)) as server,  # imports torch while this process prepares
-    ):
-        prepared = prepare_study(spec, root, display.note)
-        with store_errors():
-            study = create_study(prepared.spec, RunPaths(root, prepared.spec.name))
-            _write_resolved(study)
-            study.top_up()
-            agent = _Agent(study, _make_order(study, prepared), server, display)
-        return agent.run()
 
-
-def _write_resolved(study: SweepStudy) -> None:
-    path = study.paths.resolved_spec
-    aside = path.with_suffix(".tmp")
-    with study.lock.held(), durable(Step.RESOLVED_FILE):
-        aside.write_text(render_study(study.spec), encoding="utf-8")
-        aside.replace(path)  # another command's workers may be reading it
-
-
-def _make_order(study: SweepStudy, prepared: PreparedStudy) -> WorkerArgs:
-    """What the workers of a new agent are told; each is given its own name and place."""
-    return WorkerArgs(
-        root=str(study.paths.root),
-        study=study.spec.name,
-        storage=study.spec.storage,
-        agent=uuid.uuid4().hex[:12],
-        name="",
-        given_s=0.0,
-        import_dirs=import_folders(study.spec.path),
-        device="cpu",
-        n_threads=1,
-        n_sharing=1,
-        data_label=prepared.data_label,
-        failed_before=study.failed(),
-        tags=version_tags(study.spec.path.absolute().parent),
-    )
-
-
-class _Agent:
     def __init__(
-        self, study: SweepStudy, order: WorkerArgs, server: ForkServer, display: Display
+        self, study: SweepStudy, args: WorkerArgs, server: ForkServer, display: Display
     ) -> None:
         self._study = study
-        self._order = order
+        self._name = args.agent
+        self._failed_before = args.failed_before
         self._display = display
-        self._begun = time.monotonic()
-        standing = study.history.look()
-        self._n_finished = self._n_finished_before = standing.n_finished
-        self._board = TrialTable(study.paths, study.spec.objective, standing)
-        self._shipping = BackgroundSync(study, order.tags, display.note)
-        self._clearing = Cleanup(study, display.note)
-        self._crew = WorkerPool(study, order, server, display.note)
+        self._sync = BackgroundSync(study, args.tags, display.note)
+        self._cleanup = Cleanup(study, display.note)
+        self._pool = WorkerPool(study, args, server, display.note)
         self._signals = StopSignals()
+        self._outage = Outage(display.note)
         self._is_leased = True
-        self._is_cancelled = False
-        self._looked_s = self._begun
+        self._n_finished = study.n_finished()
+        self._begun_s = self._reclaimed_s = time.monotonic()
         self._due_s = -math.inf
-        self._patience = Outage(display.note)
 
     def run(self) -> Result:
-        """Reach the goal, or say why not."""
+        """Reach the goal, or say why not.
+
+        Raises:
+            StoreError: If disk or storage fail for longer than can be borne.
+            StudyError: If trial after trial, or worker after worker, fails.
+        """
         goal, budget = self._study.goal, self._study.spec.budget.trials
         if budget and goal < budget:
             self._display.note(f"the grid has {goal} points, so the goal is not {budget} trials")
         with self._signals.noted(), self._present():
             reclaim_orphans(self._study, SILENT)
-            self._shipping.start()
-            self._clearing.start()
+            self._sync.start()
+            self._cleanup.start()
             try:
                 if not self._is_goal_reached():
                     self._work()
             finally:
-                self._crew.kill()
+                self._pool.kill()
                 has_everything = self._is_leased and self._leave()
         if not self._is_leased:
             self._display.note(
@@ -145,7 +104,7 @@ class _Agent:
     def _present(self) -> Iterator[None]:
         """Let other processes of this machine see that the agent lives."""
         with store_errors():
-            presence = Presence(self._study.paths.presence_dir, self._order.agent)
+            presence = Presence(self._study.paths.presence_dir, self._name)
         try:
             yield
         finally:
@@ -157,68 +116,60 @@ class _Agent:
 
     def _work(self) -> None:
         with store_errors():
-            self._study.leases.renew(self._order.agent)
-            self._crew.start()
-            card = AgentCard.own(self._crew.devices, begun_s=time.time())
-            introduce(self._study.storage, self._study.study_id, self._order.agent, card)
-        while not self._crew.is_empty:
+            self._study.leases.renew(self._name)
+            self._pool.start()
+            card = AgentCard.own(self._pool.devices, begun_s=time.time())
+            introduce(self._study.storage, self._study.study_id, self._name, card)
+        while not self._pool.is_empty:
             if time.monotonic() >= self._due_s:
-                self._tend_patiently()
+                self._look_unless_outage()
             if reason := self._reason_to_stop():
                 self._drain(reason)
                 return
             time.sleep(_POLL_S)
         with store_errors():  # its workers may have found out before
-            self._is_leased = self._is_leased and self._study.leases.renew(self._order.agent)
+            self._is_leased = self._is_leased and self._study.leases.renew(self._name)
 
-    def _tend_patiently(self) -> None:
+    def _look_unless_outage(self) -> None:
         begun_s = time.monotonic()
         try:
-            self._tend()
+            self._look()
         except StoreError as exc:
-            self._patience.bear(exc, n_finished=self._n_finished)
+            self._outage.bear(exc, n_finished=self._n_finished)
         now_s = time.monotonic()
         self._due_s = now_s + min((now_s - begun_s) * (1 / _SHARE - 1), _MOST_PAUSE_S)
 
     @store_errors()
-    def _tend(self) -> None:
-        self._is_leased = self._study.leases.renew(self._order.agent)
+    def _look(self) -> None:
+        """Do what is due: renew the lease, replace workers, take over what others left."""
+        self._is_leased = self._study.leases.renew(self._name)
         if not self._is_leased:
-            self._crew.kill()
+            self._pool.kill()
             return
-        self._is_cancelled = self._study.leases.is_told_to_stop
-        self._crew.tend()
-        if time.monotonic() - self._looked_s > _ORPHANS_EVERY_S:
+        self._pool.look()
+        if time.monotonic() - self._reclaimed_s > _ORPHANS_EVERY_S:
             reclaim_orphans(self._study, SILENT)  # another agent's, killed with its workers
             if self._study.has_plan:  # which older agents, with an older file, do not know
                 self._study.top_up()
-            self._looked_s = time.monotonic()
+            self._reclaimed_s = time.monotonic()
         self._show()
-        self._patience.look()
+        self._outage.look()
 
     def _show(self) -> None:
         standing = self._study.history.look()
-        ended = self._board.poll(standing)
         self._n_finished = standing.n_finished
-        tally = Tally(self._n_finished, self._study.goal, self._eta_s())
-        for row in ended:
-            self._display.ended(row, tally)
-        self._display.show(self._board, tally)
-
-    def _eta_s(self) -> float | None:
-        n_done = self._n_finished - self._n_finished_before
-        if n_done == 0:
-            return None
-        return (time.monotonic() - self._begun) / n_done * (self._study.goal - self._n_finished)
+        self._display.show(standing)
 
     def _reason_to_stop(self) -> str:
         """Why running trials must not go on to their end; empty if they may."""
         timeout_s = self._study.spec.budget.timeout
         if self._signals.received:
             return "stopping"
-        if timeout_s is not None and time.monotonic() - self._begun > timeout_s:
+        if timeout_s is not None and time.monotonic() - self._begun_s > timeout_s:
             return "budget.timeout is over"
-        return "`sweeper cancel` asks this command to stop" if self._is_cancelled else ""
+        if self._study.leases.is_told_to_stop:
+            return "`sweeper cancel` asks this command to stop"
+        return ""
 
     def _drain(self, reason: str) -> None:
         """Let running trials go back to waiting; a second signal ends them at once."""
@@ -226,8 +177,7 @@ class _Agent:
         self._display.note(
             f"{reason}: running trials finish their batch and wait for the next command{again}"
         )
-        n_signals = len(self._signals.received)
-        self._crew.drain(lambda: len(self._signals.received) > n_signals)
+        self._pool.drain(self._signals.one_more())
 
     def _leave(self) -> bool:
         """Give up what this agent holds; whether MLflow has everything."""
@@ -235,21 +185,18 @@ class _Agent:
             with store_errors():
                 reclaim_orphans(self._study, "stopped at once")
                 self._show()
-                self._study.leases.end(self._order.agent)
+                self._study.leases.end(self._name)
         except StoreError as exc:
-            if not self._patience.is_tried:
+            if not self._outage.is_tried:
                 self._display.note(str(exc))
-        n_signals = len(self._signals.received)
-        has_everything = self._shipping.finish(
-            lambda: len(self._signals.received) > n_signals,
-            patience_s=_FLUSH_S if n_signals else None,
-        )
-        self._clearing.finish(has_everything=has_everything)
+        patience_s = _FLUSH_S if self._signals.received else None
+        has_everything = self._sync.finish(self._signals.one_more(), patience_s=patience_s)
+        self._cleanup.finish(has_everything=has_everything)
         return has_everything
 
     @store_errors()
     def _conclude(self, has_everything: bool) -> Result:
-        cause = self._study.failure_streak(self._order.failed_before)
+        cause = self._study.failure_streak(self._failed_before)
         if cause is not None:
             raise StudyError(
                 f"stopped: trial after trial failed, the latest of {cause}; see to that, and the "
@@ -257,7 +204,7 @@ class _Agent:
             )
         if self._is_goal_reached():
             code = ExitCode.GOAL_REACHED
-            self._patience.settle()
+            self._outage.settle()
         else:
             code = self._signals.exit_code
         result = Result(self._study, code)

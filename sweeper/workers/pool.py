@@ -86,7 +86,7 @@ class WorkerPool:
         log_path = self._study.paths.worker_log(name)
         self._workers.append(WorkerProcess(order, placement, log_path, self._server))
 
-    def tend(self) -> None:
+    def look(self) -> None:
         """Replace dead workers, let go of those that found nothing more to do.
 
         Raises:

@@ -3,7 +3,7 @@
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -37,6 +37,11 @@ class StopSignals:
         """Of a command that was stopped by them."""
         was_typed = signal.SIGINT in self.received
         return ExitCode.INTERRUPTED if was_typed else ExitCode.STOPPED
+
+    def one_more(self) -> Callable[[], bool]:
+        """Tells, whenever it is called, whether one has come since now."""
+        n_before = len(self.received)
+        return lambda: len(self.received) > n_before
 
     @contextmanager
     def noted(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.commands.progress import Tally, open_display
+from sweeper.commands.progress import Tally, open_screen
 from sweeper.commands.trial_table import TrialTable
 from sweeper.events import EventWriter, Started
 from sweeper.paths import RunPaths
@@ -28,11 +28,11 @@ def test_the_live_table_fits_on_the_screen_however_many_trials_run(
         trial.number = number
         running.append(trial)
     standing = Standing(40, 0, [], running)
-    board = TrialTable(paths, ACCURACY, standing)
-    board.poll(standing)
-    display = open_display(ACCURACY)
-    display.show(board, Tally(0, 40, None))
-    display.close()
+    table = TrialTable(paths, ACCURACY, standing)
+    table.poll(standing)
+    screen = open_screen(ACCURACY)
+    screen.show(table, Tally(0, 40, None))
+    screen.close()
     shown = capsys.readouterr().out
     # Of 24 lines 12 are of running trials; the rest is for ended ones, title, bar and prompt.
     assert "and 28 more" in shown

@@ -53,16 +53,16 @@ def ended(state: TrialState, best: EpochMetrics | None, cause: str = "") -> Ende
     return Ended(99.0, Outcome(state, best, cause, "last lines"))
 
 
-def test_a_study_without_trials_has_an_empty_board(paths: RunPaths) -> None:
-    board = TrialTable(paths, ACCURACY, NOTHING)
-    assert board.poll(FIVE) == []
-    assert board.running() == []
+def test_a_study_without_trials_has_an_empty_table(paths: RunPaths) -> None:
+    table = TrialTable(paths, ACCURACY, NOTHING)
+    assert table.poll(FIVE) == []
+    assert table.running() == []
 
 
 def test_a_running_trial_shows_its_best_epoch_and_grows(paths: RunPaths) -> None:
-    board = TrialTable(paths, ACCURACY, NOTHING)
+    table = TrialTable(paths, ACCURACY, NOTHING)
     append(paths, 4, started(10.0), epoch(1, 0.5), epoch(2, 0.4))
-    assert board.poll(FIVE) == []
+    assert table.poll(FIVE) == []
     row = TrialRow(
         4,
         architecture="small",
@@ -71,26 +71,26 @@ def test_a_running_trial_shows_its_best_epoch_and_grows(paths: RunPaths) -> None
         best=epoch(1, 0.5),
         begun_s=10.0,
     )
-    assert board.running() == [row]
+    assert table.running() == [row]
     append(paths, 4, epoch(3, 0.6))
-    board.poll(FIVE)
-    [row] = board.running()
+    table.poll(FIVE)
+    [row] = table.running()
     assert (row.epoch, row.best) == (3, epoch(3, 0.6))
 
 
 def test_a_minimised_objective_keeps_the_lowest_epoch(paths: RunPaths) -> None:
-    board = TrialTable(paths, Objective(("val_accuracy",), ("minimize",)), NOTHING)
+    table = TrialTable(paths, Objective(("val_accuracy",), ("minimize",)), NOTHING)
     append(paths, 0, started(1.0), epoch(1, 0.5), epoch(2, 0.4), epoch(3, 0.6))
-    board.poll(FIVE)
-    assert board.running()[0].best == epoch(2, 0.4)
+    table.poll(FIVE)
+    assert table.running()[0].best == epoch(2, 0.4)
 
 
 def test_an_interrupted_trial_waits_and_says_why(paths: RunPaths) -> None:
-    board = TrialTable(paths, ACCURACY, NOTHING)
+    table = TrialTable(paths, ACCURACY, NOTHING)
     append(paths, 0, started(1.0), epoch(1, 0.5), Interrupted(2.0, "stopped after epoch 1"))
-    assert board.poll(FIVE) == []
-    assert board.running() == []
-    [row] = board.stopped()
+    assert table.poll(FIVE) == []
+    assert table.running() == []
+    [row] = table.stopped()
     assert (row.state, row.ended_s, row.cause) == (
         TrialState.WAITING,
         2.0,
@@ -99,12 +99,12 @@ def test_an_interrupted_trial_waits_and_says_why(paths: RunPaths) -> None:
 
 
 def test_a_resumed_trial_goes_on_and_forgets_why_it_waited(paths: RunPaths) -> None:
-    board = TrialTable(paths, ACCURACY, NOTHING)
+    table = TrialTable(paths, ACCURACY, NOTHING)
     append(paths, 0, started(1.0), epoch(1, 0.5), Interrupted(2.0, "its worker died"))
-    board.poll(FIVE)
+    table.poll(FIVE)
     append(paths, 0, started(5.0, resumed=1), epoch(2, 0.4))
-    board.poll(FIVE)
-    [row] = board.running()
+    table.poll(FIVE)
+    [row] = table.running()
     assert (row.begun_s, row.ended_s, row.cause) == (5.0, None, "")
     assert (row.epoch, row.best) == (2, epoch(1, 0.5))
 
@@ -113,66 +113,66 @@ def test_a_resumed_trial_goes_on_and_forgets_why_it_waited(paths: RunPaths) -> N
     "state", [TrialState.COMPLETE, TrialState.PRUNED, TrialState.DIVERGED, TrialState.FAILED]
 )
 def test_a_trial_that_ended_is_told_once(paths: RunPaths, state: TrialState) -> None:
-    board = TrialTable(paths, ACCURACY, NOTHING)
+    table = TrialTable(paths, ACCURACY, NOTHING)
     append(paths, 0, started(1.0), epoch(1, 0.5), ended(state, epoch(1, 0.5), "why"))
     append(paths, 1, started(1.0))
-    [row] = board.poll(FIVE)
-    assert board.stopped() == [row]
+    [row] = table.poll(FIVE)
+    assert table.stopped() == [row]
     assert (row.number, row.state, row.ended_s) == (0, state, 99.0)
     assert (row.best, row.cause, row.details) == (epoch(1, 0.5), "why", "last lines")
-    assert board.poll(FIVE) == []
-    assert [row.number for row in board.running()] == [1]
+    assert table.poll(FIVE) == []
+    assert [row.number for row in table.running()] == [1]
 
 
 def test_a_trial_without_a_finite_epoch_has_no_best(paths: RunPaths) -> None:
-    board = TrialTable(paths, ACCURACY, NOTHING)
+    table = TrialTable(paths, ACCURACY, NOTHING)
     append(paths, 0, started(1.0), NAN, ended(TrialState.DIVERGED, None, "val_accuracy is nan"))
-    [row] = board.poll(FIVE)
+    [row] = table.poll(FIVE)
     assert row.best is None
 
 
 def test_the_logs_of_settled_trials_are_not_read(paths: RunPaths) -> None:
-    board = TrialTable(paths, ACCURACY, standing(2, 1))
+    table = TrialTable(paths, ACCURACY, standing(2, 1))
     append(paths, 0, started(1.0), ended(TrialState.COMPLETE, None))
     append(paths, 1, started(1.0), ended(TrialState.COMPLETE, None))
-    assert [row.number for row in board.poll(FIVE)] == [1]
-    assert [row.number for row in board.stopped()] == [1]
+    assert [row.number for row in table.poll(FIVE)] == [1]
+    assert [row.number for row in table.stopped()] == [1]
 
 
 def test_a_function_of_the_users_has_no_architecture_and_no_known_length(paths: RunPaths) -> None:
-    board = TrialTable(paths, ACCURACY, NOTHING)
+    table = TrialTable(paths, ACCURACY, NOTHING)
     append(paths, 0, Started(1.0, 0, {"train.function": "own:run"}, {}, None, None))
     append(paths, 0, EpochMetrics(1, {"other": 1.0}, 2.0))
-    board.poll(FIVE)
-    [row] = board.running()
+    table.poll(FIVE)
+    [row] = table.running()
     assert (row.architecture, row.n_epochs, row.epoch, row.best) == ("", 0, 1, None)
 
 
 def test_a_trial_that_came_and_went_between_two_looks_is_told(paths: RunPaths) -> None:
-    board = TrialTable(paths, ACCURACY, standing(1))
+    table = TrialTable(paths, ACCURACY, standing(1))
     append(paths, 1, started(1.0), ended(TrialState.COMPLETE, epoch(1, 0.5)))
-    assert [row.number for row in board.poll(standing(2))] == [1]
+    assert [row.number for row in table.poll(standing(2))] == [1]
 
 
 def test_of_many_ended_trials_a_few_rows_are_kept_and_no_log_is_read_again(
     paths: RunPaths,
 ) -> None:
-    board = TrialTable(paths, ACCURACY, NOTHING)
+    table = TrialTable(paths, ACCURACY, NOTHING)
     for number in range(30):
         log = (started(1.0), Ended(100.0 + number, Outcome(TrialState.COMPLETE, epoch(1, 0.5))))
         append(paths, number, *log)
-        board.poll(standing(number + 1, number))
-    assert [row.number for row in board.stopped()] == list(range(22, 30))
+        table.poll(standing(number + 1, number))
+    assert [row.number for row in table.stopped()] == list(range(22, 30))
     for number in range(29):
         append(paths, number, started(200.0))
-    board.poll(standing(30, 29))
-    assert board.running() == []
+    table.poll(standing(30, 29))
+    assert table.running() == []
 
 
 def test_a_trial_that_another_machine_ended_is_gone(paths: RunPaths) -> None:
-    board = TrialTable(paths, ACCURACY, NOTHING)
+    table = TrialTable(paths, ACCURACY, NOTHING)
     append(paths, 0, started(1.0), Interrupted(2.0, "stopped"))
     append(paths, 1, started(1.0))
-    board.poll(standing(2, 0, 1))
-    board.poll(standing(2))
-    assert (board.stopped(), board.running()) == ([], [])
+    table.poll(standing(2, 0, 1))
+    table.poll(standing(2))
+    assert (table.stopped(), table.running()) == ([], [])

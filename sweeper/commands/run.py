@@ -1,0 +1,77 @@
+"""``sweeper run``: work on a study until its goal is reached."""
+
+import uuid
+from contextlib import closing
+from pathlib import Path
+
+from sweeper.commands.prepare import prepare_study
+from sweeper.commands.progress import Progress, open_screen
+from sweeper.config import StudySpec
+from sweeper.config.references import import_folders
+from sweeper.config.render import render_study
+from sweeper.durable import Step, durable
+from sweeper.paths import RunPaths
+from sweeper.study.create import create_study
+from sweeper.study.result import Result
+from sweeper.study.storage.backend import store_errors
+from sweeper.study.study import SweepStudy
+from sweeper.workers.agent import Agent
+from sweeper.workers.devices import keep_to_own_gpus, version_tags
+from sweeper.workers.forkserver import ForkServer
+from sweeper.workers.protocol import WorkerArgs
+
+
+def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
+    """Work on a study until its goal is reached, its time is over or the user stops it.
+
+    Args:
+        spec: The study file.
+        root: The ``mlruns`` folder.
+        as_json: Print JSON lines instead of a table.
+
+    Returns:
+        The study as it stands, with the exit code.
+
+    Raises:
+        SweeperError: If the data, the storage or the trials do not allow to go on.
+    """
+    keep_to_own_gpus()
+    with (
+        closing(open_screen(spec.objective, as_json=as_json)) as screen,
+        closing(ForkServer(screen.note)) as server,  # imports torch while this process prepares
+    ):
+        prepared = prepare_study(spec, root, screen.note)
+        with store_errors():
+            study = create_study(prepared.spec, RunPaths(root, prepared.spec.name))
+            _write_resolved(study)
+            study.top_up()
+            args = _worker_args(study, prepared.data_label)
+            agent = Agent(study, args, server, Progress(screen, study))
+        return agent.run()
+
+
+def _write_resolved(study: SweepStudy) -> None:
+    path = study.paths.resolved_spec
+    aside = path.with_suffix(".tmp")
+    with study.lock.held(), durable(Step.RESOLVED_FILE):
+        aside.write_text(render_study(study.spec), encoding="utf-8")
+        aside.replace(path)  # another command's workers may be reading it
+
+
+def _worker_args(study: SweepStudy, data_label: str) -> WorkerArgs:
+    """What the workers of a new agent are told; each is given its own name and place."""
+    return WorkerArgs(
+        root=str(study.paths.root),
+        study=study.spec.name,
+        storage=study.spec.storage,
+        agent=uuid.uuid4().hex[:12],
+        name="",
+        given_s=0.0,
+        import_dirs=import_folders(study.spec.path),
+        device="cpu",
+        n_threads=1,
+        n_sharing=1,
+        data_label=data_label,
+        failed_before=study.failed(),
+        tags=version_tags(study.spec.path.absolute().parent),
+    )
