@@ -206,10 +206,10 @@ def submit(
         }
     )
     from sweeper.commands.submit import submit_study
+    from sweeper.launchers.request import build_request
 
-    for line in submit_study(
-        spec, options, root=ROOT, begin=begin, every=every, is_dry=dry_run, note=_note
-    ):
+    request = build_request(spec, options, root=ROOT, begin=begin, every=every)
+    for line in submit_study(request, is_dry=dry_run, note=_note):
         print(line)
 
 

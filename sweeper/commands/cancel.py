@@ -1,15 +1,13 @@
 """``sweeper cancel``: all agents of a study drain and end, and so do their jobs."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sweeper.config import StudySpec
 from sweeper.errors import LauncherError, StudyError
-from sweeper.launchers import kubernetes
-from sweeper.launchers.kubernetes.launcher import place_of
-from sweeper.launchers.slurm import commands as slurm
+from sweeper.launchers.base import by_launcher
 from sweeper.launchers.submission import Submission, read_submissions
 from sweeper.paths import RunPaths
 from sweeper.study.agents import Agent, render_agent
@@ -25,19 +23,14 @@ _POLL_S = 0.5
 _PATIENCE_S = RENEWAL_S + DRAIN_S + LEASE_S
 #: An agent whose lease has ended sends the rest to MLflow, and its job ends with it.
 _SENDING_S = 60.0
-#: Slurm kills a job that it cancels after 30 s by default. One that was ending may have put
-#: itself, or the next of its schedule, into the queue, so that takes more than one round.
-_ENDING_S = 120.0
-_QUEUE_POLL_S = 3.0
 
 
 def cancel_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> list[str]:
     """Ask every agent to put its trials back and end, and take its jobs out of the queue.
 
-    Jobs of Kubernetes go first, which would replace pods whose agents stopped, and those that
-    wait in Slurm, so that none starts meanwhile. Jobs of agents that were asked to stop may end by
-    themselves; what is left then is cancelled. The study stays, and ``sweeper run`` goes on
-    with it.
+    Each scheduler is kept from starting further agents before the ones at work are asked to stop.
+    Their jobs may end by themselves; what is left then is cancelled. The study stays, and
+    ``sweeper run`` goes on with it.
 
     Args:
         spec: The study file.
@@ -78,36 +71,21 @@ def _cancel_submitted(
     failures: list[str],
     note: Callable[[str], None],
 ) -> list[str]:
+    cancellations = [
+        cancellation
+        for launcher, submissions in by_launcher(submitted)
+        for cancellation in launcher.cancel(submissions, paths)
+    ]
     lines = []
-    for found in submitted:
-        if found.to == "kubernetes":
-            with _kept_in(failures):
-                lines += _delete_pods(found, paths)
-    on_slurm = [found for found in submitted if found.to == "slurm"]
-    names = [found.job_name for found in on_slurm]
-    waiting: set[str] = set()
-    if names:
+    for cancellation in cancellations:
         with _kept_in(failures):
-            waiting = _cancel_jobs(job for job in slurm.queue(names) if job.state == "PENDING")
+            lines += cancellation.begin()
     said, told = _drain(spec, paths.root, note)
     lines += said
-    if names:
+    for cancellation in cancellations:
         with _kept_in(failures):
-            cancelled = waiting | _empty_queue(names, _SENDING_S if told else 0.0, note)
-            lines.append(
-                f"{format_count(len(cancelled), 'Slurm job')} cancelled, {len(waiting)} of them "
-                "waiting"
-            )
-            lines += [line for found in on_slurm for line in _close(found, paths)]
+            lines += cancellation.finish(_SENDING_S if told else 0.0, note)
     return lines
-
-
-def _close(submission: Submission, paths: RunPaths) -> list[str]:
-    """Know of it no more, unless Slurm may still take its jobs."""
-    if submission.job is None:
-        return [f"nobody knows whether Slurm takes {submission.job_name}: see `sweeper doctor`"]
-    submission.close(paths)
-    return []
 
 
 @contextmanager
@@ -117,16 +95,6 @@ def _kept_in(failures: list[str]) -> Iterator[None]:
         yield
     except LauncherError as exc:
         failures.append(str(exc))
-
-
-def _delete_pods(submission: Submission, paths: RunPaths) -> list[str]:
-    name, place = kubernetes.nearest_label(submission.job_name), place_of(submission)
-    said = kubernetes.delete(name, place).splitlines()
-    if said or submission.context is not None:
-        submission.close(paths)
-    return said or [
-        f"Kubernetes has nothing named {name} in {place}: it has ended, or is elsewhere"
-    ]
 
 
 def _drain(
@@ -139,35 +107,6 @@ def _drain(
     except StudyError as exc:
         note(f"{exc}\nSo no agent could be asked to stop; their jobs are cancelled all the same")
         return [], []
-
-
-def _empty_queue(names: list[str], patience_s: float, note: Callable[[str], None]) -> set[str]:
-    """Let jobs that run end by themselves for so long, then cancel until the queue has none.
-
-    Returns:
-        Ids of those that were cancelled.
-
-    Raises:
-        LauncherError: If Slurm fails, or does not end them.
-    """
-    begun_s, cancelled, n_said = time.monotonic(), set[str](), 0
-    while jobs := slurm.queue(names):
-        waited_s = time.monotonic() - begun_s
-        if waited_s > patience_s + _ENDING_S:
-            raise LauncherError(f"squeue: still shows {', '.join(map(str, jobs))}; cancel again")
-        if len(jobs) != n_said:
-            note(f"{format_count(len(jobs), 'Slurm job')} to end ...")
-            n_said = len(jobs)
-        due = [job for job in jobs if job.state == "PENDING" or waited_s >= patience_s]
-        cancelled |= _cancel_jobs(job for job in due if job.state != "COMPLETING")
-        time.sleep(_QUEUE_POLL_S)
-    return cancelled
-
-
-def _cancel_jobs(jobs: Iterable[slurm.QueuedJob]) -> set[str]:
-    due = list(jobs)
-    slurm.cancel(due)
-    return {job.id for job in due}
 
 
 @store_errors()

@@ -13,7 +13,7 @@ from rich.text import Text
 from sweeper.commands.progress import format_best
 from sweeper.config import StudySpec
 from sweeper.errors import StudyError
-from sweeper.launchers.slurm.queue import StudyQueue
+from sweeper.launchers.queue import StudyQueue
 from sweeper.paths import RunPaths
 from sweeper.study.agents import render_agent
 from sweeper.study.find import load_if_begun, not_begun
@@ -76,8 +76,9 @@ def _refuse_to_wait(spec: StudySpec, queue: StudyQueue) -> None:
         raise not_begun(spec)
     if queue.is_over:
         raise StudyError(
-            f"study {spec.name!r} has not begun, and no job of it is left in Slurm's queue; what "
-            f"they printed lies in {queue.log_dir}. Mend that, then submit it again"
+            f"study {spec.name!r} has not begun, and no job of it is left in "
+            f"{' and '.join(queue.schedulers)}'s queue; what they printed lies in "
+            f"{queue.log_dir}. Mend that, then submit it again"
         )
 
 

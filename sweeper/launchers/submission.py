@@ -128,6 +128,19 @@ class Submission:
         return sorted(paths.submission(self.name).parent.glob("*.log"))
 
 
+@dataclass(frozen=True)
+class QueuedJob:
+    """A job as its scheduler shows it."""
+
+    id: str
+    name: str
+    state: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.state.lower()} ({self.reason})"
+
+
 @contextmanager
 def _writing(paths: RunPaths, state: str) -> Iterator[None]:
     """Say what has become of the jobs if the study's folder fails."""

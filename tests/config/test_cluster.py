@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.commands.submit import settle_cluster
 from sweeper.config import parse_study
 from sweeper.config.cluster import ClusterSpec, load_profile, parse_options
 from sweeper.config.render import render_study
@@ -74,20 +73,6 @@ def test_options_of_the_command_line_are_refused_with_their_names() -> None:
     ]
 
 
-def test_options_go_over_the_study_file_and_that_over_the_profile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    (tmp_path / "sweeper").mkdir()
-    (tmp_path / "sweeper" / "clusters.yaml").write_text(
-        "hpc: {to: slurm, jobs: 1, cpus: 8, partition: gpu, sbatch: {constraint: ib, nice: 5}}\n"
-    )
-    spec = study(BASE + "cluster: {profile: hpc, jobs: 4, partition: long, sbatch: {nice: 7}}\n")
-    cluster = settle_cluster(spec, parse_options({"jobs": 6, "sbatch": ["--comment=mine"]}))
-    assert (cluster.to, cluster.jobs, cluster.partition, cluster.cpus) == ("slurm", 6, "long", 8)
-    assert cluster.sbatch == {"constraint": "ib", "nice": 7, "comment": "mine"}
-
-
 def test_options_of_sbatch_may_have_no_value() -> None:
     options = parse_options({"sbatch": ["--contiguous", "comment=a=b", "nice=5"]})
     assert options.sbatch == {"contiguous": True, "comment": "a=b", "nice": "5"}
@@ -99,19 +84,6 @@ def test_options_of_sbatch_that_sweeper_writes_are_refused(key: str) -> None:
     with pytest.raises(SpecError, match="but not job-name, array, signal or open-mode, which"):
         parse_options({"sbatch": [f"{key}=x"]})
     assert parse_options({"sbatch": [f"{key}-x=y"]}).sbatch == {f"{key}-x": "y"}
-
-
-def test_what_a_scheduler_has_no_word_for_may_come_from_a_profile_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    (tmp_path / "sweeper").mkdir()
-    (tmp_path / "sweeper" / "clusters.yaml").write_text("site: {image: i, partition: gpu}\n")
-    spec = study(BASE + "cluster: {profile: site}\n")
-    assert settle_cluster(spec, ClusterSpec(to="slurm")).partition == "gpu"
-    assert settle_cluster(spec, ClusterSpec(to="kubernetes")).image == "i"
-    with pytest.raises(SpecError, match="slurm has no word for `image`, `secret`; drop that from"):
-        settle_cluster(spec, ClusterSpec(to="slurm", image="i", secret="s"))
 
 
 def test_a_profile_that_is_not_there_is_named_with_the_way_out(tmp_path: Path) -> None:
@@ -132,14 +104,3 @@ def test_a_profiles_problems_have_their_places(tmp_path: Path) -> None:
         f"{path}:1: hpc: a profile cannot name another one",
         f"{path}:2: hpc.jobs: must be a whole number, got 'none'",
     ]
-
-
-def test_somebody_must_say_which_scheduler() -> None:
-    with pytest.raises(SpecError, match="to which scheduler"):
-        settle_cluster(study(BASE), ClusterSpec())
-
-
-def test_sqlite_serves_no_second_job() -> None:
-    spec = study(BASE + "storage: sqlite:///s.db\n")
-    with pytest.raises(SpecError, match="SQLite serves one worker, not 2 jobs"):
-        settle_cluster(spec, ClusterSpec(to="slurm", jobs=2))

@@ -1,6 +1,6 @@
 """A study's agents as pods of Kubernetes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,58 +13,96 @@ from sweeper.launchers.kubernetes import (
     build_job,
     build_schedule,
     current_place,
+    delete,
+    is_there,
     nearest_label,
     render_manifest,
 )
 from sweeper.launchers.request import Request
 from sweeper.launchers.schedule import cron_line
 from sweeper.launchers.submission import Submission
+from sweeper.paths import RunPaths
 
 _NEEDED = ("image", "cpus", "mem")
 _TIME_ZONE = "Etc/UTC"
 
 
-def show_pods(request: Request) -> list[str]:
-    """What :func:`submit_pods` would submit: the manifest.
+class KubernetesLauncher:
+    """Agents as pods of an Indexed Job; see :class:`~sweeper.launchers.base.Launcher`."""
 
-    Raises:
-        SpecError: If something is missing, or has no meaning on Kubernetes.
-        LauncherError: With every mistake that Kubernetes would find, or not find.
-    """
-    return [_manifest(request, Submission.new(request.spec.name, "kubernetes"))]
+    name = "kubernetes"
+    title = "Kubernetes"
+    list_command = "kubectl get job,cronjob"
+
+    def show(self, request: Request) -> list[str]:
+        """The manifest.
+
+        Raises:
+            SpecError: If something is missing, or has no meaning on Kubernetes.
+            LauncherError: With every mistake that Kubernetes would find, or not find.
+        """
+        return [_manifest(request, Submission.new(request.spec.name, self.name))]
+
+    def submit(self, request: Request, note: Callable[[str], None]) -> str:
+        """Leave the manifest in the study's folder and hand it to ``kubectl``."""
+        fresh = Submission.new(request.spec.name, self.name)
+        manifest = _manifest(request, fresh)
+        place = current_place()
+        # Kept, as by the time of `sweeper cancel` the user may work on another cluster.
+        submission = replace(fresh, context=place.context, namespace=place.namespace)
+
+        def ask(path: Path) -> str:
+            note(apply(path.read_text(encoding="utf-8"), place))
+            return nearest_label(submission.job_name)
+
+        job = submission.hand_over(request, manifest, ask)
+        return f"submitted {request} to Kubernetes, named {job}{_first_start(request)}"
+
+    def find(self, submission: Submission) -> str | None:
+        """The name of the Job or CronJob, where it was made."""
+        name = nearest_label(submission.job_name)
+        return name if is_there(name, _place_of(submission)) else None
+
+    def queue(self, submissions: Sequence[Submission]) -> None:
+        """None: pods start as nodes take them, and ``kubectl`` may turn to many clusters."""
+
+    def cancel(
+        self, submissions: Sequence[Submission], paths: RunPaths
+    ) -> list["KubernetesCancellation"]:
+        """One by one, as each may be on another cluster."""
+        return [KubernetesCancellation(found, paths) for found in submissions]
 
 
-def submit_pods(request: Request, note: Callable[[str], None]) -> str:
-    """Leave the manifest in the study's folder and hand it to kubectl.
+class KubernetesCancellation:
+    """Deletes a Job, which would replace pods whose agents stop, with its pods.
 
     Args:
-        request: What is wanted.
-        note: Told what kubectl says.
-
-    Returns:
-        What was done, for people.
-
-    Raises:
-        SpecError, LauncherError: As :func:`show_pods`; the latter also if there is no kubectl, or
-            it refuses.
-        StoreError: If the study's folder cannot be written.
+        submission: To Kubernetes.
+        paths: Files of its study.
     """
-    fresh = Submission.new(request.spec.name, "kubernetes")
-    manifest = _manifest(request, fresh)
-    place = current_place()
-    # Kept, as by the time of `sweeper cancel` the user may work on another cluster.
-    submission = replace(fresh, context=place.context, namespace=place.namespace)
 
-    def ask(path: Path) -> str:
-        note(apply(path.read_text(encoding="utf-8"), place))
-        return nearest_label(submission.job_name)
+    def __init__(self, submission: Submission, paths: RunPaths) -> None:
+        self._submission = submission
+        self._paths = paths
 
-    job = submission.hand_over(request, manifest, ask)
-    return f"submitted {request} to Kubernetes, named {job}{_first_start(request)}"
+    def begin(self) -> list[str]:
+        """All of it: Kubernetes lets the agents in the pods stop."""
+        submission = self._submission
+        name, place = nearest_label(submission.job_name), _place_of(submission)
+        said = delete(name, place).splitlines()
+        if said or submission.context is not None:
+            submission.close(self._paths)
+        return said or [
+            f"Kubernetes has nothing named {name} in {place}: it has ended, or is elsewhere"
+        ]
+
+    def finish(self, wait_s: float, note: Callable[[str], None]) -> list[str]:
+        """Nothing: pods that end need no further word."""
+        return []
 
 
-def place_of(submission: Submission) -> Place:
-    """Where :func:`submit_pods` has made the objects."""
+def _place_of(submission: Submission) -> Place:
+    """Where its objects were made."""
     return Place(submission.context, submission.namespace)
 
 

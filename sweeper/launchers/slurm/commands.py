@@ -4,34 +4,21 @@ import os
 import re
 import subprocess
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.errors import LauncherError, UncertainJobError
+from sweeper.launchers.submission import QueuedJob
 
 #: Commands of Slurm try for so long to reach a controller that is away.
-_PATIENCE_S = 60.0
+_TIMEOUT_S = 60.0
 #: What sbatch says when nobody knows whether the controller took the job.
 _UNCERTAIN = ("timed out", "Unable to contact", "Connection refused")
-#: How the user likes to see the queue, or which jobs to cancel, is not for us.
-_TASTES = ("SQUEUE_", "SCANCEL_")
+#: How the user likes to see the queue, or which jobs to cancel by default, is not for us.
+_PREFERENCES = ("SQUEUE_", "SCANCEL_")
 #: Of a job from which another one is submitted, all but these would look like the new job's own.
 _SETTINGS = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
 _DEVICES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 _JOB_ID = re.compile(r"^(\d+)(?:;.*)?$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class QueuedJob:
-    """A job as ``squeue`` shows it."""
-
-    id: str
-    name: str
-    state: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.id} {self.state.lower()} ({self.reason})"
 
 
 def sbatch_command(script: Path, begin: str | None) -> list[str]:
@@ -85,7 +72,7 @@ def _environment(hidden: Collection[str]) -> dict[str, str]:
         name: value
         for name, value in os.environ.items()
         if name not in hidden
-        and not name.startswith(_TASTES)
+        and not name.startswith(_PREFERENCES)
         and not (is_in_job and _is_of_job(name))
     }
 
@@ -102,7 +89,7 @@ def _slurm(command: Sequence[str], hidden: Collection[str] = ()) -> str:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=_PATIENCE_S,
+            timeout=_TIMEOUT_S,
         )
     except FileNotFoundError as exc:
         raise LauncherError(
@@ -111,7 +98,7 @@ def _slurm(command: Sequence[str], hidden: Collection[str] = ()) -> str:
         ) from exc
     except subprocess.TimeoutExpired as exc:
         raise UncertainJobError(
-            f"{command[0]}: no answer within {_PATIENCE_S:.0f} s; is Slurm's controller up? "
+            f"{command[0]}: no answer within {_TIMEOUT_S:.0f} s; is Slurm's controller up? "
             "(scontrol ping)"
         ) from exc
     if done.returncode == 0:

@@ -4,50 +4,66 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from sweeper.launchers.request import Request
 from sweeper.launchers.schedule import Schedule, cron_line, seconds_of
 from sweeper.launchers.slurm import commands as slurm
+from sweeper.launchers.slurm.cancellation import SlurmCancellation
 from sweeper.launchers.slurm.script import overruling_variables, render_script
-from sweeper.launchers.submission import Submission
+from sweeper.launchers.submission import QueuedJob, Submission
+from sweeper.paths import RunPaths
 from sweeper.study.storage.filesystem import read_mountinfo
 from sweeper.study.storage.preflight import check_places
 
 
-def show_array(request: Request) -> list[str]:
-    """What :func:`submit_array` would submit: the script, and how ``sbatch`` would be called."""
-    submission = Submission.new(request.spec.name, "slurm")
-    script = request.paths.job_script(submission.name)
-    return [_script(request, submission), f"# {shlex.join(_command(request, script))}"]
+class SlurmLauncher:
+    """Agents as the tasks of a job array; see :class:`~sweeper.launchers.base.Launcher`."""
+
+    name = "slurm"
+    title = "Slurm"
+    list_command = "squeue --me --all --format='%i %j %T'"
+
+    def show(self, request: Request) -> list[str]:
+        """The script, and how ``sbatch`` would be called."""
+        submission = Submission.new(request.spec.name, self.name)
+        script = request.paths.job_script(submission.name)
+        return [_script(request, submission), f"# {shlex.join(_command(request, script))}"]
+
+    def submit(self, request: Request, note: Callable[[str], None]) -> str:
+        """Write the batch script into the study's folder and hand it to ``sbatch``."""
+        # Jobs would find out one after the other; this machine sees the same shared folder.
+        check_places(request.spec, request.paths, note, mountinfo=read_mountinfo())
+        submission = Submission.new(request.spec.name, self.name)
+        hidden = overruling_variables(request.cluster)
+        job = submission.hand_over(
+            request,
+            _script(request, submission),
+            lambda script: slurm.sbatch(_command(request, script), hidden),
+        )
+        _note_site(request, note)
+        return f"submitted {request} as Slurm job {job}, named {submission.job_name}"
+
+    def find(self, submission: Submission) -> str | None:
+        """The id of the array."""
+        jobs = slurm.queue([submission.job_name])
+        return next((job.id.partition("_")[0] for job in jobs), None)
+
+    def queue(self, submissions: Sequence[Submission]) -> list[QueuedJob]:
+        """What ``squeue`` shows, task by task."""
+        return slurm.queue([found.job_name for found in submissions])
+
+    def cancel(
+        self, submissions: Sequence[Submission], paths: RunPaths
+    ) -> list[SlurmCancellation]:
+        """All of them at once, as one look at the queue shows the jobs of all."""
+        return [SlurmCancellation(submissions, paths)]
 
 
-def submit_array(request: Request, note: Callable[[str], None]) -> str:
-    """Write the batch script into the study's folder and hand it to ``sbatch``.
-
-    Args:
-        request: What is wanted.
-        note: Told of what the user should know.
-
-    Returns:
-        What was done, for people.
-
-    Raises:
-        LauncherError: If there is no Slurm here, or it refuses the jobs.
-        StoreError: If the study's folder cannot be written.
-        StudyError, TrackerError: If its stores cannot lie where the study file puts them.
-    """
-    # Jobs would find out one after the other; this machine sees the same shared folder.
-    check_places(request.spec, request.paths, note, mountinfo=read_mountinfo())
-    submission = Submission.new(request.spec.name, "slurm")
-    hidden = overruling_variables(request.cluster)
-    job = submission.hand_over(
-        request,
-        _script(request, submission),
-        lambda script: slurm.sbatch(_command(request, script), hidden),
-    )
+def _note_site(request: Request, note: Callable[[str], None]) -> None:
+    """Say what the study relies on, or could rely on, at this site."""
     if request.spec.storage == "auto":
         note(
             f"the study is a journal file in {request.paths.study_dir}, which every node must "
@@ -55,7 +71,6 @@ def submit_array(request: Request, note: Callable[[str], None]) -> str:
         )
     if request.every_s and shutil.which("scrontab"):
         note(_scrontab_hint(request, request.every_s))
-    return f"submitted {request} as Slurm job {job}, named {submission.job_name}"
 
 
 def _command(request: Request, script: Path) -> list[str]:

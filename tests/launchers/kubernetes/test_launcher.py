@@ -16,9 +16,11 @@ from sweeper.config import StudySpec, load_study
 from sweeper.config.cluster import parse_options
 from sweeper.errors import LauncherError, SpecError, StudyError, UncertainJobError
 from sweeper.launchers.kubernetes import apply
+from sweeper.launchers.request import build_request
 from sweeper.launchers.schedule import parse_begin
 from sweeper.launchers.submission import Submission, read_submissions
 from sweeper.paths import RunPaths
+from tests.support.fake_schedulers import Kubectl
 
 TEXT = """
 name: digits_9
@@ -40,15 +42,9 @@ def spec(tmp_path: Path) -> StudySpec:
 def submit(spec: StudySpec, *, is_dry: bool = True, **options: Any) -> list[str]:
     begin, every = options.pop("begin", None), options.pop("every", None)
     note = options.pop("note", pytest.fail)
-    return submit_study(
-        spec,
-        parse_options(options),
-        root=spec.path.parent / "mlruns",
-        begin=begin,
-        every=every,
-        is_dry=is_dry,
-        note=note,
-    )
+    root = spec.path.parent / "mlruns"
+    request = build_request(spec, parse_options(options), root=root, begin=begin, every=every)
+    return submit_study(request, is_dry=is_dry, note=note)
 
 
 def test_the_cluster_section_becomes_an_indexed_job(spec: StudySpec) -> None:
@@ -145,33 +141,9 @@ def read_all(paths: RunPaths) -> list[Submission]:
     return read_submissions(paths, lambda damage: pytest.fail(str(damage)))
 
 
-class Kubectl:
-    """A program of that name, alone on the PATH, in the place of the real one.
-
-    Its context is ``lab``, its namespace ``sweeps``.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        folder.mkdir()
-        self.does("echo done")
-
-    def does(self, script: str) -> None:
-        program = self._folder / "kubectl"
-        program.write_text(
-            "#!/bin/sh\nif [ $1 = config ]; then echo lab; echo sweeps; exit; fi\n"
-            f'echo "$@" >>{self._folder}/words\n{script}\n'
-        )
-        program.chmod(0o755)
-
-    def calls(self) -> list[str]:
-        return (self._folder / "words").read_text().splitlines()
-
-
 @pytest.fixture
 def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kubectl:
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    return Kubectl(tmp_path / "bin")
+    return Kubectl(tmp_path / "bin", monkeypatch)
 
 
 def test_kubectl_makes_the_job_and_cancel_deletes_it_where_it_was_made(
@@ -264,12 +236,3 @@ def age(submission: Submission, paths: RunPaths) -> None:
     """As if it were an hour old."""
     old = replace(submission, begun_s=time.time() - 3600)
     paths.submission(submission.name).write_text(json.dumps(asdict(old)))
-
-
-def test_a_refusal_leaves_no_trace(
-    spec: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(LauncherError, match="kubectl: is not on the PATH"):
-        submit(spec, is_dry=False)
-    assert read_all(RunPaths(tmp_path / "mlruns", "digits_9")) == []
