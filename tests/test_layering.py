@@ -22,7 +22,6 @@ ROWS = (
 ROW_OF = {part: row for row, parts in enumerate(ROWS) for part in parts}
 #: Imports that point up and are to go: importing module, imported one.
 UPWARD = {
-    ("data.dataset", "workers.cgroup"),
     ("tracking.repair", "commands.doctor.snapshot"),
     ("tracking.repair", "commands.sync"),
 }

@@ -159,14 +159,17 @@ def _load(prepared: PreparedStudy, root: Path, config: TrialConfig) -> "TrialDat
     import torch
 
     from sweeper.data.dataset import load_data
+    from sweeper.workers.memory import resident_limit
 
+    device = torch.device("cpu")
     assert config.data is not None
     with _placed(prepared.spec, config, "data.name"):
         return load_data(
             config.data,
             cache_dir=RunPaths(root, prepared.spec.name).cache_dir,
             seed=prepared.spec.seed,
-            device=torch.device("cpu"),
+            device=device,
+            resident_bytes=resident_limit(device),
             label=prepared.data_label,
         )
 

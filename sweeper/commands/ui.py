@@ -15,7 +15,7 @@ from typing import IO
 from urllib.parse import urlencode
 
 from sweeper.config import StudySpec
-from sweeper.data import FALLBACK_SUFFIX
+from sweeper.config.names import FALLBACK_SUFFIX
 from sweeper.errors import TrackerError
 from sweeper.paths import RunPaths
 from sweeper.text import redacted

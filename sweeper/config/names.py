@@ -3,6 +3,10 @@
 import posixpath
 import re
 
+#: Behind the names of a study and of its data after a fallback, so that such trials never mix
+#: with real ones.
+FALLBACK_SUFFIX = "-on-digits"
+
 _STUDY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MLFLOW = re.compile(r"[\w\-.:/ ]+")
 #: MLflow's limit is 250; ``best_`` is put before a metric.

@@ -5,6 +5,6 @@ take :func:`~sweeper.data.dataset.load_data` from its own module.
 """
 
 from sweeper.data.cache import prepare_data
-from sweeper.data.sources import FALLBACK_SUFFIX, fallback
+from sweeper.data.sources import fallback
 
-__all__ = ["FALLBACK_SUFFIX", "fallback", "prepare_data"]
+__all__ = ["fallback", "prepare_data"]

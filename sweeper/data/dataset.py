@@ -20,7 +20,6 @@ from sweeper.data.partition import stratified_split
 from sweeper.data.rows import DatasetRows, TensorRows, map_rows
 from sweeper.errors import DataError
 from sweeper.trial import DataInfo
-from sweeper.workers.cgroup import available_memory
 
 Value = TypeVar("Value")
 
@@ -57,8 +56,8 @@ def load_data(
     cache_dir: Path,
     seed: int,
     device: torch.device,
+    resident_bytes: int,
     label: str | None = None,
-    resident_bytes: int | None = None,
 ) -> TrialData:
     """The data of a trial; those of the previous call, if only the batch size differs.
 
@@ -67,21 +66,20 @@ def load_data(
         cache_dir: As :func:`~sweeper.data.prepare_data` filled it; it is called if need be.
         seed: Of the split into training and validation rows, in [0, 2**63).
         device: Where batches are yielded.
-        label: Name in ``info``; None means ``config.name``.
         resident_bytes: Inputs up to this size stay on the device, bigger ones go through a
-            ``DataLoader``; None means :func:`resident_limit` of a device of one's own.
+            ``DataLoader``.
+        label: Name in ``info``; None means ``config.name``.
 
     Raises:
         DataError: If the data are not to be had, of the wrong form, or too few to split.
         SpecError: If a user's function cannot be imported.
     """
-    limit = resident_limit(device) if resident_bytes is None else resident_bytes
-    source = (config.name, config.root, dict(config.params), cache_dir, device, limit)
+    source = (config.name, config.root, dict(config.params), cache_dir, device, resident_bytes)
     name = label or config.name
 
     def make_rows() -> TensorRows | DatasetRows:
         rows = _load_rows(config, cache_dir)
-        if _is_resident(rows, limit):
+        if _is_resident(rows, resident_bytes):
             return replace(rows, inputs=rows.inputs.to(device))
         return rows
 
@@ -89,7 +87,7 @@ def load_data(
         rows = _latest_rows.get(source, make_rows)
         parts = _part(rows, share=config.validation, seed=seed, name=name)
         info = _info(rows, parts, name)
-        train, validation = _splits(rows, parts, info, device=device, limit=limit)
+        train, validation = _splits(rows, parts, info, device=device, limit=resident_bytes)
         return TrialData(info, train, validation)
 
     return _latest_data.get((source, config.validation, seed, name), make_data)
@@ -166,14 +164,3 @@ def _splits(
         LoaderSplit(dataset, train, normalise, device=device),
         LoaderSplit(dataset, validation, normalise, device=device),
     )
-
-
-def resident_limit(device: torch.device, n_sharing: int = 1) -> int:
-    """Half of a device's memory in bytes; of a GPU's, an equal part for each that shares it.
-
-    In a CPU's memory, of which a job may have but a part, all workers map the same pages.
-    """
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory // (2 * n_sharing)
-    # All of it rather than what is free at the moment: the same study takes the same path.
-    return available_memory() // 2

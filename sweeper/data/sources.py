@@ -7,9 +7,6 @@ from pathlib import Path
 
 from sweeper.config.settings import DataConfig
 
-#: Behind the data set's name after a fallback, so that such trials never mix with real ones.
-FALLBACK_SUFFIX = "-on-digits"
-
 _IDX_FILES = tuple(
     f"{split}-{part}-ubyte"
     for split in ("train", "t10k")

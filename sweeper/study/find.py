@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweeper.config import StudySpec, load_study
-from sweeper.data import FALLBACK_SUFFIX
+from sweeper.config.names import FALLBACK_SUFFIX
 from sweeper.errors import SpecError, StudyError
 from sweeper.paths import RunPaths
 from sweeper.study.create import load_study_from_storage

@@ -8,6 +8,12 @@ at once: a tenth of the step of a CNN with 16 and 32 channels went there (batch 
 import ctypes
 import sys
 from functools import cache
+from typing import TYPE_CHECKING
+
+from sweeper.workers.cgroup import available_memory
+
+if TYPE_CHECKING:
+    import torch
 
 # malloc.h
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -38,3 +44,16 @@ def _glibc() -> ctypes.CDLL | None:
         return None
     libc = ctypes.CDLL(None)
     return libc if hasattr(libc, "gnu_get_libc_version") else None
+
+
+def resident_limit(device: "torch.device", n_sharing: int = 1) -> int:
+    """Half of a device's memory in bytes; of a GPU's, an equal part for each that shares it.
+
+    In a CPU's memory, of which a job may have but a part, all workers map the same pages.
+    """
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.get_device_properties(device).total_memory // (2 * n_sharing)
+    # All of it rather than what is free at the moment: the same study takes the same path.
+    return available_memory() // 2

@@ -27,7 +27,7 @@ import torch
 from sweeper.config import load_study
 from sweeper.config.references import make_importable
 from sweeper.config.settings import FunctionConfig, ModelConfig, TrialConfig
-from sweeper.data.dataset import load_data, resident_limit
+from sweeper.data.dataset import load_data
 from sweeper.errors import StoreError, TrialInterrupted, TrialLost
 from sweeper.locks import Room
 from sweeper.models import model_params
@@ -49,7 +49,7 @@ from sweeper.training.learner import Runtime
 from sweeper.training.loop import train
 from sweeper.trial import TrialState
 from sweeper.workers.forkserver import SERVE, name_process, serve
-from sweeper.workers.memory import keep_freed_memory, return_freed_memory
+from sweeper.workers.memory import keep_freed_memory, resident_limit, return_freed_memory
 from sweeper.workers.protocol import DRAIN_S, FAREWELL, NOTE, WorkerArgs
 from sweeper.workers.signals import reset_signals
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from sweeper.config.names import FALLBACK_SUFFIX
 from sweeper.config.settings import DataConfig
-from sweeper.data import FALLBACK_SUFFIX, fallback
+from sweeper.data import fallback
 from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.dataset import TrialData, load_data
 from sweeper.errors import DataError
@@ -51,8 +52,22 @@ def mine() -> DataConfig:
     return DataConfig(name=f"{__name__}:load_mine", validation=0.25)
 
 
-def load(config: DataConfig, tmp_path: Path, seed: int = 0, **options: object) -> TrialData:
-    return load_data(config, cache_dir=tmp_path / "cache", seed=seed, device=CPU, **options)
+def load(
+    config: DataConfig,
+    tmp_path: Path,
+    seed: int = 0,
+    *,
+    label: str | None = None,
+    resident_bytes: int = 2**30,
+) -> TrialData:
+    return load_data(
+        config,
+        cache_dir=tmp_path / "cache",
+        seed=seed,
+        device=CPU,
+        resident_bytes=resident_bytes,
+        label=label,
+    )
 
 
 def rows_of(split: Split) -> tuple[torch.Tensor, torch.Tensor]:

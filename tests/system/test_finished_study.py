@@ -89,6 +89,7 @@ def test_the_best_model_gives_its_validation_accuracy_again(
         cache_dir=finished.paths.cache_dir,
         seed=0,
         device=torch.device("cpu"),
+        resident_bytes=2**30,
     )
     assert data.info.fingerprint == run.data.tags["sweeper.data_fingerprint"]
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (data.info.mean, data.info.std))

@@ -13,13 +13,14 @@ from torch.utils.data import Dataset
 
 from sweeper.config.settings import DataConfig, ModelConfig, Precision, TrainConfig, TrialConfig
 from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
-from sweeper.data.dataset import TrialData, load_data, resident_limit
+from sweeper.data.dataset import TrialData, load_data
 from sweeper.training.build import build_learner
 from sweeper.training.learner import Learner, Runtime
 from sweeper.training.optim import build_optimizer
 from sweeper.training.schedules import Schedule
 from sweeper.trial import DataInfo
 from sweeper.workers.devices import known_precisions
+from sweeper.workers.memory import resident_limit
 from tests.support.data_files import IMAGES, LABELS, write_mnist
 
 pytestmark = [
@@ -49,8 +50,13 @@ def mnist(tmp_path: Path) -> DataConfig:
     return DataConfig(name="mnist", root=str(tmp_path / "files"), validation=0.25, batch_size=2)
 
 
-def load(config: DataConfig, folder: Path, **limits: int) -> TrialData:
-    return load_data(config, cache_dir=folder / "cache", seed=0, device=CUDA, **limits)
+def load(
+    config: DataConfig, folder: Path, *, device: torch.device = CUDA, resident_bytes: int = 2**30
+) -> TrialData:
+    cache_dir = folder / "cache"
+    return load_data(
+        config, cache_dir=cache_dir, seed=0, device=device, resident_bytes=resident_bytes
+    )
 
 
 def rows_made_one_by_one() -> TrialData:
@@ -123,10 +129,10 @@ def test_resident_data_lie_on_the_device_as_bytes(tmp_path: Path) -> None:
 
 
 def test_batches_are_those_of_a_cpu(mnist: DataConfig, tmp_path: Path) -> None:
-    cpu = load_data(mnist, cache_dir=tmp_path / "cache", seed=0, device=torch.device("cpu"))
+    cpu = load(mnist, tmp_path, device=torch.device("cpu"))
     wanted = list(cpu.train.batches(2, generator=torch.Generator().manual_seed(3)))
-    for limits in ({}, {"resident_bytes": 0}):
-        split = load(mnist, tmp_path, **limits).train
+    for resident_bytes in (2**30, 0):
+        split = load(mnist, tmp_path, resident_bytes=resident_bytes).train
         came = list(split.batches(2, generator=torch.Generator().manual_seed(3)))
         for (inputs, targets), (cpu_inputs, cpu_targets) in zip(came, wanted, strict=True):
             assert torch.equal(targets.cpu(), cpu_targets)

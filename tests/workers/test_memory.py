@@ -1,9 +1,13 @@
-"""sweeper.workers.memory, in a process of its own, as it stays set."""
+"""sweeper.workers.memory; the allocator in a process of its own, as it stays set."""
 
 import subprocess
 import sys
 
 import pytest
+import torch
+
+from sweeper.workers.cgroup import available_memory
+from sweeper.workers.memory import resident_limit
 
 #: Blocks that are freed and taken again, then the pages that this faulted in, kept or returned.
 PAGES = """
@@ -30,3 +34,8 @@ def test_a_block_that_was_freed_is_there_again_until_it_is_returned() -> None:
     )
     kept, returned = map(int, done.stdout.split())
     assert kept < 1000 < 20 * 1000 < returned
+
+
+def test_workers_share_the_pages_of_a_cpus_memory() -> None:
+    cpu = torch.device("cpu")
+    assert resident_limit(cpu, 1) == resident_limit(cpu, 3) == available_memory() // 2
