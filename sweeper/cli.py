@@ -294,7 +294,7 @@ def proxy(
 
     Example: sweeper proxy postgresql+psycopg://ann@db/sweeps --host 0.0.0.0
     """
-    from sweeper.study.storage.grpc_server import serve_proxy
+    from sweeper.commands.proxy import serve_proxy
 
     serve_proxy(url, host=host, port=port, show=lambda line: print(line, flush=True))
 

@@ -10,7 +10,8 @@ import pytest
 
 from sweeper.durable import CRASH_VARIABLE
 from sweeper.errors import StoreError, StudyError
-from sweeper.study.storage.object_store import Manifest, ObjectStore, check_object_store
+from sweeper.study.storage.manifest import Manifest
+from sweeper.study.storage.object_store import ObjectStore, check_object_store
 from tests.support.sweep_studies import killed
 
 NUMBER = 3

@@ -1,4 +1,4 @@
-"""``sweeper proxy``: many agents on few connections to a database.
+"""The other end of :mod:`.grpc_client`: many processes on few connections to a database.
 
 PostgreSQL counts connections. Each process of each agent wants some, and one more whenever it
 holds a lock. Behind a proxy they want none: it is Optuna's gRPC proxy, with the studies' locks
@@ -6,102 +6,78 @@ beside it.
 """
 
 import asyncio
-import logging
-import os
-import resource
-import signal
-import socket
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
-from optuna.storages import BaseStorage, RDBStorage, get_storage
+import grpc.aio
+from optuna.storages import RDBStorage, get_storage
+from optuna.storages._grpc.auto_generated import api_pb2_grpc
+from optuna.storages._grpc.servicer import OptunaStorageProxyService
 from sqlalchemy.exc import SQLAlchemyError
 
-from sweeper.config.urls import storage_fault
-from sweeper.errors import SpecError, StudyError
 from sweeper.study.storage.advisory_locks import AdvisorySession
-from sweeper.study.storage.backend import describe
+from sweeper.study.storage.grpc_client import HOLD, KEEPALIVE, LOCKS, TRY_TO_HOLD
 
 #: Requests that are answered at once, each on a connection. More were no faster (16 agents that
 #: did little but ask, 2, 4 and 15 of these): Python answers one after the other.
 _MOST_AT_ONCE = 4
 #: Between looks at a lock that someone has who does not use this proxy.
 _POLL_S = 0.05
+#: So long calls that are under way may take when it stops.
+_GRACE_S = 1.0
 
 
-def serve_proxy(url: str, *, host: str, port: int, show: Callable[[str], None]) -> None:
-    """Serve the studies in a database until SIGTERM or Ctrl-C.
+class StorageServer:
+    """Serves the studies in a database, in one event loop.
 
     Args:
         url: Of a PostgreSQL database; of itself, not of a pooler that shares connections out.
-        host: Address to listen on; ``0.0.0.0`` for all of this machine.
-        port: To listen on; 0 for one that is free.
-        show: Told where it listens, once it does.
 
     Raises:
-        SpecError: If it is no such URL.
-        StudyError: If the database or the port cannot be opened, or a package is missing.
+        Exception: Whatever the database's driver raises if it cannot be opened.
     """
-    if not url.startswith("postgresql"):
-        raise SpecError("URL: must be postgresql+psycopg://host/name; no other can be served")
-    if fault := storage_fault(url):
-        raise SpecError(f"URL: {fault}")
-    # What their clients are told as well.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    logging.getLogger("grpc").setLevel(logging.CRITICAL)
-    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # one for each process
-    try:
-        import sweeper.study.storage.grpc_client  # noqa: F401
-    except (ImportError, RuntimeError) as exc:  # gRPC's own word for a version that is too old
-        raise StudyError(f"the proxy needs `pip install 'sweeper[grpc,postgres]'`: {exc}") from exc
-    try:
+
+    def __init__(self, url: str) -> None:
         # Connections that a restart of the database broke are replaced before anybody meets one.
-        storage = get_storage(RDBStorage(url, engine_kwargs={"pool_pre_ping": True}))
-    except Exception as exc:  # whatever the database's driver raises
-        raise StudyError(
-            f"URL: cannot open the database ({describe(exc)}); check that its server runs and the "
-            "URL is right; psycopg comes with `pip install 'sweeper[postgres]'`"
-        ) from exc
-    asyncio.run(_serve(storage, _Locks(url), host, port, show))
+        self._storage = get_storage(RDBStorage(url, engine_kwargs={"pool_pre_ping": True}))
+        self._locks = _Locks(url)
+        self._server: Any = None
 
+    async def start(self, host: str, port: int) -> int:
+        """Begin to serve.
 
-async def _serve(
-    storage: BaseStorage, locks: "_Locks", host: str, port: int, show: Callable[[str], None]
-) -> None:
-    import grpc.aio
-    from optuna.storages._grpc.auto_generated import api_pb2_grpc
-    from optuna.storages._grpc.servicer import OptunaStorageProxyService
+        Args:
+            host: Address to listen on; ``0.0.0.0`` for all of this machine.
+            port: To listen on; 0 for one that is free.
 
-    from sweeper.study.storage.grpc_client import HOLD, KEEPALIVE, LOCKS, TRY_TO_HOLD
+        Returns:
+            The port.
 
-    service = OptunaStorageProxyService(storage)
-    options = (*KEEPALIVE, ("grpc.so_reuseport", 0))  # else two proxies would share a port
-    server = grpc.aio.server(ThreadPoolExecutor(_MOST_AT_ONCE), options=options)
-    api_pb2_grpc.add_StorageServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
-    handlers = {
-        HOLD: grpc.unary_stream_rpc_method_handler(locks.hold),
-        TRY_TO_HOLD: grpc.unary_stream_rpc_method_handler(locks.try_to_hold),
-    }
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(LOCKS, handlers),))
-    try:
-        port = server.add_insecure_port(f"{host}:{port}")
-    except RuntimeError as exc:
-        raise StudyError(
-            f"cannot listen on {host}:{port}; does a proxy run there already? "
-            f"Else choose another --port, or a --host that is an address of this machine"
-        ) from exc
-    await server.start()
-    stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    name = socket.gethostname() if host == "0.0.0.0" else host
-    show(f"serving grpc://{name}:{port}; Ctrl-C ends it")
-    await stopped.wait()
-    await server.stop(grace=1)
+        Raises:
+            OSError: If it cannot listen there.
+        """
+        service = OptunaStorageProxyService(self._storage)
+        options = (*KEEPALIVE, ("grpc.so_reuseport", 0))  # else two proxies would share a port
+        server = grpc.aio.server(ThreadPoolExecutor(_MOST_AT_ONCE), options=options)
+        api_pb2_grpc.add_StorageServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
+        handlers = {
+            HOLD: grpc.unary_stream_rpc_method_handler(self._locks.hold),
+            TRY_TO_HOLD: grpc.unary_stream_rpc_method_handler(self._locks.try_to_hold),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(LOCKS, handlers),))
+        try:
+            port = server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as exc:
+            raise OSError(f"cannot listen on {host}:{port}") from exc
+        await server.start()
+        self._server = server
+        return port
+
+    async def stop(self) -> None:
+        """Take no more calls, and end those that are under way."""
+        await self._server.stop(grace=_GRACE_S)
 
 
 class _Locks:

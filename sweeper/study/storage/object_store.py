@@ -10,22 +10,25 @@ one pushed. A manifest is written last and names files with size and SHA-256: wh
 as a whole, or it does not count.
 """
 
-import hashlib
-import json
 import logging
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from sweeper.durable import Step, durable
 from sweeper.errors import DamagedPushError, StoreError, StudyError
+from sweeper.study.storage.manifest import (
+    Manifest,
+    claim_of,
+    digest,
+    manifest_key,
+    manifests_among,
+)
 from sweeper.text import redacted
 
 if TYPE_CHECKING:
@@ -34,42 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("sweeper")
 
 _CHUNK = 2**22
-_MANIFEST = re.compile(r"(?P<claim>\d{6,})/(?P<push>\d{6,})\.json")
-_CLAIM = re.compile(r"(?P<claim>\d{6,})/")
 #: The driver that each kind of URL needs where fsspec does not bring it, and what we know of.
 _EXTRAS = {"s3": "sweeper[s3]"}
-
-
-@dataclass(frozen=True)
-class Content:
-    """One file as it was pushed."""
-
-    sha256: str
-    size: int
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What belongs together.
-
-    Attributes:
-        claim: Number of the claim that pushed it.
-        push: Its number among those of that claim.
-        files: Path below the trial's folder -> what it holds.
-    """
-
-    claim: int
-    push: int
-    files: Mapping[str, Content]
-
-    def key(self, content: Content) -> str:
-        """Where a file of it lies below the trial."""
-        return f"{self.claim:06d}/{content.sha256}"
-
-    @property
-    def own_key(self) -> str:
-        """Where it lies itself."""
-        return f"{self.claim:06d}/{self.push:06d}.json"
 
 
 class ObjectStore:
@@ -119,10 +88,10 @@ class ObjectStore:
         """
         with _store_errors(self._url):
             there = self._list(f"{number:04d}")
-            found = sorted(_manifests(there), reverse=True)
+            found = sorted(manifests_among(there), reverse=True)
             if found and found[0][0] > claim:
                 return
-            contents = {name: _digest(file) for name, file in files.items()}
+            contents = {name: digest(file) for name, file in files.items()}
             newest = self._read(number, found[0], there) if found else None
             before = newest.files if newest and newest.claim == claim else {}
             if before == contents:
@@ -151,9 +120,9 @@ class ObjectStore:
                     target.write(chunk)
         if not is_wanted():
             return False
-        text = json.dumps({name: asdict(content) for name, content in manifest.files.items()})
+        key = f"{root}/{number:04d}/{manifest_key(manifest.claim, manifest.push)}"
         with durable(Step.OBJECT_STORE_MANIFEST):
-            system.pipe_file(f"{root}/{number:04d}/{manifest.own_key}", text.encode())
+            system.pipe_file(key, manifest.render())
         return True
 
     def _tidy(self, number: int, manifest: Manifest, there: Mapping[str, int]) -> None:
@@ -163,7 +132,7 @@ class ObjectStore:
         stale = [
             f"{root}/{number:04d}/{key}"
             for key in there
-            if (found := _CLAIM.match(key)) and int(found["claim"]) <= manifest.claim
+            if (claim := claim_of(key)) is not None and claim <= manifest.claim
             if key not in own
         ]
         with suppress(FileNotFoundError):  # another claim tidies up as well
@@ -178,7 +147,7 @@ class ObjectStore:
         """
         with _store_errors(self._url):
             there = self._list(f"{number:04d}")
-            found = sorted(_manifests(there), reverse=True)
+            found = sorted(manifests_among(there), reverse=True)
             manifests = (self._read(number, name, there) for name in found)
             return next((manifest for manifest in manifests if manifest), None)
 
@@ -191,19 +160,14 @@ class ObjectStore:
             FileNotFoundError: If it is gone meanwhile, as its claim has pushed again.
         """
         system, root = self._place
-        manifest = Manifest(*name, {})
-        key = f"{root}/{number:04d}/{manifest.own_key}"
+        key = f"{root}/{number:04d}/{manifest_key(*name)}"
         try:
-            record: dict[str, Any] = json.loads(system.cat_file(key))
-            files = {name: Content(**content) for name, content in record.items()}
-        except (ValueError, TypeError, AttributeError):
-            log.warning("%s: is no manifest; what it names is not used", key)
+            manifest = Manifest.parse(*name, system.cat_file(key))
+        except ValueError as exc:
+            log.warning("%s: %s; what it names is not used", key, exc)
             return None
-        if not all(map(_is_safe, files)):
-            log.warning("%s: names files outside the trial's folder; it is not used", key)
-            return None
-        manifest = Manifest(*name, files)
-        is_whole = all(there.get(manifest.key(part)) == part.size for part in files.values())
+        parts = manifest.files.values()
+        is_whole = all(there.get(manifest.key(part)) == part.size for part in parts)
         return manifest if is_whole else None
 
     def fetch(self, number: int, manifest: Manifest, name: str, path: Path) -> None:
@@ -227,7 +191,7 @@ class ObjectStore:
                 target.flush()
                 os.fsync(target.fileno())
                 target.seek(0)
-                is_true = _digest(target) == content
+                is_true = digest(target) == content
             if not is_true:
                 raise DamagedPushError(f"{self._url}: {key} is not what was pushed; delete it")
 
@@ -297,23 +261,3 @@ def _store_errors(url: str) -> Iterator[None]:
     except Exception as exc:
         reason = redacted(f"{type(exc).__name__}: {exc}").partition("\n")[0]
         raise StoreError(f"{url}: the object store cannot be used: {reason}") from exc
-
-
-def _digest(file: BinaryIO) -> Content:
-    """Of a file from its start, where it stands again then."""
-    sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    return Content(sha256, size)
-
-
-def _manifests(keys: Mapping[str, int]) -> Iterator[tuple[int, int]]:
-    """Claim and push of each manifest among them."""
-    for key in keys:
-        if found := _MANIFEST.fullmatch(key):
-            yield int(found["claim"]), int(found["push"])
-
-
-def _is_safe(name: str) -> bool:
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and name == str(path)

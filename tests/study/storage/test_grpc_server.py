@@ -1,4 +1,4 @@
-"""``sweeper proxy`` on a real database: its locks, its restarts, what it refuses."""
+"""``sweeper proxy`` on a real database: its locks, its restarts."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from postgres_server import Postgres, Proxy, proxied
 
-from sweeper.errors import SpecError, StoreError, StudyError
+from sweeper.errors import StoreError, StudyError
 from sweeper.locks import Lock
 from sweeper.outage import BEAR_S
 from sweeper.paths import RunPaths
@@ -25,7 +25,6 @@ from sweeper.study.create import create_study, load_study_from_storage
 from sweeper.study.storage.advisory_locks import advisory_locks
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.storage.grpc_client import ProxyLock, open_channel
-from sweeper.study.storage.grpc_server import serve_proxy
 from sweeper.study.study import SweepStudy
 from sweeper.trial import TrialState
 from tests.support.forks import FORKS
@@ -208,20 +207,3 @@ def test_a_missing_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     spec = spec_of(tmp_path, storage="grpc://127.0.0.1:1")
     with pytest.raises(StudyError, match="storage: cannot open .*ModuleNotFoundError.*grpc"):
         load_study_from_storage(spec, RunPaths(tmp_path / "mlruns", spec.name))
-    with pytest.raises(StudyError, match=r"the proxy needs `pip install 'sweeper\[grpc"):
-        serve_proxy("postgresql://127.0.0.1:1/name", host="127.0.0.1", port=0, show=print)
-
-
-def test_what_it_cannot_serve_is_refused(proxy_url: str, postgres_url: str) -> None:
-    def serve(url: str, port: int = 0) -> None:
-        serve_proxy(url, host="127.0.0.1", port=port, show=lambda line: None)
-
-    with pytest.raises(SpecError, match=r"URL: must be postgresql\+psycopg://host/name; no other"):
-        serve("sqlite:///sweep.db")
-    with pytest.raises(SpecError, match="URL: the port of a URL is a number"):
-        serve("postgresql://host:0/name")
-    with pytest.raises(StudyError, match=r"URL: cannot open the database .*refused"):
-        serve("postgresql+psycopg://ann:hunter2@127.0.0.1:1/name")
-    port = int(proxy_url.rpartition(":")[2])
-    with pytest.raises(StudyError, match=f"cannot listen on 127.0.0.1:{port}; does a proxy run"):
-        serve(postgres_url, port)
