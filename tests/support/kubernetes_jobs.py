@@ -5,8 +5,14 @@ from typing import Any
 
 import yaml
 
-from sweeper.launchers.kubernetes import build_job, build_schedule, render_manifest
-from sweeper.launchers.kubernetes.objects import KubernetesObject
+from sweeper.launchers.kubernetes.build import (
+    AgentPod,
+    build_cron_job,
+    build_job,
+    build_study_file,
+)
+from sweeper.launchers.kubernetes.manifest import render_manifest
+from sweeper.launchers.kubernetes.objects import Job, KubernetesObject
 
 STUDY = "data: {name: digits}\nmodel: {architecture: mlp}\nbudget: {trials: 20}\n"
 SMALL = {
@@ -17,6 +23,7 @@ SMALL = {
     "cpu": "4",
     "memory": "16Gi",
 }
+_OF_JOB = ("n_agents", "n_parallel", "time_limit_s")
 GPU = {
     "n_gpus": 1,
     "secrets": ["mlflow", "postgres"],
@@ -30,7 +37,11 @@ GPU = {
 
 
 def small_job(**changes: Any) -> list[KubernetesObject]:
-    return build_job(**{**SMALL, "study_file_text": STUDY, **changes})
+    given = {**SMALL, **changes}
+    name, study_name = given.pop("name"), given.pop("study_name")
+    config = build_study_file(name, study_name, given.pop("study_file_text", STUDY))
+    counts = {key: given.pop(key) for key in _OF_JOB if key in given}
+    return [config, build_job(name, study_name, AgentPod(**given), **counts)]
 
 
 def gpu_job() -> list[KubernetesObject]:
@@ -39,7 +50,9 @@ def gpu_job() -> list[KubernetesObject]:
 
 def nightly_job(**changes: Any) -> list[KubernetesObject]:
     times = {"cron": "0 2 * * mon-fri", "time_zone": "Europe/Zurich", **changes}
-    return build_schedule(gpu_job(), **times)
+    config, job = gpu_job()
+    assert isinstance(job, Job)
+    return [config, build_cron_job(job, **times)]
 
 
 def documents(objects: Sequence[KubernetesObject]) -> list[dict[str, Any]]:

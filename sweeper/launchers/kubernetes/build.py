@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sweeper.errors import ExitCode
 from sweeper.launchers.kubernetes.names import label_value
@@ -18,7 +19,6 @@ from sweeper.launchers.kubernetes.objects import (
     Job,
     JobSpec,
     JobTemplate,
-    KubernetesObject,
     Metadata,
     ObjectReference,
     OnExitCodes,
@@ -73,91 +73,87 @@ _FAILURE_POLICY = PodFailurePolicy(
 )
 
 
-def build_job(
-    *,
-    name: str,
-    study_name: str,
-    study_file_text: str,
-    image: str,
-    n_agents: int,
-    cpu: str,
-    memory: str,
-    n_gpus: int = 0,
-    n_parallel: int | None = None,
-    volume_claim: str | None = None,
-    secrets: Sequence[str] = (),
-    time_limit_s: float | None = None,
-    node_selector: Mapping[str, str] | None = None,
-    tolerations: Sequence[Mapping[str, str]] = (),
-    priority_class: str | None = None,
-) -> list[KubernetesObject]:
-    """An Indexed Job whose pods are agents of one study, after the ConfigMap with its file.
+@dataclass(frozen=True, kw_only=True)
+class AgentPod:
+    """What the pod of each agent is and where it may be.
 
-    Args:
-        name: Of the Job; the host of an agent is called ``name-index``.
-        study_name: Of the study; the file in the ConfigMap is called so, and a label says it.
-        study_file_text: The study file.
+    Attributes:
         image: With sweeper as entry point and user 1000.
-        n_agents: Agents that must see the goal reached, >= 1.
-        cpu: Cores of each agent, as a quantity; requested and at most.
-        memory: Of each agent, as a quantity; requested and at most. ``/dev/shm`` counts.
-        n_gpus: Whole NVIDIA GPUs of each agent, >= 0.
-        n_parallel: Agents at a time, in [1, n_agents]; None means all.
+        cpu: Cores, as a quantity; requested and at most.
+        memory: As a quantity; requested and at most. ``/dev/shm`` counts.
+        n_gpus: Whole NVIDIA GPUs, >= 0.
         volume_claim: PersistentVolumeClaim that all agents have as working directory; None means
             that each has an empty one that is gone with its pod.
         secrets: Names of Secrets whose keys become variables of the environment.
-        time_limit_s: Wall time of the Job, > 0; None means no limit.
         node_selector: Labels that a node must have.
         tolerations: Of taints of nodes, as Kubernetes writes them.
         priority_class: By name.
     """
-    labels = {"app.kubernetes.io/name": "sweeper", "sweeper/study": label_value(study_name)}
-    file = f"{study_name}.yaml"
-    config = ConfigMap(
-        metadata=Metadata(name=f"{name}-study", labels=labels), data={file: study_file_text}
-    )
-    volumes = _volumes(volume_claim, config.metadata.name)
-    pod = PodSpec(
-        termination_grace_period_seconds=_GRACE_S,
-        priority_class_name=priority_class,
-        node_selector=node_selector or {},
-        tolerations=tuple(tolerations),
-        security_context=PodSecurity(run_as_user=_USER, run_as_group=_USER, fs_group=_USER),
-        containers=(
-            Container(
-                name=_AGENT,
-                image=image,
-                args=("run", f"{_STUDY_DIR}/{file}"),
-                working_dir=WORK_DIR,
-                # Whatever libraries cache goes there: nothing else of the image can be written.
-                env=(EnvVar(name="HOME", value=_TMP_DIR),),
-                env_from=tuple(EnvSource(secret_ref=ObjectReference(name=key)) for key in secrets),
-                resources=_resources(cpu, memory, n_gpus),
-                volume_mounts=tuple(volumes),
-            ),
-        ),
-        volumes=tuple(volumes.values()),
-    )
-    spec = _job_spec(pod, labels, n_agents, n_parallel, time_limit_s)
-    return [config, Job(metadata=Metadata(name=name, labels=labels), spec=spec)]
+
+    image: str
+    cpu: str
+    memory: str
+    n_gpus: int = 0
+    volume_claim: str | None = None
+    secrets: Sequence[str] = ()
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: Sequence[Mapping[str, str]] = ()
+    priority_class: str | None = None
 
 
-def build_schedule(
-    objects: Sequence[KubernetesObject], *, cron: str, time_zone: str
-) -> list[KubernetesObject]:
-    """The objects of :func:`build_job` with the Job made again and again, never twice at a time.
+def build_study_file(name: str, study_name: str, text: str) -> ConfigMap:
+    """The ConfigMap with a study file, called as the Job that reads it and ``-study``.
 
     Args:
-        objects: As :func:`build_job` returns them.
+        name: Of the Job.
+        study_name: Of the study; the file is called so.
+        text: Of the study file.
+    """
+    metadata = Metadata(name=_config_name(name), labels=_labels(study_name))
+    return ConfigMap(metadata=metadata, data={_file_name(study_name): text})
+
+
+def build_job(
+    name: str,
+    study_name: str,
+    agent: AgentPod,
+    *,
+    n_agents: int,
+    n_parallel: int | None = None,
+    time_limit_s: float | None = None,
+) -> Job:
+    """An Indexed Job whose pods are agents of one study.
+
+    Args:
+        name: Of the Job; the host of an agent is called ``name-index``.
+        study_name: Of the study, whose file :func:`build_study_file` brings; a label says it.
+        agent: Each of them.
+        n_agents: Agents that must see the goal reached, >= 1.
+        n_parallel: Agents at a time, in [1, n_agents]; None means all.
+        time_limit_s: Wall time of the Job, > 0; None means no limit.
+    """
+    labels = _labels(study_name)
+    pod = _pod(agent, _config_name(name), _file_name(study_name))
+    spec = JobSpec(
+        completions=n_agents,
+        parallelism=n_agents if n_parallel is None else n_parallel,
+        backoff_limit_per_index=_DEATHS,
+        active_deadline_seconds=None if time_limit_s is None else math.ceil(time_limit_s),
+        ttl_seconds_after_finished=_KEPT_S,
+        pod_failure_policy=_FAILURE_POLICY,
+        template=PodTemplate(metadata=TemplateMetadata(labels=labels), spec=pod),
+    )
+    return Job(metadata=Metadata(name=name, labels=labels), spec=spec)
+
+
+def build_cron_job(job: Job, *, cron: str, time_zone: str) -> CronJob:
+    """The Job made again and again, never twice at a time.
+
+    Args:
+        job: As :func:`build_job` makes it.
         cron: ``minute hour day month weekday``, or ``@daily`` and the like.
         time_zone: Of the line, as in ``Europe/Zurich``.
     """
-    return [
-        _scheduled(item, cron, time_zone) if isinstance(item, Job) else item for item in objects
-    ]
-
-
-def _scheduled(job: Job, cron: str, time_zone: str) -> CronJob:
     spec = CronJobSpec(
         schedule=cron,
         time_zone=time_zone,
@@ -171,21 +167,43 @@ def _scheduled(job: Job, cron: str, time_zone: str) -> CronJob:
     return CronJob(metadata=job.metadata, spec=spec)
 
 
-def _job_spec(
-    pod: PodSpec,
-    labels: Mapping[str, str],
-    n_agents: int,
-    n_parallel: int | None,
-    time_limit_s: float | None,
-) -> JobSpec:
-    return JobSpec(
-        completions=n_agents,
-        parallelism=n_agents if n_parallel is None else n_parallel,
-        backoff_limit_per_index=_DEATHS,
-        active_deadline_seconds=None if time_limit_s is None else math.ceil(time_limit_s),
-        ttl_seconds_after_finished=_KEPT_S,
-        pod_failure_policy=_FAILURE_POLICY,
-        template=PodTemplate(metadata=TemplateMetadata(labels=labels), spec=pod),
+def _config_name(name: str) -> str:
+    return f"{name}-study"
+
+
+def _file_name(study_name: str) -> str:
+    return f"{study_name}.yaml"
+
+
+def _labels(study_name: str) -> dict[str, str]:
+    return {"app.kubernetes.io/name": "sweeper", "sweeper/study": label_value(study_name)}
+
+
+def _pod(agent: AgentPod, config_name: str, file_name: str) -> PodSpec:
+    volumes = _volumes(agent.volume_claim, config_name)
+    return PodSpec(
+        termination_grace_period_seconds=_GRACE_S,
+        priority_class_name=agent.priority_class,
+        node_selector=agent.node_selector,
+        tolerations=tuple(agent.tolerations),
+        security_context=PodSecurity(run_as_user=_USER, run_as_group=_USER, fs_group=_USER),
+        containers=(_container(agent, file_name, tuple(volumes)),),
+        volumes=tuple(volumes.values()),
+    )
+
+
+def _container(agent: AgentPod, file_name: str, mounts: tuple[VolumeMount, ...]) -> Container:
+    secrets = (EnvSource(secret_ref=ObjectReference(name=name)) for name in agent.secrets)
+    return Container(
+        name=_AGENT,
+        image=agent.image,
+        args=("run", f"{_STUDY_DIR}/{file_name}"),
+        working_dir=WORK_DIR,
+        # Whatever libraries cache goes there: nothing else of the image can be written.
+        env=(EnvVar(name="HOME", value=_TMP_DIR),),
+        env_from=tuple(secrets),
+        resources=_resources(agent.cpu, agent.memory, agent.n_gpus),
+        volume_mounts=mounts,
     )
 
 

@@ -6,18 +6,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from sweeper.config.cluster import ClusterSpec
 from sweeper.errors import SpecError
-from sweeper.launchers.kubernetes import (
-    Place,
-    apply,
+from sweeper.launchers.kubernetes.build import (
+    AgentPod,
+    build_cron_job,
     build_job,
-    build_schedule,
-    current_place,
-    delete,
-    is_there,
-    nearest_label,
-    render_manifest,
+    build_study_file,
 )
+from sweeper.launchers.kubernetes.kubectl import Place, apply, current_place, delete, is_there
+from sweeper.launchers.kubernetes.manifest import render_manifest
+from sweeper.launchers.kubernetes.names import nearest_label
+from sweeper.launchers.kubernetes.objects import CronJob, Job
 from sweeper.launchers.request import Request
 from sweeper.launchers.schedule import cron_line
 from sweeper.launchers.submission import Submission
@@ -118,38 +118,49 @@ def _manifest(request: Request, submission: Submission) -> str:
     """A Job, or a CronJob, with the study file in a ConfigMap."""
     _check(request)
     spec, cluster = request.spec, request.cluster
+    name = nearest_label(submission.job_name)
+    config = build_study_file(name, spec.name, spec.path.read_text(encoding="utf-8"))
+    job = build_job(
+        name,
+        spec.name,
+        _agent(cluster),
+        n_agents=request.n_agents,
+        n_parallel=min(cluster.array_parallelism or request.n_agents, request.n_agents),
+        time_limit_s=cluster.time,
+    )
+    return render_manifest([config, job if request.every_s is None else _cron_job(request, job)])
+
+
+def _agent(cluster: ClusterSpec) -> AgentPod:
     assert cluster.image is not None
     assert cluster.mem is not None
-    objects = build_job(
-        name=nearest_label(submission.job_name),
-        study_name=spec.name,
+    return AgentPod(
         image=cluster.image,
-        n_agents=request.n_agents,
         cpu=str(cluster.cpus),
         memory=f"{cluster.mem}i",  # Slurm's G is 2**30 as well
         n_gpus=int(cluster.gpus_per_node or 0),
-        n_parallel=min(cluster.array_parallelism or request.n_agents, request.n_agents),
-        study_file_text=spec.path.read_text(encoding="utf-8"),
         volume_claim=cluster.volume_claim,
         secrets=[cluster.secret] if cluster.secret else [],
-        time_limit_s=cluster.time,
-        node_selector=cluster.node_selector,
+        node_selector=cluster.node_selector or {},
         tolerations=cluster.tolerations or (),
         priority_class=cluster.priority_class,
     )
-    if request.every_s is not None:
-        zone = cluster.time_zone or _TIME_ZONE
-        begin = (request.begin or datetime.now()).astimezone(_zone(zone))
-        line = cron_line(request.every_s, begin)
-        if line is None:
-            raise SpecError(
-                "--every: cron knows parts of an hour, parts of a day, a day and a week alone"
-            )
-        objects = build_schedule(objects, cron=line, time_zone=zone)
-    return render_manifest(objects)
+
+
+def _cron_job(request: Request, job: Job) -> CronJob:
+    assert request.every_s is not None
+    zone = request.cluster.time_zone or _TIME_ZONE
+    begin = (request.begin or datetime.now()).astimezone(_zone(zone))
+    line = cron_line(request.every_s, begin)
+    if line is None:
+        raise SpecError(
+            "--every: cron knows parts of an hour, parts of a day, a day and a week alone"
+        )
+    return build_cron_job(job, cron=line, time_zone=zone)
 
 
 def _check(request: Request) -> None:
+    """Refuse what has no meaning on Kubernetes, and what would be lost there."""
     spec, cluster = request.spec, request.cluster
     missing = [key for key in _NEEDED if getattr(cluster, key) is None]
     if missing:
@@ -161,6 +172,13 @@ def _check(request: Request) -> None:
         raise SpecError(
             f"{spec.path}: Kubernetes takes a number of GPUs, got {cluster.gpus_per_node!r}"
         )
+    _check_stores(request)
+    _check_begin(request)
+
+
+def _check_stores(request: Request) -> None:
+    """See that what agents write outlives their pods."""
+    spec, cluster = request.spec, request.cluster
     if spec.storage == "auto" and cluster.volume_claim is None:
         raise SpecError(
             f"{spec.place('storage')}: each pod would have a journal of its own; use "
@@ -175,7 +193,6 @@ def _check(request: Request) -> None:
             "MLFLOW_TRACKING_URI in it by --secret; one agent alone may keep them on a volume by "
             "--volume-claim"
         )
-    _check_begin(request)
 
 
 def _check_begin(request: Request) -> None:

@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 
 from sweeper.errors import ExitCode
-from sweeper.launchers.kubernetes import render_manifest
+from sweeper.launchers.kubernetes.manifest import render_manifest
 from sweeper.launchers.kubernetes.objects import KubernetesObject
 from tests.support.kubernetes_jobs import STUDY, documents, gpu_job, nightly_job, pod_of, small_job
 

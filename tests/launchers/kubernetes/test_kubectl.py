@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import LauncherError, UncertainJobError
-from sweeper.launchers.kubernetes import Place, apply, current_place, delete, is_there
+from sweeper.launchers.kubernetes.kubectl import Place, apply, current_place, delete, is_there
 
 LAB = Place("lab", "sweeps")
 

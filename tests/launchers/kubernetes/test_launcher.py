@@ -15,7 +15,7 @@ from sweeper.commands.submit import submit_study
 from sweeper.config import StudySpec, load_study
 from sweeper.config.cluster import parse_options
 from sweeper.errors import LauncherError, SpecError, StudyError, UncertainJobError
-from sweeper.launchers.kubernetes import apply
+from sweeper.launchers.kubernetes.kubectl import apply
 from sweeper.launchers.request import build_request
 from sweeper.launchers.schedule import parse_begin
 from sweeper.launchers.submission import Submission, read_submissions

@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from sweeper.errors import LauncherError
-from sweeper.launchers.kubernetes import find_mistakes, render_manifest
+from sweeper.launchers.kubernetes.manifest import find_mistakes, render_manifest
 from sweeper.launchers.kubernetes.objects import ConfigMap, Metadata
 from tests.support.kubernetes_jobs import STUDY, small_job
 

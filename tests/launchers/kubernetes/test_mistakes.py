@@ -7,7 +7,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from sweeper.launchers.kubernetes import find_mistakes
+from sweeper.launchers.kubernetes.manifest import find_mistakes
 from tests.support.kubernetes_jobs import documents, gpu_job, nightly_job
 
 POD = "spec.template.spec"
