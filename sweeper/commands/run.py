@@ -63,6 +63,8 @@ def _worker_args(study: SweepStudy, data_label: str) -> WorkerArgs:
     return WorkerArgs(
         root=str(study.paths.root),
         study=study.spec.name,
+        study_file=str(study.spec.path),
+        lines=study.spec.lines,
         storage=study.spec.storage,
         agent=uuid.uuid4().hex[:12],
         name="",

@@ -68,7 +68,9 @@ def find_stand_in(spec: StudySpec, root: Path) -> ExistingStudy | None:
     if not paths.resolved_spec.exists():
         return None
     resolved = load_study(paths.resolved_spec)
-    spec = replace(resolved, path=spec.path, storage=spec.storage, tracking=spec.tracking)
+    spec = replace(
+        resolved, path=spec.path, lines=spec.lines, storage=spec.storage, tracking=spec.tracking
+    )
     return ExistingStudy(spec, paths, is_folder=False)
 
 

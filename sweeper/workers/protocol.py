@@ -1,6 +1,7 @@
 """What an agent tells a worker; apart from the worker so that the agent needs no torch."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
 
@@ -22,6 +23,8 @@ class WorkerArgs:
     Attributes:
         root: The ``mlruns`` folder.
         study: Name of the study, whose resolved file is read.
+        study_file: As the user named it, for messages.
+        lines: Dotted path -> line in that file; the resolved one has other lines.
         storage: As in the study file; the resolved file does not hold its password.
         agent: Name of the agent, which holds the lease.
         name: The worker's own, unique among all that ever lived.
@@ -37,6 +40,8 @@ class WorkerArgs:
 
     root: str
     study: str
+    study_file: str
+    lines: Mapping[str, int]
     storage: str
     agent: str
     name: str

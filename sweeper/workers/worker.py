@@ -24,7 +24,7 @@ from typing import NoReturn
 import numpy as np
 import torch
 
-from sweeper.config import load_study
+from sweeper.config import StudySpec, load_study
 from sweeper.config.references import make_importable
 from sweeper.config.settings import FunctionConfig, ModelConfig, TrialConfig
 from sweeper.data.dataset import load_data
@@ -276,6 +276,16 @@ def _use_threads(n_threads: int) -> None:
         threadpool_limits(n_threads)
 
 
+def _load_spec(order: WorkerArgs, paths: RunPaths) -> StudySpec:
+    """The study as it was when its agent began, with the places of the user's own file."""
+    return replace(
+        load_study(paths.resolved_spec),
+        path=Path(order.study_file),
+        lines=order.lines,
+        storage=order.storage,
+    )
+
+
 def main() -> None:
     """Run one worker to its end."""
     name_process("sweeper-worker")
@@ -296,8 +306,7 @@ def main() -> None:
     with store_errors():
         presence = Presence(paths.presence_dir, order.name)
     try:
-        spec = replace(load_study(paths.resolved_spec), storage=order.storage)
-        study = load_study_from_storage(spec, paths)
+        study = load_study_from_storage(_load_spec(order, paths), paths)
         assert study is not None, "the agent creates the study before its workers"
         Worker(order, study, stopping).work()
     finally:

@@ -20,7 +20,7 @@ class Sleepers:
         return self.process
 
 
-order = WorkerArgs("mlruns", "s", "auto", "a", "w", 0.0, [], "cpu", 1, 1, "", [], {})
+order = WorkerArgs("mlruns", "s", "s.yaml", {}, "auto", "a", "w", 0.0, [], "cpu", 1, 1, "", [], {})
 server = Sleepers()
 worker = WorkerProcess(order, Placement("cpu", 1, 1), Path(sys.argv[1]), server)
 assert worker.is_alive

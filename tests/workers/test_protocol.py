@@ -3,6 +3,8 @@ from sweeper.workers.protocol import WorkerArgs
 ORDER = WorkerArgs(
     root="mlruns/ü",
     study="small",
+    study_file="studies/ü.yaml",
+    lines={"train.epochs": 7},
     storage="postgresql://me:secret\n@host/db",
     agent="ba9876543210",
     name="0123456789ab",

@@ -1,0 +1,65 @@
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sweeper.config.render import render_study
+from sweeper.study.result import Result
+from sweeper.study.study import SweepStudy
+from sweeper.workers.devices import Placement
+from sweeper.workers.forkserver import ForkServer
+from sweeper.workers.process import WorkerProcess
+from sweeper.workers.protocol import WorkerArgs
+from tests.support.sweep import wait_until
+from tests.support.sweep_studies import begin
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ForkServer]:
+    with closing(ForkServer(print)) as server:
+        yield server
+
+
+def work(study: SweepStudy, folder: Path, server: ForkServer) -> WorkerProcess:
+    """A real worker of the study, at its end."""
+    study.leases.renew("agent")
+    study.paths.resolved_spec.write_text(render_study(study.spec))
+    args = WorkerArgs(
+        root=str(study.paths.root),
+        study=study.spec.name,
+        study_file=str(study.spec.path),
+        lines=study.spec.lines,
+        storage=study.spec.storage,
+        agent="agent",
+        name="worker",
+        given_s=0.0,
+        import_dirs=[str(folder)],
+        device="cpu",
+        n_threads=1,
+        n_sharing=1,
+        data_label="digits",
+        failed_before=[],
+        tags={},
+    )
+    worker = WorkerProcess(args, Placement("cpu", 1, 1), folder / "worker.log", server)
+    wait_until(lambda: not worker.is_alive)
+    return worker
+
+
+def test_a_worker_names_the_users_file_and_the_line_there(
+    tmp_path: Path, server: ForkServer
+) -> None:
+    everything = [{"train.optimizer": word} for word in ("sgd", "adam")]
+    train = {"optimizer": {"choices": ["sgd", "adam"]}}
+    study = begin(tmp_path, train=train, forbid=everything)
+    file = study.spec.path
+    line = study.spec.line("forbid")
+    assert render_study(study.spec).splitlines()[line - 1] != "forbid:"
+    worker = work(study, tmp_path, server)
+    assert worker.last_word == "", worker.last_lines()
+    [failure] = Result(study).failures
+    assert failure.cause == (
+        f"StudyError: {file}:{line}: forbid: leaves nothing to draw: 1000 uniform draws were all "
+        "forbidden; loosen it"
+    )
