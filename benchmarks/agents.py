@@ -27,7 +27,7 @@ from idle_trials import load_study
 from postgres_server import proxied, storages
 from results import HERE, describe_machine, render_facts, render_table, write_section
 
-from sweeper.config import load_study as load_spec
+from sweeper.config.reader import load_study as load_spec
 from sweeper.paths import RunPaths
 from sweeper.study.create import load_study_from_storage
 from sweeper.study.study import Attr, Owner, SweepStudy

@@ -40,7 +40,7 @@ from results import (
 from store import Store
 
 import sweeper
-from sweeper.config import StudySpec
+from sweeper.config.study import StudySpec
 from sweeper.workers.devices import known_precisions
 
 FLOOR = "the matrix products alone"

@@ -9,7 +9,8 @@ import sqlalchemy
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
 
-from sweeper.config import StudySpec, parse_study
+from sweeper.config.reader import parse_study
+from sweeper.config.study import StudySpec
 from sweeper.paths import RunPaths
 from sweeper.study.create import create_study
 from sweeper.study.samplers.optuna import to_distribution

@@ -16,7 +16,7 @@ import torch
 from step import CASES, N_ROWS, build_step, list_products, run_products
 
 import sweeper
-from sweeper.config import StudySpec
+from sweeper.config.study import StudySpec
 from sweeper.workers.devices import available_cores
 
 

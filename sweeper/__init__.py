@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sweeper.errors import SweeperError, TrialInterrupted, TrialPruned
 
 if TYPE_CHECKING:
-    from sweeper.config import StudySpec
+    from sweeper.config.study import StudySpec
     from sweeper.study.result import Result
 
 __version__ = "0.1.0"
@@ -26,7 +26,7 @@ def load(path: Path | str) -> "StudySpec":
     Raises:
         SpecError: With every problem of the file, one a line.
     """
-    from sweeper.config import load_study
+    from sweeper.config.reader import load_study
 
     return load_study(path)
 

@@ -88,7 +88,7 @@ def check(
         return
     if path is None:
         raise typer.BadParameter("name a study file, or ask for --schema", param_hint="STUDY")
-    from sweeper.config import load_study
+    from sweeper.config.reader import load_study
 
     spec = load_study(path)
     from sweeper.commands.check import rehearse
@@ -103,7 +103,7 @@ def run(path: StudyFile, as_json: AsJson = False) -> None:
 
     Example: sweeper run studies/mnist.yaml
     """
-    from sweeper.config import load_study
+    from sweeper.config.reader import load_study
 
     spec = load_study(path)
     from sweeper.commands.run import run_study
@@ -126,7 +126,7 @@ def status(
 
     Example: sweeper status studies/mnist.yaml
     """
-    from sweeper.config import load_study
+    from sweeper.config.reader import load_study
 
     spec = load_study(path)
     from sweeper.commands.status import show_status, watch_status
@@ -191,8 +191,8 @@ def submit(
 
     Example: sweeper submit studies/mnist.yaml --to slurm --jobs 4 --dry-run
     """
-    from sweeper.config import load_study
     from sweeper.config.cluster import parse_options
+    from sweeper.config.reader import load_study
 
     spec = load_study(path)
     options = parse_options(
@@ -221,7 +221,7 @@ def cancel(path: StudyFile) -> None:
 
     Example: sweeper cancel studies/mnist.yaml
     """
-    from sweeper.config import load_study
+    from sweeper.config.reader import load_study
 
     spec = load_study(path)
     from sweeper.commands.cancel import cancel_study
@@ -268,7 +268,7 @@ def ui(
 
     Example: sweeper ui studies/mnist.yaml --port 5001
     """
-    from sweeper.config import load_study
+    from sweeper.config.reader import load_study
 
     spec = load_study(path)
     from sweeper.commands.ui import serve_ui

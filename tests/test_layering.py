@@ -97,3 +97,9 @@ def test_no_import_circle() -> None:
     while leaves := {name for name, targets in left.items() if not targets & left.keys()}:
         left = {name: targets for name, targets in left.items() if name not in leaves}
     assert left == {}
+
+
+def test_to_import_a_package_takes_no_time() -> None:
+    packages = [name for name, path in FILE_OF.items() if path.name == "__init__.py"]
+    importing = {name: EDGES[name] for name in packages if name != "__init__" and EDGES[name]}
+    assert importing == {}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sweeper.config import StudySpec
+from sweeper.config.study import StudySpec
 from sweeper.errors import LauncherError, StudyError
 from sweeper.launchers.base import by_launcher
 from sweeper.launchers.submission import Submission, read_submissions

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.commands.prepare import PreparedStudy, prepare_study
-from sweeper.config import Choices, Range, StudySpec
+from sweeper.config.ranges import Choices, Range
 from sweeper.config.settings import FunctionConfig, Precision, Scalar, TrialConfig
 from sweeper.config.space import Suggest, count_goal, first_value, is_forbidden, suggest_config
+from sweeper.config.study import StudySpec
 from sweeper.errors import SweeperError
 from sweeper.paths import RunPaths
 from sweeper.study.samplers.optuna import choose_sampler

@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from sweeper.config import Choices, IntRange, Range, StudySpec
 from sweeper.config.names import FALLBACK_SUFFIX, study_name_fault
+from sweeper.config.ranges import Choices, IntRange, Range
 from sweeper.config.references import import_folders, is_reference, load_reference, make_importable
 from sweeper.config.settings import Scalar
 from sweeper.config.space import Suggest, first_value, grid_points, is_forbidden, suggest_config
-from sweeper.data import fallback, prepare_data
+from sweeper.config.study import StudySpec
+from sweeper.data.cache import prepare_data
+from sweeper.data.sources import fallback
 from sweeper.errors import DataError, SpecError
 from sweeper.paths import RunPaths
 from sweeper.study.storage.filesystem import read_mountinfo

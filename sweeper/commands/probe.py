@@ -18,7 +18,7 @@ from sweeper.config.references import is_reference, split_reference
 from sweeper.config.settings import ModelConfig, Precision, TrialConfig
 from sweeper.data.dataset import TrialData
 from sweeper.errors import SweeperError, TrainingError
-from sweeper.models import BUILDERS, build_model, check_model
+from sweeper.models.build import BUILDERS, build_model, check_model
 from sweeper.study.failures import failure_kind
 from sweeper.training.build import build_learner
 from sweeper.training.learner import Runtime

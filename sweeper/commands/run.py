@@ -6,9 +6,9 @@ from pathlib import Path
 
 from sweeper.commands.prepare import prepare_study
 from sweeper.commands.progress import Progress, open_screen
-from sweeper.config import StudySpec
 from sweeper.config.references import import_folders
 from sweeper.config.render import render_study
+from sweeper.config.study import StudySpec
 from sweeper.durable import Step, durable
 from sweeper.paths import RunPaths
 from sweeper.study.create import create_study

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from sweeper.commands.progress import format_best
-from sweeper.config import StudySpec
+from sweeper.config.study import StudySpec
 from sweeper.errors import StudyError
 from sweeper.launchers.queue import StudyQueue
 from sweeper.paths import RunPaths

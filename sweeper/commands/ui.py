@@ -14,8 +14,8 @@ from tempfile import TemporaryFile
 from typing import IO
 from urllib.parse import urlencode
 
-from sweeper.config import StudySpec
 from sweeper.config.names import FALLBACK_SUFFIX
+from sweeper.config.study import StudySpec
 from sweeper.errors import TrackerError
 from sweeper.paths import RunPaths
 from sweeper.text import redacted

@@ -6,8 +6,7 @@ from dataclasses import fields
 from itertools import islice
 from typing import Any
 
-from sweeper.config import Choices, IntRange, Range, Section, StudySpec
-from sweeper.config.ranges import option_word
+from sweeper.config.ranges import Choices, IntRange, Range, Section, option_word
 from sweeper.config.settings import (
     DataConfig,
     FunctionConfig,
@@ -16,6 +15,7 @@ from sweeper.config.settings import (
     TrainConfig,
     TrialConfig,
 )
+from sweeper.config.study import StudySpec
 
 #: Draws a value of the range with that dotted name.
 Suggest = Callable[[str, Range], Scalar]

@@ -1,10 +1,6 @@
 """Data sets: where they come from, and how they become batches.
 
-This surface is free of torch, so that an agent whose cache is up to date starts at once. Workers
-take :func:`~sweeper.data.dataset.load_data` from its own module.
+What needs no torch until there is something to do stands in :mod:`~sweeper.data.cache`, so that
+an agent whose cache is up to date starts at once; workers take
+:func:`~sweeper.data.dataset.load_data`.
 """
-
-from sweeper.data.cache import prepare_data
-from sweeper.data.sources import fallback
-
-__all__ = ["fallback", "prepare_data"]

@@ -63,7 +63,7 @@ def load_data(
 
     Args:
         config: What to load, and which share to hold out.
-        cache_dir: As :func:`~sweeper.data.prepare_data` filled it; it is called if need be.
+        cache_dir: As :func:`~sweeper.data.cache.prepare_data` filled it; it is called if need be.
         seed: Of the split into training and validation rows, in [0, 2**63).
         device: Where batches are yielded.
         resident_bytes: Inputs up to this size stay on the device, bigger ones go through a

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sweeper.config import StudySpec
 from sweeper.config.cluster import OWN_KEYS, ClusterSpec, load_profile
+from sweeper.config.study import StudySpec
 from sweeper.errors import SpecError
 from sweeper.launchers.schedule import parse_begin, parse_every
 from sweeper.paths import RunPaths

@@ -10,8 +10,8 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from sweeper.config import StudySpec
 from sweeper.config.render import plain_study
+from sweeper.config.study import StudySpec
 from sweeper.durable import Step, durable
 from sweeper.errors import StudyError
 from sweeper.paths import RunPaths

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sweeper.config import StudySpec, load_study
 from sweeper.config.names import FALLBACK_SUFFIX
+from sweeper.config.reader import load_study
+from sweeper.config.study import StudySpec
 from sweeper.errors import SpecError, StudyError
 from sweeper.paths import RunPaths
 from sweeper.study.create import load_study_from_storage

@@ -19,9 +19,9 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.config import StudySpec
 from sweeper.config.settings import Scalar
 from sweeper.config.space import count_goal, grid_points
+from sweeper.config.study import StudySpec
 from sweeper.durable import Step, durable
 from sweeper.errors import DataError
 from sweeper.locks import locality

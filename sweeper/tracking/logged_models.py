@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from sweeper.config.settings import ModelConfig
 from sweeper.durable import Step, durable
 from sweeper.events import Started
-from sweeper.models import build_model
+from sweeper.models.build import build_model
 from sweeper.tracking.exported import TracedModels, save_traced
 from sweeper.trial import DataInfo
 

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sweeper.config import StudySpec
+from sweeper.config.study import StudySpec
 from sweeper.errors import RequestRefusedError, StoreError, TrackerError
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths

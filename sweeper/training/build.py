@@ -3,7 +3,7 @@
 from sweeper.config.settings import TrainConfig, TrialConfig
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError
-from sweeper.models import build_model, check_model
+from sweeper.models.build import build_model, check_model
 from sweeper.training.learner import Learner, Runtime
 from sweeper.training.optim import build_optimizer
 from sweeper.training.schedules import Schedule

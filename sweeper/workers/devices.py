@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from sweeper.config import StudySpec
 from sweeper.config.settings import Precision
+from sweeper.config.study import StudySpec
 from sweeper.errors import StudyError, TrainingError
 from sweeper.workers.cgroup import cpu_quota
 

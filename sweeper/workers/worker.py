@@ -24,13 +24,14 @@ from typing import NoReturn
 import numpy as np
 import torch
 
-from sweeper.config import StudySpec, load_study
+from sweeper.config.reader import load_study
 from sweeper.config.references import make_importable
 from sweeper.config.settings import FunctionConfig, ModelConfig, TrialConfig
+from sweeper.config.study import StudySpec
 from sweeper.data.dataset import load_data
 from sweeper.errors import StoreError, TrialInterrupted, TrialLost
 from sweeper.locks import Room
-from sweeper.models import model_params
+from sweeper.models.build import model_params
 from sweeper.paths import RunPaths
 from sweeper.study.agents import job_of
 from sweeper.study.create import load_study_from_storage

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from results import HERE, describe_machine, render_facts, write_section
 
 import sweeper
-from sweeper.config import StudySpec
+from sweeper.config.study import StudySpec
 from sweeper.models.cnn import build_cnn
 from sweeper.models.mlp import build_mlp
 from tests.support.data_files import write_mnist

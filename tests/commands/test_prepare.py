@@ -5,8 +5,9 @@ import pytest
 import torchvision
 
 from sweeper.commands.prepare import PreparedStudy, prepare_study
-from sweeper.config import StudySpec, parse_study
+from sweeper.config.reader import parse_study
 from sweeper.config.render import render_study
+from sweeper.config.study import StudySpec
 from sweeper.errors import DataError, SpecError
 from sweeper.paths import RunPaths
 from sweeper.study.create import create_study

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.config import parse_study
 from sweeper.config.cluster import ClusterSpec, load_profile, parse_options
+from sweeper.config.reader import parse_study
 from sweeper.config.render import render_study
 from sweeper.errors import SpecError
 from tests.support.spec_files import BASE, assert_refused, study

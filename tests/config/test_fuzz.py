@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 from sweeper import cli
 from sweeper.commands import probe
-from sweeper.config import parse_study
 from sweeper.config.problems import Problems
+from sweeper.config.reader import parse_study
 from sweeper.config.yaml_source import load_source, parse_scalar
 from sweeper.errors import SpecError
 from sweeper.paths import RunPaths

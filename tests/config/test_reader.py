@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.config import load_study, parse_study
+from sweeper.config.reader import load_study, parse_study
 from sweeper.errors import SpecError
 from tests.support.spec_files import BASE, assert_refused
 

@@ -8,11 +8,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.config import Choices, FloatRange, IntRange, StudySpec, load_study, parse_study
-from sweeper.config.ranges import Range, option_word
+from sweeper.config.ranges import Choices, FloatRange, IntRange, Range, option_word
+from sweeper.config.reader import load_study, parse_study
 from sweeper.config.render import render_study
 from sweeper.config.settings import Scalar, TrainConfig
 from sweeper.config.space import first_value, suggest_config
+from sweeper.config.study import StudySpec
 from tests.support.examples import examples
 from tests.support.spec_files import BASE, STUDIES, study
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from sweeper.config import Range, StudySpec
+from sweeper.config.ranges import Range
 from sweeper.config.settings import DataConfig, FunctionConfig, ModelConfig, Scalar, TrainConfig
 from sweeper.config.space import Suggest, first_value, grid_points, is_forbidden, suggest_config
+from sweeper.config.study import StudySpec
 from tests.support.spec_files import study
 
 BRANCHED = study(

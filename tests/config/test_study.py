@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.config import Choices, FloatRange, IntRange, load_study, parse_study
+from sweeper.config.ranges import Choices, FloatRange, IntRange
+from sweeper.config.reader import load_study, parse_study
 from sweeper.config.settings import ARCHITECTURE_PARAMS
 from sweeper.config.torchvision_names import torchvision_names
 from sweeper.trial import Objective

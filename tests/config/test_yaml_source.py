@@ -10,8 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.config import StudySpec, parse_study
 from sweeper.config.problems import Problems
+from sweeper.config.reader import parse_study
+from sweeper.config.study import StudySpec
 from sweeper.config.yaml_source import Located, load_source, parse_scalar
 from sweeper.errors import SpecError
 from tests.support.examples import examples

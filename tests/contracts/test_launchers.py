@@ -7,9 +7,10 @@ from typing import get_args
 import pytest
 
 from sweeper.commands.doctor.jobs import check_submissions
-from sweeper.config import StudySpec, load_study
 from sweeper.config.cluster import OWN_KEYS, ClusterSpec
+from sweeper.config.reader import load_study
 from sweeper.config.scalars import field_types
+from sweeper.config.study import StudySpec
 from sweeper.errors import LauncherError, SpecError, UncertainJobError
 from sweeper.launchers.base import LAUNCHERS, Launcher, by_launcher
 from sweeper.launchers.request import Request, build_request

@@ -16,9 +16,9 @@ import torchvision
 from sklearn.datasets import load_digits
 
 from sweeper.config.settings import DataConfig
-from sweeper.data import fallback, prepare_data
-from sweeper.data.cache import open_cache
+from sweeper.data.cache import open_cache, prepare_data
 from sweeper.data.rows import TensorRows, map_rows
+from sweeper.data.sources import fallback
 from sweeper.errors import DataError
 from tests.support.data_files import IMAGES, LABELS, cifar_files, idx_bytes, md5, write_mnist
 
@@ -76,7 +76,7 @@ def modules_of_preparing(root: Path, tmp_path: Path) -> str:
     """Which of the slow ones a process loads that prepares the files of ``root``."""
     code = (
         "import sys; from pathlib import Path; from sweeper.config.settings import DataConfig; "
-        "from sweeper.data import prepare_data; "
+        "from sweeper.data.cache import prepare_data; "
         f"prepare_data(DataConfig(name='mnist', root={str(root)!r}), "
         f"cache_dir=Path({str(tmp_path / 'cache')!r})); "
         "print({'torch', 'torchvision', 'sklearn', 'numpy'} & set(sys.modules))"

@@ -12,8 +12,8 @@ import torch
 import torchvision
 
 from sweeper.config.settings import DataConfig
-from sweeper.data import download, prepare_data
-from sweeper.data.cache import open_cache
+from sweeper.data import download
+from sweeper.data.cache import open_cache, prepare_data
 from sweeper.data.rows import map_rows
 from sweeper.errors import DataError
 from tests.support.data_files import IMAGES, cifar_files, gz_archives, md5

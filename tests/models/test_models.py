@@ -11,17 +11,11 @@ from torch import nn
 
 from sweeper.config.settings import ARCHITECTURE_PARAMS, Activation
 from sweeper.errors import TrainingError
-from sweeper.models import (
-    ACTIVATIONS,
-    BUILDERS,
-    build_activation,
-    build_cnn,
-    build_mlp,
-    build_model,
-    check_model,
-    model_params,
-)
+from sweeper.models.activation import ACTIVATIONS, build_activation
+from sweeper.models.build import BUILDERS, build_model, check_model, model_params
+from sweeper.models.cnn import build_cnn
 from sweeper.models.dropout import Dropout
+from sweeper.models.mlp import build_mlp
 from sweeper.models.torchvision import zoo_names
 
 
@@ -276,7 +270,7 @@ def test_checking_changes_neither_the_model_nor_the_random_state() -> None:
 def test_the_built_in_models_do_not_import_torchvision() -> None:
     script = (
         "import sys\n"
-        "from sweeper.models import build_model\n"
+        "from sweeper.models.build import build_model\n"
         "build_model('cnn', (1, 8, 8), 2)\n"
         "sys.exit('torchvision' in sys.modules)\n"
     )

@@ -8,8 +8,9 @@ import pytest
 
 from sweeper.commands.cancel import cancel_study
 from sweeper.commands.submit import submit_study
-from sweeper.config import StudySpec, load_study
 from sweeper.config.cluster import ClusterSpec
+from sweeper.config.reader import load_study
+from sweeper.config.study import StudySpec
 from sweeper.launchers.request import build_request
 from sweeper.launchers.submission import Submission
 from sweeper.paths import RunPaths

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.config import StudySpec, parse_study
+from sweeper.config.reader import parse_study
+from sweeper.config.study import StudySpec
 from sweeper.errors import SpecError
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").rglob("*.yaml"))

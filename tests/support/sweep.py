@@ -13,7 +13,7 @@ from typing import IO
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from sweeper.config import load_study
+from sweeper.config.reader import load_study
 from sweeper.events import Event, Started, read_events
 from sweeper.paths import RunPaths
 from sweeper.study.create import load_study_from_storage

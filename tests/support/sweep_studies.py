@@ -12,7 +12,8 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from sweeper.config import StudySpec, parse_study
+from sweeper.config.reader import parse_study
+from sweeper.config.study import StudySpec
 from sweeper.errors import TrialPruned
 from sweeper.paths import RunPaths
 from sweeper.study.create import create_study

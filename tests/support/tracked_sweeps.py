@@ -10,10 +10,10 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from sweeper.config import load_study
+from sweeper.config.reader import load_study
 from sweeper.config.render import render_study
 from sweeper.config.settings import ModelConfig
-from sweeper.models import build_model
+from sweeper.models.build import build_model
 from sweeper.paths import RunPaths
 from sweeper.study.create import create_study
 from sweeper.study.running_trial import RunningTrial

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from sweeper.config import parse_study
+from sweeper.config.reader import parse_study
 from tests.support.data_files import write_mnist
 from tests.support.sweep import Sweep, kill_group
 

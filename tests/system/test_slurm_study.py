@@ -11,7 +11,7 @@ import pytest
 from mlflow_server import MlflowServer
 from postgres_server import Postgres
 
-from sweeper.config import load_study
+from sweeper.config.reader import load_study
 from sweeper.events import Interrupted
 from sweeper.study.find import load_if_begun
 from tests.support.slow_trial import CODE, assert_same

@@ -12,7 +12,7 @@ import torch
 
 from sweeper.durable import CRASH_VARIABLE, Step
 from sweeper.events import Interrupted
-from sweeper.models import build_model
+from sweeper.models.build import build_model
 from sweeper.paths import RunPaths
 from sweeper.tracking.mirror import Mirror
 from sweeper.tracking.sender import LogModels

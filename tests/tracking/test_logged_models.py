@@ -19,7 +19,7 @@ from mlflow.models import Model
 
 from sweeper.config.settings import ModelConfig
 from sweeper.errors import TrackerError
-from sweeper.models import build_model
+from sweeper.models.build import build_model
 from sweeper.tracking.exported import TracedModels
 from sweeper.trial import DataInfo, TrialState
 from tests.support.tracked_study import DATA, Store, ended, epoch, started, two_complete_trials

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow_server import MlflowServer
 
 from sweeper.errors import TrackerError
-from sweeper.models import build_model
+from sweeper.models.build import build_model
 from sweeper.trial import TrialState
 from tests.support.tracked_study import DATA, MODEL, Store, ended, epoch, started
 

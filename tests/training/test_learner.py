@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sweeper.config.settings import Precision
-from sweeper.models import build_cnn, build_mlp
+from sweeper.models.cnn import build_cnn
+from sweeper.models.mlp import build_mlp
 from sweeper.training.learner import EpochTotals, Learner, Runtime
 from sweeper.training.optim import build_optimizer, split_parameters
 from sweeper.training.schedules import Schedule

@@ -16,7 +16,7 @@ from sweeper.config.settings import METRICS, DataConfig, ModelConfig, TrainConfi
 from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrialInterrupted, TrialPruned
-from sweeper.models import build_model
+from sweeper.models.build import build_model
 from sweeper.training.checkpoint import load_checkpoint, save_checkpoint
 from sweeper.training.learner import Runtime
 from sweeper.training.loop import train

@@ -35,7 +35,7 @@ def test_only_the_cores_that_a_scheduler_gave_count(tmp_path: Path) -> None:
         "import os, sys; from pathlib import Path\n"
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "from sweeper.workers.devices import available_cores, place_workers\n"
-        "from sweeper.config import load_study\n"
+        "from sweeper.config.reader import load_study\n"
         "spec = load_study(Path(sys.argv[1]))\n"
         "print(available_cores(), place_workers(spec), 'torch' in sys.modules)"
     )

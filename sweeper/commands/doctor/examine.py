@@ -10,7 +10,7 @@ from sweeper.commands.doctor.jobs import check_submissions
 from sweeper.commands.doctor.snapshot import Snapshot, are_others_at_work
 from sweeper.commands.doctor.tracking import check_tracking
 from sweeper.commands.doctor.trials import check_orphans
-from sweeper.config import load_study
+from sweeper.config.reader import load_study
 from sweeper.errors import StudyError
 from sweeper.launchers.submission import read_submissions
 from sweeper.locks import FileLock

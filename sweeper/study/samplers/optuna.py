@@ -18,10 +18,10 @@ from optuna.pruners import BasePruner, _filter_study
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from sweeper.config import FloatRange, IntRange, Range, StudySpec
+from sweeper.config.ranges import FloatRange, IntRange, Range
 from sweeper.config.settings import Scalar, TrialConfig
 from sweeper.config.space import is_forbidden, suggest_config
-from sweeper.config.study import PrunerSpec
+from sweeper.config.study import PrunerSpec, StudySpec
 from sweeper.errors import StudyError
 from sweeper.study.samplers.seeds import draw_seed, trial_seed
 

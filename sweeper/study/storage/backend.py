@@ -10,7 +10,7 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 
-from sweeper.config import StudySpec
+from sweeper.config.study import StudySpec
 from sweeper.errors import StoreError, StudyError, SweeperError
 from sweeper.paths import RunPaths
 from sweeper.study.storage.journal import JournalLock

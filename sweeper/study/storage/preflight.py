@@ -5,7 +5,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from sweeper.config import StudySpec
+from sweeper.config.study import StudySpec
 from sweeper.config.urls import tracking_fault
 from sweeper.errors import StudyError, TrackerError
 from sweeper.paths import RunPaths

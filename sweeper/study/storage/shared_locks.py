@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from sweeper.config import StudySpec
+from sweeper.config.study import StudySpec
 from sweeper.locks import FileLock, Lock
 from sweeper.study.storage.backend import store_errors
 

@@ -12,8 +12,9 @@ import yaml
 from sweeper.commands.cancel import cancel_study
 from sweeper.commands.doctor.jobs import check_submissions
 from sweeper.commands.submit import submit_study
-from sweeper.config import StudySpec, load_study
 from sweeper.config.cluster import parse_options
+from sweeper.config.reader import load_study
+from sweeper.config.study import StudySpec
 from sweeper.errors import LauncherError, SpecError, StudyError, UncertainJobError
 from sweeper.launchers.kubernetes.kubectl import apply
 from sweeper.launchers.request import build_request

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sweeper.config import parse_study
+from sweeper.config.reader import parse_study
 from sweeper.errors import StudyError
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.samplers.optuna import choose_sampler, draw_config
