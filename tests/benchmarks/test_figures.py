@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import asking
+import busy_machine
 import crew
 import first_step
 import memory
@@ -151,3 +152,11 @@ def test_a_workers_samples_are_those_below_its_claim(tmp_path: Path) -> None:
     assert "| `relu (torch/nn.py)` | 75.0% |" in page
     assert "| `save (sweeper/checkpoint.py)` | 25.0% |" in page
     assert "others" not in page
+
+
+def test_a_busy_machine_is_told_by_the_worst_ratio_of_medians() -> None:
+    alone = {"sleep": [1.0, 1.0, 5.0], "spin": [1.0, 1.0, 1.0]}
+    beside = {"sleep": [2.0, 2.0, 2.0], "spin": [9.0, 9.0, 30.0]}
+    page = busy_machine.render({"MLP": {"nothing": alone, "4 busy loops": beside}})
+    assert "it takes up to 4.5 times as long" in page
+    assert "| MLP | nothing | 1.0 (1.0 - 5.0) | 1.0 (1.0 - 1.0) | 1.00 |" in page
