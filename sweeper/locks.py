@@ -3,8 +3,7 @@
 import fcntl
 import os
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -84,42 +83,6 @@ class FileLock:
         finally:
             if is_held:
                 self.release()
-
-
-class Room:
-    """What many processes share at a time, or one has alone: a device with its memory.
-
-    Who waits to be alone is not passed by others.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._door = FileLock(path)
-        self._gate = FileLock(path.with_suffix(".gate"))
-        os.register_at_fork(after_in_child=self._door.drop)
-
-    @contextmanager
-    def entered(self, *, alone: bool, while_waiting: Callable[[], None]) -> Iterator[None]:
-        """Be inside within a ``with`` block.
-
-        Args:
-            alone: Wait until nobody else is inside, and keep others out.
-            while_waiting: Called again and again; may raise to give up.
-        """
-        _wait(lambda: self._gate.try_acquire(), while_waiting)
-        try:
-            _wait(lambda: self._door.try_acquire(shared=not alone), while_waiting)
-        finally:
-            self._gate.release()
-        try:
-            yield
-        finally:
-            self._door.release()
-
-
-def _wait(try_acquire: Callable[[], bool], while_waiting: Callable[[], None]) -> None:
-    while not try_acquire():
-        while_waiting()
-        time.sleep(_POLL_S)
 
 
 def locality(folder: Path) -> str:

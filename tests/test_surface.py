@@ -38,5 +38,5 @@ def test_an_agent_needs_neither_torch_nor_mlflow_to_begin() -> None:
 
 
 def test_a_worker_never_imports_mlflow() -> None:
-    found = run_python("import json, sys, sweeper.workers.worker; print('mlflow' in sys.modules)")
+    found = run_python("import sys, sweeper.workers.__main__; print('mlflow' in sys.modules)")
     assert found.strip() == "False"

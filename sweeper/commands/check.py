@@ -15,11 +15,12 @@ from sweeper.paths import RunPaths
 from sweeper.study.samplers.optuna import choose_sampler
 from sweeper.workers.devices import (
     Placement,
-    check_torch_pair,
     keep_to_own_gpus,
     known_precisions,
     place_workers,
 )
+from sweeper.workers.memory import resident_limit
+from sweeper.workers.versions import check_torch_pair
 
 if TYPE_CHECKING:
     from sweeper.commands.probe import Footprint
@@ -160,7 +161,6 @@ def _load(prepared: PreparedStudy, root: Path, config: TrialConfig) -> "TrialDat
     import torch
 
     from sweeper.data.dataset import load_data
-    from sweeper.workers.memory import resident_limit
 
     device = torch.device("cpu")
     assert config.data is not None

@@ -23,8 +23,8 @@ from sweeper.study.failures import failure_kind
 from sweeper.training.build import build_learner
 from sweeper.training.learner import Runtime
 from sweeper.trial import DataInfo, FailureKind
-from sweeper.workers.cgroup import available_memory
 from sweeper.workers.devices import Placement
+from sweeper.workers.memory import available_memory
 
 log = logging.getLogger("sweeper")
 

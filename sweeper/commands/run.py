@@ -16,9 +16,10 @@ from sweeper.study.result import Result
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
 from sweeper.workers.agent import Agent
-from sweeper.workers.devices import keep_to_own_gpus, version_tags
+from sweeper.workers.devices import keep_to_own_gpus
 from sweeper.workers.forkserver import ForkServer
 from sweeper.workers.protocol import WorkerArgs
+from sweeper.workers.versions import version_tags
 
 
 def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:

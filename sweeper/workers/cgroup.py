@@ -5,7 +5,6 @@ group itself or by one around it. Both versions are read, as they may stand side
 (``man 7 cgroups``). Where there are no groups, nothing is limited.
 """
 
-import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -37,13 +36,6 @@ def memory_limit(root: Path = _ROOT) -> int | None:
         if (text := _read(folder / name)).isdigit()  # else it is absent, or `max`
     ]
     return min((limit for limit in found if limit < _UNLIMITED), default=None)
-
-
-def available_memory(root: Path = _ROOT) -> int:
-    """Bytes that the processes of the group can have: of the machine, or of the group if less."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = memory_limit(root)
-    return physical if limit is None else min(physical, limit)
 
 
 def count_memory_kills(root: Path = _ROOT) -> int:

@@ -2,17 +2,14 @@
 
 import logging
 import os
-import platform
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from sweeper.config.settings import Precision
 from sweeper.config.study import StudySpec
-from sweeper.errors import StudyError, TrainingError
+from sweeper.errors import StudyError
 from sweeper.workers.cgroup import cpu_quota
 
 log = logging.getLogger("sweeper")
@@ -198,41 +195,3 @@ def _usable_gpus(dev: Path) -> set[str]:
     """Numbers of the NVIDIA GPUs that this process may open; a control group may forbid some."""
     files = [path for path in dev.glob("nvidia[0-9]*") if os.access(path, os.R_OK | os.W_OK)]
     return {path.name.removeprefix("nvidia") for path in files}
-
-
-def check_torch_pair() -> None:
-    """See that torch and torchvision belong together.
-
-    Raises:
-        TrainingError: If they do not; torchvision's operators are built against one torch.
-    """
-    try:
-        import torchvision  # noqa: F401  (registers its operators with torch)
-    except (ImportError, RuntimeError, OSError) as exc:
-        raise TrainingError(
-            f"torch {version('torch')} and torchvision {version('torchvision')} do not belong "
-            f"together ({str(exc).splitlines()[0]}): reinstall both at once with "
-            "`pip install --force-reinstall torch torchvision`"
-        ) from exc
-
-
-def version_tags(folder: Path) -> dict[str, str]:
-    """Tags that say what code ran: versions, and the git commit of the study's folder."""
-    packages = ("torch", "torchvision", "optuna", "mlflow", "sweeper")
-    tags = {f"version.{name}": version(name) for name in packages}
-    tags["version.python"] = platform.python_version()
-    commit = _git(folder, "rev-parse", "HEAD")
-    if commit:
-        tags["git_commit"] = commit
-        tags["git_dirty"] = str(bool(_git(folder, "status", "--porcelain"))).lower()
-    return tags
-
-
-def _git(folder: Path, *words: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,4 +1,4 @@
-"""The C library's memory allocator, set for work that takes and frees the same blocks each step.
+"""Memory that the workers of a machine share: how much each may take, and when it gives it back.
 
 By default glibc gives large freed blocks back to the system, which hands them out again page by
 page, each cleared and mapped anew. A training step on a CPU frees megabytes and takes them again
@@ -6,11 +6,18 @@ at once: a tenth of the step of a CNN with 16 and 32 channels went there (batch 
 """
 
 import ctypes
+import gc
+import os
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.workers.cgroup import available_memory
+from sweeper.locks import FileLock
+from sweeper.workers.cgroup import memory_limit
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +28,71 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 2**30
 #: All that older versions allow for blocks.
 _LARGEST_BLOCK_BYTES = 2**25
+_POLL_S = 0.1
+
+
+def available_memory(root: Path = Path("/")) -> int:
+    """Bytes that the processes of the group can have: of the machine, or of the group if less.
+
+    Args:
+        root: Where ``proc`` and the rest of the file tree are.
+    """
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = memory_limit(root)
+    return physical if limit is None else min(physical, limit)
+
+
+def resident_limit(device: "torch.device", n_sharing: int = 1) -> int:
+    """Bytes of data that may stay on a device: half of its memory, of a GPU's an equal part each.
+
+    In a CPU's memory, of which a job may have but a part, all workers map the same pages.
+
+    Args:
+        device: Where trials compute.
+        n_sharing: Workers on that device.
+    """
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.get_device_properties(device).total_memory // (2 * n_sharing)
+    # All of it rather than what is free at the moment: the same study takes the same path.
+    return available_memory() // 2
+
+
+class Room:
+    """What many processes share at a time, or one has alone: a device with its memory.
+
+    Who waits to be alone is not passed by others.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._door = FileLock(path)
+        self._gate = FileLock(path.with_suffix(".gate"))
+        os.register_at_fork(after_in_child=self._door.drop)
+
+    @contextmanager
+    def entered(self, *, alone: bool, while_waiting: Callable[[], None]) -> Iterator[None]:
+        """Be inside within a ``with`` block.
+
+        Args:
+            alone: Wait until nobody else is inside, and keep others out.
+            while_waiting: Called again and again; may raise to give up.
+        """
+        _wait(lambda: self._gate.try_acquire(), while_waiting)
+        try:
+            _wait(lambda: self._door.try_acquire(shared=not alone), while_waiting)
+        finally:
+            self._gate.release()
+        try:
+            yield
+        finally:
+            self._door.release()
+
+
+def _wait(try_acquire: Callable[[], bool], while_waiting: Callable[[], None]) -> None:
+    while not try_acquire():
+        while_waiting()
+        time.sleep(_POLL_S)
 
 
 def keep_freed_memory() -> None:
@@ -38,22 +110,19 @@ def return_freed_memory() -> None:
         libc.malloc_trim(0)
 
 
+def return_device_memory(device: "torch.device") -> None:
+    """Give back what earlier trials have left on a GPU, for one that needs it alone."""
+    if device.type == "cuda":
+        import torch
+
+        if torch.cuda.memory_reserved(device):
+            gc.collect()
+            torch.cuda.empty_cache()
+
+
 @cache
 def _glibc() -> ctypes.CDLL | None:
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None)
     return libc if hasattr(libc, "gnu_get_libc_version") else None
-
-
-def resident_limit(device: "torch.device", n_sharing: int = 1) -> int:
-    """Half of a device's memory in bytes; of a GPU's, an equal part for each that shares it.
-
-    In a CPU's memory, of which a job may have but a part, all workers map the same pages.
-    """
-    if device.type == "cuda":
-        import torch
-
-        return torch.cuda.get_device_properties(device).total_memory // (2 * n_sharing)
-    # All of it rather than what is free at the moment: the same study takes the same path.
-    return available_memory() // 2

@@ -17,6 +17,7 @@ from sweeper.workers.devices import Placement, place_workers
 from sweeper.workers.forkserver import ForkServer
 from sweeper.workers.process import WorkerProcess
 from sweeper.workers.protocol import DRAIN_S, WorkerArgs
+from sweeper.workers.trial_timeout import TrialTimeout
 
 _POLL_S = 0.1
 #: So long the place of a worker that disk or storage failed stays empty.
@@ -28,7 +29,7 @@ class WorkerPool:
 
     Args:
         study: What they work on.
-        order: What each is told, but for its name and place.
+        args: What each is told, but for its name and place.
         server: Starts them.
         note: Told of deaths.
         now: Seconds of a clock that never goes back.
@@ -37,13 +38,13 @@ class WorkerPool:
     def __init__(
         self,
         study: SweepStudy,
-        order: WorkerArgs,
+        args: WorkerArgs,
         server: ForkServer,
         note: Callable[[str], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._study = study
-        self._order = order
+        self._args = args
         self._server = server
         self._note = note
         self._now = now
@@ -54,9 +55,10 @@ class WorkerPool:
         self._transfer = (
             TrialTransfer(study.object_store, study.paths, note) if study.object_store else None
         )
-        self._paused_s = -math.inf
-        self._claimed_s: dict[tuple[int, int], float] = {}
-        self._sentences: dict[str, Death] = {}
+        self._failed_s = -math.inf
+        limit_s = study.spec.budget.trial_timeout
+        self._timeout = TrialTimeout(limit_s, now) if limit_s is not None else None
+        self._timed_out: dict[str, Death] = {}
 
     @property
     def is_empty(self) -> bool:
@@ -75,8 +77,8 @@ class WorkerPool:
 
     def _start_worker(self, placement: Placement) -> None:
         name = uuid.uuid4().hex[:12]
-        order = replace(
-            self._order,
+        args = replace(
+            self._args,
             name=name,
             given_s=time.time(),
             device=placement.device,
@@ -84,7 +86,7 @@ class WorkerPool:
             n_sharing=placement.n_sharing,
         )
         log_path = self._study.paths.worker_log(name)
-        self._workers.append(WorkerProcess(order, placement, log_path, self._server))
+        self._workers.append(WorkerProcess(args, placement, log_path, self._server))
 
     def look(self) -> None:
         """Replace dead workers, let go of those that found nothing more to do.
@@ -94,49 +96,58 @@ class WorkerPool:
                 then; a later call goes on where this one stopped.
             StudyError: If worker after worker dies before it could claim a trial.
         """
-        trouble = ""
-        for worker, number in self._overdue():
-            self._end_overdue(worker, number)
+        if self._timeout:
+            self._kill_overdue(self._timeout)
         dead = [worker for worker in self._workers if not worker.is_alive]
         self._pass_on_notes()
+        trouble = ""
         for worker in dead:
-            if worker.last_word == "":
-                worker.forget_log()
-            elif worker.last_word:
-                # It writes to both, so this shows whether they work again.
-                self._reclaim(worker, worker.last_word)
-                self._vacant.append(worker.placement)
-                trouble, self._paused_s = worker.last_word, self._now()
-            else:
-                self._mourn(worker, self._sentences.get(worker.name) or worker.cause_of_death())
+            trouble = self._settle(worker) or trouble
             worker.kill()  # what its trial started may live on
             self._workers.remove(worker)
         if trouble:
             raise StoreError(trouble)
-        while self._vacant and self._now() - self._paused_s > _PAUSE_S:
+        while self._vacant and self._now() - self._failed_s > _PAUSE_S:
             if self._study.n_finished() < self._study.goal:
                 self._start_worker(self._vacant[-1])
             self._vacant.pop()
 
+    def _kill_overdue(self, timeout: TrialTimeout) -> None:
+        alive = {worker.name: worker for worker in self._workers if worker.is_alive}
+        for name, number in timeout.overdue(self._study.history.look(), alive):
+            self._timed_out[name] = Death(
+                name, timeout.cause, FailureKind.TRIAL_TIMEOUT, alive[name].show_stack(), number
+            )
+            alive[name].kill()
+
     def _pass_on_notes(self) -> None:
         """Tell the user what workers have to say; what several say one after the other, once."""
         for worker in self._workers:
-            for note in worker.notes():
+            for note in worker.take_notes():
                 if note != self._latest_note:
                     self._note(note)
                 self._latest_note = note
 
-    def _reclaim(self, worker: WorkerProcess, cause: str, death: Death | None = None) -> int:
-        """Put a dead worker's trial back; before that, its files go to the object store."""
-        if self._transfer:
-            for trial in self._study.history.look().running:
-                owner = Owner.of(trial)
-                has_begun = self._study.paths.events(trial.number).exists()
-                if owner.worker == worker.name and has_begun:
-                    self._transfer.deliver(trial.number, owner.claim)
-        return reclaim_orphans(self._study, cause, death)
+    def _settle(self, worker: WorkerProcess) -> str:
+        """Do what a worker's end asks for; the trouble with disk or storage that it ended of."""
+        if worker.end is None:
+            self._blame(worker, self._timed_out.get(worker.name) or worker.cause_of_death())
+            self._vacant.append(worker.placement)
+        elif worker.end:
+            # It writes to both, so this shows whether they work again.
+            self._reclaim(worker, worker.end)
+            self._vacant.append(worker.placement)
+            self._failed_s = self._now()
+        else:
+            worker.forget_log()
+        return worker.end or ""
 
-    def _mourn(self, worker: WorkerProcess, death: Death) -> None:
+    def _blame(self, worker: WorkerProcess, death: Death) -> None:
+        """Give back, or fail, the trial that a worker died of.
+
+        Raises:
+            StudyError: If it is one of many that had none.
+        """
         n_orphans = self._reclaim(worker, SILENT, death)
         again = "; its trial is given back" if n_orphans and death.kind in RETRIES else ""
         cause = death.cause.replace("its worker", "a worker", 1)
@@ -147,38 +158,16 @@ class WorkerPool:
                 f"{FAILURE_STREAK} workers in a row died before they could claim a trial "
                 f"({cause}); the last words of the last one:\n{death.details}"
             )
-        self._vacant.append(worker.placement)
 
-    def _overdue(self) -> list[tuple[WorkerProcess, int]]:
-        """Workers whose trial has taken longer than the study file allows, and its number."""
-        timeout_s = self._study.spec.budget.trial_timeout
-        if timeout_s is None:
-            return []
-        workers = {worker.name: worker for worker in self._workers if worker.is_alive}
-        owners = {trial.number: Owner.of(trial) for trial in self._study.history.look().running}
-        now_s, before = self._now(), self._claimed_s
-        self._claimed_s = {
-            (number, owner.claim): before.get((number, owner.claim), now_s)
-            for number, owner in owners.items()
-            if owner.worker in workers
-        }
-        return [
-            (workers[owners[number].worker], number)
-            for (number, _), since_s in self._claimed_s.items()
-            if now_s - since_s > timeout_s
-        ]
-
-    def _end_overdue(self, worker: WorkerProcess, number: int) -> None:
-        timeout_s = self._study.spec.budget.trial_timeout
-        assert timeout_s is not None
-        cause = (
-            f"trial timeout: not at its end after {format_seconds(timeout_s)} "
-            "(budget.trial_timeout)"
-        )
-        self._sentences[worker.name] = Death(
-            worker.name, cause, FailureKind.TRIAL_TIMEOUT, worker.show_stack(), number
-        )
-        worker.kill()
+    def _reclaim(self, worker: WorkerProcess, cause: str, death: Death | None = None) -> int:
+        """Put a dead worker's trial back; before that, its files go to the object store."""
+        if self._transfer:
+            for trial in self._study.history.look().running:
+                owner = Owner.of(trial)
+                has_begun = self._study.paths.events(trial.number).exists()
+                if owner.worker == worker.name and has_begun:
+                    self._transfer.deliver(trial.number, owner.claim)
+        return reclaim_orphans(self._study, cause, death)
 
     def drain(self, is_impatient: Callable[[], bool]) -> None:
         """Let each finish its batch, put its trial back and end; kill those that do not.

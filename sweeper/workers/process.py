@@ -15,7 +15,7 @@ from sweeper.trial import FailureKind
 from sweeper.workers.cgroup import count_memory_kills, memory_limit
 from sweeper.workers.devices import Placement
 from sweeper.workers.forkserver import ForkServer
-from sweeper.workers.protocol import FAREWELL, NOTE, WorkerArgs
+from sweeper.workers.protocol import Messages, WorkerArgs
 
 #: Of a dead worker's log, shown to the user.
 _LOG_LINES = 12
@@ -37,14 +37,14 @@ class WorkerProcess:
     """
 
     def __init__(
-        self, order: WorkerArgs, placement: Placement, log_path: Path, server: ForkServer
+        self, args: WorkerArgs, placement: Placement, log_path: Path, server: ForkServer
     ) -> None:
-        self.name = order.name
+        self.name = args.name
         self.placement = placement
         self.log_path = log_path
         self._memory_kills = count_memory_kills()
         self._last_kill_s = -math.inf
-        self._said = b""
+        self._messages = Messages()
         self._channel, theirs = socket.socketpair()
         log_path.parent.mkdir(parents=True, exist_ok=True)
         with theirs, log_path.open("ab") as log_file:
@@ -52,7 +52,7 @@ class WorkerProcess:
                 stdin=theirs.fileno(), output=log_file.fileno(), n_threads=placement.n_threads
             )
         with suppress(OSError):  # it died already, which is noticed like any other death
-            self._channel.sendall(order.encode())
+            self._channel.sendall(args.encode())
 
     @property
     def is_alive(self) -> bool:
@@ -87,8 +87,8 @@ class WorkerProcess:
             time.sleep(0.1)
             with self.log_path.open("rb") as log_file:
                 log_file.seek(size)
-                said = redacted(log_file.read().decode(errors="replace"))
-            _, found, stack = said.partition(_STACK)
+                lines = redacted(log_file.read().decode(errors="replace"))
+            _, found, stack = lines.partition(_STACK)
             if found:
                 return "\n".join(stack.strip("\n").splitlines()[:_LOG_LINES])
         return self.last_lines()
@@ -99,27 +99,25 @@ class WorkerProcess:
         return "\n".join(lines[-_LOG_LINES:])
 
     @cached_property
-    def last_word(self) -> str | None:
+    def end(self) -> str | None:
         """What a dead worker said of its end: None if nothing, empty if there was no more work.
 
         Anything else is trouble that is not its trial's fault.
         """
         with self._channel:
             self._listen()
-        said = self._said.decode().rpartition(NOTE)[2]
-        return said.removesuffix(FAREWELL) if said.endswith(FAREWELL) else None
+        return self._messages.end
 
-    def notes(self) -> list[str]:
+    def take_notes(self) -> list[str]:
         """What it wanted the user to know since the last call."""
         self._listen()
-        *notes, self._said = self._said.split(NOTE.encode())
-        return [note.decode() for note in notes]
+        return self._messages.take_notes()
 
     def _listen(self) -> None:
-        with suppress(OSError):  # nothing there, the order was never read, or it said its last
+        with suppress(OSError):  # nothing there, it never read its arguments, or it has ended
             self._channel.setblocking(False)
-            while heard := self._channel.recv(1 << 16):
-                self._said += heard
+            while received := self._channel.recv(1 << 16):
+                self._messages.add(received)
 
     def forget_log(self) -> None:
         """Remove the log if nothing was printed."""
@@ -127,7 +125,7 @@ class WorkerProcess:
             self.log_path.unlink()
 
     def cause_of_death(self) -> Death:
-        """What is known of the end of a worker that left no last word."""
+        """What is known of the end of a worker that did not say why."""
         code = self._process.wait()
         cause, kind = f"its worker died: exit code {code}", FailureKind.LOST_WORKER
         if code < 0:

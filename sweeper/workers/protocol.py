@@ -1,17 +1,24 @@
-"""What an agent tells a worker; apart from the worker so that the agent needs no torch."""
+"""What an agent and a worker say to each other; it needs no torch, as an agent has none.
+
+A worker's standard input is a channel to its agent. In comes one line that says what to do, then
+silence, whose end means that the agent is gone. Out go notes for the user, then why it ends.
+"""
 
 import json
+import os
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Self
 
 #: So long a worker may take to finish its batch and put its trial back; a scheduler that sent
 #: SIGTERM kills what is left after 30 s (the defaults of Slurm and Kubernetes).
 DRAIN_S = 20.0
-#: Ends the last word of a worker to its agent; what stands before it is why it cannot go on.
-FAREWELL = "\x04"
-#: Ends what a worker wants the user to know while it goes on.
-NOTE = "\x06"
+#: Follows the reason why a worker ends.
+_END = "\x04"
+#: Follows what the user should know while the worker goes on.
+_NOTE = "\x06"
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,57 @@ class WorkerArgs:
         return json.dumps(asdict(self)).encode() + b"\n"
 
     @classmethod
-    def decode(cls, line: bytes) -> Self:
-        """The inverse of :meth:`encode`."""
+    def read(cls, fd: int) -> Self:
+        """Read the line, and nothing behind it.
+
+        Raises:
+            EOFError: If there is none, as nobody but an agent starts a worker.
+        """
+        line = b""
+        while not line.endswith(b"\n"):
+            byte = os.read(fd, 1)
+            if not byte:
+                raise EOFError("a worker is started by its agent: sweeper run STUDY")
+            line += byte
         return cls(**json.loads(line))
+
+
+def send_note(text: str) -> None:
+    """In a worker: let the agent tell the user."""
+    _send(text + _NOTE)
+
+
+def send_end(trouble: str) -> None:
+    """In a worker: say that it ends.
+
+    Args:
+        trouble: Of disk or storage, which is not its trial's fault; empty if no work was left.
+    """
+    _send(trouble + _END)
+
+
+def _send(text: str) -> None:
+    with suppress(OSError):  # the agent may be gone
+        os.write(sys.stdin.fileno(), text.encode())
+
+
+class Messages:
+    """What a worker has sent, on the agent's side."""
+
+    def __init__(self) -> None:
+        self._unread = b""
+
+    def add(self, received: bytes) -> None:
+        """Take in what came, which may end in the middle of a message."""
+        self._unread += received
+
+    def take_notes(self) -> list[str]:
+        """Whole notes that came since the last call."""
+        *notes, self._unread = self._unread.split(_NOTE.encode())
+        return [note.decode() for note in notes]
+
+    @property
+    def end(self) -> str | None:
+        """What :func:`send_end` was called with; None if it was not."""
+        last = self._unread.decode().rpartition(_NOTE)[2]
+        return last.removesuffix(_END) if last.endswith(_END) else None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.workers.cgroup import available_memory, count_memory_kills, cpu_quota, memory_limit
+from sweeper.workers.cgroup import count_memory_kills, cpu_quota, memory_limit
 from sweeper.workers.devices import available_cores
 from tests.support.control_groups import limit_cores, limit_memory, real_group, run_in
 
@@ -129,14 +129,6 @@ def test_both_versions_may_stand_side_by_side(tmp_path: Path) -> None:
     assert cpu_quota(root) is None
 
 
-def test_memory_is_that_of_the_machine_or_of_the_group_if_less(tmp_path: Path) -> None:
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    small = v2(tmp_path / "small", {"memory.max": str(physical // 2)})
-    assert available_memory(small) == physical // 2
-    large = v2(tmp_path / "large", {"memory.max": str(2 * physical)})
-    assert available_memory(large) == physical
-
-
 @pytest.mark.parametrize(
     ("quota", "cores"), [("150000", 1), ("50000", 1), ("100000", 1), ("100000000", None)]
 )
@@ -169,7 +161,8 @@ def test_where_groups_do_not_count_kills_the_machine_does(tmp_path: Path) -> Non
 def test_the_kernels_own_limit_and_kill_are_seen() -> None:
     code = """
 import os
-from sweeper.workers.cgroup import available_memory, count_memory_kills, memory_limit
+from sweeper.workers.cgroup import count_memory_kills, memory_limit
+from sweeper.workers.memory import available_memory
 before = count_memory_kills()
 if not (child := os.fork()):
     bytearray(b"x") * 2**28

@@ -1,6 +1,10 @@
-from sweeper.workers.protocol import WorkerArgs
+import os
 
-ORDER = WorkerArgs(
+import pytest
+
+from sweeper.workers.protocol import Messages, WorkerArgs
+
+ARGS = WorkerArgs(
     root="mlruns/ü",
     study="small",
     study_file="studies/ü.yaml",
@@ -19,8 +23,50 @@ ORDER = WorkerArgs(
 )
 
 
-def test_an_order_is_one_line_that_reads_back() -> None:
-    line = ORDER.encode()
-    assert WorkerArgs.decode(line) == ORDER
-    assert line.endswith(b"\n")
+def piped(data: bytes) -> int:
+    reading, writing = os.pipe()
+    with open(writing, "wb") as file:
+        file.write(data)
+    return reading
+
+
+def test_arguments_are_one_line_and_nothing_behind_it_is_read() -> None:
+    line = ARGS.encode()
     assert line.count(b"\n") == 1
+    with open(piped(line + b"more"), "rb") as pipe:
+        assert WorkerArgs.read(pipe.fileno()) == ARGS
+        assert os.read(pipe.fileno(), 4) == b"more"
+
+
+def test_a_worker_that_no_agent_started_says_what_does() -> None:
+    with (
+        open(piped(b"{}"), "rb") as pipe,
+        pytest.raises(EOFError, match="a worker is started by its agent: sweeper run STUDY"),
+    ):
+        WorkerArgs.read(pipe.fileno())
+
+
+def test_notes_are_read_once_whole_and_in_order() -> None:
+    messages = Messages()
+    messages.add("erste ü\x06second\x06thi".encode())
+    assert messages.take_notes() == ["erste ü", "second"]
+    assert messages.take_notes() == []
+    messages.add(b"rd\x06")
+    assert messages.take_notes() == ["third"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "end"),
+    [
+        (b"", None),
+        (b"a note\x06", None),
+        (b"cut sho", None),
+        (b"\x04", ""),
+        (b"a note\x06\x04", ""),
+        (b"a note\x06the disk is full\x04", "the disk is full"),
+    ],
+)
+def test_an_end_is_told_apart_from_a_death_and_from_notes(sent: bytes, end: str | None) -> None:
+    messages = Messages()
+    messages.add(sent)
+    assert messages.end == end

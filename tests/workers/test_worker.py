@@ -57,7 +57,7 @@ def test_a_worker_names_the_users_file_and_the_line_there(
     line = study.spec.line("forbid")
     assert render_study(study.spec).splitlines()[line - 1] != "forbid:"
     worker = work(study, tmp_path, server)
-    assert worker.last_word == "", worker.last_lines()
+    assert worker.end == "", worker.last_lines()
     [failure] = Result(study).failures
     assert failure.cause == (
         f"StudyError: {file}:{line}: forbid: leaves nothing to draw: 1000 uniform draws were all "

@@ -1,0 +1,124 @@
+"""``python -m sweeper.workers``: one worker's process, or the server that forks them.
+
+An agent starts it, see :mod:`sweeper.workers.protocol`.
+"""
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import torch
+
+from sweeper.config.reader import load_study
+from sweeper.config.references import make_importable
+from sweeper.config.study import StudySpec
+from sweeper.errors import StoreError, TrialLost
+from sweeper.paths import RunPaths
+from sweeper.study.create import load_study_from_storage
+from sweeper.study.presence import Presence
+from sweeper.study.storage.backend import store_errors
+from sweeper.text import log_to_stderr
+from sweeper.workers.forkserver import SERVE, name_process, serve
+from sweeper.workers.memory import keep_freed_memory
+from sweeper.workers.protocol import DRAIN_S, WorkerArgs, send_end
+from sweeper.workers.signals import reset_signals
+from sweeper.workers.worker import Worker
+
+log = logging.getLogger("sweeper")
+
+
+def main() -> None:
+    """Run one worker to its end."""
+    name_process("sweeper-worker")
+    args = WorkerArgs.read(sys.stdin.fileno())
+    log_to_stderr("%(asctime)s %(levelname)s %(message)s", logging.INFO)
+    faulthandler.register(signal.SIGUSR2, all_threads=False)  # the agent asks where it hangs
+    stopping = threading.Event()
+    _listen(stopping)
+    make_importable(args.import_dirs)
+    np.random.seed()  # else forks draw alike until a trial seeds it
+    _use_threads(args.n_threads)
+    keep_freed_memory()
+    paths = RunPaths(Path(args.root), args.study)
+    with store_errors():
+        presence = Presence(paths.presence_dir, args.name)
+    try:
+        study = load_study_from_storage(_load_spec(args, paths), paths)
+        assert study is not None, "the agent creates the study before its workers"
+        Worker(args, study, stopping).work()
+    finally:
+        presence.leave()
+
+
+def _load_spec(args: WorkerArgs, paths: RunPaths) -> StudySpec:
+    """The study as it was when its agent began, with the places of the user's own file."""
+    return replace(
+        load_study(paths.resolved_spec),
+        path=Path(args.study_file),
+        lines=args.lines,
+        storage=args.storage,
+    )
+
+
+def _listen(stopping: threading.Event) -> None:
+    """Stop after the current batch when told to, or when nobody is there to tell."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGUSR1):  # a scheduler may signal the whole job
+        signal.signal(number, lambda *_: stopping.set())
+    os.register_at_fork(after_in_child=reset_signals)  # processes of user code end as usual
+    threading.Thread(target=_stop_when_alone, args=(stopping,), daemon=True).start()
+
+
+def _stop_when_alone(stopping: threading.Event) -> None:
+    """Stop after the current batch once the agent's end of the channel is closed.
+
+    What hangs is ended the hard way: nobody else would.
+    """
+    os.read(sys.stdin.fileno(), 1)  # unlike sys.stdin, holds no lock that blocks the exit
+    log.warning("the agent is gone; this worker ends after the current batch")
+    stopping.set()
+    faulthandler.dump_traceback_later(DRAIN_S, exit=True)
+
+
+def _use_threads(n_threads: int) -> None:
+    torch.set_num_threads(n_threads)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # for processes of user code
+        os.environ[name] = str(n_threads)
+    if n_threads > 1:  # the server had to load numpy's OpenBLAS with one
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        threadpool_limits(n_threads)
+
+
+def run_process() -> NoReturn:
+    """Run :func:`main`, then end at once: threads that user code left must not keep it alive."""
+    code = 0
+    try:
+        main()
+        send_end("")
+    except TrialLost as signal_:
+        log.warning("%s; this worker ends", signal_)
+        send_end("")
+    except StoreError as exc:
+        send_end(str(exc))
+    except BaseException:
+        log.exception("this worker dies")
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == [SERVE]:
+        del sys.argv[1:]  # which a user's own argument parser may read
+        serve(run_process)
+    else:
+        run_process()
