@@ -20,7 +20,7 @@ from sweeper.text import format_count, redacted
 from sweeper.tracking.client import tracking_uri
 from sweeper.tracking.mirror import Mirror
 from sweeper.tracking.sender import Sent
-from sweeper.tracking.sync import build_mirror, ship_all
+from sweeper.tracking.sync import build_mirror, send_all
 
 #: Of a trial's tags, those that its study's run has too.
 _STUDY_TAGS = ("version.", "git_")
@@ -51,7 +51,7 @@ def sync_study(path: Path, *, root: Path, note: Callable[[str], None]) -> str:
             note(f"{problem}\nSo it is not known how the study stands; its own run stays as it is")
         trouble = _fetch_all_ended(study) if study is not None else None
         mirror = open_mirror(begun, has_storage=study is not None)
-        ship_all(mirror, study, Ticker(f"{begun.paths.study}: sending", note).show)
+        send_all(mirror, study, Ticker(f"{begun.paths.study}: sending", note).show)
     finally:
         lock.release()
     if trouble:

@@ -124,7 +124,7 @@ class Batch:
         # A repeated epoch may have measured something else; the outcome is what Optuna has.
         self.best = outcome.best or self.best
         self._show_best(event.time_s)
-        self.metrics += _points(ledger_values(outcome.seconds), self.last_epoch, event.time_s)
+        self.metrics += _points(time_values(outcome.seconds), self.last_epoch, event.time_s)
 
     def _show_best(self, time_s: float) -> None:
         values = best_values(self.best, self.objective)
@@ -158,7 +158,7 @@ def best_metric_names(objective: Objective) -> frozenset[str]:
     return frozenset([*(f"best_{name}" for name in objective.metrics), "best_epoch"])
 
 
-def ledger_values(seconds: Mapping[str, float]) -> dict[str, float]:
+def time_values(seconds: Mapping[str, float]) -> dict[str, float]:
     """Where a trial's time went, as metrics by name; nothing if nobody knows."""
     share = harness_share(seconds)
     if share is None:

@@ -1,6 +1,6 @@
-"""A network traced once, as MLflow saves it, and then saved with the weights of trial after trial.
+"""A network exported once, as MLflow saves it, then saved with the weights of trial after trial.
 
-Tracing takes most of the time of logging a model, and does not look at the weights.
+``torch.export`` takes most of the time of logging a model, and does not look at the weights.
 """
 
 from collections import OrderedDict
@@ -20,23 +20,23 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 #: In the folder of an MLflow model.
-_CARD, _PROGRAM = Path("MLmodel"), Path("data", "model.pt2")
+_MLMODEL, _PROGRAM = Path("MLmodel"), Path("data", "model.pt2")
 #: Of all programs that wait for the next trial of their kind, weights included.
 _KEPT_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class TracedModel:
+class ExportedModel:
     """An MLflow model in pt2 form that takes on other weights.
 
     Attributes:
         program: With the weights of the latest trial.
-        card: What MLflow wrote to ``MLmodel``, of no run in particular.
-        files: Path in the model's folder -> content, but for the card and the program.
+        description: What MLflow wrote to ``MLmodel``, of no run in particular.
+        files: Path in the model's folder -> content, but for ``MLmodel`` and the program.
     """
 
     program: ExportedProgram
-    card: Mapping[str, Any]
+    description: Mapping[str, Any]
     files: Mapping[Path, bytes]
 
     @property
@@ -46,15 +46,15 @@ class TracedModel:
         return weights + sum(map(len, self.files.values()))
 
     def save(self, module: nn.Module, input_shape: tuple[int, ...], folder: Path) -> None:
-        """Write all but the card to ``folder``, with the weights of ``module``.
+        """Write all but ``MLmodel`` to ``folder``, with the weights of ``module``.
 
         Args:
-            module: Built as the one that was traced.
+            module: Built as the one that was exported.
             input_shape: Of one sample.
             folder: Is made.
 
         Raises:
-            ValueError: If the trace answers otherwise than ``module``.
+            ValueError: If the program answers otherwise than ``module``.
         """
         weights = module.state_dict()
         with torch.no_grad():
@@ -66,21 +66,21 @@ class TracedModel:
         for path, content in self.files.items():
             (folder / path).write_bytes(content)
 
-    def card_of(self, run_id: str) -> Model:
-        """A card for the model of one run."""
+    def describe(self, run_id: str) -> Model:
+        """The content of ``MLmodel`` for the model of one run."""
         fresh = Model(run_id=run_id)
         own = {"run_id": run_id, "utc_time_created": fresh.utc_time_created}
-        return Model.from_dict({**self.card, **own})
+        return Model.from_dict({**self.description, **own})
 
 
-def import_tracing() -> None:
-    """Import now what torch imports at the first trace: most of a second of a core."""
-    with suppress(Exception):  # where nothing can be traced, the first model says so
+def import_export() -> None:
+    """Import now what torch imports at the first export: most of a second of a core."""
+    with suppress(Exception):  # where nothing can be exported, the first model says so
         torch.export.export(nn.Identity(), (torch.zeros(1),))
 
 
-def save_traced(module: nn.Module, input_shape: tuple[int, ...], folder: Path) -> TracedModel:
-    """Let MLflow trace ``module`` for any batch size, and write it to ``folder``.
+def save_exported(module: nn.Module, input_shape: tuple[int, ...], folder: Path) -> ExportedModel:
+    """Let MLflow export ``module`` for any batch size, and write it to ``folder``.
 
     Args:
         module: In eval mode: float32 [B, *input_shape] -> logits [B, n_classes].
@@ -88,8 +88,8 @@ def save_traced(module: nn.Module, input_shape: tuple[int, ...], folder: Path) -
         folder: Is made.
 
     Raises:
-        Exception: Whatever ``torch.export`` raises for a model that it cannot trace.
-        ValueError: If the trace answers otherwise than ``module``.
+        Exception: Whatever ``torch.export`` raises for a model that it cannot export.
+        ValueError: If the program answers otherwise than ``module``.
     """
     # A batch of 1 would fix the batch at 1.
     example = np.zeros((2, *input_shape), np.float32)
@@ -108,16 +108,16 @@ def save_traced(module: nn.Module, input_shape: tuple[int, ...], folder: Path) -
     program = torch.export.load(folder / _PROGRAM)
     _check_answers(program, module, input_shape)
     paths = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
-    files = {path: (folder / path).read_bytes() for path in paths - {_CARD, _PROGRAM}}
-    return TracedModel(program, Model.load(str(folder)).to_dict(), files)
+    files = {path: (folder / path).read_bytes() for path in paths - {_MLMODEL, _PROGRAM}}
+    return ExportedModel(program, Model.load(str(folder)).to_dict(), files)
 
 
 def _check_answers(
     program: ExportedProgram, module: nn.Module, input_shape: tuple[int, ...]
 ) -> None:
-    traced, own = _answers(program.module(), input_shape), _answers(module, input_shape)
-    if not torch.allclose(traced, own, rtol=1e-4, atol=1e-5):
-        raise ValueError("the traced model answers otherwise than the model itself")
+    exported, own = _answers(program.module(), input_shape), _answers(module, input_shape)
+    if not torch.allclose(exported, own, rtol=1e-4, atol=1e-5):
+        raise ValueError("the exported model answers otherwise than the model itself")
 
 
 def _answers(module: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
@@ -135,23 +135,23 @@ def _requirements(module: nn.Module) -> list[str]:
     return [f"{package}=={version(package).partition('+')[0]}" for package in packages]
 
 
-class TracedModels:
-    """The traced models that were used last, as many as fit into some memory, and one at least."""
+class ExportedModels:
+    """The exported models used last, as many as fit into some memory, and one at least."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, TracedModel] = OrderedDict()
+        self._kept: OrderedDict[str, ExportedModel] = OrderedDict()
 
-    def find(self, kind: str) -> TracedModel | None:
-        """The traced model of that kind."""
+    def find(self, kind: str) -> ExportedModel | None:
+        """The exported model of that kind."""
         if kind in self._kept:
             self._kept.move_to_end(kind)
         return self._kept.get(kind)
 
-    def keep(self, kind: str, traced: TracedModel) -> None:
+    def keep(self, kind: str, exported: ExportedModel) -> None:
         """Find it from now on."""
-        self._kept[kind] = traced
+        self._kept[kind] = exported
         while len(self._kept) > 1 and self._n_bytes() > _KEPT_BYTES:
             self._kept.popitem(last=False)
 
     def _n_bytes(self) -> int:
-        return sum(traced.n_bytes for traced in self._kept.values())
+        return sum(exported.n_bytes for exported in self._kept.values())

@@ -14,8 +14,8 @@ from sweeper.paths import RunPaths
 
 _logger = logging.getLogger("sweeper")
 
-#: So long readers may hold up the gathering.
-_PATIENCE_S = 0.5
+#: So long readers may hold up the merging of the write-ahead log.
+_BUSY_TIMEOUT_S = 0.5
 #: Where MLflow's database keeps absolute places of files.
 _PLACES = (
     ("experiments", "artifact_location"),
@@ -42,13 +42,13 @@ def prepare_store(paths: RunPaths) -> None:
             _make_store(paths)
 
 
-def gather_store(paths: RunPaths) -> None:
+def merge_wal(paths: RunPaths) -> None:
     """Bring what was written into ``mlflow.db`` itself, for whoever copies that file alone.
 
     SQLite does it when the last connection is closed; ours are not, as the process just ends.
     """
     try:
-        with closing(sqlite3.connect(paths.mlflow_db, timeout=_PATIENCE_S)) as database:
+        with closing(sqlite3.connect(paths.mlflow_db, timeout=_BUSY_TIMEOUT_S)) as database:
             is_busy, *_ = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         problem = "it is being read" if is_busy else ""
     except sqlite3.OperationalError as exc:

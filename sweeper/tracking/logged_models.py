@@ -18,7 +18,7 @@ from sweeper.config.settings import ModelConfig
 from sweeper.durable import Step, durable
 from sweeper.events import Started
 from sweeper.models.build import build_model
-from sweeper.tracking.exported import TracedModels, save_traced
+from sweeper.tracking.exported import ExportedModels, save_exported
 from sweeper.trial import DataInfo
 
 _logger = logging.getLogger("sweeper")
@@ -64,14 +64,14 @@ class ModelLogger:
     def __init__(self, client: MlflowClient, experiment_id: str) -> None:
         self._client = client
         self._experiment_id = experiment_id
-        self._traced = TracedModels()
+        self._exported = ExportedModels()
 
     def log(self, run_id: str, started: Started, weights: Path) -> LoggedForm:
         """Log the model of a complete trial, once however often this is called.
 
         The logged model takes float32 [B, *input_shape] with any B >= 1, images in [0, 1] as
         torchvision's ``ToTensor`` gives them, and returns logits [B, n_classes]. It lies at
-        ``runs:/<run_id>/model``. A model that ``torch.export`` cannot trace is logged as its
+        ``runs:/<run_id>/model``. A model that ``torch.export`` does not take is logged as its
         state_dict and the reference to its builder, in the run's folder ``weights``, with a
         warning.
 
@@ -90,7 +90,7 @@ class ModelLogger:
             folder = Path(scratch) / _NAME
             try:
                 with _one_thread():
-                    card = self._save(run_id, started, weights, folder)
+                    description = self._save(run_id, started, weights, folder)
             except (Exception, SystemExit) as exc:  # of a user's builder
                 _logger.warning(
                     "%s: cannot be logged as pt2 (%s); logged as state_dict and reference instead",
@@ -100,7 +100,7 @@ class ModelLogger:
                 self._log_weights(run_id, started, weights)
                 return LoggedForm("state_dict", None)
             model = begun or self._create(run_id, started)
-            self._upload(run_id, model, card, folder, may_be_linked=begun is not None)
+            self._upload(run_id, model, description, folder, may_be_linked=begun is not None)
         return LoggedForm("pt2", model.model_id)
 
     def _find(self, run_id: str) -> LoggedModel | None:
@@ -109,17 +109,17 @@ class ModelLogger:
         return known[0] if known else None
 
     def _save(self, run_id: str, started: Started, weights: Path, folder: Path) -> Model:
-        """Write the model but for its card, which is returned."""
+        """Write the model but for ``MLmodel``, whose content is returned."""
         model, data = _subject(started)
         module = load_module(model, data, weights)
         kind = _kind(model, data)
-        traced = self._traced.find(kind)
-        if traced:
-            traced.save(module, data.input_shape, folder)
+        exported = self._exported.find(kind)
+        if exported:
+            exported.save(module, data.input_shape, folder)
         else:
-            traced = save_traced(module, data.input_shape, folder)
-            self._traced.keep(kind, traced)
-        return traced.card_of(run_id)
+            exported = save_exported(module, data.input_shape, folder)
+            self._exported.keep(kind, exported)
+        return exported.describe(run_id)
 
     def _create(self, run_id: str, started: Started) -> LoggedModel:
         params = {key: str(value) for key, value in started.params.items()}
@@ -129,12 +129,18 @@ class ModelLogger:
             )
 
     def _upload(
-        self, run_id: str, model: LoggedModel, card: Model, folder: Path, *, may_be_linked: bool
+        self,
+        run_id: str,
+        model: LoggedModel,
+        description: Model,
+        folder: Path,
+        *,
+        may_be_linked: bool,
     ) -> None:
         """Put the files of ``folder`` into ``model``; may be repeated after a crash."""
-        card.model_id = card.model_uuid = model.model_id
-        card.artifact_path = model.artifact_location
-        card.save(str(folder / "MLmodel"))
+        description.model_id = description.model_uuid = model.model_id
+        description.artifact_path = model.artifact_location
+        description.save(str(folder / "MLmodel"))
         with durable(Step.MODEL_LOG):
             self._client.log_model_artifacts(model.model_id, str(folder))
             if not (may_be_linked and self._is_linked(run_id, model)):

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, nullcontext
 
 from sweeper.durable import Step, durable
 from sweeper.errors import RequestRefusedError
-from sweeper.paths import RunPaths
 from sweeper.study.leases import LEASE_S
 from sweeper.timing import render_seconds
 from sweeper.tracking.batch import best_metrics
@@ -17,10 +16,10 @@ from sweeper.tracking.client import (
     tracker_errors,
 )
 from sweeper.tracking.cursor import Cursor
-from sweeper.tracking.local_store import gather_store, local_uri
+from sweeper.tracking.local_store import local_uri, merge_wal
 from sweeper.tracking.parent import Parent, close_parent, open_parent, parent_status
-from sweeper.tracking.sender import LogModels, Sender, Sent
-from sweeper.trial import Objective, TrialState
+from sweeper.tracking.sender import MirroredStudy, Sender, Sent
+from sweeper.trial import TrialState
 
 
 class Mirror:
@@ -30,10 +29,7 @@ class Mirror:
     keep twice. Losing the cursors, or MLflow's store, means more requests and nothing else.
 
     Args:
-        paths: Files of the study.
-        uri: As :func:`~sweeper.tracking.client.tracking_uri` gives it.
-        objective: Decides which epoch of a trial counts.
-        log_models: Of which complete trials the model is logged.
+        study: Whose event logs they are.
         tags: Of the parent run, without the ``sweeper.`` prefix; ``git_commit`` also becomes
             MLflow's own tag, as it does among the tags of :class:`~sweeper.events.Started`.
         is_start: Somebody begins to work on the study; else a parent run that is there stays as
@@ -44,20 +40,16 @@ class Mirror:
 
     def __init__(
         self,
-        paths: RunPaths,
-        *,
-        uri: str,
-        objective: Objective,
-        log_models: LogModels,
+        study: MirroredStudy,
         tags: Mapping[str, str],
+        *,
         is_start: bool = True,
         founding: Callable[[], AbstractContextManager[None]] = nullcontext,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._paths = paths
-        self._uri = uri
-        self._objective = objective
-        self._log_models = log_models
+        self._study = study
+        self._paths = study.paths
+        self._uri = study.uri
         self._tags = tags
         self._is_start = is_start
         self._founding = founding
@@ -74,7 +66,7 @@ class Mirror:
         return self._sender.sent if self._sender else Sent()
 
     def open(self) -> Parent:
-        """Find or create the experiment and the parent run. ``ship`` and ``finish`` do it too.
+        """Find or create the experiment and the parent run. ``send`` and ``finish`` do it too.
 
         Raises:
             TrackerError: If MLflow cannot be used now. Call again later.
@@ -99,17 +91,11 @@ class Mirror:
                 )
                 with artifact_errors(self._uri), durable(Step.MIRROR_SEND):
                     client.log_artifact(parent.run_id, str(self._paths.resolved_spec))
-            self._sender = Sender(
-                parent,
-                self._paths,
-                uri=self._uri,
-                objective=self._objective,
-                log_models=self._log_models,
-            )
+            self._sender = Sender(parent, self._study)
             self._parent = parent
         return self._parent, self._sender
 
-    def ship(self, show: Callable[[int, int], None] = lambda done, total: None) -> int:
+    def send(self, show: Callable[[int, int], None] = lambda done, total: None) -> int:
         """One pass over all trials with unsent events.
 
         Args:
@@ -135,7 +121,7 @@ class Mirror:
             show(n_done, len(numbers))
             try:
                 with tracker_errors(self._uri):
-                    self._ship_trial(parent, sender, number)
+                    self._send_trial(parent, sender, number)
             except RequestRefusedError as exc:
                 refusal = refusal or exc
         if refusal:
@@ -143,7 +129,7 @@ class Mirror:
         return sender.sent.n_events - n_before
 
     def forget(self, number: int) -> None:
-        """Let go of what was noted of a trial, so that the next pass sends what MLflow lacks."""
+        """Drop what was noted of a trial, so that the next pass sends what MLflow lacks."""
         self._paths.shipped(number).unlink(missing_ok=True)
         self._cursors.pop(number, None)
         self._finished.discard(number)
@@ -167,7 +153,7 @@ class Mirror:
             goal_reached: Nothing is left to do.
             best_trials: Number of the best complete trial, or those of the Pareto front. With
                 one alone, the parent run shows its ``best_<metric>`` too. Of a trial that another
-                machine shipped, the number alone is known here.
+                machine sent, the number alone is known here.
             counts: Trials by state.
             seconds: Where the time of all trials went.
 
@@ -180,7 +166,9 @@ class Mirror:
         metrics = []
         if len(best_trials) == 1 and (only := loaded[best_trials[0]]).is_ended and only.best:
             # A summary over more complete trials is the later one, whatever its epoch.
-            metrics = best_metrics(only.best, self._objective, counts.get(TrialState.COMPLETE, 0))
+            metrics = best_metrics(
+                only.best, self._study.objective, counts.get(TrialState.COMPLETE, 0)
+            )
         tags = {
             "sweeper.best_trials": ", ".join(map(str, best_trials)),
             "sweeper.best_runs": ", ".join(cursor.run_id for cursor in cursors.values()),
@@ -188,13 +176,13 @@ class Mirror:
             "sweeper.time": render_seconds(seconds),
         }
         with tracker_errors(self._uri):
-            if goal_reached and self._log_models == "best":
+            if goal_reached and self._study.log_models == "best":
                 for number, cursor in cursors.items():
                     sender.log_model(number, cursor)
             status = parent_status(goal_reached=goal_reached, counts=counts)
             close_parent(parent, status, metrics=metrics, tags=tags)
             if self._uri == local_uri(self._paths):
-                gather_store(self._paths)
+                merge_wal(self._paths)
 
     def _cursor(self, parent: Parent, number: int) -> Cursor:
         if number in self._cursors:
@@ -206,7 +194,7 @@ class Mirror:
             return Cursor(parent_id=parent.run_id)
         return cursor
 
-    def _ship_trial(self, parent: Parent, sender: Sender, number: int) -> None:
+    def _send_trial(self, parent: Parent, sender: Sender, number: int) -> None:
         before = self._cursor(parent, number)
         cursor = before if before.is_ended else sender.send_next(number, before)
         if cursor != before:

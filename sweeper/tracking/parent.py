@@ -105,7 +105,7 @@ def close_parent(
 
 
 def list_children(parent: Parent, number: int | None = None) -> dict[int, list[Run]]:
-    """Trial number -> its runs, the eldest first.
+    """Trial number -> its runs, the earliest first.
 
     Args:
         parent: The study's run.
@@ -121,7 +121,7 @@ def list_children(parent: Parent, number: int | None = None) -> dict[int, list[R
         found += page
         token = page.token or ""
     children: dict[int, list[Run]] = {}
-    for run in _eldest_first(found):
+    for run in _earliest_first(found):
         children.setdefault(int(run.data.tags[TRIAL]), []).append(run)
     return children
 
@@ -139,11 +139,11 @@ def origin_tags(study: str, tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def list_parents(client: MlflowClient, experiment_id: str) -> list[Run]:
-    """Runs that stand for the study, the eldest first, which is the one that counts."""
-    return _eldest_first(client.search_runs([experiment_id], f"tags.`{KIND}` = 'study'"))
+    """Runs that stand for the study, the earliest first, which is the one that counts."""
+    return _earliest_first(client.search_runs([experiment_id], f"tags.`{KIND}` = 'study'"))
 
 
-def _eldest_first(runs: Iterable[Run]) -> list[Run]:
+def _earliest_first(runs: Iterable[Run]) -> list[Run]:
     return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
 

@@ -1,55 +1,66 @@
-"""What MLflow holds of a study, and the ways to set it right."""
+"""What MLflow has of a study, and the ways to set it right."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cached_property
 from itertools import chain
 
+from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from sweeper.commands.doctor.snapshot import Snapshot
-from sweeper.commands.sync import open_mirror
 from sweeper.durable import Step, durable
-from sweeper.tracking.client import find_experiment, open_client, tracker_errors, tracking_uri
+from sweeper.study.study import SweepStudy
+from sweeper.tracking.client import find_experiment, tracker_errors
 from sweeper.tracking.cursor import Cursor
 from sweeper.tracking.mirror import Mirror
 from sweeper.tracking.parent import Parent, find_parent, list_children, list_parents
-from sweeper.tracking.run_state import RunState, read_holding
+from sweeper.tracking.run_state import RunState, read_run_state
 from sweeper.tracking.runs import set_status
-from sweeper.tracking.sync import ship_all
+from sweeper.tracking.sync import send_all
 from sweeper.trial import TrialState
 
 
-class Records:
+class StudyRuns:
     """The runs of one study, listed once and anew after each change.
 
     Every method raises :class:`~sweeper.errors.TrackerError` if MLflow cannot be used.
 
+    Args:
+        client: Of the store.
+        uri: Of the store, for messages.
+        study: In its storage.
+        open_mirror: Makes the study's mirror once something is to be sent.
+
     Attributes:
         parent: The study's run; None before there is one.
-        parents: All that claim to be it, the eldest first, which is the one that counts.
-        children: Trial number -> its runs, the eldest first.
+        parents: All that claim to be it, the earliest first, which is the one that counts.
+        children: Trial number -> its runs, the earliest first.
     """
 
-    def __init__(self, patient: Snapshot) -> None:
-        begun = patient.begun
-        self._patient = patient
-        self._uri = tracking_uri(begun.spec.tracking.uri, begun.paths)
-        self._client = open_client(self._uri, begun.paths)
-        self._mirror: Mirror | None = None
+    def __init__(
+        self, client: MlflowClient, uri: str, study: SweepStudy, open_mirror: Callable[[], Mirror]
+    ) -> None:
+        self._client = client
+        self._uri = uri
+        self._study = study
+        self._open_mirror = open_mirror
         self.parent: Parent | None = None
         self.parents: list[Run] = []
         self.children: dict[int, list[Run]] = {}
-        self._list_runs()
+        self._list()
 
-    def _list_runs(self) -> None:
-        study = self._patient.begun.paths.study
-        experiment_id = find_experiment(self._client, study, uri=self._uri)
+    def _list(self) -> None:
+        experiment_id = find_experiment(self._client, self._study.paths.study, uri=self._uri)
         if experiment_id is None:
             return
         with tracker_errors(self._uri):
             self.parents = list_parents(self._client, experiment_id)
             self.parent = find_parent(self._client, experiment_id)
             self.children = list_children(self.parent) if self.parent else {}
+
+    @cached_property
+    def _mirror(self) -> Mirror:
+        return self._open_mirror()
 
     def run_of(self, number: int) -> Run | None:
         """The run that counts for a trial, of several the one that its events went to."""
@@ -59,24 +70,22 @@ class Records:
 
     def cursor(self, number: int) -> Cursor:
         """How far this machine has sent the trial's events."""
-        path = self._patient.begun.paths.shipped(number)
+        path = self._study.paths.shipped(number)
         return Cursor.load(path, self.parent.run_id if self.parent else "")
 
-    def holding(self, run: Run) -> RunState:
+    def state(self, run: Run) -> RunState:
         """All that MLflow has of a trial."""
         with tracker_errors(self._uri):
-            return read_holding(self._client, run.info.run_id, self._patient.begun.spec.objective)
+            return read_run_state(self._client, run.info.run_id, self._study.spec.objective)
 
     def send(self, numbers: Iterable[int] = ()) -> None:
         """Send all that is not known to be sent, and of these trials all that MLflow lacks."""
-        if self._mirror is None:
-            self._mirror = open_mirror(self._patient.begun, has_storage=True)
         for number in numbers:
             self._mirror.forget(number)
         try:
-            ship_all(self._mirror, self._patient.study)
+            send_all(self._mirror, self._study)
         finally:
-            self._list_runs()
+            self._list()
 
     def delete(self, runs: Iterable[Run]) -> None:
         """Throw trials' runs and their models away; MLflow keeps runs in its trash."""
@@ -91,13 +100,13 @@ class Records:
                 with durable(Step.MIRROR_RUN):
                     self._client.delete_run(run_id)
 
-    def delete_rivals(self) -> None:
-        """Throw away the younger runs of the study, with all that is below them."""
+    def delete_later_parents(self) -> None:
+        """Throw away all runs of the study but the earliest, with all that is below them."""
         assert self.parent is not None
-        for rival in self.parents[1:]:
+        for later in self.parents[1:]:
             with tracker_errors(self._uri):
-                below = list_children(replace(self.parent, run_id=rival.info.run_id))
-            self.delete([*chain.from_iterable(below.values()), rival])
+                below = list_children(replace(self.parent, run_id=later.info.run_id))
+            self.delete([*chain.from_iterable(below.values()), later])
 
     def rebuild(self, number: int) -> None:
         """Make a trial's run anew from its event log."""
@@ -110,4 +119,4 @@ class Records:
         with tracker_errors(self._uri):
             set_status(self.parent, run.info.run_id, state, ended_s)
             self._client.set_tag(run.info.run_id, "sweeper.state", state.value)
-        self._list_runs()
+        self._list()

@@ -67,7 +67,7 @@ class RunState:
         return [point for point, n in self.points.items() if n > 1]
 
 
-def read_holding(client: MlflowClient, run_id: str, objective: Objective) -> RunState:
+def read_run_state(client: MlflowClient, run_id: str, objective: Objective) -> RunState:
     """Ask MLflow for a run and, with one request a metric, for its points."""
     run = client.get_run(run_id)
     best_names = best_metric_names(objective)

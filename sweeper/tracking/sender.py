@@ -15,7 +15,7 @@ from sweeper.tracking.client import artifact_errors
 from sweeper.tracking.cursor import Cursor
 from sweeper.tracking.imports import loading
 from sweeper.tracking.parent import Parent
-from sweeper.tracking.run_state import RunState, read_holding
+from sweeper.tracking.run_state import RunState, read_run_state
 from sweeper.tracking.runs import TrialRuns, set_status
 from sweeper.trial import Objective, TrialState
 
@@ -36,6 +36,23 @@ class Sent:
     n_models: int = 0
 
 
+@dataclass(frozen=True)
+class MirroredStudy:
+    """What the mirror needs to know of a study.
+
+    Attributes:
+        paths: Its files.
+        uri: As :func:`~sweeper.tracking.client.tracking_uri` gives it.
+        objective: Decides which epoch of a trial counts.
+        log_models: Of which complete trials the model is logged.
+    """
+
+    paths: RunPaths
+    uri: str
+    objective: Objective
+    log_models: LogModels
+
+
 class Sender:
     """Sends what trials did to their runs below one parent run.
 
@@ -45,31 +62,18 @@ class Sender:
 
     Args:
         parent: The study's run.
-        paths: Files of the study.
-        uri: Of the store, for messages.
-        objective: Decides which epoch of a trial counts.
-        log_models: Of which complete trials the model is logged.
+        study: Whose trials they are.
 
     Attributes:
         sent: So far.
     """
 
-    def __init__(
-        self,
-        parent: Parent,
-        paths: RunPaths,
-        *,
-        uri: str,
-        objective: Objective,
-        log_models: LogModels,
-    ) -> None:
+    def __init__(self, parent: Parent, study: MirroredStudy) -> None:
         self.sent = Sent()
         self._parent = parent
-        self._paths = paths
-        self._uri = uri
-        self._objective = objective
-        self._log_models = log_models
-        self._runs = TrialRuns(parent, paths.study)
+        self._study = study
+        self._paths = study.paths
+        self._runs = TrialRuns(parent, study.paths.study)
         self._certain: set[int] = set()
 
     def forget(self) -> None:
@@ -91,7 +95,7 @@ class Sender:
         is_certain = number in self._certain and not is_resumed
         self._certain.discard(number)  # until all went well
         if is_certain:
-            batch = Batch(self._objective, cursor.last_epoch, cursor.best, cursor.shown)
+            batch = Batch(self._study.objective, cursor.last_epoch, cursor.best, cursor.shown)
             cursor = self._apply(number, cursor, batch, events)
         else:
             cursor = self._take_up(number, cursor, is_resumed=is_resumed)
@@ -102,18 +106,16 @@ class Sender:
     def _take_up(self, number: int, cursor: Cursor, *, is_resumed: bool) -> Cursor:
         """Send all of the log that MLflow lacks."""
         events, _ = self._read(number, 0)
-        holding = self._find_or_create(number, cursor.run_id, events, is_resumed=is_resumed)
-        cursor = replace(cursor, run_id=holding.run_id)
-        if holding.is_later_than(events):
+        known = self._find_or_create(number, cursor.run_id, events, is_resumed=is_resumed)
+        cursor = replace(cursor, run_id=known.run_id)
+        if known.is_later_than(events):
             _logger.warning(
                 "trial %d: another machine went on with it; MLflow keeps what that one sent",
                 number,
             )
             return cursor
-        batch = Batch(self._objective, holding.last_epoch, None, holding.shown)
-        batch.metrics += [
-            point for point in holding.lacks(events) if point.step <= holding.last_epoch
-        ]
+        batch = Batch(self._study.objective, known.last_epoch, None, known.shown)
+        batch.metrics += [point for point in known.lacks(events) if point.step <= known.last_epoch]
         return self._apply(number, cursor, batch, events)
 
     def _find_or_create(
@@ -122,9 +124,9 @@ class Sender:
         """The trial's run: known, created before a crash, begun by another machine, or new."""
         run_id = run_id or self._runs.find(number, anew=is_resumed)
         while run_id:
-            holding = read_holding(self._parent.client, run_id, self._objective)
-            if not holding.is_deleted:
-                return holding
+            known = read_run_state(self._parent.client, run_id, self._study.objective)
+            if not known.is_deleted:
+                return known
             run_id = self._runs.find(number, anew=True)
         if not isinstance(events[0], Started):
             raise RequestRefusedError(
@@ -150,7 +152,7 @@ class Sender:
             shown=batch.shown,
             is_ended=batch.is_ended,
         )
-        if batch.state is TrialState.COMPLETE and self._log_models == "completed":
+        if batch.state is TrialState.COMPLETE and self._study.log_models == "completed":
             self.log_model(number, cursor)
         if batch.state is not None:
             set_status(self._parent, run_id, batch.state, batch.ended_s)
@@ -168,7 +170,7 @@ class Sender:
             _logger.warning("%s: absent; trial %d gets no model in MLflow", weights, number)
             return
         models = self._models
-        with artifact_errors(self._uri):
+        with artifact_errors(self._study.uri):
             logged = models.log(cursor.run_id, started, weights)
         metrics = []
         if cursor.best and logged.model_id:
@@ -181,10 +183,10 @@ class Sender:
     @cached_property
     def _models(self) -> "ModelLogger":
         with loading("torch.export"):
-            from sweeper.tracking.exported import import_tracing
+            from sweeper.tracking.exported import import_export
             from sweeper.tracking.logged_models import ModelLogger  # loads torch
 
-            import_tracing()
+            import_export()
         return ModelLogger(self._parent.client, self._parent.experiment_id)
 
     def _read(self, number: int, offset: int) -> tuple[list[Event], int]:

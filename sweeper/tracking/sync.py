@@ -1,5 +1,6 @@
-"""Event logs on their way to MLflow: the mirror at work in the background, or once and for all."""
+"""A study's events sent to MLflow: all of them at once, or from a thread while others train."""
 
+import math
 import threading
 import time
 import traceback
@@ -49,19 +50,18 @@ def build_mirror(
     with loading("the mirror"):
         from sweeper.tracking.client import tracking_uri
         from sweeper.tracking.mirror import Mirror  # most of a second of a core
+        from sweeper.tracking.sender import MirroredStudy
 
+    uri = tracking_uri(spec.tracking.uri, paths)
     return Mirror(
-        paths,
-        uri=tracking_uri(spec.tracking.uri, paths),
-        objective=spec.objective,
-        log_models=spec.tracking.log_models,
-        tags=tags,
+        MirroredStudy(paths, uri, spec.objective, spec.tracking.log_models),
+        tags,
         is_start=is_start,
         founding=partial(founding, spec) if has_storage else nullcontext,
     )
 
 
-def ship_all(
+def send_all(
     mirror: "Mirror",
     study: SweepStudy | None,
     show: Callable[[int, int], None] = lambda done, total: None,
@@ -82,11 +82,11 @@ def ship_all(
         _fetch_best(study)
     refusal = None
     try:
-        mirror.ship(show)
+        mirror.send(show)
     except RequestRefusedError as exc:
         refusal = exc
     if study is not None:
-        _close(mirror, study)
+        _finish(mirror, study)
     if refusal is not None:
         raise refusal
 
@@ -103,7 +103,7 @@ def _fetch_best(study: SweepStudy) -> None:
             fetch_ended(study.object_store, study.paths, best.number)
 
 
-def _close(mirror: "Mirror", study: SweepStudy) -> None:
+def _finish(mirror: "Mirror", study: SweepStudy) -> None:
     with store_errors():
         result = Result(study)
         is_reached = result.n_finished >= result.goal
@@ -113,7 +113,7 @@ def _close(mirror: "Mirror", study: SweepStudy) -> None:
 
 
 class BackgroundSync:
-    """Ships a study's events to MLflow from a thread, as long as no other agent does.
+    """Sends a study's events to MLflow from a thread, as long as no other agent does.
 
     Trouble with MLflow is noted once and never disturbs training: what was not accepted is sent
     later, by this command or the next.
@@ -131,28 +131,27 @@ class BackgroundSync:
         self._thread = threading.Thread(target=self._loop, name="mirror", daemon=True)
 
     def start(self) -> None:
-        """Begin to ship."""
+        """Begin to send."""
         self._thread.start()
 
-    def finish(self, is_stopping: Callable[[], bool], *, patience_s: float | None = None) -> bool:
-        """Ship what is left and close the parent run; whether MLflow has everything now.
+    def finish(self, is_stopping: Callable[[], bool], *, limit_s: float | None = None) -> bool:
+        """Send what is left and close the parent run; whether MLflow has everything now.
 
         Takes as long as the rest needs while MLflow answers, and a minute at most when it does
         not.
 
         Args:
             is_stopping: Whether the user does not want to wait any longer.
-            patience_s: Seconds after which the rest is left to the next command; None for no
+            limit_s: Seconds after which the rest is left to the next command; None for no
                 limit. A scheduler that has sent its signal soon kills.
         """
-        limit_s = float("inf") if patience_s is None else patience_s
-        begun = time.monotonic()
+        begun_s = time.monotonic()
         self._done.set()
-        self._thread.join(min(_QUIET_S, limit_s))
-        if self._thread.is_alive() and patience_s is None:
+        self._thread.join(_QUIET_S if limit_s is None else min(_QUIET_S, limit_s))
+        if self._thread.is_alive() and limit_s is None:
             self._note("sending the rest to MLflow; Ctrl-C leaves it to the next command ...")
         while self._thread.is_alive() and not is_stopping():
-            left_s = limit_s - (time.monotonic() - begun)
+            left_s = math.inf if limit_s is None else limit_s - (time.monotonic() - begun_s)
             if left_s <= 0:
                 break
             self._thread.join(min(_INTERVAL_S, left_s))
@@ -160,16 +159,16 @@ class BackgroundSync:
 
     def _loop(self) -> None:
         if not self._acquire():
-            return  # another agent holds it, and ships what this one left as well
+            return  # another agent holds it, and sends what this one left as well
         try:
             # Importing mlflow takes a second of a core that a starting worker can use better.
             while not self._study.paths.trials_dir.exists() and not self._done.is_set():
                 self._done.wait(_INTERVAL_S)
             mirror = build_mirror(self._study.spec, self._study.paths, self._tags, is_start=True)
             while not self._done.is_set():
-                self._try(mirror.ship)
+                self._try(mirror.send)
                 self._done.wait(_INTERVAL_S if self._is_well else _RETRY_S)
-            self._try(lambda: ship_all(mirror, self._study))
+            self._try(lambda: send_all(mirror, self._study))
         except Exception:
             self._is_well = False
             self._note(
@@ -179,17 +178,17 @@ class BackgroundSync:
             self._lock.release()
 
     def _acquire(self) -> bool:
-        """Become the one that ships; at the end of the command only if nobody else stays."""
+        """Become the one that sends; at the end of the command only if nobody else stays."""
         while not self._lock.try_acquire():
             if self._done.wait(_INTERVAL_S):
                 time.sleep(_QUIET_S / 2)  # for one that is at its own end, and looks no more
                 return self._lock.try_acquire()
         return True
 
-    def _try(self, ship: Callable[[], object]) -> None:
+    def _try(self, send: Callable[[], object]) -> None:
         """One pass; trouble is noted once, and once that it is over."""
         try:
-            ship()
+            send()
         except (TrackerError, StoreError) as exc:
             if self._is_well:
                 folder = self._study.paths.study_dir

@@ -189,8 +189,8 @@ class Agent:
         except StoreError as exc:
             if not self._outage.is_tried:
                 self._display.note(str(exc))
-        patience_s = _FLUSH_S if self._signals.received else None
-        has_everything = self._sync.finish(self._signals.one_more(), patience_s=patience_s)
+        limit_s = _FLUSH_S if self._signals.received else None
+        has_everything = self._sync.finish(self._signals.one_more(), limit_s=limit_s)
         self._cleanup.finish(has_everything=has_everything)
         return has_everything
 

@@ -141,9 +141,9 @@ def _serve() -> None:
             importlib.import_module(module.name)
     for name in _PACKAGES:
         importlib.import_module(name)
-    from sweeper.tracking.exported import import_tracing
+    from sweeper.tracking.exported import import_export
 
-    import_tracing()
+    import_export()
     gc.enable()
     forkserver.serve(_live)
     os._exit(0)  # nothing is taken apart, which takes a second

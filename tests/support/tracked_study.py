@@ -12,7 +12,7 @@ from sweeper.config.settings import ModelConfig
 from sweeper.events import Ended, Event, EventWriter, Started
 from sweeper.paths import RunPaths
 from sweeper.tracking.mirror import Mirror
-from sweeper.tracking.sender import LogModels
+from sweeper.tracking.sender import LogModels, MirroredStudy
 from sweeper.trial import DataInfo, EpochMetrics, Objective, Outcome, TrialState
 
 ACCURACY = Objective(("val_accuracy",), ("maximize",))
@@ -40,11 +40,8 @@ class Store:
         now: Callable[[], float] = time.time,
     ) -> Mirror:
         return Mirror(
-            self.paths,
-            uri=uri or self.uri,
-            objective=objective,
-            log_models=log_models,
-            tags={"git_commit": "c0ffee", "sampler": "tpe"},
+            MirroredStudy(self.paths, uri or self.uri, objective, log_models),
+            {"git_commit": "c0ffee", "sampler": "tpe"},
             is_start=is_start,
             founding=founding,
             now=now,

@@ -19,7 +19,7 @@ from sweeper.study.create import create_study
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
 from sweeper.timing import TimeLedger
-from sweeper.tracking.sync import build_mirror, ship_all
+from sweeper.tracking.sync import build_mirror, send_all
 from sweeper.trial import DataInfo, TrialState
 from tests.support.mlflow_store import copy_empty_database
 from tests.support.sweep_studies import Body, claim_trial
@@ -82,10 +82,10 @@ class TrackedSweep:
         self.paths.trial_dir(number).mkdir(parents=True, exist_ok=True)
         torch.save(net.state_dict(), self.paths.model(number))
 
-    def ship(self) -> None:
+    def send(self) -> None:
         """Send everything, as the end of a command does."""
         mirror = build_mirror(self.study.spec, self.paths, TAGS, is_start=True)
-        ship_all(mirror, self.study)
+        send_all(mirror, self.study)
 
     def runs(self, kind: str = "trial") -> list[Run]:
         """MLflow runs of that kind, by trial number."""

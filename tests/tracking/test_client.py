@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from sweeper.paths import RunPaths
 from sweeper.text import redacted
 from sweeper.tracking.client import open_client, tracking_uri
-from sweeper.tracking.local_store import gather_store, local_uri
+from sweeper.tracking.local_store import local_uri, merge_wal
 from tests.support.tracked_study import Store
 
 
@@ -39,10 +39,10 @@ def test_what_somebody_reads_at_the_moment_stays_beside_the_store_and_that_is_sa
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM runs").fetchone()
         store.client.create_experiment("written since")
-        gather_store(store.paths)
+        merge_wal(store.paths)
         assert f"{database}: what was written last lies in mlflow.db-wal" in caplog.text
     caplog.clear()
-    gather_store(store.paths)
+    merge_wal(store.paths)
     assert caplog.text == ""
     assert database.with_name("mlflow.db-wal").stat().st_size == 0
 

@@ -15,7 +15,7 @@ from sweeper.events import Interrupted
 from sweeper.models.build import build_model
 from sweeper.paths import RunPaths
 from sweeper.tracking.mirror import Mirror
-from sweeper.tracking.sender import LogModels
+from sweeper.tracking.sender import LogModels, MirroredStudy
 from sweeper.trial import TrialState
 from tests.support.forks import FORKS
 from tests.support.tracked_study import ACCURACY, DATA, MODEL, Store, ended, epoch, started
@@ -23,7 +23,7 @@ from tests.support.tracked_study import ACCURACY, DATA, MODEL, Store, ended, epo
 #: What each stage of a mirror's life makes durable, in this order.
 STAGES = {
     "open": (Step.MIRROR_RUN, Step.MIRROR_SEND),
-    "ship": (Step.MIRROR_RUN, Step.MIRROR_SEND, Step.MIRROR_END, Step.MIRROR_CURSOR),
+    "send": (Step.MIRROR_RUN, Step.MIRROR_SEND, Step.MIRROR_END, Step.MIRROR_CURSOR),
     "finish": (Step.MIRROR_END,),
 }
 
@@ -31,10 +31,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.gate]
 
 
 def work(root: Path, uri: str, log_models: LogModels, stage: str = "", point: str = "") -> None:
-    """Ship and finish the study; from ``stage`` on, die at ``point``."""
-    mirror = Mirror(
-        RunPaths(root, "digits"), uri=uri, objective=ACCURACY, log_models=log_models, tags={}
-    )
+    """Send and finish the study; from ``stage`` on, die at ``point``."""
+    mirror = Mirror(MirroredStudy(RunPaths(root, "digits"), uri, ACCURACY, log_models), {})
 
     def enter(name: str) -> None:
         if name == stage:
@@ -44,8 +42,8 @@ def work(root: Path, uri: str, log_models: LogModels, stage: str = "", point: st
 
     enter("open")
     mirror.open()
-    enter("ship")
-    mirror.ship()
+    enter("send")
+    mirror.send()
     enter("finish")
     mirror.finish(goal_reached=True, best_trials=[0], counts={TrialState.COMPLETE: 1}, seconds={})
 
@@ -93,7 +91,7 @@ def assert_whole(store: Store) -> None:
     assert [file.path for file in store.client.list_artifacts(parent.info.run_id)] == [
         "study.yaml"
     ]
-    assert store.mirror().ship() == 0
+    assert store.mirror().send() == 0
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -113,8 +111,8 @@ def test_a_mirror_that_is_killed_again_and_again_gets_further_each_time(store: S
     write_study(store)
     for _ in range(3):  # the experiment, the parent, the first trial's run
         killed_at(store, "open", f"{Step.MIRROR_RUN}.after", "none")
-    killed_at(store, "ship", f"{Step.MIRROR_RUN}.after", "none")  # the second trial's
-    killed_at(store, "ship", f"{Step.MIRROR_CURSOR}.after", "none")
+    killed_at(store, "send", f"{Step.MIRROR_RUN}.after", "none")  # the second trial's
+    killed_at(store, "send", f"{Step.MIRROR_CURSOR}.after", "none")
     work(store.paths.root, store.uri, "none")
     assert_whole(store)
 
@@ -124,7 +122,7 @@ def test_a_model_is_logged_once(store: Store, moment: str) -> None:
     write_study(store)
     net = build_model(MODEL.architecture, DATA.input_shape, DATA.n_classes, **MODEL.params)
     torch.save(net.state_dict(), store.paths.model(0))
-    killed_at(store, "ship", f"{Step.MODEL_LOG}.{moment}", "completed")
+    killed_at(store, "send", f"{Step.MODEL_LOG}.{moment}", "completed")
     work(store.paths.root, store.uri, "completed")
     assert_whole(store)
     run = store.runs("trial")[0]

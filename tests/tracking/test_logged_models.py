@@ -20,7 +20,7 @@ from mlflow.models import Model
 from sweeper.config.settings import ModelConfig
 from sweeper.errors import TrackerError
 from sweeper.models.build import build_model
-from sweeper.tracking.exported import TracedModels
+from sweeper.tracking.exported import ExportedModels
 from sweeper.trial import DataInfo, TrialState
 from tests.support.tracked_study import DATA, Store, ended, epoch, started, two_complete_trials
 
@@ -70,7 +70,7 @@ def test_a_logged_model_answers_as_the_trained_one_for_any_batch(
     store: Store, architecture: str, params: Mapping[str, Any]
 ) -> None:
     net = complete_trial(store, architecture, params)
-    store.mirror(log_models="completed").ship()
+    store.mirror(log_models="completed").send()
     run = store.trial()
     logged = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
     images = np.random.default_rng(0).random((1000, *DATA.input_shape), np.float32)
@@ -84,19 +84,19 @@ def test_a_logged_model_answers_as_the_trained_one_for_any_batch(
 
 @pytest.fixture
 def traces(monkeypatch: pytest.MonkeyPatch) -> list[torch.nn.Module]:
-    """What MLflow was given to trace, in this order."""
-    traced = []
+    """What MLflow was given to export, in this order."""
+    exported = []
     save_model = mlflow.pytorch.save_model
 
     def save_and_note(module: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
-        traced.append(module)
+        exported.append(module)
         save_model(module, *args, **kwargs)
 
     monkeypatch.setattr(mlflow.pytorch, "save_model", save_and_note)
-    return traced
+    return exported
 
 
-def test_trials_of_one_architecture_are_traced_once_and_answer_each_with_its_own_weights(
+def test_trials_of_one_architecture_are_exported_once_and_answer_each_with_its_own_weights(
     store: Store, traces: list[torch.nn.Module]
 ) -> None:
     mean_and_std = [(0.3, 0.4), (0.3, 0.4), (0.7, 0.2)]
@@ -110,7 +110,7 @@ def test_trials_of_one_architecture_are_traced_once_and_answer_each_with_its_own
         )
         for number, (mean, std) in enumerate(mean_and_std)
     ]
-    store.mirror(log_models="completed").ship()
+    store.mirror(log_models="completed").send()
     assert len(traces) == 1
     images = np.random.default_rng(0).random((1000, *DATA.input_shape), np.float32)
     for run, net, (mean, std) in zip(store.runs("trial"), nets, mean_and_std, strict=True):
@@ -122,7 +122,7 @@ def test_trials_of_one_architecture_are_traced_once_and_answer_each_with_its_own
             torch.testing.assert_close(answer, expected[:batch], rtol=1e-4, atol=1e-5)
 
 
-def test_another_architecture_shape_or_number_of_classes_is_traced_anew(
+def test_another_architecture_shape_or_number_of_classes_is_exported_anew(
     store: Store, traces: list[torch.nn.Module]
 ) -> None:
     larger = replace(DATA, input_shape=(1, 9, 9))
@@ -136,7 +136,7 @@ def test_another_architecture_shape_or_number_of_classes_is_traced_anew(
         store.append(number, start, epoch(1, 0.5), ended(TrialState.COMPLETE, epoch(1, 0.5)))
         net = build_model("mlp", data.input_shape, data.n_classes, width=8)
         torch.save(net.state_dict(), store.paths.model(number))
-    store.mirror(log_models="completed").ship()
+    store.mirror(log_models="completed").send()
     assert len(traces) == 4
     assert len(logged_models(store)) == 5
 
@@ -144,7 +144,7 @@ def test_another_architecture_shape_or_number_of_classes_is_traced_anew(
 def test_models_of_one_trace_have_all_files_and_a_card_of_their_own(store: Store) -> None:
     for number in (0, 1):
         complete_trial(store, "mlp", {"width": 8}, number=number)
-    store.mirror(log_models="completed").ship()
+    store.mirror(log_models="completed").send()
     models = {model.source_run_id: model for model in logged_models(store)}
     files, times = [], []
     for run in store.runs("trial"):
@@ -161,12 +161,12 @@ def test_models_of_one_trace_have_all_files_and_a_card_of_their_own(store: Store
     assert times[0] < times[1]
 
 
-def test_of_traced_models_the_ones_used_last_are_kept_as_far_as_memory_goes() -> None:
+def test_of_exported_models_the_ones_used_last_are_kept_as_far_as_memory_goes() -> None:
     @dataclass
     class Sized:
         n_bytes: int
 
-    kept = TracedModels()
+    kept = ExportedModels()
     small, medium, large = (Sized(2**20 * mib) for mib in (10, 40, 100))
     kept.keep("small", small)  # type: ignore[arg-type]
     kept.keep("medium", medium)  # type: ignore[arg-type]
@@ -186,20 +186,20 @@ def test_logging_a_model_leaves_torch_as_many_threads_as_it_had(store: Store) ->
     torch.set_num_threads(2)
     try:
         complete_trial(store, "mlp", {"width": 8})
-        store.mirror(log_models="completed").ship()
+        store.mirror(log_models="completed").send()
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
 
 
 @pytest.mark.slow
-def test_a_process_that_traced_a_model_ends_without_a_word() -> None:
+def test_a_process_that_exported_a_model_ends_without_a_word() -> None:
     code = (
         "import sweeper.tracking\n"
         "from sweeper.tracking.imports import loading\n"
         "with loading():\n"
-        "    from sweeper.tracking.exported import import_tracing\n"
-        "    import_tracing()\n"
+        "    from sweeper.tracking.exported import import_export\n"
+        "    import_export()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -207,7 +207,7 @@ def test_a_process_that_traced_a_model_ends_without_a_word() -> None:
 
 def test_a_model_is_listed_with_its_run_and_needs_nothing_of_ours(store: Store) -> None:
     complete_trial(store, "mlp", {"width": 8})
-    store.mirror(log_models="completed").ship()
+    store.mirror(log_models="completed").send()
     [model] = logged_models(store)
     run = store.trial()
     assert (model.name, model.status) == ("model", LoggedModelStatus.READY)
@@ -226,7 +226,7 @@ def test_logging_a_model_is_silent_also_in_a_thread(
 ) -> None:
     complete_trial(store, "cnn", CNN)
     mirror = store.mirror(log_models="completed")
-    thread = threading.Thread(target=mirror.ship)
+    thread = threading.Thread(target=mirror.send)
     thread.start()
     thread.join()
     assert len(logged_models(store)) == 1
@@ -236,10 +236,10 @@ def test_logging_a_model_is_silent_also_in_a_thread(
 
 def test_lost_cursors_do_not_log_a_model_again(store: Store) -> None:
     complete_trial(store, "mlp", {"width": 8})
-    store.mirror(log_models="completed").ship()
+    store.mirror(log_models="completed").send()
     [first] = logged_models(store)
     store.paths.shipped(0).unlink()
-    store.mirror(log_models="completed").ship()
+    store.mirror(log_models="completed").send()
     [again] = logged_models(store)
     assert again.model_id == first.model_id
     assert len(store.trial().outputs.model_outputs) == 1
@@ -250,13 +250,13 @@ def test_lost_cursors_do_not_log_a_model_again(store: Store) -> None:
 def test_a_model_cut_off_by_a_crash_is_completed(store: Store) -> None:
     store.append(0, started(), epoch(1, 0.5))
     parent = store.mirror().open()
-    store.mirror().ship()
+    store.mirror().send()
     half = store.client.create_logged_model(
         parent.experiment_id, "model", source_run_id=store.trial().info.run_id
     )
     store.append(0, ended(TrialState.COMPLETE, epoch(1, 0.5)))
     write_weights(store, 0, started().model or pytest.fail("no model"))
-    store.mirror(log_models="completed").ship()
+    store.mirror(log_models="completed").send()
     [model] = logged_models(store)
     assert (model.model_id, model.status) == (half.model_id, LoggedModelStatus.READY)
     assert len(store.trial().outputs.model_outputs) == 1
@@ -272,10 +272,10 @@ def test_an_artifact_store_that_fails_stops_no_metrics_and_gets_the_model_later(
     blocked = store.paths.artifacts / "models"
     blocked.write_text("a file where MLflow wants a folder")
     with pytest.raises(TrackerError, match="artifact store fails: .*check its address"):
-        mirror.ship()
+        mirror.send()
     assert [run.info.status for run in store.runs("trial")] == ["RUNNING", "KILLED"]
     blocked.unlink()
-    mirror.ship()
+    mirror.send()
     assert [run.info.status for run in store.runs("trial")] == ["FINISHED", "KILLED"]
     [model] = logged_models(store)
     assert model.status == LoggedModelStatus.READY
@@ -287,7 +287,7 @@ def test_none_logs_no_model_and_best_only_that_of_the_best_trial_at_the_end(stor
         write_weights(store, number, started().model or pytest.fail("no model"))
     for setting in ("none", "best"):
         mirror = store.mirror(log_models=setting)
-        mirror.ship()
+        mirror.send()
         assert logged_models(store) == []
     counts = {TrialState.COMPLETE: 2}
     mirror.finish(goal_reached=False, best_trials=[1], counts=counts, seconds={})
@@ -320,7 +320,7 @@ def build(input_shape, n_classes):
     ("module", "condition"),
     [("depends_on_values", "images.sum() > 0"), ("depends_on_batch", "len(images) == 2")],
 )
-def test_what_cannot_be_traced_for_any_batch_is_logged_as_weights_and_reference(
+def test_what_cannot_be_exported_for_any_batch_is_logged_as_weights_and_reference(
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -332,7 +332,7 @@ def test_what_cannot_be_traced_for_any_batch_is_logged_as_weights_and_reference(
     (code / f"{module}.py").write_text(UNTRACEABLE.replace("{condition}", condition))
     monkeypatch.syspath_prepend(code)
     complete_trial(store, f"{module}:build", {})
-    store.mirror(log_models="completed").ship()
+    store.mirror(log_models="completed").send()
     run = store.trial()
     assert run.info.run_name == "0000 build"
     assert run.data.tags["sweeper.model"] == "state_dict"
@@ -350,7 +350,7 @@ def test_weights_that_are_absent_are_reported_and_stop_nothing(
 ) -> None:
     two_complete_trials(store)
     write_weights(store, 1, started().model or pytest.fail("no model"))
-    store.mirror(log_models="completed").ship()
+    store.mirror(log_models="completed").send()
     assert "trial 0 gets no model" in caplog.text
     assert [run.info.status for run in store.runs("trial")] == ["FINISHED", "FINISHED"]
     assert len(logged_models(store)) == 1
@@ -361,7 +361,7 @@ def test_a_training_function_of_the_users_own_has_no_model(
 ) -> None:
     start = replace(started(), model=None, data=None)
     store.append(0, start, epoch(1, 0.5), ended(TrialState.COMPLETE, epoch(1, 0.5)))
-    store.mirror(log_models="completed").ship()
+    store.mirror(log_models="completed").send()
     assert store.trial().info.run_name == "0000"
     assert logged_models(store) == []
     assert caplog.records == []

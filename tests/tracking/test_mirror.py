@@ -19,7 +19,7 @@ from tests.support.tracked_study import START_S, Store, ended, epoch, started, t
 
 def test_curves_arrive_with_the_time_at_which_they_were_measured(store: Store) -> None:
     store.append(3, started(), epoch(1, 0.5), epoch(2, 0.75), epoch(3, 0.625))
-    assert store.mirror().ship() == 4
+    assert store.mirror().send() == 4
     run = store.trial()
     assert store.curve(run, "val_accuracy") == [
         (1, 0.5, 1_700_000_001_000),
@@ -33,7 +33,7 @@ def test_curves_arrive_with_the_time_at_which_they_were_measured(store: Store) -
 
 def test_the_runs_table_shows_the_epoch_that_counts(store: Store) -> None:
     store.append(3, started(), epoch(1, 0.5), epoch(2, 0.75), epoch(3, 0.625))
-    store.mirror().ship()
+    store.mirror().send()
     metrics = store.trial().data.metrics
     assert metrics["val_accuracy"] == 0.625
     assert metrics["best_val_accuracy"] == 0.75
@@ -42,7 +42,7 @@ def test_the_runs_table_shows_the_epoch_that_counts(store: Store) -> None:
 
 def test_a_run_carries_params_tags_and_data(store: Store) -> None:
     store.append(42, started())
-    store.mirror().ship()
+    store.mirror().send()
     run = store.trial()
     [parent] = store.runs("study")
     assert run.info.run_name == "0042 mlp"
@@ -69,7 +69,7 @@ def test_a_trial_shows_where_its_time_went_also_when_it_is_looked_at_again(store
     outcome = Outcome(TrialState.COMPLETE, epoch(1, 0.5), seconds=seconds)
     store.append(0, started(), epoch(1, 0.5), Ended(START_S + 10, outcome))
     for _ in range(2):
-        store.mirror().ship()
+        store.mirror().send()
         metrics = store.trial().data.metrics
         assert metrics["system/sweeper_step_seconds"] == 9
         assert metrics["system/sweeper_claim_seconds"] == 1
@@ -81,7 +81,7 @@ def test_a_trial_shows_where_its_time_went_also_when_it_is_looked_at_again(store
 def test_in_the_end_the_database_file_alone_holds_everything(store: Store) -> None:
     two_complete_trials(store)
     mirror = store.mirror()
-    mirror.ship()
+    mirror.send()
     counts = {TrialState.COMPLETE: 2}
     mirror.finish(goal_reached=True, best_trials=[1], counts=counts, seconds={})
     copied = store.paths.root / "copied.db"
@@ -112,7 +112,7 @@ def test_the_parent_run_holds_the_resolved_study_file(store: Store) -> None:
 )
 def test_a_trial_ends_as_it_ended(store: Store, state: TrialState, status: str) -> None:
     store.append(0, started(), epoch(1, 0.5), ended(state, epoch(1, 0.5), "why", "last lines"))
-    store.mirror().ship()
+    store.mirror().send()
     run = store.trial()
     assert run.info.status == status
     assert run.info.end_time == 1_700_000_010_000
@@ -125,13 +125,13 @@ def test_a_trial_ends_as_it_ended(store: Store, state: TrialState, status: str) 
 def test_an_interrupted_trial_waits_and_goes_on_in_the_same_run(store: Store) -> None:
     mirror = store.mirror()
     store.append(0, started(), epoch(1, 0.5), Interrupted(START_S + 2, "preempted"))
-    mirror.ship()
+    mirror.send()
     first = store.trial()
     assert first.info.status == "SCHEDULED"
     assert first.data.tags["sweeper.state"] == "waiting"
     assert first.data.tags["sweeper.interrupted"] == "preempted"
     store.append(0, started(resumed=1, at_s=5), epoch(2, 0.75))
-    mirror.ship()
+    mirror.send()
     second = store.trial()
     assert second.info.run_id == first.info.run_id
     assert second.info.status == "RUNNING"
@@ -142,7 +142,7 @@ def test_an_interrupted_trial_waits_and_goes_on_in_the_same_run(store: Store) ->
 def test_an_epoch_trained_again_after_a_crash_is_one_point(store: Store) -> None:
     again = replace(epoch(2, 0.75), time_s=START_S + 7)
     store.append(0, started(), epoch(1, 0.5), epoch(2, 0.75), started(resumed=1, at_s=5), again)
-    store.mirror().ship()
+    store.mirror().send()
     assert store.curve(store.trial(), "val_accuracy") == [
         (1, 0.5, 1_700_000_001_000),
         (2, 0.75, 1_700_000_002_000),
@@ -158,7 +158,7 @@ def test_the_outcome_decides_what_the_best_is(store: Store) -> None:
         epoch(2, 0.75),
         ended(TrialState.COMPLETE, counted),
     )
-    store.mirror().ship()
+    store.mirror().send()
     metrics = store.trial().data.metrics
     assert (metrics["best_val_accuracy"], metrics["best_epoch"]) == (0.625, 1)
 
@@ -166,7 +166,7 @@ def test_the_outcome_decides_what_the_best_is(store: Store) -> None:
 def test_several_objectives_count_at_the_last_epoch(store: Store) -> None:
     objective = Objective(("val_accuracy", "train_loss"), ("maximize", "minimize"))
     store.append(0, started(), epoch(1, 0.75, loss=2.0), epoch(2, 0.5, loss=1.0))
-    store.mirror(objective=objective).ship()
+    store.mirror(objective=objective).send()
     metrics = store.trial().data.metrics
     assert (metrics["best_val_accuracy"], metrics["best_train_loss"]) == (0.5, 1.0)
 
@@ -180,9 +180,9 @@ def test_values_that_are_not_finite_are_kept_and_never_best(store: Store) -> Non
         ended(TrialState.DIVERGED, epoch(1, 0.5), "loss is nan"),
     )
     mirror = store.mirror()
-    mirror.ship()
+    mirror.send()
     store.paths.shipped(0).unlink()
-    store.mirror().ship()
+    store.mirror().send()
     run = store.trial()
     accuracies = [value for _, value, _ in store.curve(run, "val_accuracy")]
     assert accuracies[0] == 0.5
@@ -199,7 +199,7 @@ def test_long_texts_are_cut_and_of_a_traceback_the_end_is_kept(store: Store) -> 
         started(**{"data.note": "p" * 7000}),
         ended(TrialState.FAILED, None, "c" * 9000, details),
     )
-    store.mirror().ship()
+    store.mirror().send()
     run = store.trial()
     assert len(run.data.params["data.note"]) == 6000
     assert run.data.tags["sweeper.details"].endswith("the last line")
@@ -211,7 +211,7 @@ def test_more_params_and_points_than_one_request_may_carry(store: Store) -> None
     params = {f"model.p{index:03d}": index for index in range(250)}
     epochs = [epoch(number, 0.5) for number in range(1, 1002)]
     store.append(0, started(**params), *epochs)
-    store.mirror().ship()
+    store.mirror().send()
     run = store.trial()
     assert len(run.data.params) == 252
     assert len(store.curve(run, "train_loss")) == 1001
@@ -231,34 +231,34 @@ def snapshot(store: Store) -> list[object]:
 
 def test_lost_cursors_double_nothing(store: Store) -> None:
     two_complete_trials(store)
-    store.mirror().ship()
+    store.mirror().send()
     before = snapshot(store)
     for number in (0, 1):
         store.paths.shipped(number).unlink()
-    assert store.mirror().ship() == 8
+    assert store.mirror().send() == 8
     assert snapshot(store) == before
 
 
 def test_a_torn_cursor_is_a_lost_cursor(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     two_complete_trials(store)
-    store.mirror().ship()
+    store.mirror().send()
     before = snapshot(store)
     store.paths.shipped(0).write_text('{"parent_id": "ab')
-    assert store.mirror().ship() == 4
+    assert store.mirror().send() == 4
     assert snapshot(store) == before
     assert "sending this trial's events again" in caplog.text
 
 
 def test_events_sent_before_a_crash_but_not_noted_are_not_doubled(store: Store) -> None:
     store.append(0, started(), epoch(1, 0.5))
-    store.mirror().ship()
+    store.mirror().send()
     old_cursor = store.paths.shipped(0).read_bytes()
     store.append(0, epoch(2, 0.75), Interrupted(START_S + 3, "stop"))
     store.append(0, started(resumed=1), epoch(3, 0.5))
-    store.mirror().ship()
+    store.mirror().send()
     before = snapshot(store)
     store.paths.shipped(0).write_bytes(old_cursor)
-    assert store.mirror().ship() == 4
+    assert store.mirror().send() == 4
     assert snapshot(store) == before
 
 
@@ -273,7 +273,7 @@ def test_a_run_created_before_a_crash_is_found_again(store: Store) -> None:
         },
     )
     store.append(5, started(), epoch(1, 0.5))
-    store.mirror().ship()
+    store.mirror().send()
     assert store.trial().info.run_id == run.info.run_id
     assert store.trial().data.metrics["val_accuracy"] == 0.5
 
@@ -288,11 +288,11 @@ def test_a_second_start_finds_the_parent_run(store: Store) -> None:
 
 def test_a_new_store_gets_everything(store: Store, tmp_path: Path) -> None:
     two_complete_trials(store)
-    store.mirror().ship()
+    store.mirror().send()
     other = tmp_path / "mlruns" / "other.db"
     copy_empty_database(other)
     elsewhere = replace(store, uri=f"sqlite:///{other}", client=MlflowClient(f"sqlite:///{other}"))
-    assert elsewhere.mirror().ship() == 8
+    assert elsewhere.mirror().send() == 8
     assert [run.info.status for run in elsewhere.runs("trial")] == ["FINISHED", "FINISHED"]
     assert len(store.runs("trial")) == 2
 
@@ -301,12 +301,12 @@ def test_an_idle_pass_sends_nothing(store: Store) -> None:
     two_complete_trials(store)
     store.append(2, started())
     mirror = store.mirror()
-    assert mirror.ship() == 9
+    assert mirror.send() == 9
     store.paths.events(0).unlink()
     store.paths.shipped(0).unlink()
-    assert mirror.ship() == 0
+    assert mirror.send() == 0
     store.append(2, epoch(1, 0.5))
-    assert mirror.ship() == 1
+    assert mirror.send() == 1
 
 
 def test_a_trial_that_mlflow_refuses_does_not_stop_the_others(store: Store) -> None:
@@ -318,7 +318,7 @@ def test_a_trial_that_mlflow_refuses_does_not_stop_the_others(store: Store) -> N
     mirror = store.mirror()
     for _ in range(2):
         with pytest.raises(TrackerError, match=r"MLflow refuses a request.*a\?b"):
-            mirror.ship()
+            mirror.send()
     assert [run.info.status for run in store.runs("trial")] == ["RUNNING", "FINISHED"]
 
 
@@ -326,13 +326,13 @@ def test_a_broken_event_log_is_named(store: Store) -> None:
     store.paths.trial_dir(2).mkdir(parents=True)
     store.paths.events(2).write_text("not json\n")
     with pytest.raises(TrackerError, match=r"trials/0002/events.jsonl: an event cannot be read"):
-        store.mirror().ship()
+        store.mirror().send()
 
 
 def test_a_study_that_reached_its_goal_is_finished_and_shows_its_best(store: Store) -> None:
     two_complete_trials(store)
     mirror = store.mirror()
-    mirror.ship()
+    mirror.send()
     counts = {TrialState.COMPLETE: 2, TrialState.PRUNED: 0}
     for _ in range(2):
         mirror.finish(goal_reached=True, best_trials=[1], counts=counts, seconds={})
@@ -347,7 +347,7 @@ def test_a_study_that_reached_its_goal_is_finished_and_shows_its_best(store: Sto
 def test_a_study_stopped_before_its_goal_waits_and_runs_again(store: Store) -> None:
     two_complete_trials(store)
     mirror = store.mirror()
-    mirror.ship()
+    mirror.send()
     mirror.finish(goal_reached=False, best_trials=[], counts={TrialState.COMPLETE: 2}, seconds={})
     assert [run.info.status for run in store.runs("study")] == ["SCHEDULED"]
     store.mirror().open()
@@ -357,7 +357,7 @@ def test_a_study_stopped_before_its_goal_waits_and_runs_again(store: Store) -> N
 def test_a_study_of_which_a_trial_runs_elsewhere_is_running(store: Store) -> None:
     two_complete_trials(store)
     mirror = store.mirror()
-    mirror.ship()
+    mirror.send()
     counts = {TrialState.COMPLETE: 2, TrialState.RUNNING: 1}
     mirror.finish(goal_reached=False, best_trials=[], counts=counts, seconds={})
     assert [run.info.status for run in store.runs("study")] == ["RUNNING"]
@@ -370,7 +370,7 @@ def test_who_starts_nothing_leaves_the_parent_run_as_it_is(store: Store) -> None
     mirror.finish(goal_reached=True, best_trials=[], counts={}, seconds={})
     before = [(run.info.status, run.info.end_time, run.data.tags) for run in store.runs("study")]
     store.append(0, started())
-    assert store.mirror(is_start=False).ship() == 1
+    assert store.mirror(is_start=False).send() == 1
     after = [(run.info.status, run.info.end_time, run.data.tags) for run in store.runs("study")]
     assert after == before
 
@@ -400,22 +400,22 @@ def test_an_unreachable_server_is_reported_without_secrets_and_loses_nothing(
             with pytest.raises(
                 TrackerError, match=rf"^tracking.uri: http://\*\*\*@{address}: "
             ) as e:
-                mirror.ship()
+                mirror.send()
             assert "hunter2" not in str(e.value)
             assert "Nothing is lost" in str(e.value)
     assert not store.paths.shipped(0).exists()
-    assert store.mirror().ship() == 8
+    assert store.mirror().send() == 8
 
 
 def test_a_store_that_stops_answering_gets_the_rest_later(store: Store) -> None:
     mirror = store.mirror()
     store.append(0, started(), epoch(1, 0.5))
-    mirror.ship()
+    mirror.send()
     store.append(0, epoch(2, 0.75))
     with closing(sqlite3.connect(store.paths.mlflow_db)) as database:
         database.execute("ALTER TABLE metrics RENAME TO metrics_away")
         with pytest.raises(TrackerError, match="MLflow cannot be used"):
-            mirror.ship()
+            mirror.send()
         database.execute("ALTER TABLE metrics_away RENAME TO metrics")
-    assert mirror.ship() == 1
+    assert mirror.send() == 1
     assert [step for step, *_ in store.curve(store.trial(), "val_accuracy")] == [1, 2]

@@ -41,15 +41,15 @@ def test_nothing_is_lost_or_doubled_when_a_server_stops_and_comes_back(
 
     with running(server):
         remote.append(0, started(), epoch(1, 0.5, loss=float("nan")))
-        mirror.ship()
+        mirror.send()
     remote.append(0, epoch(2, 0.75), ended(TrialState.COMPLETE, epoch(2, 0.75)))
     torch.save(net.state_dict(), remote.paths.model(0))
     with pytest.raises(TrackerError, match="MLflow cannot be used"):
-        mirror.ship()
+        mirror.send()
     with running(server):
-        assert mirror.ship() == 2
+        assert mirror.send() == 2
         remote.paths.shipped(0).unlink()
-        assert remote.mirror(log_models="completed").ship() == 4
+        assert remote.mirror(log_models="completed").send() == 4
         run = remote.trial()
         assert run.info.status == "FINISHED"
         assert [step for step, *_ in remote.curve(run, "val_accuracy")] == [1, 2]

@@ -20,9 +20,9 @@ def sweep(tmp_path: Path) -> TrackedSweep:
 
 def test_the_end_of_a_command_sends_all_and_closes_the_parent_run(sweep: TrackedSweep) -> None:
     notes: list[str] = []
-    shipping = BackgroundSync(sweep.study, TAGS, notes.append)
-    shipping.start()
-    assert shipping.finish(lambda: False)
+    sync = BackgroundSync(sweep.study, TAGS, notes.append)
+    sync.start()
+    assert sync.finish(lambda: False)
     assert [run.info.status for run in sweep.runs()] == ["FINISHED"]
     assert [run.info.status for run in sweep.runs("study")] == ["FINISHED"]
     # A slow machine makes the user wait for it, and says so.
@@ -36,11 +36,11 @@ def test_a_command_that_was_told_to_stop_leaves_the_rest_to_sync(
         mute.bind(("127.0.0.1", 0))
         mute.listen()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{mute.getsockname()[1]}")
-        shipping = BackgroundSync(sweep.study, TAGS, lambda text: None)
-        shipping.start()
-        assert not shipping.finish(lambda: False, patience_s=0.5)
-        assert shipping._thread.is_alive()  # the request waits for 20 s
-    shipping._thread.join()
+        sync = BackgroundSync(sweep.study, TAGS, lambda text: None)
+        sync.start()
+        assert not sync.finish(lambda: False, limit_s=0.5)
+        assert sync._thread.is_alive()  # the request waits for 20 s
+    sync._thread.join()
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     line = sync_study(sweep.file, root=sweep.root, note=pytest.fail)
     assert line.startswith("small: sent 4 events of 1 trial")

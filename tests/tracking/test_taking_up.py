@@ -31,11 +31,11 @@ def steps(store: Store, metric: str = "val_accuracy") -> list[int]:
 def test_epochs_that_another_machine_sent_are_not_sent_again(store: Store) -> None:
     here, there = store, store.machine("there")
     there.append(0, started(), epoch(1, 0.5), epoch(2, 0.75))
-    there.mirror().ship()
+    there.mirror().send()
     here.append(0, started(resumed=1, at_s=99), later(epoch(1, 0.5)), later(epoch(2, 0.75)))
     here.append(0, later(epoch(3, 0.625)))
     here.append(0, ended(TrialState.COMPLETE, later(epoch(2, 0.75))))
-    here.mirror().ship()
+    here.mirror().send()
     assert store.curve(store.trial(), "val_accuracy") == [
         (1, 0.5, 1_700_000_001_000),
         (2, 0.75, 1_700_000_002_000),
@@ -48,13 +48,13 @@ def test_epochs_that_another_machine_sent_are_not_sent_again(store: Store) -> No
 def test_the_best_is_that_of_the_process_that_ended_the_trial(store: Store) -> None:
     there = store.machine("there")
     there.append(0, started(), epoch(1, 0.5), epoch(2, 0.875))
-    there.mirror().ship()
+    there.mirror().send()
     best = later(epoch(2, 0.75))
     store.append(0, started(resumed=1), later(epoch(1, 0.5)), best)
-    store.mirror().ship()
+    store.mirror().send()
     assert steps(store) == [1, 2]
     store.append(0, replace(ended(TrialState.COMPLETE, best), time_s=START_S + 200))
-    store.mirror().ship()
+    store.mirror().send()
     metrics = store.trial().data.metrics
     assert (metrics["best_val_accuracy"], metrics["best_epoch"]) == (0.75, 2)
 
@@ -62,12 +62,12 @@ def test_the_best_is_that_of_the_process_that_ended_the_trial(store: Store) -> N
 def test_a_trial_that_is_behind_what_mlflow_has_catches_up(store: Store) -> None:
     there = store.machine("there")
     there.append(0, started(), *(epoch(number, number / 10) for number in (1, 2, 3)))
-    there.mirror().ship()
+    there.mirror().send()
     mirror = store.mirror()
     store.append(0, started(resumed=1))
     for number in (1, 2, 3, 4):
         store.append(0, later(epoch(number, number / 10)))
-        mirror.ship()
+        mirror.send()
     assert steps(store) == [1, 2, 3, 4]
     assert store.trial().data.metrics["best_val_accuracy"] == 0.4
 
@@ -77,11 +77,11 @@ def test_a_trial_that_comes_back_after_another_machine_had_it_doubles_nothing(
 ) -> None:
     there, mirror = store.machine("there"), store.mirror()
     store.append(0, started(), epoch(1, 0.5))
-    mirror.ship()
+    mirror.send()
     there.append(0, started(resumed=1), later(epoch(1, 0.5)), later(epoch(2, 0.75)))
-    there.mirror().ship()
+    there.mirror().send()
     store.append(0, started(resumed=2), *(later(epoch(number, 0.5), 200) for number in (2, 3)))
-    mirror.ship()
+    mirror.send()
     assert steps(store) == [1, 2, 3]
 
 
@@ -89,30 +89,30 @@ def test_what_a_machine_measured_after_it_lost_the_trial_is_left_out(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.append(0, started(), epoch(1, 0.5))
-    store.mirror().ship()
+    store.mirror().send()
     there, best = store.machine("there"), later(epoch(1, 0.625))
     there.append(0, started(resumed=1), best, ended(TrialState.PRUNED, best))
-    there.mirror().ship()
+    there.mirror().send()
     store.append(0, epoch(2, 0.75), Interrupted(START_S + 3, "taken over"))
-    store.mirror().ship()
+    store.mirror().send()
     run = store.trial()
     assert (run.info.status, run.data.tags["sweeper.state"]) == ("KILLED", "pruned")
     assert steps(store) == [1]
     assert "trial 0: another machine went on with it" in caplog.text
-    assert store.mirror().ship() == 0
+    assert store.mirror().send() == 0
 
 
 def test_who_stood_still_for_longer_than_a_lease_asks_what_happened(store: Store) -> None:
     clock = [1000.0]
     mirror = store.mirror(now=lambda: clock[0])
     store.append(0, started(), epoch(1, 0.5))
-    mirror.ship()
+    mirror.send()
     there = store.machine("there")
     there.append(0, started(resumed=1), later(epoch(1, 0.5)), later(epoch(2, 0.75)))
-    there.mirror().ship()
+    there.mirror().send()
     store.append(0, epoch(2, 0.75))
     clock[0] += 31
-    mirror.ship()
+    mirror.send()
     assert steps(store) == [1, 2]
 
 
@@ -124,18 +124,18 @@ def test_points_that_mlflow_lacks_in_between_are_sent(store: Store) -> None:
     runs.find(0, anew=True)
     run_id = runs.create(0, started())
     store.client.log_metric(run_id, "val_accuracy", 0.625, 1_700_000_003_000, step=3)
-    store.mirror().ship()
+    store.mirror().send()
     assert steps(store) == steps(store, "train_loss") == [1, 2, 3]
     assert store.trial().data.metrics["best_val_accuracy"] == 0.75
 
 
 def test_a_run_that_somebody_deleted_is_made_anew(store: Store) -> None:
     store.append(0, started(), epoch(1, 0.5))
-    store.mirror().ship()
+    store.mirror().send()
     first = store.trial().info.run_id
     store.client.delete_run(first)
     store.append(0, epoch(2, 0.75))
-    store.mirror().ship()
+    store.mirror().send()
     assert store.trial().info.run_id != first
     assert steps(store) == [1, 2]
 
@@ -144,12 +144,12 @@ def test_a_log_that_is_older_than_its_cursor_is_followed_again(store: Store) -> 
     store.append(0, started(), epoch(1, 0.5))
     whole = store.paths.events(0).read_bytes()
     store.append(0, epoch(2, 0.75), ended(TrialState.COMPLETE, epoch(2, 0.75)))
-    store.mirror().ship()
+    store.mirror().send()
     store.paths.events(0).write_bytes(whole)
     mirror = store.mirror()
-    mirror.ship()
+    mirror.send()
     store.append(0, started(resumed=1), later(epoch(2, 0.625)), later(epoch(3, 0.75)))
-    mirror.ship()
+    mirror.send()
     run = store.trial()
     assert [value for _, value, _ in store.curve(run, "val_accuracy")] == [0.5, 0.75, 0.75]
     assert run.info.status == "RUNNING"
@@ -160,13 +160,13 @@ def test_a_trial_that_came_from_another_machine_gets_no_second_run(store: Store)
     here, there = store, store.machine("there")
     mirror = here.mirror()
     here.append(1, started(), epoch(1, 0.5))
-    mirror.ship()  # so it has looked which runs there are
+    mirror.send()  # so it has looked which runs there are
     there.append(0, started(), epoch(1, 0.5), Interrupted(START_S + 2, "stopped"))
-    there.mirror().ship()
+    there.mirror().send()
     here.append(0, started(), epoch(1, 0.5), Interrupted(START_S + 2, "stopped"))
-    mirror.ship()
+    mirror.send()
     here.append(0, started(resumed=1), later(epoch(2, 0.75)))
-    mirror.ship()
+    mirror.send()
     assert [run.data.tags["sweeper.trial"] for run in store.runs("trial")] == ["0", "1"]
 
 
@@ -176,8 +176,8 @@ def test_an_end_that_another_machine_sent_stands(store: Store) -> None:
     for machine in (here, there):
         machine.append(0, started(), epoch(1, 0.5))
     there.append(0, epoch(2, 0.75), ended(TrialState.COMPLETE, epoch(2, 0.75)))
-    there.mirror().ship()
-    here.mirror().ship()
+    there.mirror().send()
+    here.mirror().send()
     run = store.trial()
     assert (run.info.status, run.data.tags["sweeper.state"]) == ("FINISHED", "complete")
 
@@ -186,13 +186,13 @@ def test_the_study_shows_no_best_of_a_trial_that_ended_elsewhere(store: Store) -
     there = store.machine("there")
     store.append(0, started(), epoch(1, 0.5), Interrupted(START_S + 2, "stopped"))
     here = store.mirror()
-    here.ship()
+    here.send()
     best = later(epoch(2, 0.75))
     there.append(0, started(), epoch(1, 0.5), Interrupted(START_S + 2, "stopped"))
     there.append(0, started(resumed=1), best, ended(TrialState.COMPLETE, best))
     counts = {TrialState.COMPLETE: 1}
     for mirror in (there.mirror(), here):
-        mirror.ship()
+        mirror.send()
         mirror.finish(goal_reached=True, best_trials=[0], counts=counts, seconds={})
     [parent] = store.runs("study")
     assert parent.data.metrics["best_val_accuracy"] == 0.75
@@ -265,7 +265,7 @@ class CountingClient(MlflowClient):
 def test_one_trial_that_another_machine_may_have_begun_is_looked_for_alone(store: Store) -> None:
     for number in range(3):
         store.append(number, started())
-    store.mirror().ship()
+    store.mirror().send()
     client = CountingClient(store.uri)
     parent = find_parent(client, store.runs("trial")[0].info.experiment_id)
     assert parent is not None

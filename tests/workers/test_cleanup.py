@@ -55,7 +55,7 @@ def test_an_ended_trial_keeps_log_and_model_until_mlflow_has_them(
     clearing = Cleanup(sweep.study, pytest.fail)
     clearing.clear()
     assert names(object_store, 0) == {"events.jsonl", "model.pt"}
-    sweep.ship()
+    sweep.send()
     clearing.clear()
     assert object_store.numbers() == set()
 
@@ -78,7 +78,7 @@ def test_a_trial_whose_files_are_damaged_keeps_no_other_from_being_cleared(
 ) -> None:
     sweep.run(reports(0.5))
     sweep.run(reports(0.6))
-    sweep.ship()
+    sweep.send()
     for number in (0, 1):
         object_store = leave(sweep, number)
     sweep.study.paths.shipped(0).unlink()
@@ -114,13 +114,13 @@ def test_the_model_of_the_best_stays_until_the_goal_is_reached_and_is_logged_els
     there = begin(tmp_path / "there", tmp_path / "object_store", **shared)
     here = begin(tmp_path / "here", tmp_path / "object_store", **shared)
     there.run(reports(0.75), model=MODEL)
-    there.ship()
+    there.send()
     Cleanup(there.study, pytest.fail).clear()
     object_store = there.study.object_store
     assert object_store is not None
     assert names(object_store, 0) == {"events.jsonl", "model.pt"}
     here.run(reports(0.5), model=MODEL)
-    here.ship()
+    here.send()
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     [model] = client.search_logged_models(["1"])
     assert client.get_run(model.source_run_id).data.tags["sweeper.trial"] == "0"
@@ -133,7 +133,7 @@ def test_the_model_of_the_best_stays_until_the_goal_is_reached_and_is_logged_els
 def test_the_end_of_a_command_leaves_nothing_in_the_object_store(sweep: TrackedSweep) -> None:
     sweep.run(reports(0.5))
     object_store = leave(sweep, 0)
-    sweep.ship()
+    sweep.send()
     clearing = Cleanup(sweep.study, pytest.fail)
     clearing.start()
     clearing.finish(has_everything=True)

@@ -68,7 +68,7 @@ def check_checkpoints(patient: Snapshot) -> Iterator[Finding]:
 def _leftovers(patient: Snapshot, number: int) -> list[Path]:
     paths = patient.begun.paths
     # The cursor of a trial that ended just now may be on its way.
-    in_flight = paths.shipped(number).with_suffix(".tmp") if patient.is_shipping else None
+    in_flight = paths.shipped(number).with_suffix(".tmp") if patient.is_sending else None
     return [
         path
         for path in sorted(paths.trial_dir(number).iterdir())

@@ -8,90 +8,90 @@ from sweeper.commands.doctor.snapshot import Snapshot
 from sweeper.events import Ended, Event, Started
 from sweeper.text import format_count
 from sweeper.tracking.batch import RUN_STATUS, best_values, param_texts
-from sweeper.tracking.repair import Records
+from sweeper.tracking.repair import StudyRuns
 from sweeper.tracking.run_state import RunState
 from sweeper.trial import EpochMetrics, TrialState
 
 
-def check_run(patient: Snapshot, records: Records, number: int) -> Iterator[Finding]:
+def check_run(patient: Snapshot, study_runs: StudyRuns, number: int) -> Iterator[Finding]:
     """Whether the trial has one run, which says what the storage and the event log say."""
     events = patient.log(number)
-    if len(records.children.get(number, [])) > 1:
-        yield _doubled_run(records, number)
-    if records.run_of(number) is None:
-        yield from _missing_run(patient, records, number, events)
+    if len(study_runs.children.get(number, [])) > 1:
+        yield _doubled_run(study_runs, number)
+    if study_runs.run_of(number) is None:
+        yield from _missing_run(patient, study_runs, number, events)
         return
     if events:
-        yield from _check_content(patient, records, number, events)
-    yield from _check_state(patient, records, number, events)
+        yield from _check_content(patient, study_runs, number, events)
+    yield from _check_state(patient, study_runs, number, events)
     patient.n_runs += 1
 
 
-def _doubled_run(records: Records, number: int) -> Finding:
-    runs, kept = records.children[number], records.run_of(number)
+def _doubled_run(study_runs: StudyRuns, number: int) -> Finding:
+    runs, kept = study_runs.children[number], study_runs.run_of(number)
 
     def mend() -> None:
-        records.delete(run for run in runs if run is not kept)
-        records.send([number])
+        study_runs.delete(run for run in runs if run is not kept)
+        study_runs.send([number])
 
     what = f"MLflow has {len(runs)} runs of it"
     return Finding(f"trial {number}", what, "keeps one of them", mend)
 
 
 def _missing_run(
-    patient: Snapshot, records: Records, number: int, events: list[Event]
+    patient: Snapshot, study_runs: StudyRuns, number: int, events: list[Event]
 ) -> Iterator[Finding]:
     where, what = f"trial {number}", "MLflow has no run of it"
     if events:
-        yield Finding(where, what, "sends it", partial(records.send, [number]))
+        yield Finding(where, what, "sends it", partial(study_runs.send, [number]))
     elif patient.has_ended(number):
         yield Finding(where, what, "run `sweeper sync` on the machine that has its event log")
 
 
 def _check_content(
-    patient: Snapshot, records: Records, number: int, events: list[Event]
+    patient: Snapshot, study_runs: StudyRuns, number: int, events: list[Event]
 ) -> Iterator[Finding]:
-    run = records.run_of(number)
+    run = study_runs.run_of(number)
     assert run is not None
-    holding = records.holding(run)
-    if holding.is_later_than(events):
+    sent = study_runs.state(run)
+    if sent.is_later_than(events):
         return  # another machine went on with the trial, and has the log that counts
     where = f"MLflow run of trial {number}"
-    wrong = list(_describe_wrong(patient, holding, events))
-    lacking = list(_describe_lacking(patient, holding, number, events))
+    wrong = list(_describe_wrong(patient, sent, events))
+    lacking = list(_describe_lacking(patient, sent, number, events))
     if wrong:
         advice = "makes the run anew from the event log"
-        mend = partial(records.rebuild, number)
+        mend = partial(study_runs.rebuild, number)
         yield Finding(where, ", ".join([*wrong, *lacking]), advice, mend)
     elif lacking:
-        mend = partial(records.send, [number])
+        mend = partial(study_runs.send, [number])
         yield Finding(where, ", ".join(lacking), "sends what is missing", mend)
     patient.n_epochs += len({e.epoch for e in events if isinstance(e, EpochMetrics)})
 
 
-def _describe_wrong(patient: Snapshot, holding: RunState, events: list[Event]) -> Iterator[str]:
+def _describe_wrong(patient: Snapshot, sent: RunState, events: list[Event]) -> Iterator[str]:
     """What MLflow cannot be told to correct."""
-    if doubled := holding.doubled():
+    if doubled := sent.doubled():
         yield f"{format_count(len(doubled), 'point')} more than once"
     wanted = _params(events)
-    known = holding.params.items()
+    known = sent.params.items()
     if wrong := [name for name, text in known if wanted.get(name, text) != text]:
         yield f"params differ from the event log's: {', '.join(wrong)}"
     last = events[-1]
     if isinstance(last, Ended) and last.outcome.best is not None:
         best = best_values(last.outcome.best, patient.begun.spec.objective)
-        if holding.shown != best:
+        if sent.shown != best:
             yield "the best that it shows is not that of the event log"
 
 
 def _describe_lacking(
-    patient: Snapshot, holding: RunState, number: int, events: list[Event]
+    patient: Snapshot, sent: RunState, number: int, events: list[Event]
 ) -> Iterator[str]:
-    if points := holding.lacks(events):
+    if points := sent.lacks(events):
         yield f"{format_count(len(points), 'point')} missing"
-    if params := _params(events).keys() - holding.params.keys():
+    if params := _params(events).keys() - sent.params.keys():
         yield f"{format_count(len(params), 'param')} missing"
-    if "sweeper.model" not in holding.tags and _should_have_model(patient, number, events):
+    if "sweeper.model" not in sent.tags and _should_have_model(patient, number, events):
         yield "its model is missing"
 
 
@@ -110,9 +110,9 @@ def _should_have_model(patient: Snapshot, number: int, events: list[Event]) -> b
 
 
 def _check_state(
-    patient: Snapshot, records: Records, number: int, events: list[Event]
+    patient: Snapshot, study_runs: StudyRuns, number: int, events: list[Event]
 ) -> Iterator[Finding]:
-    run, state = records.run_of(number), patient.state(number)
+    run, state = study_runs.run_of(number), patient.state(number)
     assert run is not None
     assert state is not None
     status, tag = run.info.status, run.data.tags.get("sweeper.state")
@@ -126,5 +126,5 @@ def _check_state(
         f"MLflow run of trial {number}",
         f"it is {status} ({tag}), but the trial is {state} in the storage",
         f"sets it to {RUN_STATUS[state]}",
-        partial(records.set_state, run, state, ended_s),
+        partial(study_runs.set_state, run, state, ended_s),
     )

@@ -23,7 +23,7 @@ class Snapshot:
     Attributes:
         begun: The study's file and folder.
         study: The study in its storage.
-        is_shipping: A command on this machine sends its events to MLflow.
+        is_sending: A command on this machine sends its events to MLflow.
         is_elsewhere: Commands on other machines work on it.
         note: Told of progress.
         trials: By number, as they were.
@@ -33,7 +33,7 @@ class Snapshot:
 
     begun: ExistingStudy
     study: SweepStudy
-    is_shipping: bool
+    is_sending: bool
     is_elsewhere: bool
     note: Callable[[str], None]
     trials: dict[int, FrozenTrial] = field(init=False)

@@ -32,7 +32,7 @@ def sweep(tmp_path: Path) -> TrackedSweep:
     sweep.run(reports(0.5, 0.75))
     sweep.run(reports(0.5, 0.625, 0.875))
     sweep.run(PRUNED)
-    sweep.ship()
+    sweep.send()
     return sweep
 
 
@@ -83,7 +83,7 @@ def test_a_study_that_has_not_begun_is_told_so(tmp_path: Path) -> None:
 def test_a_trial_without_a_worker_goes_back_to_waiting(tmp_path: Path) -> None:
     sweep = begin_sweep(tmp_path, trials=2)
     sweep.run(reports(0.5))
-    sweep.ship()
+    sweep.send()
     assert sweep.leave(reports(0.5, 0.75)) == 1
     is_well, lines = examine(sweep)
     assert not is_well
@@ -109,7 +109,7 @@ def test_a_trial_without_a_worker_goes_back_to_waiting(tmp_path: Path) -> None:
 def test_what_runs_in_a_living_worker_is_no_finding(tmp_path: Path) -> None:
     sweep = begin_sweep(tmp_path, trials=2)
     presence = Presence(sweep.paths.presence_dir, "gone")
-    sweep.ship()
+    sweep.send()
     sweep.leave(reports(0.5, 0.75))
     assert examine(sweep)[0]
     presence.leave()
@@ -261,7 +261,7 @@ def test_a_missing_model_is_logged(tmp_path: Path) -> None:
     sweep.run(reports(0.5), model=MODEL)
     weights = sweep.paths.model(0).read_bytes()
     sweep.paths.model(0).unlink()
-    sweep.ship()
+    sweep.send()
     sweep.paths.model(0).write_bytes(weights)
     assert_found_and_mended(
         sweep,
@@ -276,7 +276,7 @@ def test_a_missing_model_is_logged(tmp_path: Path) -> None:
 def test_a_rebuilt_run_leaves_one_model(tmp_path: Path) -> None:
     sweep = begin_sweep(tmp_path, trials=1)
     sweep.run(reports(0.5), model=MODEL)
-    sweep.ship()
+    sweep.send()
     sweep.client.log_metric(run_id(sweep, 0), "val_accuracy", 0.6, 1_800_000_000_000, step=1)
     assert examine(sweep, fix=True)[0]
     [run] = sweep.runs()
@@ -301,7 +301,7 @@ def test_checkpoints_of_trials_that_ended(sweep: TrackedSweep) -> None:
 
 def test_of_a_waiting_trial_only_a_broken_checkpoint_is_removed(tmp_path: Path) -> None:
     sweep = begin_sweep(tmp_path, trials=2)
-    sweep.ship()
+    sweep.send()
     whole, broken = sweep.paths.checkpoint(0), sweep.paths.checkpoint(1)
     for path in (whole, broken):
         save_checkpoint(path, {"name": "x" * 1000})
@@ -330,7 +330,7 @@ def test_an_event_log_with_a_torn_tail_of_a_trial_that_ended(sweep: TrackedSweep
 
 def test_a_torn_tail_of_a_trial_that_waits_is_its_next_writers(tmp_path: Path) -> None:
     sweep = begin_sweep(tmp_path, trials=1)
-    sweep.ship()
+    sweep.send()
     sweep.paths.trial_dir(0).mkdir(parents=True)
     sweep.paths.events(0).write_bytes(b'{"event":"Sta')
     assert examine(sweep)[0]
