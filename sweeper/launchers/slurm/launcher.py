@@ -12,7 +12,7 @@ from sweeper.launchers.request import Request
 from sweeper.launchers.schedule import Schedule, cron_line, seconds_of
 from sweeper.launchers.slurm import commands as slurm
 from sweeper.launchers.slurm.cancellation import SlurmCancellation
-from sweeper.launchers.slurm.script import overruling_variables, render_script
+from sweeper.launchers.slurm.script import AgentCommand, overruling_variables, render_script
 from sweeper.launchers.submission import QueuedJob, Submission
 from sweeper.paths import RunPaths
 from sweeper.study.storage.filesystem import read_mountinfo
@@ -85,10 +85,8 @@ def _script(request: Request, submission: Submission) -> str:
     return render_script(
         submission,
         cluster,
-        study_file=request.spec.path,
-        folder=Path.cwd(),
+        AgentCommand(cluster.python or ours, request.spec.path, Path.cwd()),
         log_dir=request.paths.submission(submission.name).parent,
-        python=cluster.python or ours,
         schedule=_schedule(request),
     )
 

@@ -6,6 +6,7 @@ that keeps its own checkpoints, and a site wants to see it as text.
 
 import shlex
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.config.cluster import ClusterSpec
@@ -115,14 +116,27 @@ leave "$code"
 """
 
 
+@dataclass(frozen=True)
+class AgentCommand:
+    """How a job starts its agent.
+
+    Attributes:
+        python: What runs Python, as a shell reads it.
+        study_file: As ``sweeper run`` is given it in ``folder``.
+        folder: Working directory, the same on all nodes.
+    """
+
+    python: str
+    study_file: Path
+    folder: Path
+
+
 def render_script(
     submission: Submission,
     cluster: ClusterSpec,
+    command: AgentCommand,
     *,
-    study_file: Path,
-    folder: Path,
     log_dir: Path,
-    python: str,
     schedule: Schedule | None = None,
 ) -> str:
     """The batch script of an array of agents.
@@ -130,10 +144,8 @@ def render_script(
     Args:
         submission: Names the jobs.
         cluster: What they need.
-        study_file: As ``sweeper run`` is given it in ``folder``.
-        folder: Working directory, the same on all nodes.
+        command: What each of them runs.
         log_dir: Takes a file for each job, with what it prints.
-        python: What runs Python, as a shell reads it.
         schedule: When the whole starts again; None for once.
     """
     options: dict[str, object] = {
@@ -141,24 +153,21 @@ def render_script(
         "output": f"{log_dir}".replace("%", "%%") + "/%A_%a.log",
         **_options(cluster),
     }
-    parts = [
-        _HEAD.format(
-            study=submission.study,
-            directives="\n".join(_directive(key, value) for key, value in options.items()),
-            folder=shlex.quote(str(folder)),
-        )
-    ]
-    parts += [f"{line}\n" for line in cluster.setup or ()]
+    head = _HEAD.format(
+        study=submission.study,
+        directives="\n".join(_directive(key, value) for key, value in options.items()),
+        folder=shlex.quote(str(command.folder)),
+    )
+    setup = [f"{line}\n" for line in cluster.setup or ()]
     unset = textwrap.wrap(" ".join(overruling_variables(cluster)), _LINE_SIGNS)
-    parts.append(_LEAVE.format(unset=" \\\n  ".join(unset)))
-    if schedule is not None:
-        parts.append(
-            _SCHEDULE.format(
-                job_name=submission.job_name, begin_s=schedule.begin_s, every_s=schedule.every_s
-            )
-        )
-    parts.append(_RUN.format(python=python, study_file=shlex.quote(str(study_file))))
-    return "".join(parts)
+    leave = _LEAVE.format(unset=" \\\n  ".join(unset))
+    again = "" if schedule is None else _next_start(submission.job_name, schedule)
+    run = _RUN.format(python=command.python, study_file=shlex.quote(str(command.study_file)))
+    return "".join([head, *setup, leave, again, run])
+
+
+def _next_start(job_name: str, schedule: Schedule) -> str:
+    return _SCHEDULE.format(job_name=job_name, begin_s=schedule.begin_s, every_s=schedule.every_s)
 
 
 def overruling_variables(cluster: ClusterSpec) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from sweeper.config.cluster import ClusterSpec
 from sweeper.launchers.schedule import Schedule
-from sweeper.launchers.slurm.script import render_script
+from sweeper.launchers.slurm.script import AgentCommand, render_script
 from sweeper.launchers.submission import Submission
 
 NAME = "sweeper-mnist-3f2a9c1b"
@@ -52,10 +52,8 @@ class Rehearsal:
             render_script(
                 Submission("3f2a9c1b", "mnist", "slurm", 0.0),
                 ClusterSpec(setup=list(setup)),
-                study_file=Path("mnist.yaml"),
-                folder=self.folder,
+                AgentCommand(str(self._bin / "agent"), Path("mnist.yaml"), self.folder),
                 log_dir=self.folder,
-                python=str(self._bin / "agent"),
                 schedule=schedule,
             )
         )

@@ -5,20 +5,24 @@ import pytest
 
 from sweeper.config.cluster import ClusterSpec
 from sweeper.launchers.schedule import Schedule
-from sweeper.launchers.slurm.script import overruling_variables, render_script
+from sweeper.launchers.slurm.script import AgentCommand, overruling_variables, render_script
 from sweeper.launchers.submission import Submission
 
 SUBMISSION = Submission("3f2a9c1b", "mnist", "slurm", 0.0)
 
 
-def script_of(cluster: ClusterSpec, **changes: object) -> str:
-    arguments: dict[str, object] = {
-        "study_file": Path("studies/mnist.yaml"),
-        "folder": Path("/home/ada/sweeps"),
-        "log_dir": Path("/home/ada/sweeps/mlruns/studies/mnist/jobs/3f2a9c1b"),
-        "python": "python",
-    }
-    return render_script(SUBMISSION, cluster, **{**arguments, **changes})  # type: ignore[arg-type]
+COMMAND = AgentCommand("python", Path("studies/mnist.yaml"), Path("/home/ada/sweeps"))
+LOG_DIR = Path("/home/ada/sweeps/mlruns/studies/mnist/jobs/3f2a9c1b")
+
+
+def script_of(
+    cluster: ClusterSpec,
+    command: AgentCommand = COMMAND,
+    *,
+    log_dir: Path = LOG_DIR,
+    schedule: Schedule | None = None,
+) -> str:
+    return render_script(SUBMISSION, cluster, command, log_dir=log_dir, schedule=schedule)
 
 
 def directives(script: str) -> list[str]:
@@ -96,8 +100,7 @@ SCHEDULE = Schedule(begin_s=1_764_000_000, every_s=86_400)
 def test_the_script_is_one_that_bash_can_read(schedule: Schedule | None) -> None:
     script = script_of(
         ClusterSpec(setup=["module load cuda"]),
-        folder=Path("/home/ada/it's here"),
-        study_file=Path("my study.yaml"),
+        AgentCommand("python", Path("my study.yaml"), Path("/home/ada/it's here")),
         schedule=schedule,
     )
     assert "\nmodule load cuda\n" in script
