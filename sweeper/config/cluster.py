@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from sweeper.config.duration import parse_duration
 from sweeper.config.problems import Problems, did_you_mean
-from sweeper.config.scalars import explain_leaf, field_types, read_fields
+from sweeper.config.scalars import check_constant, field_types, read_fields
 from sweeper.config.yaml_source import load_source
 from sweeper.errors import SpecError
 
@@ -190,7 +190,7 @@ def parse_options(options: Mapping[str, Any]) -> ClusterSpec:
     for name, given in options.items():
         if given is not None:
             given = _read_option(name, given)
-            values[name], fault = explain_leaf(given, types[name])
+            values[name], fault = check_constant(given, types[name])
             faults += [f"--{name.replace('_', '-')}: {fault}"] if fault else []
     if faults:
         raise SpecError("\n".join(faults))

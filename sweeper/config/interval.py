@@ -5,7 +5,7 @@ from typing import Any
 
 from sweeper.config.problems import Problems, shown
 from sweeper.config.ranges import FloatRange, IntRange
-from sweeper.config.scalars import check_keys, read_leaf
+from sweeper.config.scalars import check_keys, read_constant
 from sweeper.config.yaml_source import Located
 
 
@@ -23,7 +23,7 @@ def read_interval(
             problems.add(item.line, item.path, f"a range needs `{end}` too")
             return None
     low, high = (
-        read_leaf(Located(nodes[end].value, nodes[end].line, item.path), declared, problems)
+        read_constant(Located(nodes[end].value, nodes[end].line, item.path), declared, problems)
         for end in ("low", "high")
     )
     if not (_is_number(low) and _is_number(high)):
@@ -35,8 +35,8 @@ def read_interval(
     is_whole = isinstance(low, int) and isinstance(high, int)
     if declared is Any:
         is_whole &= isinstance(step_node.value, int | None)
-    step = read_leaf(step_node, (int if is_whole else float) | None, problems)
-    log = read_leaf(nodes["log"], bool, problems) if "log" in nodes else False
+    step = read_constant(step_node, (int if is_whole else float) | None, problems)
+    log = read_constant(nodes["log"], bool, problems) if "log" in nodes else False
     if fault := _fault(low, high, step, log):
         problems.add(item.line, item.path, fault)
         return None

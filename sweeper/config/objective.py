@@ -5,7 +5,7 @@ from typing import get_args
 
 from sweeper.config.names import mlflow_name_fault
 from sweeper.config.problems import Problems, did_you_mean, shown
-from sweeper.config.scalars import came, check_keys, read_leaf
+from sweeper.config.scalars import came, check_keys, read_constant
 from sweeper.config.settings import METRICS
 from sweeper.config.yaml_source import Located
 from sweeper.trial import Direction, Objective
@@ -75,5 +75,5 @@ def _natural_directions(
 
 def _words(item: Located, problems: Problems) -> tuple[str, ...]:
     items = item.value if isinstance(item.value, list) else [item]
-    words = (read_leaf(inner, str, problems) for inner in items)
+    words = (read_constant(inner, str, problems) for inner in items)
     return tuple(word for word in words if word is not None)

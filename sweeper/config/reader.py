@@ -12,7 +12,7 @@ from sweeper.config.objective import read_objective
 from sweeper.config.problems import Problems, shown
 from sweeper.config.ranges import Section
 from sweeper.config.rules import check_rules
-from sweeper.config.scalars import came, check_keys, read_fields, read_leaf
+from sweeper.config.scalars import came, check_keys, read_constant, read_fields
 from sweeper.config.sections import SectionReader
 from sweeper.config.settings import Scalar
 from sweeper.config.study import (
@@ -105,7 +105,7 @@ class _StudyReader:
             name=self._name(),
             objective=objective,
             budget=self._fields("budget", BudgetSpec),
-            seed=self._leaf("seed", int, 0),
+            seed=self._constant("seed", int, 0),
             sampler=self._fields("sampler", SamplerSpec),
             pruner=self._pruner(len(objective.metrics)),
             sections=self._sections(),
@@ -114,13 +114,13 @@ class _StudyReader:
             run=self._fields("run", RunSpec),
             tracking=self._fields("tracking", TrackingSpec),
             cluster=self._fields("cluster", ClusterSpec),
-            storage=self._leaf("storage", str, "auto"),
+            storage=self._constant("storage", str, "auto"),
             lines=dict(_lines(self._top)),
         )
 
-    def _leaf(self, key: str, declared: Any, default: Any) -> Any:
+    def _constant(self, key: str, declared: Any, default: Any) -> Any:
         item = self._top.value.get(key)
-        value = read_leaf(item, declared, self._problems) if item else None
+        value = read_constant(item, declared, self._problems) if item else None
         return default if value is None else value
 
     def _fields(self, key: str, declared: type[Any]) -> Any:
@@ -129,7 +129,7 @@ class _StudyReader:
 
     def _name(self) -> str:
         item = self._top.value.get("name")
-        name: str = self._leaf("name", str, self._path.stem)
+        name: str = self._constant("name", str, self._path.stem)
         if not self._problems.concern("name") and (fault := study_name_fault(name)):
             way_out = "" if item else "; give the file such a name or set `name:`"
             message = f"{fault}, got {shown(name)}{way_out}"
@@ -179,7 +179,7 @@ class _StudyReader:
                 self._problems.add(item.line, item.path, message)
                 continue
             settings.append(
-                {name: read_leaf(value, Any, self._problems) for name, value in item.items()}
+                {name: read_constant(value, Any, self._problems) for name, value in item.items()}
             )
         return tuple(settings)
 

@@ -24,18 +24,18 @@ def came(item: Located) -> str:
     return shown(item.value)
 
 
-def read_leaf(item: Located, declared: Any, problems: Problems) -> Any:
+def read_constant(item: Located, declared: Any, problems: Problems) -> Any:
     """The constant, in the declared type; None after a problem was noted."""
     if isinstance(item.value, dict | list) and not _holds_many(declared):
         problems.add(item.line, item.path, f"must be one value, got {came(item)}")
         return None
-    value, fault = explain_leaf(item.plain(), declared)
+    value, fault = check_constant(item.plain(), declared)
     if fault:
         problems.add(item.line, item.path, fault)
     return value
 
 
-def explain_leaf(given: Any, declared: Any) -> tuple[Any, str]:
+def check_constant(given: Any, declared: Any) -> tuple[Any, str]:
     """A value in the declared type and nothing, or None and what is wrong with it."""
     try:
         value = TypeAdapter(declared).validate_python(given, strict=True)
@@ -87,6 +87,6 @@ def read_fields(item: Located, declared: type[Any], problems: Problems) -> Any:
         return declared()
     check_keys(item, types, problems)
     for key, value in item.items():
-        if key in types and (leaf := read_leaf(value, types[key], problems)) is not None:
-            values[key] = leaf
+        if key in types and (constant := read_constant(value, types[key], problems)) is not None:
+            values[key] = constant
     return declared(**values)

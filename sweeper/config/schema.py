@@ -97,12 +97,12 @@ _CHOICES = {
 }
 
 
-def _leaf(declared: Any) -> dict[str, Any]:
+def _schema_of(declared: Any) -> dict[str, Any]:
     return TypeAdapter(declared).json_schema()
 
 
 def _constants(declared: type) -> dict[str, Any]:
-    keys = {key: _leaf(kind) for key, kind in field_types(declared).items()}
+    keys = {key: _schema_of(kind) for key, kind in field_types(declared).items()}
     return {"type": "object", **_closed(keys)}
 
 
@@ -130,4 +130,6 @@ def _closed(keys: Mapping[str, Any]) -> dict[str, Any]:
 
 def _searched(declared: Any) -> dict[str, Any]:
     """A constant, or a range in its place."""
-    return {"anyOf": [_leaf(declared), {"$ref": "#/$defs/range"}, {"$ref": "#/$defs/choices"}]}
+    return {
+        "anyOf": [_schema_of(declared), {"$ref": "#/$defs/range"}, {"$ref": "#/$defs/choices"}]
+    }

@@ -8,7 +8,7 @@ from sweeper.config.names import mlflow_name_fault
 from sweeper.config.problems import Problems, did_you_mean, shown
 from sweeper.config.ranges import Choices, Range, Section, option_word
 from sweeper.config.references import is_reference, split_reference
-from sweeper.config.scalars import came, check_keys, field_types, read_leaf
+from sweeper.config.scalars import came, check_keys, field_types, read_constant
 from sweeper.config.settings import (
     ARCHITECTURE_PARAMS,
     DATA_PARAMS,
@@ -138,7 +138,7 @@ class SectionReader:
             message = "must be one value, {low: .., high: ..} or {choices: [..]}"
             self._problems.add(item.line, item.path, f"{message}, got {came(item)}")
             return None
-        return read_leaf(item, declared, self._problems)
+        return read_constant(item, declared, self._problems)
 
     def _choices(self, item: Located, declared: Any, known: Known, others: Any) -> Choices | None:
         check_keys(item, ("choices",), self._problems)
@@ -173,7 +173,7 @@ class SectionReader:
             message = "an option is one value; name it and put its keys in a branch"
             self._problems.add(item.line, item.path, message)
             return None
-        value: Scalar = read_leaf(item, declared, self._problems)
+        value: Scalar = read_constant(item, declared, self._problems)
         return value
 
     def _branch(

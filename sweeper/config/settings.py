@@ -1,7 +1,8 @@
 """What one trial runs with: every setting of training that a study file may fix or search.
 
-An annotation carries a setting's bounds and its meaning. ``spec`` validates constants and the
-ends of ranges against it and makes the JSON Schema from it, so each setting is declared once.
+An annotation carries a setting's bounds and its meaning. Constants and the ends
+of ranges are checked against it and the JSON Schema is made from it, so each setting is declared
+once.
 """
 
 from collections.abc import Mapping

@@ -114,7 +114,7 @@ def count_goal(spec: StudySpec) -> int:
 def _draw(
     section: Section, path: str, suggest: Suggest, params: dict[str, Scalar]
 ) -> dict[str, Any]:
-    """Key -> value of one section; every leaf is noted in ``params`` by its dotted name.
+    """Key -> value of one section; every value is noted in ``params`` by its dotted name.
 
     Choices with branches come first: a key that the drawn branch sets is not drawn beside it.
     """

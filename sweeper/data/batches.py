@@ -68,11 +68,7 @@ class ResidentSplit:
         self._targets = targets
         self._rows = rows
         self._normalise = normalise
-
-    @property
-    def n_rows(self) -> int:
-        """See :class:`Split`."""
-        return len(self._rows)
+        self.n_rows = len(rows)
 
     def batches(
         self, batch_size: int, *, generator: Generator | None = None, skip: int = 0
@@ -104,11 +100,7 @@ class LoaderSplit:
         self._rows = rows
         self._normalise = normalise
         self._device = device
-
-    @property
-    def n_rows(self) -> int:
-        """See :class:`Split`."""
-        return len(self._rows)
+        self.n_rows = len(rows)
 
     def batches(
         self, batch_size: int, *, generator: Generator | None = None, skip: int = 0

@@ -13,7 +13,7 @@ from sweeper.config.references import load_reference
 from sweeper.errors import TrainingError
 from sweeper.models.cnn import build_cnn
 from sweeper.models.mlp import build_mlp
-from sweeper.models.torchvision import build_zoo_model, zoo_names
+from sweeper.models.torchvision import build_classifier, classifier_names
 
 Builder = Callable[..., nn.Module]
 
@@ -119,9 +119,9 @@ def _find_builder(architecture: str) -> Builder:
         return BUILDERS[architecture]
     if ":" in architecture:
         return load_reference(architecture)
-    names = zoo_names()
+    names = classifier_names()
     if architecture in names:
-        return partial(build_zoo_model, architecture)
+        return partial(build_classifier, architecture)
     near = difflib.get_close_matches(architecture, [*BUILDERS, *names])
     raise TrainingError(
         f"model.architecture: unknown architecture {architecture!r}; "

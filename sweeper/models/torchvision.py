@@ -11,14 +11,14 @@ from torch import nn
 from sweeper.errors import TrainingError
 
 
-def zoo_names() -> list[str]:
+def classifier_names() -> list[str]:
     """Names of all image classifiers that the installed torchvision builds."""
     from torchvision import models
 
     return list(models.list_models(module=models))
 
 
-def build_zoo_model(
+def build_classifier(
     name: str, input_shape: tuple[int, ...], n_classes: int, **params: Any
 ) -> nn.Module:
     """Build a torchvision classifier for images of any size and number of channels.
@@ -27,7 +27,7 @@ def build_zoo_model(
     architectures need images of 32 x 32 or more.
 
     Args:
-        name: One of :func:`zoo_names`.
+        name: One of :func:`classifier_names`.
         input_shape: Of one sample, [C, H, W].
         n_classes: Logits per sample, >= 1.
         **params: Handed to torchvision's builder.

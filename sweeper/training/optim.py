@@ -16,26 +16,25 @@ from torch import Tensor, nn
 from sweeper.errors import TrainingError
 
 Tensors = tuple[Tensor, ...]
+State = Sequence[Tensors]
 
 #: A power of two, so that scaling by it is exact, far below any weight that matters.
 _TINY = 2.0**-100
 
 
 class UpdateRule(Protocol):
-    """How gradients become new parameters. ``state`` holds one sequence per state tensor."""
+    """How gradients become new parameters.
+
+    ``state`` holds one sequence per state tensor; ``rate`` is the learning rate, and ``decay`` the
+    weight decay.
+    """
 
     def new_state(self, parameter: Tensor) -> tuple[Tensor, ...]:
         """The tensors that one parameter carries from update to update."""
         ...
 
     def update(
-        self,
-        parameters: Tensors,
-        gradients: Tensors,
-        state: Sequence[Tensors],
-        *,
-        learning_rate: float,
-        weight_decay: float,
+        self, parameters: Tensors, gradients: Tensors, state: State, *, rate: float, decay: float
     ) -> None:
         """Change parameters and state in place."""
         ...
@@ -53,22 +52,16 @@ class Sgd:
         return (torch.zeros_like(parameter),) if self.momentum else ()
 
     def update(
-        self,
-        parameters: Tensors,
-        gradients: Tensors,
-        state: Sequence[Tensors],
-        *,
-        learning_rate: float,
-        weight_decay: float,
+        self, parameters: Tensors, gradients: Tensors, state: State, *, rate: float, decay: float
     ) -> None:
         """One fused call."""
         torch._fused_sgd_(
             parameters,
             gradients,
             state[0] if state else (),
-            weight_decay=weight_decay,
+            weight_decay=decay,
             momentum=self.momentum,
-            lr=learning_rate,
+            lr=rate,
             dampening=0.0,
             nesterov=self.nesterov,
             maximize=False,
@@ -88,13 +81,7 @@ class Adam:
         return torch.zeros_like(parameter), torch.zeros_like(parameter), steps
 
     def update(
-        self,
-        parameters: Tensors,
-        gradients: Tensors,
-        state: Sequence[Tensors],
-        *,
-        learning_rate: float,
-        weight_decay: float,
+        self, parameters: Tensors, gradients: Tensors, state: State, *, rate: float, decay: float
     ) -> None:
         """One fused call."""
         first, second, steps = state
@@ -107,10 +94,10 @@ class Adam:
             second,
             (),
             steps,
-            lr=learning_rate,
+            lr=rate,
             beta1=0.9,
             beta2=0.999,
-            weight_decay=weight_decay,
+            weight_decay=decay,
             eps=1e-8,
             amsgrad=False,
             maximize=False,
@@ -128,25 +115,19 @@ class RmsProp:
         return torch.zeros_like(parameter), torch.zeros_like(parameter)
 
     def update(
-        self,
-        parameters: Tensors,
-        gradients: Tensors,
-        state: Sequence[Tensors],
-        *,
-        learning_rate: float,
-        weight_decay: float,
+        self, parameters: Tensors, gradients: Tensors, state: State, *, rate: float, decay: float
     ) -> None:
         """Foreach calls: torch has no fused kernel for it."""
         square, momentum = state
-        if weight_decay:
-            gradients = torch._foreach_add(gradients, parameters, alpha=weight_decay)
+        if decay:
+            gradients = torch._foreach_add(gradients, parameters, alpha=decay)
         torch._foreach_mul_(square, 0.99)
         torch._foreach_addcmul_(square, gradients, gradients, value=0.01)
         root = torch._foreach_sqrt(square)
         torch._foreach_add_(root, 1e-8)
         torch._foreach_mul_(momentum, self.momentum)
         torch._foreach_addcdiv_(momentum, gradients, root)
-        torch._foreach_add_(parameters, momentum, alpha=-learning_rate)
+        torch._foreach_add_(parameters, momentum, alpha=-rate)
 
 
 class Optimizer:
@@ -156,25 +137,19 @@ class Optimizer:
         self._rule = rule
         weights, others = split_parameters(model)
         self._groups = [
-            (weight_decay, [(parameter, *rule.new_state(parameter)) for parameter in parameters])
-            for weight_decay, parameters in ((l2, weights), (0.0, others))
+            (decay, [(parameter, *rule.new_state(parameter)) for parameter in parameters])
+            for decay, parameters in ((l2, weights), (0.0, others))
         ]
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         """Update every parameter that has a gradient; the others stay as they are."""
-        for weight_decay, entries in self._groups:
+        for decay, entries in self._groups:
             live = [entry for entry in entries if entry[0].grad is not None]
             if live:
                 parameters, *state = zip(*live, strict=True)
                 gradients = tuple(parameter.grad for parameter in parameters)
-                self._rule.update(
-                    parameters,
-                    gradients,
-                    state,
-                    learning_rate=learning_rate,
-                    weight_decay=weight_decay,
-                )
+                self._rule.update(parameters, gradients, state, rate=learning_rate, decay=decay)
 
     def zero_grad(self) -> None:
         """Drop all gradients, so that the next backward pass writes instead of adding."""

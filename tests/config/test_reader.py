@@ -222,16 +222,20 @@ def test_settings_and_grids_that_do_not_fit_the_search(text: str, expected: str)
     assert_refused(SEARCH + text, expected)
 
 
+def refusals(*paths: Path) -> list[str]:
+    messages = []
+    for path in paths:
+        with pytest.raises(SpecError) as caught:
+            load_study(path)
+        messages.append(str(caught.value))
+    return messages
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     absent, folder, latin = tmp_path / "absent.yaml", tmp_path / "dir.yaml", tmp_path / "l.yaml"
     folder.mkdir()
     latin.write_bytes("name: x\n# größe\n".encode("latin-1"))
-    messages = []
-    for path in (absent, folder, latin):
-        with pytest.raises(SpecError) as caught:
-            load_study(path)
-        messages.append(str(caught.value))
-    assert messages == [
+    assert refusals(absent, folder, latin) == [
         f"{absent}: no such file; `sweeper init {absent}` writes one",
         f"{folder}: is a folder; a study is a file of YAML text",
         f"{latin}:2: not UTF-8 text; save the file as UTF-8",
@@ -243,12 +247,8 @@ def test_a_file_that_never_ends_or_has_no_name_to_print(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     with huge.open("wb") as file:
         file.truncate(10**12)
-    messages = []
-    for path in (pipe, huge, tmp_path / "two\nlines.yaml", tmp_path / "\udcff.yaml"):
-        with pytest.raises(SpecError) as caught:
-            load_study(path)
-        messages.append(str(caught.value))
-    assert messages == [
+    unprintable = tmp_path / "two\nlines.yaml", tmp_path / "\udcff.yaml"
+    assert refusals(pipe, huge, *unprintable) == [
         f"{pipe}: is no file on a disk; a study is a file of YAML text",
         f"{huge}: is bigger than 1,000,000 bytes, so it is no study file",
         f"'{tmp_path}/two\\nlines.yaml': the name of a study file must be printable; rename it",

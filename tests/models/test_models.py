@@ -16,7 +16,7 @@ from sweeper.models.build import BUILDERS, build_model, check_model, model_param
 from sweeper.models.cnn import build_cnn
 from sweeper.models.dropout import Dropout
 from sweeper.models.mlp import build_mlp
-from sweeper.models.torchvision import zoo_names
+from sweeper.models.torchvision import classifier_names
 
 
 def n_parameters(model: nn.Module) -> int:
@@ -186,7 +186,9 @@ def test_big_torchvision_models_fit_too(name: str, shape: tuple[int, ...]) -> No
 
 @pytest.mark.slow
 def test_every_classifier_of_torchvision_can_be_built() -> None:
-    names = [name for name in zoo_names() if not name.startswith("regnet")]  # reads its numbers
+    names = [
+        name for name in classifier_names() if not name.startswith("regnet")
+    ]  # reads its numbers
     assert len(names) >= 65
     for name in names:
         with torch.device("meta"):
