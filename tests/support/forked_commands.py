@@ -197,9 +197,9 @@ class _WorkerServer(subprocess.Popen[bytes]):
                 os.setsid()
                 _become([args[2]], (pipes[0], pipes[3], pipes[5]), env)
                 logging.root.handlers.clear()
-                from sweeper.workers.worker import _main_process
+                from sweeper.workers.__main__ import run_process
 
-                forkserver.serve(_main_process)
+                forkserver.serve(run_process)
             finally:
                 os._exit(1)
         self._child_created = True
