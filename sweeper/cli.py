@@ -1,14 +1,17 @@
 """Command line -> one call -> exit code. Importing it loads neither torch, mlflow nor optuna."""
 
+import inspect
 import json
 import logging
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
+from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -137,45 +140,58 @@ def status(
     print(show_status(spec, ROOT, as_json=as_json))
 
 
+#: Key of the study file's `cluster` -> type as an option, help, and names if not the key's.
+_CLUSTER: dict[str, tuple[type, str, *tuple[str, ...]]] = {
+    "to": (str, "The scheduler: slurm, kubernetes."),
+    "profile": (str, "Entry of ~/.config/sweeper/clusters.yaml."),
+    "jobs": (int, "Agents, each a job on a node.", "--jobs", "--nodes"),
+    "array_parallelism": (int, "So many of them at once."),
+    "time": (str, "Time limit: 2h, 02:00:00. Slurm: of a job, put back then."),
+    "cpus": (int, "Cores of each agent."),
+    "mem": (str, "Memory of each agent: 16G."),
+    "gpus_per_node": (str, "GPUs of each agent: 1, a100:2."),
+    "partition": (str, "Slurm's partition."),
+    "account": (str, "Slurm's account."),
+    "qos": (str, "Slurm's quality of service."),
+    "setup": (list[str], "A line of shell before the agent; repeat it."),
+    "python": (str, "What runs Python in a job."),
+    "sbatch": (list[str], "An option of sbatch, key=value or key; repeat it."),
+    "image": (str, "Kubernetes: the image."),
+    "volume_claim": (str, "Kubernetes: PersistentVolumeClaim of all agents."),
+    "secret": (str, "Kubernetes: Secret with the environment."),
+    "time_zone": (str, "Kubernetes: of a schedule; default Etc/UTC."),
+}
+
+
+def _with_cluster_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each key of `cluster`; it gets all as its `options`."""
+
+    @wraps(command)
+    def collected(**given: Any) -> None:
+        options = {key: given.pop(key) for key in _CLUSTER}
+        asked = {key: value for key, value in options.items() if value not in (None, [])}
+        command(**given, options=asked)
+
+    parameters = list(inspect.signature(command).parameters.values())
+    at = [parameter.name for parameter in parameters].index("options")
+    parameters[at : at + 1] = [
+        inspect.Parameter(
+            key,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=None,
+            annotation=Annotated[kind | None, typer.Option(*names, help=words)],
+        )
+        for key, (kind, words, *names) in _CLUSTER.items()
+    ]
+    collected.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return collected
+
+
 @app.command()
+@_with_cluster_options
 def submit(
     path: StudyFile,
-    to: Annotated[str | None, typer.Option(help="The scheduler: slurm, kubernetes.")] = None,
-    profile: Annotated[
-        str | None, typer.Option(help="Entry of ~/.config/sweeper/clusters.yaml.")
-    ] = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "--nodes", help="Agents, each a job on a node.")
-    ] = None,
-    array_parallelism: Annotated[int | None, typer.Option(help="So many of them at once.")] = None,
-    time: Annotated[
-        str | None, typer.Option(help="Time limit: 2h, 02:00:00. Slurm: of a job, put back then.")
-    ] = None,
-    cpus: Annotated[int | None, typer.Option(help="Cores of each agent.")] = None,
-    mem: Annotated[str | None, typer.Option(help="Memory of each agent: 16G.")] = None,
-    gpus_per_node: Annotated[
-        str | None, typer.Option(help="GPUs of each agent: 1, a100:2.")
-    ] = None,
-    partition: Annotated[str | None, typer.Option(help="Slurm's partition.")] = None,
-    account: Annotated[str | None, typer.Option(help="Slurm's account.")] = None,
-    qos: Annotated[str | None, typer.Option(help="Slurm's quality of service.")] = None,
-    setup: Annotated[
-        list[str] | None, typer.Option(help="A line of shell before the agent; repeat it.")
-    ] = None,
-    python: Annotated[str | None, typer.Option(help="What runs Python in a job.")] = None,
-    sbatch: Annotated[
-        list[str] | None, typer.Option(help="An option of sbatch, key=value or key; repeat it.")
-    ] = None,
-    image: Annotated[str | None, typer.Option(help="Kubernetes: the image.")] = None,
-    volume_claim: Annotated[
-        str | None, typer.Option(help="Kubernetes: PersistentVolumeClaim of all agents.")
-    ] = None,
-    secret: Annotated[
-        str | None, typer.Option(help="Kubernetes: Secret with the environment.")
-    ] = None,
-    time_zone: Annotated[
-        str | None, typer.Option(help="Kubernetes: of a schedule; default Etc/UTC.")
-    ] = None,
+    options: dict[str, Any],
     begin: Annotated[
         str | None, typer.Option(help="Not before: 02:30, 3h, 2026-12-01T02:30.")
     ] = None,
@@ -194,21 +210,11 @@ def submit(
     from sweeper.config.cluster import parse_options
     from sweeper.config.reader import load_study
 
-    spec = load_study(path)
-    options = parse_options(
-        {
-            **{"to": to, "profile": profile, "jobs": jobs, "time": time, "cpus": cpus},
-            **{"array_parallelism": array_parallelism, "mem": mem, "partition": partition},
-            **{"gpus_per_node": gpus_per_node, "account": account, "qos": qos},
-            **{"image": image, "volume_claim": volume_claim},
-            **{"secret": secret, "time_zone": time_zone},
-            **{"setup": setup or None, "python": python, "sbatch": sbatch or None},
-        }
-    )
+    spec, cluster = load_study(path), parse_options(options)
     from sweeper.commands.submit import submit_study
     from sweeper.launchers.request import build_request
 
-    request = build_request(spec, options, root=ROOT, begin=begin, every=every)
+    request = build_request(spec, cluster, root=ROOT, begin=begin, every=every)
     for line in submit_study(request, is_dry=dry_run, note=_note):
         print(line)
 
