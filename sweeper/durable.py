@@ -7,8 +7,9 @@ stands in a ``with durable(Step...)`` block, and the tests kill a process on bot
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
+from pathlib import Path
 from typing import Literal
 
 #: Names a folder with a file for each point at which a process must kill itself, such as
@@ -54,6 +55,48 @@ def durable(step: Step) -> Iterator[None]:
     _crash_if_told(step, "before")
     yield
     _crash_if_told(step, "after")
+
+
+@contextmanager
+def replace_file(path: Path, *, sync_folder: bool = False) -> Iterator[Path]:
+    """Write a file so that it is what it was or what it is to be, never a part of either.
+
+    The block writes to the path that it is given, where nothing is yet. That is forced to disk,
+    then renamed. If anything fails, the old file stays and what was written aside goes.
+
+    Args:
+        path: Its folder must be there, and no other process may replace the file meanwhile.
+        sync_folder: Force the rename to disk as well. Else the old file may be there again after
+            the machine lost power, which matters where others are told next what it says.
+
+    Raises:
+        OSError: If the disk does not take it.
+    """
+    aside = aside_of(path)
+    aside.unlink(missing_ok=True)  # of one that was killed
+    try:
+        yield aside
+        _force(aside)
+        os.replace(aside, path)
+    except BaseException:
+        with suppress(OSError):
+            aside.unlink()  # on a full disk it takes the room that others need
+        raise
+    if sync_folder:
+        _force(path.parent)
+
+
+def aside_of(path: Path) -> Path:
+    """Where :func:`replace_file` writes first; it is there while it does, or was killed."""
+    return path.with_name(f"{path.name}.tmp")
+
+
+def _force(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _crash_if_told(step: Step, moment: Literal["before", "after"]) -> None:

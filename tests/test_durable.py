@@ -1,11 +1,15 @@
 import ast
+import errno
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import sweeper
-from sweeper.durable import CRASH_VARIABLE, Step, durable
+from sweeper.durable import CRASH_VARIABLE, Step, aside_of, durable, replace_file
+from tests.support.small_disk import small_disk
 from tests.support.sweep_studies import killed
 
 PACKAGE = Path(sweeper.__file__).parent
@@ -25,31 +29,39 @@ WRITES = {
     # files
     "write", "write_text", "write_bytes", "tofile", "replace", "rename", "fsync",
 }  # fmt: skip
-#: Writes that nothing is lost with: a cache that is made anew, a file that a person asked for,
-#: words to a person or a process, a draft that is uploaded from a folder of its own.
+#: What stands inside a step itself, and writes that nothing is lost with: a cache that is made
+#: anew, a file that a person asked for, words to a person or a process, a draft that is uploaded
+#: from a folder of its own.
 EXEMPT = {
-    "data/", "tracking/exported.py", "commands/init.py", "commands/ui.py", "commands/progress.py",
-    "workers/forkserver.py", "workers/protocol.py", "study/storage/grpc_server.py",
+    "durable.py", "data/", "tracking/exported.py", "commands/init.py", "commands/ui.py",
+    "commands/progress.py", "workers/forkserver.py", "workers/protocol.py",
+    "study/storage/grpc_server.py",
 }  # fmt: skip
 
 
-def unguarded_writes(path: Path) -> list[str]:
+def unguarded_writes(source: str) -> list[str]:
     """``line: call`` of each write outside a ``with durable(...)`` block."""
     found: list[str] = []
 
     def visit(node: ast.AST, guarded: bool) -> None:
-        if isinstance(node, ast.With):
-            guarded = guarded or any("durable(" in ast.unparse(item) for item in node.items)
         if isinstance(node, ast.Call) and not guarded and is_write(node):
-            found.append(f"{path.relative_to(PACKAGE)}:{node.lineno}: {ast.unparse(node)[:60]}")
+            found.append(f"{node.lineno}: {ast.unparse(node)[:60]}")
         for child in ast.iter_child_nodes(node):
             visit(child, guarded)
+            # Of a ``with`` the later items too, but not those before: they end after it.
+            guarded = guarded or (isinstance(child, ast.withitem) and is_guard(child))
 
-    visit(ast.parse(path.read_text()), False)
+    visit(ast.parse(source), False)
     return found
 
 
+def is_guard(item: ast.withitem) -> bool:
+    return ast.unparse(item).startswith("durable(")
+
+
 def is_write(call: ast.Call) -> bool:
+    if isinstance(call.func, ast.Name):
+        return call.func.id == "replace_file"
     if not isinstance(call.func, ast.Attribute) or call.func.attr not in WRITES:
         return False
     if ast.unparse(call.func.value) == "super()":
@@ -65,7 +77,25 @@ def test_every_durable_step_is_a_crash_point() -> None:
         for path in PACKAGE.rglob("*.py")
         if not path.relative_to(PACKAGE).as_posix().startswith(tuple(EXEMPT))
     ]
-    assert [found for path in files for found in unguarded_writes(path)] == []
+    found = {path: unguarded_writes(path.read_text()) for path in files}
+    assert {path: writes for path, writes in found.items() if writes} == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("with durable(Step.END):\n    path.write_text('')", []),
+        ("with durable(Step.END), replace_file(path) as aside:\n    aside.write_text('')", []),
+        ("with durable(Step.END):\n    pass\npath.write_text('')", ["3: path.write_text('')"]),
+        ("with replace_file(path) as aside, durable(Step.END):\n    aside.write_bytes(b'')",
+         ["1: replace_file(path)"]),
+        ("os.replace(a, b)", ["1: os.replace(a, b)"]),
+        ("text.replace('a', 'b')", []),
+        ("super().write(data)", []),
+    ],
+)  # fmt: skip
+def test_an_unguarded_write_is_found(source: str, found: list[str]) -> None:
+    assert unguarded_writes(source) == found
 
 
 def test_every_step_is_used() -> None:
@@ -90,3 +120,94 @@ def test_a_point_kills_once(
     assert os.listdir(tmp_path) == ["mark"] * is_done
     claim_step(mark)
     assert mark.read_text() == "done"
+
+
+def replace_it(path: Path, content: str) -> None:
+    with replace_file(path) as aside:
+        aside.write_text(content)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    path = tmp_path / "key"
+    path.write_text("old")
+    return path
+
+
+def test_a_file_is_replaced_at_once(old: Path) -> None:
+    with replace_file(old) as aside:
+        aside.write_text("new")
+        assert old.read_text() == "old"
+    assert old.read_text() == "new"
+    assert list(old.parent.iterdir()) == [old]
+
+
+def die_half_way(path: Path) -> None:
+    with replace_file(path) as aside:
+        aside.write_text("half of the n")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_writer_leaves_the_old_file_and_is_cleared_up_after(old: Path) -> None:
+    killed(die_half_way, old)
+    assert old.read_text() == "old"
+    assert aside_of(old).read_text() == "half of the n"
+    with replace_file(old) as aside:
+        assert not aside.exists()
+        aside.write_text("new")
+    assert old.read_text() == "new"
+    assert list(old.parent.iterdir()) == [old]
+
+
+def interrupt_half_way(path: Path) -> None:
+    with replace_file(path) as aside:
+        aside.write_text("half of the n")
+        raise KeyboardInterrupt
+
+
+def test_what_fails_leaves_the_old_file_alone(old: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_half_way(old)
+    assert old.read_text() == "old"
+    assert list(old.parent.iterdir()) == [old]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", "64k") as folder:
+        yield folder
+
+
+def test_a_full_disk_keeps_the_old_file_and_no_other(disk: Path) -> None:
+    path = disk / "key"
+    path.write_text("old")
+    with pytest.raises(OSError, match="No space left") as caught:
+        replace_it(path, "n" * 2**17)
+    assert caught.value.errno == errno.ENOSPC
+    assert path.read_text() == "old"
+    assert list(disk.iterdir()) == [path]
+    replace_it(path, "n" * 2**15)  # there is room again
+    assert path.stat().st_size == 2**15
+
+
+@pytest.mark.parametrize("sync_folder", [False, True])
+def test_the_new_bytes_reach_the_disk_before_the_name(
+    old: Path, monkeypatch: pytest.MonkeyPatch, sync_folder: bool
+) -> None:
+    done: list[tuple[str, str]] = []
+    fsync, rename = os.fsync, os.replace
+
+    def noted_fsync(fd: int) -> None:
+        fsync(fd)
+        done.append(("fsync", os.readlink(f"/proc/self/fd/{fd}")))
+
+    def noted_rename(source: Path, target: Path) -> None:
+        rename(source, target)
+        done.append(("rename", str(target)))
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_rename)
+    with replace_file(old, sync_folder=sync_folder) as aside:
+        aside.write_text("new")
+    bytes_then_name = [("fsync", str(aside)), ("rename", str(old))]
+    assert done == bytes_then_name + [("fsync", str(old.parent))] * sync_folder

@@ -9,7 +9,7 @@ from sweeper.commands.progress import Progress, open_screen
 from sweeper.config.references import import_folders
 from sweeper.config.render import render_study
 from sweeper.config.study import StudySpec
-from sweeper.durable import Step, durable
+from sweeper.durable import Step, durable, replace_file
 from sweeper.paths import RunPaths
 from sweeper.study.create import create_study
 from sweeper.study.result import Result
@@ -52,11 +52,9 @@ def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
 
 
 def _write_resolved(study: SweepStudy) -> None:
-    path = study.paths.resolved_spec
-    aside = path.with_suffix(".tmp")
-    with study.lock.held(), durable(Step.RESOLVED_FILE):
+    path = study.paths.resolved_spec  # another command's workers may be reading it
+    with study.lock.held(), durable(Step.RESOLVED_FILE), replace_file(path) as aside:
         aside.write_text(render_study(study.spec), encoding="utf-8")
-        aside.replace(path)  # another command's workers may be reading it
 
 
 def _worker_args(study: SweepStudy, data_label: str) -> WorkerArgs:

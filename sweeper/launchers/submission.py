@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from sweeper.durable import Step, durable
+from sweeper.durable import Step, durable, replace_file
 from sweeper.errors import LauncherError, StoreError, UncertainJobError
 from sweeper.launchers.request import Request
 from sweeper.paths import RunPaths
@@ -92,22 +92,20 @@ class Submission:
     def _begin(self, paths: RunPaths, text: str) -> Path:
         path = paths.job_script(self.name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self._aside(paths)
-        with durable(Step.SUBMIT):
+        # Whether the scheduler has the jobs must be found out even if this machine loses power.
+        with (
+            durable(Step.SUBMIT),
+            replace_file(paths.submission(self.name), sync_folder=True) as aside,
+        ):
             path.write_text(text, encoding="utf-8")
             aside.write_text(json.dumps(asdict(self)), encoding="utf-8")
-            aside.replace(paths.submission(self.name))
         return path
 
     def note_job(self, paths: RunPaths, job: str) -> None:
         """Note that the scheduler has taken the jobs, under that id."""
-        aside = self._aside(paths)
-        with durable(Step.SUBMITTED):
+        submission = paths.submission(self.name)
+        with durable(Step.SUBMITTED), replace_file(submission, sync_folder=True) as aside:
             aside.write_text(json.dumps(asdict(replace(self, job=job))), encoding="utf-8")
-            aside.replace(paths.submission(self.name))
-
-    def _aside(self, paths: RunPaths) -> Path:
-        return paths.submission(self.name).with_suffix(".tmp")
 
     def forget(self, paths: RunPaths) -> None:
         """Remove all traces of it, as the scheduler has none of its jobs."""

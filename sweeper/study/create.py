@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from sweeper.config.render import plain_study
 from sweeper.config.study import StudySpec
-from sweeper.durable import Step, durable
+from sweeper.durable import Step, durable, replace_file
 from sweeper.errors import StudyError
 from sweeper.paths import RunPaths
 from sweeper.study.storage.backend import open_storage, opening_errors
@@ -101,10 +101,8 @@ def _write_key(paths: RunPaths, key: str) -> None:
     if _folder_key(paths):
         return
     paths.study_dir.mkdir(parents=True, exist_ok=True)
-    aside = paths.key.with_suffix(".tmp")
-    with durable(Step.KEY_FILE):
+    with durable(Step.KEY_FILE), replace_file(paths.key) as aside:
         aside.write_text(key, encoding="utf-8")
-        aside.replace(paths.key)
 
 
 def _refuse_changes(spec: StudySpec, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

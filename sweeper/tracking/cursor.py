@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
-from sweeper.durable import Step, durable
+from sweeper.durable import Step, durable, replace_file
 from sweeper.errors import StoreError
 from sweeper.trial import EpochMetrics
 
@@ -57,7 +57,7 @@ class Cursor:
         return cursor if parent_id in (None, cursor.parent_id) else cls(parent_id=parent_id or "")
 
     def save(self, path: Path, log: Path) -> None:
-        """Write aside, then rename, so that a crash leaves the old or the new one.
+        """Write it so that a crash leaves the old or the new one.
 
         Args:
             path: Of the cursor.
@@ -66,12 +66,11 @@ class Cursor:
         Raises:
             StoreError: If the disk does not take it; then these events are looked at again.
         """
-        aside = path.with_suffix(".tmp")
         try:
             with durable(Step.MIRROR_CURSOR):
                 with log.open("rb") as file:
                     os.fsync(file.fileno())
-                aside.write_text(json.dumps(asdict(self)))
-                os.replace(aside, path)
+                with replace_file(path) as aside:
+                    aside.write_text(json.dumps(asdict(self)))
         except OSError as exc:
             raise StoreError(f"{path}: cannot be written: {exc.strerror}; make room") from exc

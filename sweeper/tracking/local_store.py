@@ -1,14 +1,13 @@
 """The SQLite store below ``mlruns``, unless the study is tracked elsewhere."""
 
 import logging
-import os
 import sqlite3
 import uuid
 from contextlib import closing
 
 from mlflow import MlflowClient
 
-from sweeper.durable import Step, durable
+from sweeper.durable import Step, durable, replace_file
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
 
@@ -64,17 +63,15 @@ def _make_store(paths: RunPaths) -> None:
     The draft has a new name each time, as MLflow remembers by name what it has made.
     """
     draft = f"file:{uuid.uuid4().hex}?mode=memory&cache=shared"
-    aside = paths.mlflow_db.with_suffix(".tmp")
-    aside.unlink(missing_ok=True)
     with (
+        durable(Step.MIRROR_STORE),
+        replace_file(paths.mlflow_db) as aside,
         closing(sqlite3.connect(draft, uri=True)) as source,  # without it the draft may vanish
         closing(sqlite3.connect(aside)) as copy,
     ):
         MlflowClient(f"sqlite:///{draft}&uri=true")
         source.backup(copy)
         copy.execute("PRAGMA journal_mode=WAL")
-    with durable(Step.MIRROR_STORE):
-        os.replace(aside, paths.mlflow_db)
 
 
 def _follow_move(paths: RunPaths) -> None:

@@ -7,12 +7,11 @@ looks at no checksum of its own.
 import logging
 import os
 import zlib
-from contextlib import suppress
 from io import BufferedWriter, FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeper.durable import Step, durable
+from sweeper.durable import Step, durable, replace_file
 from sweeper.errors import StoreError
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ _WHOLE = 0x2144DF1C
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write ``state`` so that ``path`` holds the old state or the new one, never a part.
 
-    It is written aside, tensor by tensor without a copy in between, forced to disk and renamed.
+    It is written tensor by tensor without a copy in between.
 
     Args:
         path: Its folder is made if need be.
@@ -38,19 +37,17 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """
     import torch  # not at the top: who only asks is_whole needs no torch
 
-    aside = path.with_name(f"{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with durable(Step.CHECKPOINT), _SummedFile(FileIO(aside, "wb")) as file:
+        with (
+            durable(Step.CHECKPOINT_RENAME),
+            replace_file(path) as aside,
+            durable(Step.CHECKPOINT),
+            _SummedFile(FileIO(aside, "wb")) as file,
+        ):
             torch.save(state, file)
             file.write(file.crc.to_bytes(4, "little"))
-            file.flush()
-            os.fsync(file.fileno())
-        with durable(Step.CHECKPOINT_RENAME):
-            os.replace(aside, path)
     except Exception as exc:
-        with suppress(OSError):
-            aside.unlink()  # on a full disk it takes the room that others need
         reason = _disk_error(exc)
         if reason is None:
             raise

@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from sweeper.durable import replace_file
 from sweeper.events import Event, EventWriter, Interrupted, Started, read_events
 from sweeper.paths import RunPaths
 from sweeper.study.storage.object_store import ObjectStore
@@ -65,11 +66,9 @@ class Node:
         return read_events(self.paths.events(NUMBER))[0]
 
     def save(self, content: bytes) -> None:
-        """As a checkpoint is: aside, then renamed."""
-        path = self.paths.checkpoint(NUMBER)
-        aside = path.with_suffix(".tmp")
-        aside.write_bytes(content)
-        aside.replace(path)
+        """As a checkpoint is: it is replaced, never changed."""
+        with replace_file(self.paths.checkpoint(NUMBER)) as aside:
+            aside.write_bytes(content)
 
     def saved(self) -> bytes | None:
         path = self.paths.checkpoint(NUMBER)

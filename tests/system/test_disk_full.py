@@ -1,6 +1,5 @@
 """A disk that fills up in the middle of a study: a small tmpfs as its folder."""
 
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import FrozenTrial
 
+from tests.support.small_disk import small_disk
 from tests.support.sweep import Sweep, kill_group, wait_until
 
 pytestmark = pytest.mark.slow
@@ -46,17 +46,8 @@ class Disk:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "sweeper-test", str(folder)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True)
-    except OSError as exc:
-        pytest.skip(f"needs a tmpfs, and there is no mount: {exc}")
-    if done.returncode:
-        pytest.skip(f"needs a tmpfs, and mount refuses it: {done.stderr.strip()}")
-    yield Disk(folder)
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with small_disk(tmp_path / "small", SIZE) as folder:
+        yield Disk(folder)
 
 
 def write(disk: Disk) -> Sweep:

@@ -7,6 +7,7 @@ from pathlib import Path
 from sweeper.commands.doctor.finding import Finding
 from sweeper.commands.doctor.snapshot import Snapshot
 from sweeper.data.cache import damaged_entries, remove_entry
+from sweeper.durable import aside_of
 from sweeper.errors import EventLogError
 from sweeper.events import read_events
 from sweeper.locks import FileLock
@@ -68,7 +69,7 @@ def check_checkpoints(patient: Snapshot) -> Iterator[Finding]:
 def _leftovers(patient: Snapshot, number: int) -> list[Path]:
     paths = patient.begun.paths
     # The cursor of a trial that ended just now may be on its way.
-    in_flight = paths.shipped(number).with_suffix(".tmp") if patient.is_sending else None
+    in_flight = aside_of(paths.shipped(number)) if patient.is_sending else None
     return [
         path
         for path in sorted(paths.trial_dir(number).iterdir())

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from sweeper.durable import Step, durable
+from sweeper.durable import Step, durable, replace_file
 from sweeper.errors import DamagedPushError, StoreError
 from sweeper.events import Ended, Event, Interrupted, encode_event, read_events
 from sweeper.paths import RunPaths
@@ -103,19 +103,16 @@ def _fetch_once(
             missing.append(Interrupted(time.time(), "its node was not heard of any more"))
         # Last, as long as it lacks them all is done again; and at once, so that whoever reads it
         # sees that another process began the trial.
-        _extend(path, n_whole, missing, aside=folder / path.name)
+        _extend(path, n_whole, missing)
     shutil.rmtree(folder)
 
 
-def _extend(path: Path, n_whole: int, events: Iterable[Event], *, aside: Path) -> None:
+def _extend(path: Path, n_whole: int, events: Iterable[Event]) -> None:
     """Let a log go on after its first ``n_whole`` bytes with these events, all at once."""
     before = path.read_bytes()[:n_whole] if path.exists() else b""
-    with durable(Step.OBJECT_STORE_RENAME):
-        with aside.open("wb") as file:
-            file.write(before + b"".join(map(encode_event, events)))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
+    # What is appended to it from now on is forced to disk, and would be lost without its name.
+    with durable(Step.OBJECT_STORE_RENAME), replace_file(path, sync_folder=True) as aside:
+        aside.write_bytes(before + b"".join(map(encode_event, events)))
 
 
 def _missing(theirs: Sequence[Event], ours: Sequence[Event]) -> list[Event]:

@@ -1,12 +1,12 @@
 """What lies under a path, read from lines that kernels have written."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sweeper.study.storage.filesystem import Locks, find_mount, parse_mounts, read_mountinfo
+from tests.support.small_disk import small_disk
 
 #: A node of a cluster: a local disk, shares beside and below each other, one mounted over another.
 NODE = r"""
@@ -96,17 +96,8 @@ def test_where_the_kernel_keeps_no_list_nothing_is_known(tmp_path: Path) -> None
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Path]:
     """A tmpfs with a space and more in its name."""
-    folder = tmp_path / "my small\tdisk\\é"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "sweeper-test", str(folder)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True)
-    except OSError as exc:
-        pytest.skip(f"needs a tmpfs, and there is no mount: {exc}")
-    if done.returncode:
-        pytest.skip(f"needs a tmpfs, and mount refuses it: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_disk(tmp_path / "my small\tdisk\\é", "64k") as folder:
+        yield folder
 
 
 def test_a_real_mount_is_found(mounted: Path) -> None:
