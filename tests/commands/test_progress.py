@@ -4,12 +4,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.commands.progress import Tally, open_screen
+from sweeper.commands.progress import Progress, Tally, open_screen
 from sweeper.commands.trial_table import TrialTable
 from sweeper.events import EventWriter, Started
 from sweeper.paths import RunPaths
 from sweeper.study.trial_cache import Standing
 from sweeper.trial import Objective
+from tests.support.sweep_studies import begin, reports, run_trial
 
 ACCURACY = Objective(("val_accuracy",), ("maximize",))
 
@@ -37,3 +38,22 @@ def test_the_live_table_fits_on_the_screen_however_many_trials_run(
     # Of 24 lines 12 are of running trials; the rest is for ended ones, title, bar and prompt.
     assert "and 28 more" in shown
     assert "0/40 trials" in shown
+
+
+def test_the_time_that_is_left_follows_the_trials_of_this_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = begin(tmp_path)
+    run_trial(study, reports(0.25))  # of a command before
+    now_s = 50.0
+    progress = Progress(open_screen(ACCURACY), study, lambda: now_s)
+    progress.show(study.history.look())
+    assert capsys.readouterr().out == ""
+    run_trial(study, reports(0.5))
+    run_trial(study, reports(0.75))
+    now_s = 54.0
+    progress.show(study.history.look())
+    assert capsys.readouterr().out.splitlines() == [
+        "[3/10, 14s left] trial 1 complete in 0s: val_accuracy 0.5  (epoch 1 of 1)",
+        "[3/10, 14s left] trial 2 complete in 0s: val_accuracy 0.75  (epoch 1 of 1)",
+    ]

@@ -10,7 +10,7 @@ from sweeper.study.study import SweepStudy
 from sweeper.workers.devices import Placement
 from sweeper.workers.forkserver import ForkServer
 from sweeper.workers.process import WorkerProcess
-from sweeper.workers.protocol import WorkerArgs
+from tests.support.function_studies import worker_args
 from tests.support.sweep import wait_until
 from tests.support.sweep_studies import begin
 
@@ -25,23 +25,7 @@ def work(study: SweepStudy, folder: Path, server: ForkServer) -> WorkerProcess:
     """A real worker of the study, at its end."""
     study.leases.renew("agent")
     study.paths.resolved_spec.write_text(render_study(study.spec))
-    args = WorkerArgs(
-        root=str(study.paths.root),
-        study=study.spec.name,
-        study_file=str(study.spec.path),
-        lines=study.spec.lines,
-        storage=study.spec.storage,
-        agent="agent",
-        name="worker",
-        given_s=0.0,
-        import_dirs=[str(folder)],
-        device="cpu",
-        n_threads=1,
-        n_sharing=1,
-        data_label="digits",
-        failed_before=[],
-        tags={},
-    )
+    args = worker_args(study, import_dirs=[str(folder)], data_label="digits")
     worker = WorkerProcess(args, Placement("cpu", 1, 1), folder / "worker.log", server)
     wait_until(lambda: not worker.is_alive)
     return worker

@@ -1,0 +1,148 @@
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper.commands.status import show_status, watch_status
+from sweeper.errors import StudyError
+from sweeper.study.agents import AgentCard, introduce
+from sweeper.study.presence import Presence
+from sweeper.study.study import SweepStudy
+from tests.support.sweep_studies import (
+    AGENT,
+    begin,
+    claim_trial,
+    epoch,
+    raises,
+    reports,
+    run_all,
+    run_claimed,
+    run_trial,
+    spec_of,
+)
+
+
+def shown(study: SweepStudy) -> list[str]:
+    return show_status(study.spec, study.paths.root, as_json=False).splitlines()
+
+
+def shown_json(study: SweepStudy) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(show_status(study.spec, study.paths.root, as_json=True))
+    return found
+
+
+@contextmanager
+def agent_at_work(study: SweepStudy, begun_s: float = 0.0) -> Iterator[None]:
+    """As an agent of this machine shows itself."""
+    presence = Presence(study.paths.presence_dir, AGENT)
+    study.leases.renew(AGENT)
+    card = AgentCard("node7", os.getpid(), "", ["cpu", "cpu"], "", begun_s)
+    introduce(study.storage, study.study_id, AGENT, card)
+    yield
+    presence.leave()
+
+
+def test_a_study_that_has_not_begun_says_how_it_begins(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    for as_json in (False, True):
+        with pytest.raises(StudyError) as caught:
+            show_status(spec, tmp_path / "mlruns", as_json=as_json)
+        assert str(caught.value) == f"study 'small' has not begun: sweeper run {spec.path}"
+    assert not (tmp_path / "mlruns").exists()
+
+
+def test_a_study_that_runs_shows_who_works_on_it(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    run_trial(study, reports(0.5))
+    run_trial(study, reports(0.75))
+    claim_trial(study)
+    with agent_at_work(study):
+        lines = shown(study)
+        found = shown_json(study)
+    assert lines[0] == "study    small"
+    assert lines[1].startswith("goal     2 of 10 trials finished, ")
+    assert lines[1].endswith(" left")
+    assert lines[2] == "trials   2 complete, 1 running, 7 waiting"
+    agent = f"agents   node7 (pid {os.getpid()}), 2 x cpu, seen "
+    assert lines[3].startswith(agent)
+    assert lines[4].startswith("sampler  random: ")
+    assert lines[5].startswith("time     ")
+    assert lines[6] == "best     trial 1: val_accuracy 0.75"
+    assert lines[7].split()[0] == "train.learning_rate"
+    assert [(agent["name"], agent["devices"]) for agent in found["agents"]] == [
+        (AGENT, ["cpu", "cpu"])
+    ]
+    assert found["trials_per_hour"] > 0
+
+
+def test_without_an_agent_there_is_neither_pace_nor_agent(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    run_trial(study, reports(0.5))
+    lines = shown(study)
+    assert lines[1] == "goal     1 of 10 trials finished"
+    assert lines[3].startswith("sampler  ")
+    assert (shown_json(study)["agents"], shown_json(study)["trials_per_hour"]) == ([], None)
+
+
+def test_failures_are_shown_by_cause_with_where_they_come_from(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    for _ in range(2):
+        run_trial(study, raises(ValueError("no luck")))
+    run_trial(study, raises(ZeroDivisionError("by zero")))
+    lines = shown(study)
+    at = lines.index("failed   2: ValueError: no luck")
+    assert lines[at + 1] == "         (exception)"
+    assert "         ValueError: no luck" in lines[at + 2 :]
+    assert "failed   1: ZeroDivisionError: by zero" in lines
+    assert shown_json(study)["failures"] == [
+        {"cause": "ValueError: no luck", "kind": "exception", "trials": 2, "retries": 0},
+        {"cause": "ZeroDivisionError: by zero", "kind": "exception", "trials": 1, "retries": 0},
+    ]
+
+
+def test_a_trial_that_was_tried_again_says_how_often(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    run_trial(study, raises(MemoryError("too big")))
+    trial = claim_trial(study, alone=True)
+    assert trial is not None
+    run_claimed(study, trial, raises(MemoryError("too big")))
+    lines = shown(study)
+    at = lines.index("failed   1: MemoryError: too big, 2 times")
+    assert lines[at + 1] == "         (out_of_memory, tried again 1 x)"
+
+
+def test_several_metrics_show_their_front(tmp_path: Path) -> None:
+    objective = {
+        "metric": ["val_accuracy", "epoch_seconds"],
+        "direction": ["maximize", "minimize"],
+    }
+    study = begin(tmp_path, objective=objective)
+    for accuracy, seconds in ((0.5, 1.0), (0.75, 2.0), (0.25, 3.0)):
+        measured = epoch(1, accuracy, epoch_seconds=seconds)
+        run_trial(study, lambda trial, measured=measured: trial.report(measured))
+    best = [line for line in shown(study) if line.startswith("best ")]
+    assert best == [
+        "best     trial 0: val_accuracy 0.5, epoch_seconds 1",
+        "best     trial 1: val_accuracy 0.75, epoch_seconds 2",
+    ]
+
+
+def test_watching_a_study_at_its_goal_is_one_look(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = begin(tmp_path, budget={"trials": 2})
+    run_all(study, reports(0.5))
+    watch_status(study.spec, study.paths.root, as_json=True)
+    [line] = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["trials"] == {"complete": 2}
+    watch_status(study.spec, study.paths.root, as_json=False)
+    assert "goal     2 of 2 trials finished" in capsys.readouterr().out
+
+
+def test_watching_what_nobody_will_begin_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="study 'small' has not begun: sweeper run"):
+        watch_status(spec_of(tmp_path), tmp_path / "mlruns", as_json=True)

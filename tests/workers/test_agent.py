@@ -1,0 +1,249 @@
+"""An agent from its start to its end, with real workers; only what it shows is looked at here."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper.errors import ExitCode, StudyError
+from sweeper.study.create import load_study_from_storage
+from sweeper.study.presence import is_present
+from sweeper.study.result import Result
+from sweeper.study.study import SweepStudy
+from sweeper.study.trial_cache import Standing
+from sweeper.workers.agent import Agent
+from sweeper.workers.forkserver import ForkServer
+from tests.support.function_studies import (
+    GO_ON,
+    HANG_FIRST,
+    MEASURE,
+    begin_function,
+    worker_args,
+)
+from tests.support.sweep import wait_until
+from tests.support.sweep_studies import AGENT
+
+DRAINING = "running trials finish their batch and wait for the next command"
+
+
+class Shown:
+    """A display that keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.finished: list[int] = []
+        self.notes: list[str] = []
+        self.hints: list[str] = []
+
+    def show(self, standing: Standing) -> None:
+        self.finished.append(standing.n_finished)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def summary(self, result: Result, hints: Sequence[str]) -> None:
+        self.hints += hints
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ForkServer]:
+    with closing(ForkServer(print)) as server:
+        yield server
+
+
+@pytest.fixture
+def shown() -> Shown:
+    return Shown()
+
+
+Run = Callable[[SweepStudy], Result]
+
+
+@pytest.fixture
+def run(server: ForkServer, shown: Shown) -> Run:
+    def run(study: SweepStudy) -> Result:
+        args = worker_args(study, failed_before=study.failed())
+        return Agent(study, args, server, shown).run()
+
+    return run
+
+
+def states(study: SweepStudy) -> dict[str, int]:
+    return {state.value: n for state, n in study.counts().items()}
+
+
+def once_it_runs(folder: Path, act: Callable[[], object]) -> None:
+    """Do that beside the agent, once a trial runs."""
+
+    def wait_and_act() -> None:
+        wait_until((folder / "running").exists)
+        act()
+
+    threading.Thread(target=wait_and_act, daemon=True).start()
+
+
+def seen_elsewhere(study: SweepStudy) -> SweepStudy:
+    """The study as another command opens it."""
+    other = load_study_from_storage(study.spec, study.paths)
+    assert other is not None
+    return other
+
+
+def test_it_works_until_the_goal_is_reached_and_says_how_to_look_at_it(
+    tmp_path: Path, run: Run, shown: Shown
+) -> None:
+    study = begin_function(tmp_path, trials=3)
+    result = run(study)
+    assert result.exit_code == ExitCode.GOAL_REACHED
+    assert states(study) == {"complete": 3}
+    assert shown.finished[-1] == 3
+    assert shown.finished == sorted(shown.finished)
+    assert shown.hints == [f"compare them: sweeper ui {study.spec.path}"]
+    assert shown.notes == []
+
+
+def test_it_leaves_nothing_behind(tmp_path: Path, run: Run) -> None:
+    study = begin_function(tmp_path)
+    run(study)
+    assert study.agents() == []
+    assert not is_present(study.paths.presence_dir, AGENT)
+    assert study.leases.is_over(AGENT)
+
+
+def test_at_the_goal_it_starts_no_worker(tmp_path: Path, run: Run, shown: Shown) -> None:
+    study = begin_function(tmp_path)
+    run(study)
+    study.paths.resolved_spec.write_text("of this a worker dies")
+    assert run(study).exit_code == ExitCode.GOAL_REACHED
+    assert shown.notes == []
+
+
+def test_while_it_works_others_see_who_it_is(tmp_path: Path, run: Run) -> None:
+    study = begin_function(tmp_path, GO_ON)
+    seen: list[tuple[str, int, Sequence[str]]] = []
+
+    def look() -> None:
+        other = seen_elsewhere(study)
+        seen.extend((a.name, a.card.pid, a.card.devices) for a in other.agents())
+        other.leases.tell_to_stop(AGENT)
+
+    once_it_runs(tmp_path, look)
+    run(study)
+    assert seen == [(AGENT, os.getpid(), ["cpu"])]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGINT, ExitCode.INTERRUPTED),
+        (signal.SIGTERM, ExitCode.STOPPED),
+        (signal.SIGUSR1, ExitCode.STOPPED),
+    ],
+)
+def test_a_signal_drains(
+    tmp_path: Path, run: Run, shown: Shown, number: int, code: ExitCode
+) -> None:
+    study = begin_function(tmp_path, GO_ON)
+    once_it_runs(tmp_path, lambda: os.kill(os.getpid(), number))
+    assert run(study).exit_code == code
+    assert shown.notes == [f"stopping: {DRAINING}; once more stops at once"]
+    assert states(study) == {"waiting": 1}
+    assert shown.hints[:2] == [
+        f"compare them: sweeper ui {study.spec.path}",
+        f"the same command goes on: sweeper run {study.spec.path}",
+    ]
+
+
+def test_a_second_signal_stops_at_once_and_the_trial_is_given_back(
+    tmp_path: Path, run: Run, shown: Shown
+) -> None:
+    study = begin_function(tmp_path, HANG_FIRST)
+
+    def signal_twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        wait_until(lambda: shown.notes)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    once_it_runs(tmp_path, signal_twice)
+    assert run(study).exit_code == ExitCode.INTERRUPTED
+    assert states(study) == {"waiting": 1}
+
+
+def test_cancel_drains(tmp_path: Path, run: Run, shown: Shown) -> None:
+    study = begin_function(tmp_path, GO_ON)
+    once_it_runs(tmp_path, lambda: seen_elsewhere(study).leases.tell_to_stop(AGENT))
+    assert run(study).exit_code == ExitCode.STOPPED
+    assert shown.notes == [f"`sweeper cancel` asks this command to stop: {DRAINING}"]
+    assert states(study) == {"waiting": 1}
+
+
+def test_the_time_that_the_file_gives_may_be_over(tmp_path: Path, run: Run, shown: Shown) -> None:
+    budget: dict[str, Any] = {"trials": 1, "timeout": "2s"}
+    study = begin_function(tmp_path, GO_ON, budget=budget)
+    assert run(study).exit_code == ExitCode.STOPPED
+    assert shown.notes == [f"budget.timeout is over: {DRAINING}"]
+    assert states(study) == {"waiting": 1}
+
+
+def test_an_agent_that_others_have_given_up_stops_and_touches_nothing(
+    tmp_path: Path, run: Run, shown: Shown
+) -> None:
+    study = begin_function(tmp_path, HANG_FIRST)
+    once_it_runs(tmp_path, lambda: seen_elsewhere(study).leases.declare_over(AGENT))
+    assert run(study).exit_code == ExitCode.STOPPED
+    assert shown.notes == [
+        "this command was silent for so long that others took over its trials; it stops and "
+        "leaves the rest to them"
+    ]
+    assert states(study) == {"running": 1}
+    assert shown.hints == []
+
+
+def test_trials_that_a_dead_agent_left_are_gone_on_with_first(
+    tmp_path: Path, run: Run, shown: Shown
+) -> None:
+    study = begin_function(tmp_path, trials=2)
+    study.leases.renew("dead")
+    assert study.claim("dead", "its worker") is not None
+    run(study)
+    assert states(study) == {"complete": 2}
+
+
+def test_trial_after_trial_that_fails_of_one_cause_is_an_error_with_its_details(
+    tmp_path: Path, run: Run, shown: Shown
+) -> None:
+    study = begin_function(tmp_path, 'raise ValueError(f"no luck in {trial.number}")', trials=40)
+    with pytest.raises(StudyError) as caught:
+        run(study)
+    first, *details = str(caught.value).splitlines()
+    assert first == (
+        "stopped: trial after trial failed, the latest of ValueError: no luck in 9; see to that, "
+        "and the same command goes on"
+    )
+    assert details[-1] == "ValueError: no luck in 9"
+    assert states(study)["failed"] == 10
+    assert shown.hints == []
+
+
+def test_failures_of_earlier_commands_do_not_count(tmp_path: Path, run: Run) -> None:
+    body = f"""if trial.number < 12:
+        raise ValueError("no luck")
+    {MEASURE}"""
+    study = begin_function(tmp_path, body)
+    with pytest.raises(StudyError, match="the latest of ValueError: no luck"):
+        run(study)
+    assert run(study).exit_code == ExitCode.GOAL_REACHED
+    assert states(study) == {"failed": 12, "complete": 1}
+
+
+def test_a_grid_that_is_smaller_than_the_budget_is_said(
+    tmp_path: Path, run: Run, shown: Shown
+) -> None:
+    study = begin_function(tmp_path, trials=5, sampler={"name": "grid"}, x=[0.0, 1.0])
+    assert run(study).exit_code == ExitCode.GOAL_REACHED
+    assert states(study) == {"complete": 2}
+    assert shown.notes == ["the grid has 2 points, so the goal is not 5 trials"]
