@@ -1,0 +1,136 @@
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from sweeper.config.settings import ARCHITECTURE_PARAMS
+from sweeper.errors import TrainingError
+from sweeper.models.build import BUILDERS, build_model, check_model, model_params
+from sweeper.models.mlp import build_mlp
+from tests.support.models import n_parameters
+
+
+def test_the_builders_take_what_the_study_file_may_set() -> None:
+    assert set(BUILDERS) == set(ARCHITECTURE_PARAMS)
+    for name, builder in BUILDERS.items():
+        keywords = list(inspect.signature(builder).parameters)[2:]
+        assert keywords == list(ARCHITECTURE_PARAMS[name])
+
+
+def test_a_convolving_model_and_what_is_made_of_it_lie_in_channels_last() -> None:
+    model = build_model("cnn", (3, 8, 8), 3)
+    assert isinstance(weight := next(model.parameters()), torch.Tensor)
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.zeros_like(weight).stride() == weight.stride()  # an optimiser's state
+
+
+def test_defaults_are_laid_into_the_params_and_given_ones_stay() -> None:
+    assert model_params("mlp", {"width": 7}) == {
+        "depth": 2,
+        "width": 7,
+        "activation": "relu",
+        "dropout": 0.0,
+        "batch_norm": False,
+    }
+    assert model_params("resnet18", {"zero_init_residual": True}) == {"zero_init_residual": True}
+
+
+def test_an_unknown_architecture_is_refused_with_the_nearest_names() -> None:
+    with pytest.raises(TrainingError, match="unknown architecture 'resnet19'; did you mean.*18"):
+        build_model("resnet19", (3, 32, 32), 10)
+    with pytest.raises(TrainingError, match="'zzz'; it is none of ours.* mlp, cnn, a name of"):
+        build_model("zzz", (3, 32, 32), 10)
+
+
+def test_a_keyword_that_a_builder_does_not_take_is_refused_with_those_it_takes() -> None:
+    with pytest.raises(TrainingError, match="mlp: .*'kernel_size'; it takes depth, width, act"):
+        build_model("mlp", (3, 32, 32), 10, kernel_size=3)
+    with pytest.raises(TrainingError, match="resnet18 cannot be built.*'activation'; .*groups"):
+        build_model("resnet18", (3, 32, 32), 10, activation="relu")
+    with pytest.raises(TrainingError, match="resnet18 cannot be built.*'weights'"):
+        build_model("resnet18", (3, 32, 32), 10, weights="DEFAULT")
+
+
+def test_the_same_seed_builds_the_same_weights() -> None:
+    states = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        states.append(build_model("cnn", (1, 8, 8), 10).state_dict())
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+@pytest.fixture
+def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = "users_nets_of_test_build"
+    (tmp_path / f"{name}.py").write_text(
+        "from torch import nn\n"
+        "def build(input_shape, n_classes, *, width=3, note='n', shape=(1, 2)):\n"
+        "    return nn.Sequential(nn.Linear(*input_shape, width), nn.Linear(width, n_classes))\n"
+        "def forgetful(input_shape, n_classes):\n"
+        "    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    return name
+
+
+def test_a_users_builder_is_called_and_its_defaults_are_recorded(user_module: str) -> None:
+    reference = f"{user_module}:build"
+    model = build_model(reference, (4,), 2, width=5)
+    check_model(model, (4,), 2)
+    assert n_parameters(model) == 4 * 5 + 5 + 5 * 2 + 2
+    assert model_params(reference, {"width": 5}) == {"width": 5, "note": "n"}
+
+
+def test_a_users_builder_that_goes_wrong_is_named(user_module: str) -> None:
+    with pytest.raises(TrainingError, match="build: .*'depth'; it takes width, note, shape"):
+        build_model(f"{user_module}:build", (4,), 2, depth=5)
+    with pytest.raises(TrainingError, match="must return a torch.nn.Module, got NoneType"):
+        build_model(f"{user_module}:forgetful", (4,), 2)
+
+
+class TwoAnswers(nn.Linear):
+    def forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        return super().forward(batch), batch
+
+
+class Winner(nn.Linear):
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return super().forward(batch).long()
+
+
+def test_a_model_that_does_not_return_logits_is_refused_with_what_came() -> None:
+    with pytest.raises(TrainingError, match=r"logits \[B, n_classes\], here \[2, 3\], got \[2, 4"):
+        check_model(nn.Linear(5, 4), (5,), 3)
+    with pytest.raises(TrainingError, match="got tuple"):
+        check_model(TwoAnswers(5, 3), (5,), 3)
+    with pytest.raises(TrainingError, match=r"as floating point, got torch.int64"):
+        check_model(Winner(5, 3), (5,), 3)
+    with pytest.raises(TrainingError, match="cannot take samples of shape .7.: .*mat1 and mat2"):
+        check_model(nn.Linear(5, 3), (7,), 3)
+    with pytest.raises(TrainingError, match="no parameter that requires a gradient"):
+        check_model(nn.Linear(5, 3).requires_grad_(False), (5,), 3)
+
+
+def test_checking_changes_neither_the_model_nor_the_random_state() -> None:
+    model = build_mlp((6,), 3, dropout=0.5, batch_norm=True)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    random_state = torch.get_rng_state()
+    check_model(model, (6,), 3)
+    assert model.training
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+def test_the_built_in_models_do_not_import_torchvision() -> None:
+    script = (
+        "import sys\n"
+        "from sweeper.models.build import build_model\n"
+        "build_model('cnn', (1, 8, 8), 2)\n"
+        "sys.exit('torchvision' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
