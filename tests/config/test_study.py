@@ -6,8 +6,6 @@ import pytest
 
 from sweeper.config.ranges import Choices, FloatRange, IntRange
 from sweeper.config.reader import load_study, parse_study
-from sweeper.config.settings import ARCHITECTURE_PARAMS
-from sweeper.config.torchvision_names import torchvision_names
 from sweeper.trial import Objective
 from tests.support.spec_files import BASE, STUDIES, study
 
@@ -15,14 +13,6 @@ from tests.support.spec_files import BASE, STUDIES, study
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
 def test_every_study_that_comes_along_is_valid(path: Path) -> None:
     assert load_study(path).path == path
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("2h", 7200), ("1h30m", 5400), ("45s", 45), ("1.5 h", 5400), ("1d 2h", 93600), ("90", 90)],
-)
-def test_durations(text: str, seconds: float) -> None:
-    assert study(BASE + f"budget: {{timeout: {text}}}").budget.timeout == seconds
 
 
 @pytest.mark.parametrize(
@@ -111,14 +101,3 @@ def test_branches_count_by_their_dotted_names() -> None:
 def test_a_message_about_an_absent_value_names_the_nearest_line() -> None:
     assert study(BASE).place("model.depth") == "s.yaml:2: model.depth"
     assert study(BASE).place("budget.trials") == "s.yaml:1: budget.trials"
-
-
-def test_the_names_read_from_torchvisions_source_are_those_it_registers() -> None:
-    models = pytest.importorskip("torchvision.models")
-    registered = {
-        name
-        for name in models.list_models()
-        if models.get_model_builder(name).__module__.count(".") == 2
-    }
-    assert registered <= torchvision_names()
-    assert not torchvision_names() & ARCHITECTURE_PARAMS.keys()

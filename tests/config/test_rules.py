@@ -1,0 +1,85 @@
+"""Every message about values that are valid one by one and do not fit together."""
+
+import pytest
+
+from tests.support.spec_files import BASE, assert_refused
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("objective: {metric: [val_loss, val_accuracy]}\nsampler: {name: cmaes}\n"
+         "pruner: {name: asha}",
+         "4: sampler.name: cmaes takes one metric; use nsga2, tpe or gp\n"
+         "5: pruner.name: several metrics cannot be pruned by; set it to none"),
+        ("pruner: {name: none, patience: 3}",
+         "3: pruner.patience: none does not look at it; it takes no other key"),
+        ("pruner: {min_epochs: 11}",
+         "3: pruner.min_epochs: asks for 11 epochs, but train.epochs is 10; lower one"),
+        ("pruner: {min_epochs: 5}\ntrain: {epochs: {choices: [2, 4]}}",
+         "3: pruner.min_epochs: asks for 5 epochs, but train.epochs is 4; lower one"),
+        ("pruner: {min_epochs: 5}\ntrain: {epochs: {low: 2, high: 4}}",
+         "3: pruner.min_epochs: asks for 5 epochs, but train.epochs is 4; lower one"),
+        ("run: {workers: 4, workers_per_device: 2}", "3: run.workers_per_device: run.workers sets "
+         "all of them to 4 already; drop one"),
+        ("run: {device: cpu, workers_per_device: 2, precision: tf32}",
+         "3: run.workers_per_device: is for GPUs, and run.device is cpu; set run.workers instead\n"
+         "3: run.precision: tf32 is for NVIDIA GPUs, and run.device is cpu; use fp32 or bf16"),
+        ("run: {workers_per_device: 2}\nstorage: sqlite:///a.db", "3: run.workers_per_device: "
+         "claims on SQLite are not atomic; use storage: auto, PostgreSQL, or "
+         "workers_per_device: 1"),
+        ("train: {function: 'a:b'}\nrun: {precision: bf16}", "4: run.precision: train.function "
+         "computes with numbers of its own choice; drop this"),
+        ("budget: {trials: 99999999}\nrun: {workers: 5000}",
+         "3: budget.trials: must be at most 1,000,000, got 99,999,999\n"
+         "4: run.workers: must be at most 1,000, got 5,000"),
+        ("train: {epochs: 5, warmup_epochs: 5, nesterov: true, momentum: 0}",
+         "3: train.warmup_epochs: must be shorter than train.epochs=5, got 5\n"
+         "3: train.nesterov: needs train.momentum > 0; set one, or nesterov: false"),
+    ],
+)  # fmt: skip
+def test_values_that_do_not_fit_together(text: str, expected: str) -> None:
+    assert_refused(BASE + text, expected)
+
+
+SEARCH = """\
+data: {name: digits}
+model:
+  architecture: {choices: {mlp: {depth: {low: 1, high: 5, step: 2}}, cnn: {}}}
+  activation: {choices: [relu, tanh]}
+  dropout: {low: 0, high: 0.5, step: 0.25}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("forbid: {model.activation: relu}",
+         "6: forbid: must be a list of mappings such as `- {train.optimizer: sgd}`"),
+        ("enqueue:\n- 5\n- {}\n- {model.activation: [relu]}",
+         """7: enqueue[0]: must be a list of mappings such as `- {train.optimizer: sgd}`
+         8: enqueue[1]: must be a list of mappings such as `- {train.optimizer: sgd}`
+         9: enqueue[2].model.activation: must be one value, got a list"""),
+        ("forbid:\n- model.activation: relu\n  model.activtion: relu\n- {model.dropout: 0.3}\n"
+         "- {model.activation: gelu, model.architecture.mlp.depth: 2}",
+         """8: forbid[0].model.activtion: is not searched; did you mean 'model.activation'?
+         9: forbid[1].model.dropout: must lie within {low: 0.0, high: 0.5, step: 0.25}, got 0.3
+         10: forbid[2].model.activation: must lie within {choices: [relu, tanh]}, got 'gelu'
+         10: forbid[2].model.architecture.mlp.depth: must lie within {low: 1, high: 5, step: 2}, \
+got 2"""),
+        ("enqueue:\n- {model.architecture: cnn, model.architecture.mlp.depth: 3}\n"
+         "- {model.architecture: rnn}\n- {model.dropout: true}",
+         """7: enqueue[0].model.architecture.mlp.depth: is drawn only with model.architecture: \
+mlp; add that
+         8: enqueue[1].model.architecture: must lie within {choices: [mlp, cnn]}, got 'rnn'
+         9: enqueue[2].model.dropout: must lie within {low: 0.0, high: 0.5, step: 0.25}, \
+got true"""),
+        ("forbid: [{model.dropout: 0}]\nenqueue:\n- {model.activation: tanh, model.dropout: 0}",
+         "8: enqueue[0]: is ruled out by forbid; drop one of the two"),
+        ("sampler: {name: grid}\ntrain:\n  l1: {low: 0, high: 1}\nenqueue: [{model.dropout: 0}]",
+         """8: train.l1: a grid needs a step, or choices, in place of every real number
+         9: enqueue: a grid tries everything already; drop it"""),
+    ],
+)  # fmt: skip
+def test_settings_and_grids_that_do_not_fit_the_search(text: str, expected: str) -> None:
+    assert_refused(SEARCH + text, expected)
