@@ -29,8 +29,9 @@ from results import HERE, describe_machine, render_facts, render_table, write_se
 
 from sweeper.config.reader import load_study as load_spec
 from sweeper.paths import RunPaths
+from sweeper.study.attributes import Attr, Owner
 from sweeper.study.create import load_study_from_storage
-from sweeper.study.study import Attr, Owner, SweepStudy
+from sweeper.study.study import SweepStudy
 
 AGENTS = (1, 2, 4, 8, 16, 32)
 _PATIENCE_S = 180.0

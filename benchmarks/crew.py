@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from long_study import LongStudy
 
+from sweeper.study.conclude import conclude
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
 from sweeper.timing import TimeLedger
@@ -24,7 +25,7 @@ _IMPORTED = [
     "psycopg",
     "sqlalchemy",
     "torch",
-    "sweeper.study.running_trial",
+    "sweeper.study.conclude",
     "sweeper.study.create",
     "scipy.stats",
 ]
@@ -110,7 +111,7 @@ def time_trial(study: SweepStudy, worker: str) -> float:
     """Run a trial that trains nothing; its seconds without the report."""
     metric, reporting_s = study.spec.objective.metrics[0], 0.0
     begun = time.perf_counter()
-    trial = study.claim("benchmark", worker)
+    trial = study.queue.claim("benchmark", worker)
     assert trial is not None, "the goal leaves room for all trials"
     with RunningTrial(study, trial, is_stopping=lambda: False, ledger=TimeLedger()) as claim:
 
@@ -122,6 +123,6 @@ def time_trial(study: SweepStudy, worker: str) -> float:
             claim.report(EpochMetrics(1, {metric: random.random()}, time.time()))
             reporting_s = time.perf_counter() - drawn
 
-        state = claim.conclude(run)
+        state = conclude(claim, run)
     assert state == TrialState.COMPLETE, state
     return time.perf_counter() - begun - reporting_s

@@ -93,7 +93,7 @@ class LongStudy:
         spec = self._load(sampler)
         paths = RunPaths(self.folder / "mlruns", spec.name)
         study = SweepStudy(spec, paths, like.storage if like else open_storage(spec, paths))
-        study.history.look()
+        study.cache.look()
         return study
 
     def _load(self, sampler: str) -> StudySpec:

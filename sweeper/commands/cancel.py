@@ -10,8 +10,8 @@ from sweeper.errors import LauncherError, StudyError
 from sweeper.launchers.base import by_launcher
 from sweeper.launchers.submission import Submission, read_submissions
 from sweeper.paths import RunPaths
-from sweeper.study.agents import Agent, render_agent
-from sweeper.study.find import load_begun, load_if_begun
+from sweeper.study.agents import AgentAtWork, render_agent
+from sweeper.study.find import find_study
 from sweeper.study.leases import LEASE_S, RENEWAL_S
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
@@ -51,7 +51,11 @@ def cancel_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> li
     if submitted or failures:
         lines = _cancel_submitted(spec, paths, submitted, failures, note)
     else:
-        lines, told = _stop_agents(load_begun(spec, root), note)
+        found = find_study(spec, root)
+        study = found.open()
+        if study is None:
+            raise found.not_begun()
+        lines, told = _stop_agents(study, note)
         if jobs := [agent.card.job for agent in told if agent.card.job]:
             lines.append(
                 f"not submitted from here, so their scheduler may start them again: "
@@ -99,10 +103,10 @@ def _kept_in(failures: list[str]) -> Iterator[None]:
 
 def _drain(
     spec: StudySpec, root: Path, note: Callable[[str], None]
-) -> tuple[list[str], list[Agent]]:
+) -> tuple[list[str], list[AgentAtWork]]:
     """Stop the agents of a study whose jobs are cancelled in any case; as :func:`_stop_agents`."""
     try:
-        study = load_if_begun(spec, root)
+        study = find_study(spec, root).open()
         return _stop_agents(study, note) if study else ([], [])
     except StudyError as exc:
         note(f"{exc}\nSo no agent could be asked to stop; their jobs are cancelled all the same")
@@ -110,7 +114,9 @@ def _drain(
 
 
 @store_errors()
-def _stop_agents(study: SweepStudy, note: Callable[[str], None]) -> tuple[list[str], list[Agent]]:
+def _stop_agents(
+    study: SweepStudy, note: Callable[[str], None]
+) -> tuple[list[str], list[AgentAtWork]]:
     """What came of it, and the agents that there were."""
     told = study.agents()
     for agent in told:
@@ -123,7 +129,9 @@ def _stop_agents(study: SweepStudy, note: Callable[[str], None]) -> tuple[list[s
     return lines, told
 
 
-def _await_end(study: SweepStudy, told: list[Agent], note: Callable[[str], None]) -> list[Agent]:
+def _await_end(
+    study: SweepStudy, told: list[AgentAtWork], note: Callable[[str], None]
+) -> list[AgentAtWork]:
     """Wait until they have ended; those that have not."""
     names = {agent.name for agent in told}
     deadline_s = time.monotonic() + _PATIENCE_S

@@ -12,7 +12,7 @@ from sweeper.config.space import Suggest, count_goal, first_value, is_forbidden,
 from sweeper.config.study import StudySpec
 from sweeper.errors import SweeperError
 from sweeper.paths import RunPaths
-from sweeper.study.samplers.optuna import choose_sampler
+from sweeper.study.samplers.auto import choose_sampler
 from sweeper.workers.devices import (
     Placement,
     keep_to_own_gpus,

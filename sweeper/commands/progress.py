@@ -231,7 +231,7 @@ class Progress:
     def __init__(
         self, screen: Screen, study: SweepStudy, now: Callable[[], float] = time.monotonic
     ) -> None:
-        standing = study.history.look()
+        standing = study.cache.look()
         self._screen = screen
         self._goal = study.goal
         self._table = TrialTable(study.paths, study.spec.objective, standing)

@@ -15,6 +15,7 @@ from sweeper.study.create import create_study
 from sweeper.study.result import Result
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
+from sweeper.trial import TrialState
 from sweeper.workers.agent import Agent
 from sweeper.workers.devices import keep_to_own_gpus
 from sweeper.workers.forkserver import ForkServer
@@ -45,7 +46,7 @@ def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
         with store_errors():
             study = create_study(prepared.spec, RunPaths(root, prepared.spec.name))
             _write_resolved(study)
-            study.top_up()
+            study.queue.top_up()
             args = _worker_args(study, prepared.data_label)
             agent = Agent(study, args, server, Progress(screen, study))
         return agent.run()
@@ -73,6 +74,6 @@ def _worker_args(study: SweepStudy, data_label: str) -> WorkerArgs:
         n_threads=1,
         n_sharing=1,
         data_label=data_label,
-        failed_before=study.failed(),
+        failed_before=[r.number for r in study.records() if r.state is TrialState.FAILED],
         tags=version_tags(study.spec.path.absolute().parent),
     )

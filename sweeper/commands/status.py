@@ -16,7 +16,7 @@ from sweeper.errors import StudyError
 from sweeper.launchers.queue import StudyQueue
 from sweeper.paths import RunPaths
 from sweeper.study.agents import render_agent
-from sweeper.study.find import load_if_begun, not_begun
+from sweeper.study.find import FoundStudy, find_study
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
 from sweeper.text import format_seconds
@@ -35,10 +35,11 @@ def show_status(spec: StudySpec, root: Path, *, as_json: bool) -> str:
     Raises:
         StudyError: If it has neither begun nor been submitted, or its storage is out of reach.
     """
-    study, queue = load_if_begun(spec, root), _open_queue(spec, root)
+    found, queue = find_study(spec, root), _open_queue(spec, root)
+    study = found.open()
     queue.look()
     if study is None and not queue.is_submitted:
-        raise not_begun(spec)
+        raise found.not_begun()
     return _to_json(spec, study, queue) if as_json else _render(spec, study, queue)
 
 
@@ -53,9 +54,10 @@ def watch_status(spec: StudySpec, root: Path, *, as_json: bool) -> None:
         while True:
             queue.look()
             if study is None and (queue.is_over or time.monotonic() - looked_s >= _BEGIN_S):
-                study, looked_s = load_if_begun(spec, root), time.monotonic()
+                found = find_study(spec, root)
+                study, looked_s = found.open(), time.monotonic()
             if study is None:
-                _refuse_to_wait(spec, queue)
+                _refuse_to_wait(found, queue)
             if live is not None:
                 live.update(Text(_render(spec, study, queue)))
             else:
@@ -70,13 +72,13 @@ def _open_queue(spec: StudySpec, root: Path) -> StudyQueue:
     return StudyQueue(RunPaths(root, spec.name))
 
 
-def _refuse_to_wait(spec: StudySpec, queue: StudyQueue) -> None:
+def _refuse_to_wait(found: FoundStudy, queue: StudyQueue) -> None:
     """Raise if nothing will begin the study."""
     if not queue.is_submitted:
-        raise not_begun(spec)
+        raise found.not_begun()
     if queue.is_over:
         raise StudyError(
-            f"study {spec.name!r} has not begun, and no job of it is left in "
+            f"study {found.spec.name!r} has not begun, and no job of it is left in "
             f"{' and '.join(queue.schedulers)}'s queue; what they printed lies in "
             f"{queue.log_dir}. Mend that, then submit it again"
         )

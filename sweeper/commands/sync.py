@@ -10,7 +10,7 @@ from sweeper.errors import EventLogError, StoreError
 from sweeper.events import Started, read_events
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
-from sweeper.study.find import ExistingStudy, find_begun
+from sweeper.study.find import FoundStudy, find_study
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.storage.fetch import fetch_ended
 from sweeper.study.storage.filesystem import read_mountinfo
@@ -40,13 +40,15 @@ def sync_study(path: Path, *, root: Path, note: Callable[[str], None]) -> str:
     Raises:
         SweeperError: If there is no such study, or MLflow does not take everything.
     """
-    begun = find_begun(path, root)
+    begun = find_study(path, root)
+    if not begun.is_here:
+        raise begun.not_begun()
     check_tracking_place(begun.spec, begun.paths, mountinfo=read_mountinfo())
     lock = FileLock(begun.paths.mirror_lock)
     if not lock.try_acquire():
         return f"{begun.paths.study}: another command on this machine sends its events right now"
     try:
-        study, problem = begun.open()
+        study, problem = begun.try_open()
         if study is None:
             note(f"{problem}\nSo it is not known how the study stands; its own run stays as it is")
         trouble = _fetch_all_ended(study) if study is not None else None
@@ -84,11 +86,11 @@ def _fetch_all_ended(study: SweepStudy) -> StoreError | EventLogError | None:
 @store_errors()
 def _fetch_if_ended(study: SweepStudy, number: int) -> None:
     assert study.object_store is not None
-    if study.storage.get_trial(study.trial_id(number)).state.is_finished():
+    if study.record(number).has_ended:
         fetch_ended(study.object_store, study.paths, number)
 
 
-def open_mirror(begun: ExistingStudy, *, has_storage: bool) -> Mirror:
+def open_mirror(begun: FoundStudy, *, has_storage: bool) -> Mirror:
     """The mirror of a study that nobody needs to be working on. Hold its ``mirror_lock``."""
     if not begun.is_folder:
         make_importable(import_folders(begun.spec.path))

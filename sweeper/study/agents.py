@@ -52,7 +52,7 @@ class AgentCard:
 
 
 @dataclass(frozen=True)
-class Agent:
+class AgentAtWork:
     """An agent as others see it.
 
     Attributes:
@@ -76,7 +76,7 @@ def introduce(storage: BaseStorage, study_id: int, agent: str, card: AgentCard) 
 
 def agents_at_work(
     storage: BaseStorage, study_id: int, leases: Leases, presence_dir: Path
-) -> list[Agent]:
+) -> list[AgentAtWork]:
     """Those that hold a lease, the eldest first.
 
     One that died without a word on another machine stays among them until somebody takes its
@@ -89,7 +89,7 @@ def agents_at_work(
         if key.startswith(_AGENT)
     }
     found = [
-        Agent(lease.agent, cards[lease.agent], lease.renewed_s, lease.is_told_to_stop)
+        AgentAtWork(lease.agent, cards[lease.agent], lease.renewed_s, lease.is_told_to_stop)
         for lease in leases.held()
         if lease.agent in cards
         and not (lease.is_here and not is_present(presence_dir, lease.agent))
@@ -97,7 +97,7 @@ def agents_at_work(
     return sorted(found, key=lambda agent: agent.card.begun_s)
 
 
-def render_agent(agent: Agent) -> str:
+def render_agent(agent: AgentAtWork) -> str:
     """One line for people: where it runs, on what, and its last sign of life."""
     card = agent.card
     devices = ", ".join(

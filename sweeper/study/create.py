@@ -15,9 +15,10 @@ from sweeper.config.study import StudySpec
 from sweeper.durable import Step, durable, replace_file
 from sweeper.errors import StudyError
 from sweeper.paths import RunPaths
+from sweeper.study.attributes import Attr, settle
 from sweeper.study.storage.backend import open_storage, opening_errors
 from sweeper.study.storage.shared_locks import open_locks
-from sweeper.study.study import Attr, SweepStudy
+from sweeper.study.study import SweepStudy
 
 #: Parts of a study file that decide what its trials mean; they cannot change once it has begun.
 FROZEN = ("objective", "seed", "data", "model", "train", "forbid")
@@ -35,21 +36,11 @@ def create_study(spec: StudySpec, paths: RunPaths) -> SweepStudy:
     with opening_errors(spec), open_locks(spec)(paths.lock).held():
         storage = open_storage(spec, paths)  # makes the tables of a new database
         study_id = _find_or_create(spec, storage)
-        _refuse_changes(spec, _settle(storage, study_id, Attr.FROZEN, frozen), frozen)
-        key = _settle(storage, study_id, Attr.KEY, uuid.uuid4().hex[:12])
+        _refuse_changes(spec, settle(storage, study_id, Attr.FROZEN, frozen), frozen)
+        key = settle(storage, study_id, Attr.KEY, uuid.uuid4().hex[:12])
         _refuse_strange_trials(spec, paths, storage.get_all_trials(study_id, deepcopy=False), key)
         _write_key(paths, key)
     return SweepStudy(spec, paths, storage)
-
-
-def _settle(storage: BaseStorage, study_id: int, name: Attr, value: Any) -> Any:
-    """What the storage says, which is the value from now on if it says nothing yet."""
-    settled = storage.get_study_user_attrs(study_id).get(name)
-    if settled is not None:
-        return settled
-    with durable(Step.ATTRIBUTE):
-        storage.set_study_user_attr(study_id, name, value)
-    return value
 
 
 def _find_or_create(spec: StudySpec, storage: BaseStorage) -> int:

@@ -1,15 +1,28 @@
-"""Failures told apart, and the rule by which a trial is tried again after each."""
+"""Failures told apart, the rule by which a trial is tried again after each, and their streaks."""
 
 import errno
 import re
+from collections.abc import Collection
+from itertools import takewhile
 
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState as OptunaState
+
+from sweeper.durable import Step, durable
 from sweeper.errors import DataError
+from sweeper.study.attributes import Attr, Owner
+from sweeper.study.trial_cache import TrialCache
 from sweeper.trial import FailureKind
 
 #: How often a trial is tried again. A lost worker may be the machine's doing, unless the trial
 #: loses one after the other without getting an epoch further; a trial that ran out of memory may
 #: fit when it has the device to itself; the rest would end the same way.
 RETRIES = {FailureKind.LOST_WORKER: 3, FailureKind.OUT_OF_MEMORY: 1}
+
+#: So many failures in a row with one cause end a run: the next trial would fail as well.
+FAILURE_STREAK = 10
+#: So many in a row of whatever causes end it too.
+LONGEST_STREAK = 30
 
 #: How torch and C++ word it where the exception's type does not tell.
 _NO_MEMORY = re.compile(
@@ -37,3 +50,55 @@ def _is_out_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+def count_failure(storage: BaseStorage, trial_id: int, kind: FailureKind, n_epochs: int) -> int:
+    """Count a failure of a trial; how many of its kind there were, this one included.
+
+    Lost workers count since the trial last got an epoch further, for then it is not the reason.
+    A claim counts once, should the disk not take what comes next and all be done again.
+
+    Args:
+        storage: Of the study.
+        trial_id: The storage's own id of the trial.
+        kind: What kept it from its end.
+        n_epochs: That it has reported.
+    """
+    now = storage.get_trial(trial_id)
+    counts, claim = dict(now.user_attrs.get(Attr.RETRIES, {})), Owner.of(now).claim
+    before, at_epoch, at_claim = counts.get(kind, (0, 0, 0))
+    if at_claim == claim:
+        return int(before)
+    is_further = kind == FailureKind.LOST_WORKER and at_epoch != n_epochs
+    failures = 1 if is_further else int(before) + 1
+    with durable(Step.ATTRIBUTE):
+        counts[kind] = failures, n_epochs, claim
+        storage.set_trial_user_attr(trial_id, Attr.RETRIES, counts)
+    return failures
+
+
+def is_over(cache: TrialCache, goal: int, earlier: Collection[int]) -> bool:
+    """Whether the goal is reached, or :func:`find_streak` keeps from going on."""
+    return cache.look().n_finished >= goal or _streak(cache, earlier) is not None
+
+
+def find_streak(cache: TrialCache, earlier: Collection[int]) -> str | None:
+    """The latest cause of too many failures in a row, if so many; not counting earlier ones.
+
+    Args:
+        cache: The trials of the study.
+        earlier: Numbers of trials that failed in former commands.
+    """
+    cache.look()
+    return _streak(cache, earlier)
+
+
+def _streak(cache: TrialCache, earlier: Collection[int]) -> str | None:
+    failed = takewhile(
+        lambda trial: trial.state == OptunaState.FAIL and trial.number not in earlier,
+        cache.latest(LONGEST_STREAK),
+    )
+    causes = [str(trial.user_attrs.get(Attr.CAUSE, "unknown")) for trial in failed]
+    alike = {re.sub(r"\d+", "#", cause) for cause in causes[:FAILURE_STREAK]}
+    is_streak = len(causes) >= FAILURE_STREAK and len(alike) == 1
+    return causes[0] if is_streak or len(causes) >= LONGEST_STREAK else None

@@ -1,4 +1,4 @@
-"""Studies that have begun, found by their file or by their folder."""
+"""A study by its file or by its folder: the way to it for every command that does not begin it."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +13,8 @@ from sweeper.study.study import SweepStudy
 
 
 @dataclass(frozen=True)
-class ExistingStudy:
-    """A study of which there is a folder.
+class FoundStudy:
+    """Where a study is, or would be: it need not have begun.
 
     Attributes:
         spec: As the user's file says, or as it was last run.
@@ -25,77 +25,60 @@ class ExistingStudy:
 
     spec: StudySpec
     paths: RunPaths
-    is_folder: bool
+    is_folder: bool = False
 
-    def open(self) -> tuple[SweepStudy | None, str]:
-        """The study in its storage; None and the reason if it cannot be had."""
+    @property
+    def is_here(self) -> bool:
+        """Whether a command on this machine has begun it; it may be in its storage even so."""
+        return self.paths.resolved_spec.exists()
+
+    def open(self) -> SweepStudy | None:
+        """The study in its storage; None if it has not begun there.
+
+        Raises:
+            StudyError: If the storage cannot be opened.
+        """
+        return load_study_from_storage(self.spec, self.paths)
+
+    def try_open(self) -> tuple[SweepStudy | None, str]:
+        """As :meth:`open`; beside None, why it cannot be had."""
         try:
-            study = load_study_from_storage(self.spec, self.paths)
+            study = self.open()
         except StudyError as exc:
             return None, str(exc)
         return study, "" if study else f"the storage has no study {self.paths.study!r}"
 
+    def not_begun(self) -> StudyError:
+        """What to raise if it was to have begun."""
+        return StudyError(f"study {self.spec.name!r} has not begun: sweeper run {self.spec.path}")
 
-def find_begun(path: Path, root: Path) -> ExistingStudy:
-    """The study of a file, the one on its fallback data if only that has begun, or of a folder.
+
+def find_study(source: Path | StudySpec, root: Path) -> FoundStudy:
+    """The study of a file, or the one on its fallback data if only that has begun here.
 
     Args:
-        path: A study file, or a folder ``mlruns/studies/<name>`` wherever that lies.
+        source: A study file, by its path or as it was read; or a folder
+            ``mlruns/studies/<name>`` wherever that lies.
         root: The ``mlruns`` folder of study files.
 
     Raises:
-        SpecError: If it is neither.
-        StudyError: If the study has not begun.
+        SpecError: If it is none of these.
     """
-    if path.is_dir():
-        return _open_folder(path)
-    spec = load_study(path)
-    paths = RunPaths(root, spec.name)
-    if paths.resolved_spec.exists():
-        return ExistingStudy(spec, paths, is_folder=False)
-    if stand_in := find_stand_in(spec, root):
-        return stand_in
-    raise not_begun(spec)
-
-
-def not_begun(spec: StudySpec) -> StudyError:
-    """What to raise if a study has not begun."""
-    return StudyError(f"study {spec.name!r} has not begun: sweeper run {spec.path}")
-
-
-def find_stand_in(spec: StudySpec, root: Path) -> ExistingStudy | None:
-    """The study that runs on the fallback data of a study file; None if there is none."""
-    paths = RunPaths(root, spec.name + FALLBACK_SUFFIX)
-    if not paths.resolved_spec.exists():
-        return None
-    resolved = load_study(paths.resolved_spec)
+    if isinstance(source, Path) and source.is_dir():
+        return _of_folder(source)
+    spec = source if isinstance(source, StudySpec) else load_study(source)
+    found = FoundStudy(spec, RunPaths(root, spec.name))
+    stand_in = RunPaths(root, spec.name + FALLBACK_SUFFIX)
+    if found.is_here or not stand_in.resolved_spec.exists():
+        return found
+    resolved = load_study(stand_in.resolved_spec)
     spec = replace(
         resolved, path=spec.path, lines=spec.lines, storage=spec.storage, tracking=spec.tracking
     )
-    return ExistingStudy(spec, paths, is_folder=False)
+    return FoundStudy(spec, stand_in)
 
 
-def load_begun(spec: StudySpec, root: Path) -> SweepStudy:
-    """The study of a file, the one on its fallback data if only that has begun.
-
-    Raises:
-        StudyError: If neither has begun, or the storage cannot be opened.
-    """
-    study = load_if_begun(spec, root)
-    if study is None:
-        raise not_begun(spec)
-    return study
-
-
-def load_if_begun(spec: StudySpec, root: Path) -> SweepStudy | None:
-    """As :func:`load_begun`; None if neither has begun."""
-    study = load_study_from_storage(spec, RunPaths(root, spec.name))
-    if study is None and (stand_in := find_stand_in(spec, root)):
-        study = load_study_from_storage(stand_in.spec, stand_in.paths)
-    return study
-
-
-def _open_folder(path: Path) -> ExistingStudy:
+def _of_folder(path: Path) -> FoundStudy:
     folder = path.resolve()
     paths = RunPaths(folder.parent.parent, folder.name)
     if not (path / paths.resolved_spec.name).exists():
@@ -109,4 +92,4 @@ def _open_folder(path: Path) -> ExistingStudy:
             f"{path}: this is the folder of study {spec.name!r}; it must lie in "
             f"mlruns/studies/{spec.name}, as it did where it comes from"
         )
-    return ExistingStudy(spec, paths, is_folder=True)
+    return FoundStudy(spec, paths, is_folder=True)

@@ -1,4 +1,4 @@
-"""The hold that a process has on a trial, from its claim until the trial is settled."""
+"""Whose a trial is, from its claim until it is settled: who may write to it, and who may not."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.errors import TrialLost
+from sweeper.study.attributes import Owner
 from sweeper.study.presence import is_present
-from sweeper.study.study import Owner, SweepStudy
+from sweeper.study.study import SweepStudy
 
 
 @dataclass(frozen=True)
 class Ownership:
-    """One owner's hold on a trial, which it has lost once another process took the trial over.
+    """The right to write to a trial, which its owner has until another process takes it over.
 
     Attributes:
         study: The study.
@@ -34,7 +35,7 @@ class Ownership:
         """The trial as the storage has it now.
 
         Raises:
-            TrialLost: If the hold is lost, or the trial settled.
+            TrialLost: If it is another's by now, or settled.
         """
         now = self.study.storage.get_trial(self.study.trial_id(self.number))
         if now.state != TrialState.RUNNING or Owner.of(now) != self.owner:
@@ -63,7 +64,7 @@ class Ownership:
 
     @contextmanager
     def taken_over(self) -> Iterator[FrozenTrial | None]:
-        """As :meth:`settling`, for an owner that is gone; None if the hold is no more.
+        """As :meth:`settling`, for an owner that is gone; None if the trial is its own no more.
 
         The lock of a process that died here is free. One elsewhere may just be stopped while it
         holds its own, so nobody waits for that: it settles the trial, or leaves it for later.
@@ -87,10 +88,3 @@ class Ownership:
         if leases.is_here(self.owner.agent):
             return not is_present(self.study.paths.presence_dir, self.owner.worker)
         return leases.is_over(self.owner.agent)
-
-
-def find_orphans(study: SweepStudy) -> list[Ownership]:
-    """Holds on RUNNING trials whose owners are gone."""
-    # First all of them: a storage may change a trial in place that it handed out.
-    holds = [Ownership.of(study, trial) for trial in study.history.look().running]
-    return [hold for hold in holds if hold.is_orphaned()]

@@ -1,25 +1,24 @@
-"""What becomes of a trial whose worker is gone."""
+"""Trials whose worker is gone: found, then ended or put back."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial
 
 from sweeper.events import (
     Ended,
-    Event,
     EventWriter,
     Interrupted,
     Started,
     booked_seconds,
     read_events,
 )
-from sweeper.study.ownership import find_orphans
+from sweeper.study.conclude import Attempt
+from sweeper.study.ownership import Ownership
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
-from sweeper.study.tell import end_trial, judge_failure
-from sweeper.trial import EpochMetrics, FailureKind, Outcome
+from sweeper.study.tell import end_trial, put_back
+from sweeper.trial import EpochMetrics, FailureKind
 
 #: Of a worker that nobody saw die.
 SILENT = "its process ended without a word"
@@ -43,6 +42,17 @@ class Death:
     details: str
     number: int | None = None
 
+    def is_of(self, orphan: Ownership) -> bool:
+        """Whether that trial may have brought it about."""
+        return self.worker == orphan.owner.worker and self.number in (None, orphan.number)
+
+
+def find_orphans(study: SweepStudy) -> list[Ownership]:
+    """Of RUNNING trials whose owners are gone."""
+    # First all of them: a storage may change a trial in place that it handed out.
+    owned = [Ownership.of(study, trial) for trial in study.cache.look().running]
+    return [ownership for ownership in owned if ownership.is_orphaned()]
+
 
 @store_errors()
 def reclaim_orphans(study: SweepStudy, cause: str, death: Death | None = None) -> int:
@@ -60,18 +70,13 @@ def reclaim_orphans(study: SweepStudy, cause: str, death: Death | None = None) -
         How many trials had lost their worker.
     """
     n_taken = 0
-    for hold in find_orphans(study):
-        with hold.taken_over() as trial:
+    for orphan in find_orphans(study):
+        with orphan.taken_over() as trial:
             if trial is None:
                 continue
-            if not study.leases.is_here(hold.owner.agent):
-                study.leases.declare_over(hold.owner.agent)
-            is_blamed = (
-                death is not None
-                and death.worker == hold.owner.worker
-                and death.number in (None, hold.number)
-            )
-            _reclaim(study, trial, cause, death if is_blamed else None)
+            if not study.leases.is_here(orphan.owner.agent):
+                study.leases.declare_over(orphan.owner.agent)
+            _reclaim(study, trial, cause, death if death and death.is_of(orphan) else None)
             n_taken += 1
     return n_taken
 
@@ -82,28 +87,18 @@ def _reclaim(study: SweepStudy, trial: FrozenTrial, cause: str, death: Death | N
     if logged and isinstance(logged[-1], Ended):
         end_trial(study, trial.number, logged[-1].outcome)
         return
-    outcome = _judge(study, trial, logged, death) if death else None
+    outcome = None
+    if death:
+        history = [event for event in logged if isinstance(event, EpochMetrics)]
+        attempt = Attempt(study, trial.number, history, booked_seconds(logged))
+        outcome = attempt.judge_failure(death.kind, death.cause, death.details)
     with EventWriter(path) as events:
         if outcome is None:
             if logged:
                 events.append(Interrupted(time.time(), death.cause if death else cause))
-            study.put_back(trial.number)
+            put_back(study, trial.number)
             return
         if not logged:
             events.append(Started(time.time(), 0, trial.params, {}, None, None))
         events.append(Ended(time.time(), outcome))
         end_trial(study, trial.number, outcome)
-
-
-def _judge(
-    study: SweepStudy, trial: FrozenTrial, logged: Sequence[Event], death: Death
-) -> Outcome | None:
-    return judge_failure(
-        study,
-        trial,
-        [event for event in logged if isinstance(event, EpochMetrics)],
-        kind=death.kind,
-        cause=death.cause,
-        details=death.details,
-        seconds=booked_seconds(logged),
-    )

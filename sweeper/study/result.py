@@ -13,8 +13,9 @@ from sweeper.config.settings import Scalar
 from sweeper.errors import ExitCode
 from sweeper.events import Ended, read_events
 from sweeper.paths import RunPaths
-from sweeper.study.agents import Agent
-from sweeper.study.study import Attr, SweepStudy, state_of
+from sweeper.study.agents import AgentAtWork
+from sweeper.study.attributes import Attr, state_of
+from sweeper.study.study import SweepStudy
 from sweeper.timing import add_seconds, harness_share
 from sweeper.trial import EpochMetrics, FailureKind, TrialState
 
@@ -81,7 +82,7 @@ class Result:
         return self._study.paths
 
     @property
-    def agents(self) -> list[Agent]:
+    def agents(self) -> list[AgentAtWork]:
         """Those at work, wherever they are."""
         return self._study.agents()
 
@@ -119,13 +120,17 @@ class Result:
     @property
     def sampler(self) -> tuple[str, str]:
         """The sampler in use and why."""
-        return self._study.sampler()
+        return self._study.sampler.explain()
 
     @property
     def best(self) -> Best | None:
         """The best complete trial; None before the first, or with several metrics."""
-        trial = self._study.best_trial()
-        return self._as_best(trial) if trial else None
+        objective = self._study.spec.objective
+        complete = self._study.trials((OptunaState.COMPLETE,))
+        if not complete or len(objective.metrics) > 1:
+            return None
+        sign = -1 if objective.directions[0] == "maximize" else 1
+        return self._as_best(min(complete, key=lambda trial: sign * trial.values[0]))
 
     @property
     def front(self) -> list[Best]:

@@ -1,11 +1,19 @@
-"""The price of asking a sampler, held to a tenth of training."""
+"""Which sampler draws, how much of the study it sees, and when that has become too dear."""
 
 import logging
+from collections.abc import Mapping
 from statistics import fmean, median
+from typing import Any
 
-from sweeper.study.samplers.optuna import CHEAPER
+from optuna.storages import BaseStorage
+
+from sweeper.config.study import StudySpec
+from sweeper.durable import Step, durable
+from sweeper.study.attributes import Attr
+from sweeper.study.samplers.auto import CHEAPER, choose_sampler
+from sweeper.study.samplers.window import TrialWindow
 from sweeper.study.storage.backend import store_errors
-from sweeper.study.study import SweepStudy
+from sweeper.study.trial_cache import TrialCache
 
 log = logging.getLogger("sweeper")
 
@@ -15,16 +23,88 @@ _JUDGED_TRIALS = 5
 _MOST_ASKING = 0.1
 
 
+class SamplerInUse:
+    """The sampler that all workers of a study draw with, as its storage says.
+
+    It changes while the study runs, should asking it get too dear.
+
+    Args:
+        storage: Of the study.
+        study_id: In that storage.
+        spec: The study file.
+        goal: Finished trials to reach.
+    """
+
+    def __init__(self, storage: BaseStorage, study_id: int, spec: StudySpec, goal: int) -> None:
+        self._storage = storage
+        self._study_id = study_id
+        self._spec = spec
+        self._goal = goal
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether the study file leaves the choice to us."""
+        return self._spec.sampler.name == "auto"
+
+    @store_errors()
+    def explain(self) -> tuple[str, str]:
+        """Its name, and why it is that; ``auto`` may have moved on since the study began."""
+        attributes = self._attributes()
+        name, why = self._name(attributes)
+        unseen = self._window(name, attributes).explain(self._goal)
+        return name, "; ".join(filter(None, (why, unseen)))
+
+    @store_errors()
+    def window(self) -> TrialWindow:
+        """What it sees of the study; its price may have made that less."""
+        attributes = self._attributes()
+        name, _ = self._name(attributes)
+        return self._window(name, attributes)
+
+    @store_errors()
+    def change(self, name: str, why: str) -> None:
+        """Let all workers draw with another sampler from now on, if the file says ``auto``."""
+        self._write(Attr.SAMPLER, [name, why])
+
+    @store_errors()
+    def narrow(self, window: TrialWindow) -> None:
+        """Let it see that from now on, in all workers."""
+        self._write(Attr.WINDOW, list(window))
+
+    def _name(self, attributes: Mapping[str, Any]) -> tuple[str, str]:
+        if self.is_auto and Attr.SAMPLER in attributes:
+            name, why = attributes[Attr.SAMPLER]
+            return name, why
+        return choose_sampler(self._spec)
+
+    def _window(self, sampler: str, attributes: Mapping[str, Any]) -> TrialWindow:
+        used = attributes.get(Attr.WINDOW)
+        return TrialWindow(*used) if used and used[0] == sampler else TrialWindow.at_first(sampler)
+
+    def _attributes(self) -> Mapping[str, Any]:
+        attributes: Mapping[str, Any] = self._storage.get_study_user_attrs(self._study_id)
+        return attributes
+
+    def _write(self, key: Attr, value: object) -> None:
+        with durable(Step.ATTRIBUTE):
+            self._storage.set_study_user_attr(self._study_id, key, value)
+
+
 class AskingBudget:
-    """What one worker's asking has cost.
+    """What one worker's asking has cost, held to a tenth of training.
 
     A sampler that is too dear sees fewer trials from then on, one named in the study file as
     well. Where that does not help, ``auto`` moves on to a cheaper one.
+
+    Args:
+        sampler: Of the study.
+        cache: What this process has seen of its trials.
     """
 
-    def __init__(self, study: SweepStudy) -> None:
-        self._study = study
-        self._sight = study.sight()
+    def __init__(self, sampler: SamplerInUse, cache: TrialCache) -> None:
+        self._sampler = sampler
+        self._cache = cache
+        self._window = sampler.window()
         self._spent: list[tuple[float, float]] = []
 
     @store_errors()
@@ -38,9 +118,9 @@ class AskingBudget:
         Raises:
             StoreError: If the storage fails.
         """
-        sight = self._study.sight()
-        if sight != self._sight:  # another worker has judged
-            self._sight = sight
+        window = self._sampler.window()
+        if window != self._window:  # another worker has judged
+            self._window = window
             self._spent.clear()  # it was the old one's price
         self._spent.append((asking_s, training_s))
         if len(self._spent) >= _JUDGED_TRIALS:
@@ -53,15 +133,15 @@ class AskingBudget:
         training_s = fmean(training for _, training in self._spent)
         if asking_s <= _MOST_ASKING * training_s:
             return
-        name = self._sight.sampler
+        name = self._window.sampler
         why = (
             f"asking {name} took {asking_s * 1000:.0f} ms a trial beside "
             f"{training_s * 1000:.0f} ms of training, more than a tenth"
         )
-        if narrower := self._sight.narrower(self._study.history, why):
-            self._study.use_sight(narrower)
-        elif self._study.spec.sampler.name == "auto" and name in CHEAPER:
-            self._study.use_sampler(CHEAPER[name], why)
+        if narrower := self._window.narrower(self._cache, why):
+            self._sampler.narrow(narrower)
+        elif self._sampler.is_auto and name in CHEAPER:
+            self._sampler.change(CHEAPER[name], why)
         else:
             return
-        log.warning("sampler %s: %s", *self._study.sampler())
+        log.warning("sampler %s: %s", *self._sampler.explain())

@@ -4,12 +4,11 @@ An ended trial never changes in the storage. So what follows from all of them is
 look to look, and a claim or a poll costs little more after ten thousand trials than after ten.
 """
 
-import copy
 import threading
 from bisect import insort
 from collections.abc import Container, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -143,27 +142,3 @@ class TrialCache:
 
 def _loss(metric: int, sign: int, trial: FrozenTrial) -> float:
     return sign * float(trial.values[metric])
-
-
-class Excerpt:
-    """A storage that shows only some trials of its study; all else is the storage's own.
-
-    An Optuna sampler reads whatever it learns from through ``get_all_trials``.
-    """
-
-    def __init__(self, storage: BaseStorage, trials: Sequence[FrozenTrial]) -> None:
-        self._storage = storage
-        self._trials = trials
-
-    def get_all_trials(
-        self,
-        study_id: int,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-    ) -> list[FrozenTrial]:
-        """The trials that are shown, as :class:`optuna.storages.BaseStorage` has it."""
-        shown = [trial for trial in self._trials if states is None or trial.state in states]
-        return copy.deepcopy(shown) if deepcopy else shown
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._storage, name)

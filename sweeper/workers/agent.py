@@ -9,6 +9,7 @@ from typing import Protocol
 from sweeper.errors import ExitCode, StoreError, StudyError
 from sweeper.outage import Outage
 from sweeper.study.agents import AgentCard, introduce
+from sweeper.study.failures import find_streak
 from sweeper.study.presence import Presence
 from sweeper.study.recovery import SILENT, reclaim_orphans
 from sweeper.study.result import Result
@@ -149,14 +150,14 @@ class Agent:
         self._pool.look()
         if time.monotonic() - self._reclaimed_s > _ORPHANS_EVERY_S:
             reclaim_orphans(self._study, SILENT)  # another agent's, killed with its workers
-            if self._study.has_plan:  # which older agents, with an older file, do not know
-                self._study.top_up()
+            if self._study.queue.has_plan:  # which older agents, with an older file, do not know
+                self._study.queue.top_up()
             self._reclaimed_s = time.monotonic()
         self._show()
         self._outage.look()
 
     def _show(self) -> None:
-        standing = self._study.history.look()
+        standing = self._study.cache.look()
         self._n_finished = standing.n_finished
         self._display.show(standing)
 
@@ -196,7 +197,7 @@ class Agent:
 
     @store_errors()
     def _conclude(self, has_everything: bool) -> Result:
-        cause = self._study.failure_streak(self._failed_before)
+        cause = find_streak(self._study.cache, self._failed_before)
         if cause is not None:
             raise StudyError(
                 f"stopped: trial after trial failed, the latest of {cause}; see to that, and the "

@@ -4,14 +4,13 @@ import io
 import threading
 from collections.abc import Callable
 
-from optuna.trial import FrozenTrial
-
 from sweeper.errors import EventLogError, StoreError
 from sweeper.events import Ended, read_events
+from sweeper.study.attributes import TrialRecord
 from sweeper.study.result import Result
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.storage.object_store import ObjectStore
-from sweeper.study.study import Owner, SweepStudy
+from sweeper.study.study import SweepStudy
 from sweeper.tracking.cursor import Cursor
 
 _INTERVAL_S = 30.0
@@ -103,15 +102,16 @@ class Cleanup:
         if is_done and not is_there:  # most trials, so neither storage nor object store is asked
             self._cleared.add(number)
             return
-        trial = self._study.storage.get_trial(self._study.trial_id(number))
-        if not trial.state.is_finished():
+        trial = self._study.record(number)
+        if not trial.has_ended:
             return
         if is_done:
             object_store.remove(number)
         else:
             self._leave(object_store, trial)
 
-    def _leave(self, object_store: ObjectStore, trial: FrozenTrial) -> None:
+    def _leave(self, object_store: ObjectStore, trial: TrialRecord) -> None:
+        assert trial.owner, "it was claimed before it ended"
         paths, number = self._study.paths, trial.number
         log, model = paths.events(number), paths.model(number)
         logged, _ = read_events(log)
@@ -121,4 +121,4 @@ class Cleanup:
             path.name: io.BytesIO(path.read_bytes()) for path in (log, model) if path.exists()
         }
         # Under a number that no claim will have: the worker may still push under its own.
-        object_store.push(number, Owner.of(trial).claim + 1, files)
+        object_store.push(number, trial.owner.claim + 1, files)

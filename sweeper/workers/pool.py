@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sweeper.errors import StoreError, StudyError
-from sweeper.study.failures import RETRIES
+from sweeper.study.attributes import Owner
+from sweeper.study.failures import FAILURE_STREAK, RETRIES
 from sweeper.study.recovery import SILENT, Death, reclaim_orphans
 from sweeper.study.storage.transfer import TrialTransfer
-from sweeper.study.study import FAILURE_STREAK, Owner, SweepStudy
+from sweeper.study.study import SweepStudy
 from sweeper.text import format_seconds
 from sweeper.trial import FailureKind
 from sweeper.workers.devices import Placement, place_workers
@@ -114,7 +115,7 @@ class WorkerPool:
 
     def _kill_overdue(self, timeout: TrialTimeout) -> None:
         alive = {worker.name: worker for worker in self._workers if worker.is_alive}
-        for name, number in timeout.overdue(self._study.history.look(), alive):
+        for name, number in timeout.overdue(self._study.cache.look(), alive):
             self._timed_out[name] = Death(
                 name, timeout.cause, FailureKind.TRIAL_TIMEOUT, alive[name].show_stack(), number
             )
@@ -162,7 +163,7 @@ class WorkerPool:
     def _reclaim(self, worker: WorkerProcess, cause: str, death: Death | None = None) -> int:
         """Put a dead worker's trial back; before that, its files go to the object store."""
         if self._transfer:
-            for trial in self._study.history.look().running:
+            for trial in self._study.cache.look().running:
                 owner = Owner.of(trial)
                 has_begun = self._study.paths.events(trial.number).exists()
                 if owner.worker == worker.name and has_begun:

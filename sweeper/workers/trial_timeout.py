@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
-from sweeper.study.study import Owner
+from sweeper.study.attributes import Owner
 from sweeper.study.trial_cache import Standing
 from sweeper.text import format_seconds
 

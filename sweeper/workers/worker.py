@@ -19,12 +19,16 @@ from sweeper.data.dataset import load_data
 from sweeper.errors import TrialInterrupted
 from sweeper.models.build import model_params
 from sweeper.study.agents import job_of
+from sweeper.study.attributes import settle_fingerprint, wants_device_alone
+from sweeper.study.conclude import conclude
+from sweeper.study.failures import is_over
 from sweeper.study.ownership import Ownership
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.sampler_in_use import AskingBudget
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.storage.transfer import TrialTransfer
-from sweeper.study.study import SweepStudy, wants_device_alone
+from sweeper.study.study import SweepStudy
+from sweeper.study.tell import put_back
 from sweeper.timing import Entry, TimeLedger
 from sweeper.training.checkpoint import save_checkpoint
 from sweeper.training.function import UserTrial, train_function
@@ -51,7 +55,7 @@ class Worker:
         self._study = study
         self._stopping = stopping
         self._runtime = Runtime(torch.device(args.device), study.spec.run.precision)
-        self._asking = AskingBudget(study)
+        self._asking = AskingBudget(study.sampler, study.cache)
         self._room = Room(study.paths.device_room(args.device))
         self._transfer = (
             TrialTransfer(study.object_store, study.paths, _note) if study.object_store else None
@@ -77,11 +81,13 @@ class Worker:
     @store_errors()
     def _is_needed(self) -> bool:
         with self._ledger.booked(Entry.CLAIM):
-            return not self._stopping.is_set() and not self._study.is_over(self._failed_before)
+            if self._stopping.is_set():
+                return False
+            return not is_over(self._study.cache, self._study.goal, self._failed_before)
 
     @store_errors()
     def _is_alone_wanted(self) -> bool:
-        return any(map(wants_device_alone, self._study.history.look().waiting))
+        return any(map(wants_device_alone, self._study.cache.look().waiting))
 
     def _work_once(self, *, alone: bool) -> bool:
         """Run the next trial, beside others or alone on the device; False if none waits.
@@ -99,7 +105,7 @@ class Worker:
                 if claim is None:
                     return False
                 with claim:
-                    state = claim.conclude(partial(self._run, claim))
+                    state = conclude(claim, partial(self._run, claim))
                 return_freed_memory()
         except _UnwantedError:
             return False
@@ -118,13 +124,14 @@ class Worker:
     def _claim(self, *, alone: bool) -> RunningTrial | None:
         with self._ledger.booked(Entry.CLAIM):
             but = self._transfer.postponed() if self._transfer else ()
-            trial = self._study.claim(self._args.agent, self._args.name, alone=alone, but=but)
+            agent, worker = self._args.agent, self._args.name
+            trial = self._study.queue.claim(agent, worker, alone=alone, but=but)
             if trial is None:
                 return None
-            hold = Ownership.of(self._study, trial)
-            if self._transfer and not self._transfer.begin(trial.number, hold.owner.claim):
-                with hold.settling():
-                    self._study.put_back(trial.number)
+            ownership = Ownership.of(self._study, trial)
+            if self._transfer and not self._transfer.begin(trial.number, ownership.owner.claim):
+                with ownership.settling():
+                    put_back(self._study, trial.number)
                 return None
             return RunningTrial(
                 self._study,
@@ -163,7 +170,9 @@ class Worker:
                 resident_bytes=resident_limit(self._runtime.device, self._args.n_sharing),
             )
         loaded = (config.data.name, config.data.validation, sorted(config.data.params.items()))
-        self._study.settle_fingerprint(repr(loaded), data.info.fingerprint)
+        settle_fingerprint(
+            self._study.storage, self._study.study_id, repr(loaded), data.info.fingerprint
+        )
         arguments = model_params(config.model.architecture, config.model.params)
         defaults = {
             f"model.{key}": value
@@ -202,7 +211,7 @@ class Worker:
     def _tags(self, config: TrialConfig) -> dict[str, str]:
         return {
             **self._args.tags,
-            "sampler": self._study.sampler()[0],
+            "sampler": self._study.sampler.explain()[0],
             "seed": str(config.seed),
             "device": str(self._runtime.device),
             "host": socket.gethostname(),

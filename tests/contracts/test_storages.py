@@ -13,12 +13,15 @@ import pytest
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.errors import StudyError, TrialLost, TrialPruned
+from sweeper.study.attributes import state_of
 from sweeper.study.create import load_study_from_storage
+from sweeper.study.failures import find_streak
 from sweeper.study.leases import LEASE_S, Leases
 from sweeper.study.ownership import Ownership
 from sweeper.study.recovery import reclaim_orphans
 from sweeper.study.running_trial import RunningTrial
-from sweeper.study.study import SweepStudy, state_of
+from sweeper.study.study import SweepStudy
+from sweeper.study.tell import put_back
 from sweeper.trial import TrialState
 from tests.support.forks import FORKS
 from tests.support.sweep_studies import (
@@ -82,7 +85,7 @@ def work(
     study = begin(folder, **changes)
     start.wait(timeout=60)
     own = []
-    while study.n_finished() < study.goal and not study.failure_streak(()):
+    while study.n_finished() < study.goal and not find_streak(study.cache, ()):
         trial = claim_trial(study, f"worker{index}")
         if trial is None:
             time.sleep(0.02)  # another process's last trial may fail and be replaced
@@ -233,7 +236,7 @@ def test_a_trial_does_not_end_while_it_is_taken_over(place: Place) -> None:
         assert taken is not None
         ending = begun(end)
         ending.join(0.5)
-        other.put_back(trial.number)
+        put_back(other, trial.number)
     ending.join(30)
     assert list(map(str, lost)) == ["trial 0 was taken over and is WAITING now"]
     assert other.counts() == {TrialState.WAITING: 10}
@@ -268,7 +271,7 @@ def test_a_trial_of_another_machine_is_taken_over_once_its_lease_is_over(place: 
     clock[0] += 1
     assert reclaim_orphans(there, "its machine is silent") == 1
     assert there.leases.renew("successor")
-    again = there.claim("successor", "worker")
+    again = there.queue.claim("successor", "worker")
     assert again is not None
     assert again.number == trial.number
     assert again.user_attrs["sweeper.owner"] == ["successor", "worker", 2]
@@ -326,7 +329,7 @@ def test_a_grid_is_tried_once_also_by_two_commands(place: Place) -> None:
 
 def test_enqueued_settings_come_first(place: Place) -> None:
     study = place.begin(enqueue=[{"train.learning_rate": 0.05}])
-    assert study.top_up() == 0
+    assert study.queue.top_up() == 0
     run_trial(study, reports(0.5))
     assert study.trials()[0].params == {"train.learning_rate": 0.05}
 

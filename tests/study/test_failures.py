@@ -1,11 +1,35 @@
 import errno
+from pathlib import Path
 
 import pytest
 import torch
 
-from sweeper.errors import DataError, TrainingError
-from sweeper.study.failures import RETRIES, failure_kind
-from sweeper.trial import FailureKind
+from sweeper.errors import (
+    DataError,
+    TrainingError,
+)
+from sweeper.study.failures import (
+    FAILURE_STREAK,
+    RETRIES,
+    count_failure,
+    failure_kind,
+    find_streak,
+    is_over,
+)
+from sweeper.study.study import SweepStudy
+from sweeper.study.tell import put_back
+from sweeper.trial import FailureKind, TrialState
+from tests.support.sweep_studies import (
+    begin,
+    begin_in_memory,
+    claim_trial,
+    epoch,
+    raises,
+    reports,
+    run_trial,
+)
+
+GOOD = reports(0.5, 0.5, 0.5)
 
 
 def raised_from(error: Exception, cause: Exception) -> Exception:
@@ -39,3 +63,67 @@ def test_what_torch_raises_without_memory_on_a_cpu_is_known() -> None:
 
 def test_only_what_may_pass_is_tried_again() -> None:
     assert RETRIES == {FailureKind.LOST_WORKER: 3, FailureKind.OUT_OF_MEMORY: 1}
+
+
+def failed(study: SweepStudy) -> list[int]:
+    return [record.number for record in study.records() if record.state is TrialState.FAILED]
+
+
+def fail_with(study: SweepStudy, *messages: str) -> None:
+    for message in messages:
+        run_trial(study, raises(RuntimeError(message)))
+
+
+def test_ten_failures_in_a_row_of_one_cause_are_a_streak(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path)
+    run_trial(study, GOOD)
+    fail_with(study, *[f"too slow: {n} MiB" for n in range(FAILURE_STREAK - 1)])
+    assert find_streak(study.cache, ()) is None
+    assert not is_over(study.cache, study.goal, ())
+    fail_with(study, "too slow: 4096 MiB")
+    assert is_over(study.cache, study.goal, ())
+    assert not is_over(study.cache, study.goal, failed(study))
+    assert find_streak(study.cache, ()) == "RuntimeError: too slow: 4096 MiB"
+
+
+def test_failures_of_mixed_causes_are_no_streak(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path)
+    fail_with(study, *["a"] * 9, "b")
+    assert find_streak(study.cache, ()) is None
+
+
+def test_a_trial_that_went_well_breaks_a_streak(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path)
+    fail_with(study, *["a"] * 9)
+    run_trial(study, GOOD)
+    fail_with(study, "a")
+    assert find_streak(study.cache, ()) is None
+    diverged = begin_in_memory(tmp_path / "diverged", budget={"trials": 12})
+    for _ in range(FAILURE_STREAK):
+        run_trial(diverged, lambda claim: claim.report(epoch(1, float("nan"))))
+    assert find_streak(diverged.cache, ()) is None
+
+
+def test_failures_of_an_earlier_run_are_forgiven(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path)
+    fail_with(study, *["a"] * FAILURE_STREAK)
+    assert find_streak(study.cache, failed(study)) is None
+    assert find_streak(study.cache, ()) == "RuntimeError: a"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> SweepStudy:
+    return begin(tmp_path)
+
+
+def test_a_claim_that_failed_is_counted_once_however_often_it_is_settled(
+    study: SweepStudy,
+) -> None:
+    trial = claim_trial(study)
+    assert trial is not None
+    trial_id = study.trial_id(trial.number)
+    for _ in range(5):
+        assert count_failure(study.storage, trial_id, FailureKind.LOST_WORKER, 0) == 1
+    put_back(study, 0)
+    claim_trial(study)
+    assert count_failure(study.storage, trial_id, FailureKind.LOST_WORKER, 0) == 2

@@ -11,7 +11,9 @@ from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
 from sweeper.trial import TrialState
 from tests.support.sweep_studies import (
+    PRUNED,
     begin,
+    begin_in_memory,
     claim_trial,
     epoch,
     raises,
@@ -185,3 +187,17 @@ def test_retries_are_told_without_the_logs_of_the_failed_trials(tmp_path: Path) 
     [failure] = Result(study).failures
     assert (failure.kind, failure.n_trials, failure.n_retries) == ("out_of_memory", 1, 1)
     assert failure.details == ""
+
+
+def test_the_best_trial_is_complete_and_best_in_the_studys_direction(tmp_path: Path) -> None:
+    for direction, best in (("maximize", 2), ("minimize", 1)):
+        objective = {"metric": "val_accuracy", "direction": direction}
+        study = begin_in_memory(tmp_path, objective=objective)
+        assert Result(study).best is None
+        run_trial(study, PRUNED)
+        assert Result(study).best is None
+        for value in (0.3, 0.8, 0.5):
+            run_trial(study, reports(value))
+        found = Result(study).best
+        assert found is not None
+        assert found.number == best

@@ -10,7 +10,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.study.trial_cache import Excerpt, TrialCache
+from sweeper.study.trial_cache import TrialCache
 from tests.support.sweep_studies import numbers
 
 NOON = datetime(2026, 1, 1, 12)
@@ -38,7 +38,7 @@ class Study(InMemoryStorage):
     def __init__(self, directions: Sequence[str] = ("maximize",)) -> None:
         super().__init__()
         self.create_new_study([StudyDirection[direction.upper()] for direction in directions])
-        self.history = TrialCache(self, 0, directions)  # type: ignore[arg-type]
+        self.cache = TrialCache(self, 0, directions)  # type: ignore[arg-type]
 
     def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
         return Watched(super().get_all_trials(*args, **kwargs))
@@ -63,7 +63,7 @@ def test_a_look_tells_how_the_trials_stand() -> None:
     study = Study()
     for state in OptunaState:
         study.add(*[0.5] * (state == OptunaState.COMPLETE), state=state)
-    standing = study.history.look()
+    standing = study.cache.look()
     assert (standing.n_trials, standing.n_finished, standing.n_claimed) == (5, 2, 3)
     assert [trial.state for trial in standing.running] == [OptunaState.RUNNING]
     assert [trial.state for trial in standing.waiting] == [OptunaState.WAITING]
@@ -72,17 +72,17 @@ def test_a_look_tells_how_the_trials_stand() -> None:
 def test_a_trial_is_followed_to_its_end() -> None:
     study = Study()
     study.add(state=OptunaState.WAITING)
-    study.history.look()
+    study.cache.look()
     study.set_trial_state_values(0, OptunaState.RUNNING)
-    assert numbers(study.history.look().running) == [0]
+    assert numbers(study.cache.look().running) == [0]
     study.set_trial_state_values(0, OptunaState.WAITING)
-    assert numbers(study.history.look().waiting) == [0]
+    assert numbers(study.cache.look().waiting) == [0]
     study.set_trial_state_values(0, OptunaState.RUNNING)
     study.set_trial_state_values(0, OptunaState.COMPLETE, [0.5])
     for _ in range(2):
-        standing = study.history.look()
+        standing = study.cache.look()
         assert (standing.n_finished, standing.running, standing.waiting) == (1, [], [])
-    assert numbers(study.history.latest(9)) == [0]
+    assert numbers(study.cache.latest(9)) == [0]
 
 
 @pytest.mark.parametrize("n_ended", [10, 1000])
@@ -91,10 +91,10 @@ def test_what_has_ended_is_not_read_again(n_ended: int) -> None:
     for _ in range(n_ended):
         study.add(0.5)
     study.add(state=OptunaState.RUNNING)
-    study.history.look()
+    study.cache.look()
     study.add(0.5)
     Watched.n_read = 0
-    assert study.history.look().n_finished == n_ended + 1
+    assert study.cache.look().n_finished == n_ended + 1
     assert Watched.n_read == 2  # the one that runs, and the new one
 
 
@@ -102,12 +102,12 @@ def test_the_latest_are_those_that_ended_last_whatever_their_number() -> None:
     study = Study()
     for minute in (5, 1, 9, 3):
         study.add(0.5, minute=minute)
-        study.history.look()
+        study.cache.look()
     study.add(state=OptunaState.FAIL, minute=4)
     study.add(state=OptunaState.PRUNED, minute=9)
-    study.history.look()
-    assert numbers(study.history.latest(4)) == [5, 2, 0, 4]
-    assert numbers(study.history.latest(99)) == [5, 2, 0, 4, 3, 1]
+    study.cache.look()
+    assert numbers(study.cache.latest(4)) == [5, 2, 0, 4]
+    assert numbers(study.cache.latest(99)) == [5, 2, 0, 4, 3, 1]
 
 
 def test_settings_of_others_are_tried_unless_they_failed() -> None:
@@ -116,10 +116,10 @@ def test_settings_of_others_are_tried_unless_they_failed() -> None:
     study.add(state=OptunaState.FAIL)  # 0.001
     study.add(state=OptunaState.RUNNING)  # 0.002
     study.add(state=OptunaState.PRUNED)  # 0.003
-    study.history.look()
-    tried = [study.history.is_tried({"x": x}, but=9) for x in (0.0, 0.001, 0.002, 0.003, 0.004)]
+    study.cache.look()
+    tried = [study.cache.is_tried({"x": x}, but=9) for x in (0.0, 0.001, 0.002, 0.003, 0.004)]
     assert tried == [True, False, True, True, False]
-    assert not study.history.is_tried({"x": 0.002}, but=2)
+    assert not study.cache.is_tried({"x": 0.002}, but=2)
 
 
 def test_an_excerpt_has_the_best_then_the_latest_and_all_that_has_not_ended() -> None:
@@ -130,29 +130,14 @@ def test_an_excerpt_has_the_best_then_the_latest_and_all_that_has_not_ended() ->
     study.add(state=OptunaState.PRUNED)
     study.add(state=OptunaState.FAIL)
     complete, finished = (OptunaState.COMPLETE,), (OptunaState.COMPLETE, OptunaState.PRUNED)
-    assert numbers(study.history.excerpt(2, 4, complete)) == [0, 2, 4, 5, 6]
-    assert numbers(study.history.excerpt(2, 4, finished)) == [0, 2, 5, 6, 7]
-    assert numbers(study.history.excerpt(1, 99, finished)) == [0, 1, 2, 3, 4, 5, 6, 7]
-    assert numbers(study.history.all()) == list(range(9))
+    assert numbers(study.cache.excerpt(2, 4, complete)) == [0, 2, 4, 5, 6]
+    assert numbers(study.cache.excerpt(2, 4, finished)) == [0, 2, 5, 6, 7]
+    assert numbers(study.cache.excerpt(1, 99, finished)) == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert numbers(study.cache.all()) == list(range(9))
 
 
 def test_of_several_metrics_the_best_of_each_are_kept() -> None:
     study = Study(["maximize", "minimize"])
     for values in ((0.1, 5.0), (0.9, 6.0), (0.2, 1.0), (0.3, 4.0), (0.4, 3.0)):
         study.add(*values)
-    assert numbers(study.history.excerpt(1, 3, (OptunaState.COMPLETE,))) == [1, 2, 4]
-
-
-def test_an_excerpt_of_a_storage_shows_its_trials_and_writes_to_the_storage() -> None:
-    study = Study()
-    for _ in range(3):
-        study.add(0.5)
-    study.add(state=OptunaState.RUNNING)
-    excerpt: Any = Excerpt(study, study.history.excerpt(0, 1, (OptunaState.COMPLETE,)))
-    assert numbers(excerpt.get_all_trials(0)) == [2, 3]
-    assert numbers(excerpt.get_all_trials(0, states=(OptunaState.RUNNING,))) == [3]
-    copied, shared = excerpt.get_all_trials(0)[0], excerpt.get_all_trials(0, deepcopy=False)[0]
-    assert copied == shared
-    assert copied is not shared
-    excerpt.set_trial_user_attr(3, "seen", True)
-    assert study.get_trial(3).user_attrs == {"seen": True}
+    assert numbers(study.cache.excerpt(1, 3, (OptunaState.COMPLETE,))) == [1, 2, 4]

@@ -26,7 +26,7 @@ class _Forks(ForkServerContext):
 FORKS = _Forks()
 # Of the test's process, which has threads, no copy could be relied on.
 FORKS.set_forkserver_preload(
-    ["sweeper.study.create", "sweeper.study.running_trial", "sweeper.tracking.logged_models"]
+    ["sweeper.study.conclude", "sweeper.study.create", "sweeper.tracking.logged_models"]
 )
 
 

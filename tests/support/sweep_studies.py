@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,16 @@ from optuna.trial import FrozenTrial
 from sweeper.config.reader import parse_study
 from sweeper.config.study import StudySpec
 from sweeper.errors import TrialPruned
+from sweeper.events import Ended, Event, read_events
 from sweeper.paths import RunPaths
+from sweeper.study.conclude import conclude
 from sweeper.study.create import create_study
 from sweeper.study.presence import Presence
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.storage.transfer import TrialTransfer
 from sweeper.study.study import SweepStudy
 from sweeper.timing import TimeLedger
-from sweeper.trial import EpochMetrics, TrialState
+from sweeper.trial import EpochMetrics, Outcome, TrialState
 from tests.support.forks import FORKS
 
 AGENT = "agent"
@@ -58,7 +60,7 @@ def begin(folder: Path, **changes: Any) -> SweepStudy:
     """Open, or begin, that study in its own storage and fill it with waiting trials."""
     spec = spec_of(folder, **changes)
     study = create_study(spec, RunPaths(folder / "mlruns", spec.name))
-    study.top_up()
+    study.queue.top_up()
     return study
 
 
@@ -70,7 +72,7 @@ def begin_in_memory(folder: Path, **changes: Any) -> SweepStudy:
     directions = [StudyDirection[direction.upper()] for direction in spec.objective.directions]
     storage.create_new_study(directions, spec.name)
     study = SweepStudy(spec, RunPaths(folder / "mlruns", spec.name), storage)
-    study.top_up()
+    study.queue.top_up()
     return study
 
 
@@ -79,7 +81,7 @@ def claim_trial(
 ) -> FrozenTrial | None:
     """Claim a trial for a worker of an agent on this machine that holds a lease."""
     study.leases.renew(AGENT)
-    return study.claim(AGENT, worker, alone=alone)
+    return study.queue.claim(AGENT, worker, alone=alone)
 
 
 def epoch(number: int, accuracy: float, **others: float) -> EpochMetrics:
@@ -139,7 +141,7 @@ def run_claimed(
             held.start(None, None, params={}, tags={})
             body(held)
 
-        return held.conclude(whole)
+        return conclude(held, whole)
 
 
 def run_all(study: SweepStudy, body: Body) -> None:
@@ -180,3 +182,28 @@ def claim_and_die(folder: Path, changes: dict[str, Any], owner: str, n_epochs: i
 
 def numbers(trials: Iterable[Any]) -> list[int]:
     return [trial.number for trial in trials]
+
+
+def log(study: SweepStudy, number: int = 0) -> Sequence[Event]:
+    """The events of a trial."""
+    return read_events(study.paths.events(number))[0]
+
+
+def kinds(study: SweepStudy, number: int = 0) -> list[str]:
+    """Their types."""
+    return [type(event).__name__ for event in log(study, number)]
+
+
+def last_outcome(study: SweepStudy) -> Outcome:
+    """How trial 0 ended, as its log has it."""
+    last = log(study)[-1]
+    assert isinstance(last, Ended)
+    return last.outcome
+
+
+def put_checkpoint(study: SweepStudy) -> Path:
+    """A checkpoint of trial 0."""
+    path = study.paths.checkpoint(0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"weights")
+    return path

@@ -15,6 +15,7 @@ from sweeper.config.render import render_study
 from sweeper.config.settings import ModelConfig
 from sweeper.models.build import build_model
 from sweeper.paths import RunPaths
+from sweeper.study.conclude import conclude
 from sweeper.study.create import create_study
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
@@ -63,7 +64,7 @@ class TrackedSweep:
 
             if model:
                 self.write_weights(held.number, model)
-            return held.conclude(whole)
+            return conclude(held, whole)
 
     def leave(self, body: Body) -> int:
         """A worker that is gone in the middle of a trial; the trial's number."""
@@ -118,7 +119,7 @@ def begin_sweep(folder: Path, *, trials: int, **changes: Any) -> TrackedSweep:
     file.write_text(yaml.safe_dump({**plain, **changes}, sort_keys=False))
     spec = load_study(file)
     study = create_study(spec, RunPaths(folder / "mlruns", spec.name))
-    study.top_up()
+    study.queue.top_up()
     study.paths.resolved_spec.write_text(render_study(spec))
     copy_empty_database(study.paths.mlflow_db)
     return TrackedSweep(file, study)

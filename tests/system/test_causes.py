@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.events import Ended, Interrupted, Started
-from sweeper.study.study import Attr, state_of
+from sweeper.study.attributes import Attr, state_of
 from sweeper.trial import FailureKind, Outcome, TrialState
 from tests.support.sweep import Sweep, kill_group, wait_until
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sweeper.study.study import Owner
+from sweeper.study.attributes import Owner
 from tests.support.sweep import Sweep, await_goal
 
 pytestmark = pytest.mark.slow

@@ -11,9 +11,8 @@ import pytest
 from mlflow_server import MlflowServer
 from postgres_server import Postgres
 
-from sweeper.config.reader import load_study
 from sweeper.events import Interrupted
-from sweeper.study.find import load_if_begun
+from sweeper.study.find import find_study
 from tests.support.slow_trial import CODE, assert_same
 from tests.support.slurm_cluster import Cluster, local_slurm, run
 from tests.support.sweep import Sweep
@@ -120,7 +119,7 @@ class Site:
         self.cluster.wait_until(lambda: self.n_alive() >= n_agents)
 
     def n_alive(self) -> int:
-        if load_if_begun(load_study(self.sweep.file), self.sweep.paths.root) is None:
+        if find_study(self.sweep.file, self.sweep.paths.root).open() is None:
             return 0
         return sum(time.time() - agent.seen_s < 10 for agent in self.sweep.study().agents())
 

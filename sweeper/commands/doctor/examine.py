@@ -11,11 +11,10 @@ from sweeper.commands.doctor.snapshot import Snapshot, are_others_at_work
 from sweeper.commands.doctor.tracking import check_tracking
 from sweeper.commands.doctor.trials import check_orphans
 from sweeper.config.reader import load_study
-from sweeper.errors import StudyError
 from sweeper.launchers.submission import read_submissions
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
-from sweeper.study.find import ExistingStudy, find_begun, load_if_begun
+from sweeper.study.find import FoundStudy, find_study
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
 from sweeper.text import format_count
@@ -51,16 +50,15 @@ def examine_study(
     diagnosis = Diagnosis(fix=fix, show=show)
     submitted = _submitted(path, root)
     diagnosis.take(check_submissions(submitted))
-    try:
-        begun = find_begun(path, root)
-    except StudyError:
-        absence = _explain_absence(path, root, submitted)
+    begun = find_study(path, root)
+    if not begun.is_here:
+        absence = _explain_absence(begun, submitted)
         if diagnosis.n_found == 0 and not absence:
-            raise
+            raise begun.not_begun()
         show(f"{submitted.study}: {'; '.join(filter(None, [diagnosis.summary(), absence]))}")
         return diagnosis.is_well
     diagnosis.take(check_journal(begun.paths))
-    study, problem = begun.open()
+    study, problem = begun.try_open()
     if study:
         agreement = _examine(begun, study, diagnosis, note)
     else:
@@ -72,15 +70,14 @@ def examine_study(
     return diagnosis.is_well
 
 
-def _explain_absence(path: Path, root: Path, submitted: RunPaths) -> str:
+def _explain_absence(found: FoundStudy, submitted: RunPaths) -> str:
     """Why a study may well be in order though no folder of it is here; empty if it has not begun.
 
     Raises:
         StudyError: If its storage is out of reach.
     """
-    spec = load_study(path)
     # A journal lies in the folder, so without one there is none.
-    if spec.storage != "auto" and load_if_begun(spec, root) is not None:
+    if found.spec.storage != "auto" and found.open() is not None:
         return (
             "it has begun in its storage, and nothing of it lies here; look where its agents run"
         )
@@ -100,7 +97,7 @@ def _submitted(path: Path, root: Path) -> RunPaths:
 
 
 def _examine(
-    begun: ExistingStudy, study: SweepStudy, diagnosis: Diagnosis, note: Callable[[str], None]
+    begun: FoundStudy, study: SweepStudy, diagnosis: Diagnosis, note: Callable[[str], None]
 ) -> str:
     """Look at all that needs the storage; the line to say if nothing is found."""
     is_elsewhere = are_others_at_work(study, note)

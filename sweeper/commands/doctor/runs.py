@@ -119,9 +119,7 @@ def _check_state(
     if (status, tag) == (RUN_STATUS[state], state.value):
         return
     last = events[-1] if events else None
-    trial = patient.trials[number]
-    ended_s = trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0
-    ended_s = last.time_s if isinstance(last, Ended) else ended_s
+    ended_s = last.time_s if isinstance(last, Ended) else patient.trials[number].ended_s or 0.0
     yield Finding(
         f"MLflow run of trial {number}",
         f"it is {status} ({tag}), but the trial is {state} in the storage",

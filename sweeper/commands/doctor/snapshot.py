@@ -4,13 +4,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from optuna.trial import FrozenTrial
-
 from sweeper.errors import EventLogError
 from sweeper.events import Event, read_events
-from sweeper.study.find import ExistingStudy
+from sweeper.study.attributes import TrialRecord
+from sweeper.study.find import FoundStudy
 from sweeper.study.leases import LEASE_S, RENEWAL_S
-from sweeper.study.study import Attr, Owner, SweepStudy, state_of
+from sweeper.study.study import SweepStudy
 from sweeper.trial import TrialState
 
 _OPEN = (TrialState.WAITING, TrialState.RUNNING)
@@ -31,12 +30,12 @@ class Snapshot:
         n_runs: MLflow runs looked at, so far.
     """
 
-    begun: ExistingStudy
+    begun: FoundStudy
     study: SweepStudy
     is_sending: bool
     is_elsewhere: bool
     note: Callable[[str], None]
-    trials: dict[int, FrozenTrial] = field(init=False)
+    trials: dict[int, TrialRecord] = field(init=False)
     n_epochs: int = 0
     n_runs: int = 0
 
@@ -45,11 +44,11 @@ class Snapshot:
 
     def look_again(self) -> None:
         """Read the trials anew, after they have been changed."""
-        self.trials = {trial.number: trial for trial in self.study.trials()}
+        self.trials = {record.number: record for record in self.study.records()}
 
     def state(self, number: int) -> TrialState | None:
         """How a trial stood; None if the storage does not know it."""
-        return state_of(self.trials[number]) if number in self.trials else None
+        return self.trials[number].state if number in self.trials else None
 
     def has_ended(self, number: int) -> bool:
         """Whether nobody will write into the trial's folder any more."""
@@ -69,8 +68,7 @@ def are_others_at_work(
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
     """Whether agents elsewhere work on the study; takes :data:`LEASE_S` where that is open."""
-    claimed = [trial for trial in study.trials() if Attr.OWNER in trial.user_attrs]
-    agents = {Owner.of(trial).agent for trial in claimed}
+    agents = {record.owner.agent for record in study.records() if record.owner}
     leases = study.leases
 
     def others() -> set[str]:

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from sweeper.commands.doctor.finding import Finding
 from sweeper.commands.doctor.snapshot import Snapshot
-from sweeper.study.ownership import find_orphans
-from sweeper.study.recovery import SILENT, reclaim_orphans
+from sweeper.study.recovery import SILENT, find_orphans, reclaim_orphans
 
 
 def check_orphans(patient: Snapshot) -> Iterator[Finding]:
@@ -16,11 +15,11 @@ def check_orphans(patient: Snapshot) -> Iterator[Finding]:
         reclaim_orphans(study, SILENT)
         patient.look_again()
 
-    for hold in find_orphans(study):
-        if hold.look() is None:
+    for orphan in find_orphans(study):
+        if orphan.look() is None:
             continue
         yield Finding(
-            f"trial {hold.number}",
+            f"trial {orphan.number}",
             "RUNNING in the storage, but its worker is gone",
             "puts it back to waiting, or ends it as its event log says",
             mend,

@@ -1,8 +1,11 @@
 """What a sampler sees of a study, so that its price does not grow with the study for ever."""
 
+import copy
 import math
-from typing import NamedTuple
+from collections.abc import Container, Sequence
+from typing import Any, NamedTuple
 
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.study.trial_cache import TrialCache
@@ -45,17 +48,17 @@ class TrialWindow(NamedTuple):
         """Before anything is known of the sampler's price in a study."""
         return cls(sampler, _MOST_SEEN.get(sampler))
 
-    def trials(self, history: TrialCache) -> list[FrozenTrial]:
+    def trials(self, cache: TrialCache) -> list[FrozenTrial]:
         """What the sampler sees now, by number."""
         if self.n_ended is None:
-            return history.all()
-        return history.excerpt(self._n_best, self.n_ended, _LESSONS[self.sampler])
+            return cache.all()
+        return cache.excerpt(self._n_best, self.n_ended, _LESSONS[self.sampler])
 
-    def narrower(self, history: TrialCache, why: str) -> "TrialWindow | None":
+    def narrower(self, cache: TrialCache, why: str) -> "TrialWindow | None":
         """Half of what the sampler sees now; None when it is no dearer for what it sees."""
         if self.n_ended is None:
             return None
-        n_now = sum(trial.state.is_finished() for trial in self.trials(history))
+        n_now = sum(trial.state.is_finished() for trial in self.trials(cache))
         fewest = _FEWEST_SEEN[self.sampler]
         return TrialWindow(self.sampler, max(n_now // 2, fewest), why) if n_now > fewest else None
 
@@ -73,3 +76,27 @@ class TrialWindow(NamedTuple):
     def _n_best(self) -> int:
         assert self.n_ended is not None
         return min(math.ceil(self.n_ended / 10), _MOST_BEST)
+
+
+class Excerpt:
+    """A storage that shows only some trials of its study; all else is the storage's own.
+
+    An Optuna sampler reads whatever it learns from through ``get_all_trials``.
+    """
+
+    def __init__(self, storage: BaseStorage, trials: Sequence[FrozenTrial]) -> None:
+        self._storage = storage
+        self._trials = trials
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """The trials that are shown, as :class:`optuna.storages.BaseStorage` has it."""
+        shown = [trial for trial in self._trials if states is None or trial.state in states]
+        return copy.deepcopy(shown) if deepcopy else shown
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)

@@ -419,7 +419,7 @@ def test_whether_others_live_is_seen_by_their_leases(tmp_path: Path, is_alive: b
     study, clock = sweep.study, Clock()
     elsewhere = Leases(study.storage, study.study_id, "elsewhere", clock.now)
     elsewhere.renew("other")
-    assert study.claim("other", "worker") is not None
+    assert study.queue.claim("other", "worker") is not None
     study.leases = Leases(study.storage, study.study_id, "here", clock.now)
 
     def sleep(seconds: float) -> None:

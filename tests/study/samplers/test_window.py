@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -7,7 +8,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.study.samplers.optuna import to_distribution
-from sweeper.study.samplers.window import TrialWindow
+from sweeper.study.samplers.window import Excerpt, TrialWindow
 from sweeper.study.study import SweepStudy
 from tests.support.sweep_studies import begin_in_memory, numbers, reports, run_trial
 
@@ -32,9 +33,9 @@ def add(study: SweepStudy, n: int, state: OptunaState = OptunaState.COMPLETE) ->
         study.storage.create_new_trial(study.study_id, trial)
 
 
-def seen(study: SweepStudy, sight: TrialWindow | None = None) -> Sequence[FrozenTrial]:
+def seen(study: SweepStudy, window: TrialWindow | None = None) -> Sequence[FrozenTrial]:
     """Ended trials that a sampler finds through Optuna's study."""
-    handle = study.handle(sight or study.sight())
+    handle = study.handle(window or study.sampler.window())
     return handle.get_trials(deepcopy=False, states=ENDED)
 
 
@@ -74,11 +75,11 @@ def test_what_fits_is_seen_whole_but_for_failures(tmp_path: Path) -> None:
 
 def test_what_is_not_seen_does_not_count_in_a_draw(tmp_path: Path) -> None:
     drawn = []
-    for i, sight in enumerate((None, None, TrialWindow("tpe", 100, "asking was dear"))):
+    for i, window in enumerate((None, None, TrialWindow("tpe", 100, "asking was dear"))):
         study = begin(tmp_path / str(i), "tpe")
         add(study, 150)
-        if sight:
-            study.use_sight(sight)
+        if window:
+            study.sampler.narrow(window)
         run_trial(study, reports(0.5))
         drawn.append(study.trials()[0].params)
     assert drawn[0] == drawn[1]
@@ -88,28 +89,28 @@ def test_what_is_not_seen_does_not_count_in_a_draw(tmp_path: Path) -> None:
 def test_half_of_what_is_seen_is_left_but_never_few(tmp_path: Path) -> None:
     study = begin(tmp_path, "tpe")
     add(study, 250)
-    sight = study.sight()
-    assert sight.narrower(study.history, "dear") is None
+    window = study.sampler.window()
+    assert window.narrower(study.cache, "dear") is None
     add(study, 50)
-    assert sight.narrower(study.history, "dear") == TrialWindow("tpe", 250, "dear")
+    assert window.narrower(study.cache, "dear") == TrialWindow("tpe", 250, "dear")
     add(study, 300)
-    assert sight.narrower(study.history, "dear") == TrialWindow("tpe", 300, "dear")
-    assert TrialWindow.at_first("nsga2").narrower(study.history, "dear") is None
+    assert window.narrower(study.cache, "dear") == TrialWindow("tpe", 300, "dear")
+    assert TrialWindow.at_first("nsga2").narrower(study.cache, "dear") is None
 
 
 def test_all_workers_see_as_little_until_the_sampler_is_another(tmp_path: Path) -> None:
     study = begin(tmp_path, "tpe")
     narrow = TrialWindow("tpe", 100, "asking was dear")
-    study.use_sight(narrow)
+    study.sampler.narrow(narrow)
     again = SweepStudy(study.spec, study.paths, study.storage)
-    assert again.sight() == narrow
+    assert again.sampler.window() == narrow
     other = begin(tmp_path / "other", "gp")
-    other.use_sight(narrow)
-    assert other.sight() == TrialWindow("gp", 200)
+    other.sampler.narrow(narrow)
+    assert other.sampler.window() == TrialWindow("gp", 200)
 
 
 @pytest.mark.parametrize(
-    ("n_trials", "sight", "why"),
+    ("n_trials", "window", "why"),
     [
         (1000, None, "named in the study file"),
         (
@@ -127,9 +128,25 @@ def test_all_workers_see_as_little_until_the_sampler_is_another(tmp_path: Path) 
     ],
 )
 def test_what_a_sampler_does_not_see_is_told(
-    tmp_path: Path, n_trials: int, sight: TrialWindow | None, why: str
+    tmp_path: Path, n_trials: int, window: TrialWindow | None, why: str
 ) -> None:
     study = begin(tmp_path, "tpe", n_trials=n_trials)
-    if sight:
-        study.use_sight(sight)
-    assert study.sampler() == ("tpe", why)
+    if window:
+        study.sampler.narrow(window)
+    assert study.sampler.explain() == ("tpe", why)
+
+
+def test_an_excerpt_of_a_storage_shows_its_trials_and_writes_to_the_storage(
+    tmp_path: Path,
+) -> None:
+    study = begin(tmp_path, "tpe", n_trials=1)
+    add(study, 3)
+    excerpt: Any = Excerpt(study.storage, [study.trials()[number] for number in (0, 3)])
+    assert numbers(excerpt.get_all_trials(study.study_id)) == [0, 3]
+    assert numbers(excerpt.get_all_trials(study.study_id, states=ENDED)) == [3]
+    copied = excerpt.get_all_trials(study.study_id)[1]
+    shared = excerpt.get_all_trials(study.study_id, deepcopy=False)[1]
+    assert copied == shared
+    assert copied is not shared
+    excerpt.set_trial_user_attr(study.trial_id(0), "seen", True)
+    assert study.trials()[0].user_attrs == {"seen": True}

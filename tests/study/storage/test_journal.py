@@ -28,7 +28,7 @@ def test_a_full_disk_does_not_spoil_the_journal(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))  # as a disk with 10 bytes left
     try:
         with pytest.raises(StoreError, match="File too large.*make room"):
-            study.use_sampler("tpe", "to write something")
+            study.sampler.change("tpe", "to write something")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     run_trial(other, reports(0.5))
@@ -46,5 +46,5 @@ def test_a_journal_that_is_torn_in_its_first_line_begins_anew(tmp_path: Path) ->
 def test_the_journals_lock_is_not_the_studys(tmp_path: Path) -> None:
     study = begin(tmp_path)
     with FileLock(study.paths.lock).held():
-        study.use_sampler("tpe", "the journal can be written meanwhile")
+        study.sampler.change("tpe", "the journal can be written meanwhile")
     assert study.paths.journal.exists()

@@ -1,0 +1,138 @@
+"""What sweeper keeps of a study and of its trials in the storage's own attributes."""
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from sweeper.durable import Step, durable
+from sweeper.errors import DataError
+from sweeper.study.storage.backend import store_errors
+from sweeper.trial import FailureKind, TrialState
+
+
+class Attr(StrEnum):
+    """Names of the user attributes; they stand in studies that have begun, so none changes."""
+
+    FROZEN = "sweeper.frozen"
+    SAMPLER = "sweeper.sampler"
+    WINDOW = "sweeper.sight"
+    FINGERPRINT = "sweeper.fingerprint"
+    STATE = "sweeper.state"
+    CAUSE = "sweeper.cause"
+    OWNER = "sweeper.owner"
+    FAILURE = "sweeper.failure"
+    RESUMED = "sweeper.resumed"
+    RETRIES = "sweeper.retries"
+    SECONDS = "sweeper.seconds"
+    KEY = "sweeper.key"
+
+
+class Owner(NamedTuple):
+    """Who works on a trial.
+
+    Attributes:
+        agent: Holds the lease.
+        worker: Name of its presence file.
+        claim: Claims of this trial so far, the fencing number: a process that claimed it before
+            finds a higher one, and must write nothing more.
+    """
+
+    agent: str
+    worker: str
+    claim: int
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> "Owner":
+        """Of a trial that was claimed once, the last one."""
+        return cls(*trial.user_attrs[Attr.OWNER])
+
+
+def n_claims(trial: FrozenTrial) -> int:
+    """How often the trial was claimed."""
+    return Owner.of(trial).claim if Attr.OWNER in trial.user_attrs else 0
+
+
+def wants_device_alone(trial: FrozenTrial) -> bool:
+    """Whether the trial ran out of memory beside others."""
+    return FailureKind.OUT_OF_MEMORY in trial.user_attrs.get(Attr.RETRIES, {})
+
+
+def state_of(trial: FrozenTrial) -> TrialState:
+    """How a trial of the storage stands, in sweeper's words."""
+    if trial.state == OptunaState.FAIL:
+        return TrialState.FAILED
+    if trial.state == OptunaState.PRUNED:
+        return TrialState(trial.user_attrs.get(Attr.STATE, TrialState.PRUNED))
+    return TrialState(trial.state.name.lower())
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial of the storage in sweeper's words, for those who know no Optuna.
+
+    Attributes:
+        number: Within its study.
+        state: How it stands.
+        owner: Who claimed it last; None if nobody has.
+        ended_s: When it ended, in seconds since the Unix epoch; None if it has not.
+    """
+
+    number: int
+    state: TrialState
+    owner: Owner | None
+    ended_s: float | None
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> "TrialRecord":
+        """What the storage says of it."""
+        ended = trial.datetime_complete
+        owner = Owner.of(trial) if Attr.OWNER in trial.user_attrs else None
+        return cls(trial.number, state_of(trial), owner, ended.timestamp() if ended else None)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing of it changes any more."""
+        return self.state not in (TrialState.WAITING, TrialState.RUNNING)
+
+
+def settle(storage: BaseStorage, study_id: int, key: str, value: Any) -> Any:
+    """An attribute of the study that is written once.
+
+    Returns:
+        What the storage says, which is ``value`` from now on if it said nothing yet.
+    """
+    settled = storage.get_study_user_attrs(study_id).get(key)
+    if settled is not None:
+        return settled
+    with durable(Step.ATTRIBUTE):
+        storage.set_study_user_attr(study_id, key, value)
+    return value
+
+
+@store_errors()
+def settle_fingerprint(storage: BaseStorage, study_id: int, data: str, fingerprint: str) -> None:
+    """Hold a fingerprint against that of the first trial on the same data.
+
+    Args:
+        storage: Of the study.
+        study_id: In that storage.
+        data: What identifies the data: the settings that they were loaded with.
+        fingerprint: Of what was loaded.
+
+    Raises:
+        DataError: If they differ, as trials on different data would not compare.
+        StoreError: If the storage fails.
+    """
+    key = f"{Attr.FINGERPRINT}.{hashlib.sha256(data.encode()).hexdigest()[:16]}"
+    before = settle(storage, study_id, key, fingerprint)
+    if before != fingerprint:
+        raise DataError(
+            f"the data have fingerprint {fingerprint}, but earlier trials of this study had "
+            f"{before}; trials on different data would not compare: bring the same rows each "
+            "time (a seed in a load function?), or give the study file a new `name:`"
+        )

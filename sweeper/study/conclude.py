@@ -1,0 +1,127 @@
+"""The one judgement of how a trial ended, be its process alive to tell or not."""
+
+import errno
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sweeper.errors import StoreError, TrialDiverged, TrialInterrupted, TrialPruned
+from sweeper.study.failures import RETRIES, count_failure, failure_kind
+from sweeper.study.running_trial import RunningTrial
+from sweeper.study.study import SweepStudy
+from sweeper.text import redacted
+from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
+
+#: Of a traceback; enough to see the user's own frames above the library's.
+_DETAIL_LINES = 20
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class PutBack:
+    """Not the end of a trial: it waits, and another process goes on with it.
+
+    Attributes:
+        cause: Why, in one line for people.
+    """
+
+    cause: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What is known of a trial when a process that worked on it is done with it, or gone.
+
+    Attributes:
+        study: The study.
+        number: Of the trial.
+        history: Epochs that it reported so far, also in earlier processes.
+        seconds: As in :class:`~sweeper.trial.Outcome`.
+    """
+
+    study: SweepStudy
+    number: int
+    history: Sequence[EpochMetrics]
+    seconds: Mapping[str, float]
+
+    def judge_failure(self, kind: FailureKind, cause: str, details: str) -> Outcome | None:
+        """Count a failure and judge it by the rule of its kind.
+
+        Args:
+            kind: What kept the trial from its end.
+            cause: That in one line.
+            details: Of it, for people.
+
+        Returns:
+            How the trial ended; None if it is to be tried again.
+        """
+        storage, trial_id = self.study.storage, self.study.trial_id(self.number)
+        failures = count_failure(storage, trial_id, kind, len(self.history))
+        if failures <= RETRIES.get(kind, 0):
+            return None
+        times = "" if failures == 1 else f", {failures} times"
+        failed = self.outcome(TrialState.FAILED, cause + times)
+        return replace(failed, details=details, kind=kind, retries=failures - 1)
+
+    def outcome(self, state: TrialState, cause: str = "") -> Outcome:
+        """That it ended so; the epoch that counts is one of those that are finite."""
+        finite = [metrics for metrics in self.history if metrics.is_finite]
+        best = self.study.spec.objective.best(finite)
+        return Outcome(state, best, cause, seconds=self.seconds)
+
+
+def conclude(trial: RunningTrial, body: Callable[[], None]) -> TrialState:
+    """Run the trial's work and settle how it ended; the state it is in afterwards.
+
+    An exception ends the trial, never the process; ``sys.exit`` and ``KeyboardInterrupt`` in a
+    user's code are some, as workers ignore SIGINT.
+
+    Raises:
+        StoreError: If disk or storage fail, which is not the trial's fault: it stays as it is.
+        TrialLost: If the trial was taken over.
+    """
+    try:
+        body()
+    except StoreError:
+        raise
+    except (TrialInterrupted, TrialPruned, TrialDiverged) as signal:
+        verdict = _judge_signal(signal, _attempt(trial))
+    except (Exception, SystemExit, KeyboardInterrupt) as exc:
+        verdict = _judge_exception(exc, _attempt(trial))
+    else:
+        verdict = _judge_return(_attempt(trial))
+    if isinstance(verdict, PutBack):
+        trial.put_back(verdict.cause)
+        return TrialState.WAITING
+    trial.end(verdict)
+    return verdict.state
+
+
+def _attempt(trial: RunningTrial) -> Attempt:
+    return Attempt(trial.study, trial.number, trial.history, trial.take_seconds())
+
+
+def _judge_signal(
+    signal: TrialInterrupted | TrialPruned | TrialDiverged, attempt: Attempt
+) -> Outcome | PutBack:
+    if isinstance(signal, TrialInterrupted):
+        return PutBack(str(signal))
+    state = TrialState.PRUNED if isinstance(signal, TrialPruned) else TrialState.DIVERGED
+    return attempt.outcome(state, str(signal))
+
+
+def _judge_exception(error: BaseException, attempt: Attempt) -> Outcome | PutBack:
+    cause = redacted(f"{type(error).__name__}: {error}").splitlines()[0].rstrip(": ")
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        raise StoreError(f"trial {attempt.number}: {cause}; make room") from error
+    trace = redacted("".join(traceback.format_exception(error)))
+    details = "\n".join(trace.splitlines()[-_DETAIL_LINES:])
+    failed = attempt.judge_failure(failure_kind(error), cause, details)
+    return failed or PutBack(f"{cause}; it is tried again with the device to itself")
+
+
+def _judge_return(attempt: Attempt) -> Outcome:
+    complete = attempt.outcome(TrialState.COMPLETE)
+    if complete.best is None:  # user code held back the signal; Optuna needs a value
+        return attempt.outcome(TrialState.DIVERGED, "no finite epoch was reported")
+    return complete

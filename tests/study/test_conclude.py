@@ -1,0 +1,222 @@
+import errno
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState as OptunaState
+
+from sweeper.errors import StoreError, TrialDiverged, TrialInterrupted, TrialLost, TrialPruned
+from sweeper.events import Interrupted
+from sweeper.study.attributes import Attr, state_of
+from sweeper.study.conclude import conclude
+from sweeper.study.recovery import reclaim_orphans
+from sweeper.study.result import Result
+from sweeper.study.running_trial import RunningTrial
+from sweeper.study.study import SweepStudy
+from sweeper.timing import Entry, TimeLedger
+from sweeper.trial import FailureKind, Outcome, TrialState
+from tests.support.sweep_studies import (
+    Body,
+    begin,
+    claim_trial,
+    epoch,
+    kinds,
+    last_outcome,
+    log,
+    put_checkpoint,
+    raises,
+    reports,
+    run_claimed,
+    run_trial,
+)
+
+NAN = float("nan")
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> SweepStudy:
+    return begin(tmp_path)
+
+
+def hold_back(*signals: type[BaseException]) -> Body:
+    """User code that lets no signal out."""
+
+    def body(claim: RunningTrial) -> None:
+        for number in (1, 2, 3):
+            with suppress(*signals):
+                claim.report(epoch(number, NAN))
+
+    return body
+
+
+def prune_after(*accuracies: float) -> Body:
+    def body(claim: RunningTrial) -> None:
+        reports(*accuracies)(claim)
+        raise TrialPruned("by asha after epoch 2")
+
+    return body
+
+
+def test_a_complete_trial_keeps_its_best_epoch(study: SweepStudy) -> None:
+    checkpoint = put_checkpoint(study)
+    assert run_trial(study, reports(0.5, 0.75, 0.25)) == TrialState.COMPLETE
+    trial = study.trials()[0]
+    assert (trial.state, trial.values) == (OptunaState.COMPLETE, [0.75])
+    assert trial.intermediate_values == {1: 0.5, 2: 0.75, 3: 0.25}
+    assert kinds(study) == ["Started", "EpochMetrics", "EpochMetrics", "EpochMetrics", "Ended"]
+    assert last_outcome(study) == Outcome(TrialState.COMPLETE, epoch(2, 0.75))
+    assert not checkpoint.exists()
+
+
+def test_the_seconds_of_a_trial_are_those_of_all_its_processes(study: SweepStudy) -> None:
+    now_s = 0.0
+
+    def run(body: Body) -> TrialState:
+        trial = claim_trial(study, "worker")
+        assert trial is not None
+        return run_claimed(study, trial, body, ledger=TimeLedger(now=lambda: now_s))
+
+    def interrupted(claim: RunningTrial) -> None:
+        nonlocal now_s
+        with claim.ledger.booked(Entry.STEP):
+            now_s += 10
+        raise TrialInterrupted("stopped")
+
+    def complete(claim: RunningTrial) -> None:
+        nonlocal now_s
+        now_s += 3
+        reports(0.5)(claim)
+        with claim.ledger.booked(Entry.STEP):
+            now_s += 20
+
+    assert run(interrupted) == TrialState.WAITING
+    assert run(complete) == TrialState.COMPLETE
+    seconds = {"step": 30, "unexplained": 3}
+    assert dict(last_outcome(study).seconds) == seconds
+    assert study.trials()[0].user_attrs[Attr.SECONDS] == seconds
+
+
+def test_a_pruned_trial_keeps_its_best_so_far(study: SweepStudy) -> None:
+    assert run_trial(study, prune_after(0.75, 0.5)) == TrialState.PRUNED
+    trial = study.trials()[0]
+    assert (trial.state, trial.values) == (OptunaState.PRUNED, [0.75])
+    assert last_outcome(study) == Outcome(
+        TrialState.PRUNED, epoch(1, 0.75), "by asha after epoch 2"
+    )
+    assert study.n_finished() == 1
+
+
+@pytest.mark.parametrize("bad", [NAN, float("inf"), float("-inf")])
+def test_a_diverged_trial_is_pruned_without_a_value(study: SweepStudy, bad: float) -> None:
+    assert run_trial(study, reports(0.5, bad, 0.9)) == TrialState.DIVERGED
+    trial = study.trials()[0]
+    assert (trial.state, trial.values) == (OptunaState.PRUNED, None)
+    assert state_of(trial) == TrialState.DIVERGED
+    assert last_outcome(study) == Outcome(
+        TrialState.DIVERGED, epoch(1, 0.5), f"val_accuracy is {bad} after epoch 2"
+    )
+
+
+def test_any_metric_that_is_not_finite_ends_the_trial(study: SweepStudy) -> None:
+    state = run_trial(study, lambda claim: claim.report(epoch(1, 0.5, train_loss=NAN)))
+    assert state == TrialState.DIVERGED
+    assert last_outcome(study).best is None
+
+
+def test_a_signal_that_user_code_held_back_does_not_make_a_trial_complete(
+    study: SweepStudy,
+) -> None:
+    assert run_trial(study, hold_back(TrialDiverged)) == TrialState.DIVERGED
+    assert last_outcome(study).cause == "no finite epoch was reported"
+    assert Result(study).best is None
+
+
+def test_an_exception_fails_the_trial_and_another_takes_its_place(study: SweepStudy) -> None:
+    def body(claim: RunningTrial) -> None:
+        reports(0.5)(claim)
+        raise LookupError("no room\nfor weights")
+
+    assert run_trial(study, body) == TrialState.FAILED
+    trial = study.trials()[0]
+    assert (trial.state, trial.values) == (OptunaState.FAIL, None)
+    assert trial.user_attrs[Attr.CAUSE] == "LookupError: no room"
+    outcome = last_outcome(study)
+    assert (outcome.state, outcome.best) == (TrialState.FAILED, epoch(1, 0.5))
+    assert "in body" in outcome.details
+    assert outcome.details.endswith("LookupError: no room\nfor weights")
+    assert study.counts() == {TrialState.FAILED: 1, TrialState.WAITING: 10}
+
+
+def test_a_long_traceback_keeps_its_end(study: SweepStudy) -> None:
+    def deep(n: int) -> None:
+        if n == 0:
+            raise ValueError("at the bottom")
+        if n % 2:  # two lines take turns, as equal frames would be folded into one
+            deep(n - 1)
+        else:
+            deep(n - 1)
+
+    run_trial(study, lambda claim: deep(40))
+    lines = last_outcome(study).details.splitlines()
+    assert len(lines) == 20
+    assert lines[-1] == "ValueError: at the bottom"
+
+
+def test_leaving_the_process_is_a_failure_like_any_other(study: SweepStudy) -> None:
+    assert run_trial(study, lambda claim: sys.exit(0)) == TrialState.FAILED
+    assert study.trials()[0].user_attrs[Attr.CAUSE] == "SystemExit: 0"
+
+
+def test_a_trial_that_fails_before_it_starts_has_a_whole_log(study: SweepStudy) -> None:
+    trial = claim_trial(study, "worker")
+    assert trial is not None
+    with RunningTrial(study, trial, is_stopping=lambda: False, ledger=TimeLedger()) as claim:
+        conclude(claim, lambda: raises(RuntimeError("no data"))(claim))
+    assert kinds(study) == ["Started", "Ended"]
+
+
+def test_an_interrupted_trial_waits_with_its_checkpoint(study: SweepStudy) -> None:
+    checkpoint = put_checkpoint(study)
+    assert run_trial(study, reports(0.5, 0.6), is_stopping=lambda: True) == TrialState.WAITING
+    trial = study.trials()[0]
+    assert (trial.state, trial.intermediate_values) == (OptunaState.WAITING, {1: 0.5})
+    assert checkpoint.exists()
+    last = log(study)[-1]
+    assert isinstance(last, Interrupted)
+    assert last.cause == "stopped after epoch 1"
+    assert study.counts() == {TrialState.WAITING: 10}
+
+
+def test_a_trial_that_ran_out_of_memory_is_tried_once_more_alone(study: SweepStudy) -> None:
+    no_memory = raises(MemoryError("70 GiB"))
+    assert run_trial(study, no_memory) == TrialState.WAITING
+    beside_others = claim_trial(study)
+    assert beside_others is not None
+    assert beside_others.number == 1
+    again = claim_trial(study, alone=True)
+    assert again is not None
+    assert again.number == 0
+    assert claim_trial(study, alone=True) is None
+    assert run_claimed(study, again, no_memory) == TrialState.FAILED
+    outcome = last_outcome(study)
+    assert (outcome.kind, outcome.retries) == (FailureKind.OUT_OF_MEMORY, 1)
+    assert outcome.cause == "MemoryError: 70 GiB, 2 times"
+    assert study.counts()[TrialState.WAITING] == 9
+
+
+def test_a_full_disk_is_not_the_trials_fault(study: SweepStudy) -> None:
+    with pytest.raises(StoreError, match="No space left"):
+        run_trial(study, raises(OSError(errno.ENOSPC, "No space left on device")))
+    assert study.trials()[0].state == OptunaState.RUNNING
+    assert kinds(study) == ["Started"]
+
+
+def test_the_end_of_a_trial_that_was_taken_over_is_not_written(study: SweepStudy) -> None:
+    def lose(held: RunningTrial) -> None:
+        held.report(epoch(1, 0.5))
+        reclaim_orphans(study, "it seemed dead")
+
+    with pytest.raises(TrialLost, match="is WAITING now"):
+        run_trial(study, lose)
+    assert study.trials()[0].state == OptunaState.WAITING

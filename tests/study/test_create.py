@@ -1,0 +1,136 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper.errors import StudyError
+from sweeper.paths import RunPaths
+from sweeper.study.create import create_study, load_study_from_storage
+from sweeper.trial import TrialState
+from tests.support.sweep_studies import (
+    begin,
+    in_processes,
+    numbers,
+    reports,
+    run_trial,
+    spec_of,
+)
+
+SEARCH = {"epochs": 3, "learning_rate": {"low": 0.001, "high": 0.1, "log": True}}
+
+
+def test_a_changed_search_is_refused_with_what_changed(tmp_path: Path) -> None:
+    begin(tmp_path)
+    changes = {
+        "data": {"name": "digits", "batch_size": 32},
+        "model": {"architecture": {"choices": ["mlp", "cnn"]}},
+        "train": {**SEARCH, "learning_rate": {"low": 0.001, "high": 0.5, "log": True}},
+    }
+    with pytest.raises(StudyError) as caught:
+        begin(tmp_path, **changes)
+    assert str(caught.value) == "\n".join(
+        [
+            f"{tmp_path}/small.yaml: the search has changed since study 'small' began:",
+            "  data.batch_size: was 64, is 32",
+            '  model.architecture: was "mlp", is {"choices": ["mlp", "cnn"]}',
+            '  train.learning_rate: was {"low": 0.001, "high": 0.1, "log": true}, '
+            'is {"low": 0.001, "high": 0.5, "log": true}',
+            "Trials before and after would not compare. Change it back, or give the file a new "
+            "`name:`; budget, sampler, pruner, run and tracking may change freely.",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"seed": 8}, "  seed: was 7, is 8"),
+        (
+            {"train": {**SEARCH, "momentum": {"low": 0.5, "high": 0.9}}},
+            '  train.momentum: was 0.9, is {"low": 0.5, "high": 0.9}',
+        ),
+        ({"train": {**SEARCH, "patience": 2}}, "  train.patience: was absent, is 2"),
+        (
+            {"forbid": [{"train.learning_rate": 0.05}]},
+            '  forbid: was [], is [{"train.learning_rate": 0.05}]',
+        ),
+        (
+            {"objective": {"metric": "val_loss", "direction": "minimize"}},
+            '  objective.metric: was ["val_accuracy"], is ["val_loss"]',
+        ),
+    ],
+)
+def test_whatever_decides_what_a_trial_means_is_frozen(
+    tmp_path: Path, changes: dict[str, Any], line: str
+) -> None:
+    begin(tmp_path)
+    with pytest.raises(StudyError) as caught:
+        begin(tmp_path, **changes)
+    assert line in str(caught.value).splitlines()
+
+
+def test_all_that_does_not_change_what_a_trial_means_may_change(tmp_path: Path) -> None:
+    begin(tmp_path)
+    study = begin(
+        tmp_path,
+        budget={"trials": 12, "timeout": "2h"},
+        sampler={"name": "tpe"},
+        pruner={"name": "median"},
+        run={"workers": 3, "device": "cpu"},
+        tracking={"log_models": "none"},
+        enqueue=[{"train.learning_rate": 0.05}],
+        train={"learning_rate": SEARCH["learning_rate"], "momentum": 0.9, "epochs": 3},
+    )
+    assert study.counts() == {TrialState.WAITING: 12}
+
+
+def test_another_storage_does_not_take_a_folders_trials_for_its_own(tmp_path: Path) -> None:
+    run_trial(begin(tmp_path), reports(0.5))
+    elsewhere = {"storage": f"sqlite:///{tmp_path}/optuna.db", "run": {"workers": 1}}
+    with pytest.raises(StudyError, match="small.yaml:22: storage: it does not hold the study wh"):
+        begin(tmp_path, **elsewhere)
+    assert begin(tmp_path).counts()[TrialState.COMPLETE] == 1
+    run_trial(begin(tmp_path / "other", **elsewhere), reports(0.5))  # which has trial 0, too
+    with pytest.raises(StudyError, match=r"was `storage` changed, or emptied"):
+        begin(tmp_path, **elsewhere)
+
+
+def test_a_storage_that_was_brought_back_does_not_give_a_number_twice(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    run_trial(study, reports(0.5))
+    backup = study.paths.journal.read_bytes()
+    run_trial(study, reports(0.6))
+    study.paths.journal.write_bytes(backup)
+    with pytest.raises(StudyError, match="brought back to an earlier state"):
+        begin(tmp_path)
+    shutil.rmtree(study.paths.trial_dir(1))
+    assert begin(tmp_path).counts()[TrialState.COMPLETE] == 1
+
+
+def test_a_storage_that_moved_is_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "optuna.db"
+    run_trial(begin(tmp_path, storage=f"sqlite:///{file}", run={"workers": 1}), reports(0.5))
+    moved = file.rename(tmp_path / "moved.db")
+    study = begin(tmp_path, storage=f"sqlite:///{moved}", run={"workers": 1})
+    assert study.counts()[TrialState.COMPLETE] == 1
+
+
+def test_a_study_that_has_not_begun_is_not_created_by_looking(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    paths = RunPaths(tmp_path / "mlruns", spec.name)
+    assert load_study_from_storage(spec, paths) is None
+    assert list(tmp_path.iterdir()) == []
+    create_study(spec, paths)
+    found = load_study_from_storage(spec, paths)
+    assert found is not None
+    assert found.counts() == {}
+
+
+def create(_: int, folder: Path) -> None:
+    begin(folder)
+
+
+def test_processes_that_begin_a_study_at_once_begin_one(tmp_path: Path) -> None:
+    in_processes(3, create, tmp_path)
+    assert numbers(begin(tmp_path).trials()) == list(range(10))

@@ -1,0 +1,89 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper.study.study import SweepStudy
+from sweeper.trial import TrialState
+from tests.support.sweep_studies import (
+    begin_in_memory,
+    reports,
+    run_trial,
+)
+
+
+def rungs(study: SweepStudy, *trials: tuple[float, ...]) -> list[tuple[TrialState, int]]:
+    """Run trials one after another; state and epochs of each."""
+    return [
+        (run_trial(study, reports(*values)), study.trials()[number].last_step or 0)
+        for number, values in enumerate(trials)
+    ]
+
+
+def test_asha_lets_the_best_third_of_each_rung_go_on(tmp_path: Path) -> None:
+    pruner = {"name": "asha", "min_epochs": 1, "reduction_factor": 3}
+    train = {"epochs": 9, "learning_rate": {"low": 0.001, "high": 0.1}}
+    study = begin_in_memory(tmp_path, pruner=pruner, train=train)
+    # Rungs at 1 and 3; of n values there, the best max(1, n // 3) go on. Epoch 9 is the last.
+    assert rungs(
+        study,
+        (0.50,) * 9,  # 1: first of 1; 3: first of 1
+        (0.40,) * 9,  # 1: second of 2
+        (0.60,) * 9,  # 1: first of 3; 3: first of 2
+        (0.55,) * 9,  # 1: second of 4
+        (0.70,) * 9,  # 1: first of 5; 3: first of 3
+        (0.45,) * 9,  # 1: fifth of 6, two go on
+        (0.65, 0.1, 0.58, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9),  # 1: second of 7; 3: third of 4
+    ) == [
+        (TrialState.COMPLETE, 9),
+        (TrialState.PRUNED, 1),
+        (TrialState.COMPLETE, 9),
+        (TrialState.PRUNED, 1),
+        (TrialState.COMPLETE, 9),
+        (TrialState.PRUNED, 1),
+        (TrialState.PRUNED, 3),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pruner", "trials", "ends"),
+    [
+        # Two to start with; then 0.59 lies below the median 0.6 of 0.7 and 0.5, 0.61 does not.
+        (
+            {"name": "median", "startup_trials": 2},
+            [(0.7,) * 3, (0.5,) * 3, (0.59,) * 3, (0.61,) * 3],
+            [3, 3, 1, 3],
+        ),
+        # The upper quartile of 0.2, 0.4, 0.6, 0.8 is 0.65; of these and 0.66 it is 0.66.
+        (
+            {"name": "percentile", "percentile": 25.0, "startup_trials": 4, "min_epochs": 2},
+            [(0.2,) * 3, (0.4,) * 3, (0.6,) * 3, (0.8,) * 3, (0.64,) * 3, (0.66,) * 3],
+            [3, 3, 3, 3, 2, 3],
+        ),
+        # Two epochs after the best one, a third one without a better value is too many.
+        (
+            {"name": "patient", "patience": 2},
+            [(0.5, 0.4, 0.4, 0.4, 0.6), (0.5, 0.4, 0.4, 0.6, 0.6), (0.1, 0.2, 0.3, 0.4, 0.5)],
+            [4, 5, 5],
+        ),
+        ({"name": "none"}, [(0.9,) * 3, (0.1,) * 3, (0.0,) * 3], [3, 3, 3]),
+    ],
+)
+def test_pruners_end_the_trials_they_should(
+    tmp_path: Path, pruner: dict[str, Any], trials: list[tuple[float, ...]], ends: list[int]
+) -> None:
+    train = {"epochs": len(trials[0]), "learning_rate": {"low": 0.001, "high": 0.1}}
+    study = begin_in_memory(tmp_path, pruner=pruner, train=train)
+    assert [epochs for _, epochs in rungs(study, *trials)] == ends
+    for trial, epochs in zip(study.trials(), ends, strict=False):
+        assert (trial.state.name == "PRUNED") == (epochs < len(trials[0]))
+
+
+def test_hyperband_prunes_once_it_knows_how_long_a_trial_is(tmp_path: Path) -> None:
+    train = {"epochs": 9, "learning_rate": {"low": 0.001, "high": 0.1}}
+    study = begin_in_memory(
+        tmp_path, pruner={"name": "hyperband"}, train=train, budget={"trials": 20}
+    )
+    ends = rungs(study, *[(1.0 - 0.01 * number,) * 9 for number in range(20)])
+    assert ends[0] == (TrialState.COMPLETE, 9)
+    assert {TrialState.PRUNED, TrialState.COMPLETE} == {state for state, _ in ends}

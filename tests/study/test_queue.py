@@ -1,0 +1,189 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import TrialState as OptunaState
+
+from sweeper.study.study import SweepStudy
+from sweeper.trial import FailureKind, TrialState
+from tests.support.sweep_studies import (
+    PRUNED,
+    begin,
+    begin_in_memory,
+    claim_trial,
+    raises,
+    reports,
+    run_all,
+    run_trial,
+)
+
+GOOD = reports(0.5, 0.5, 0.5)
+GRID: dict[str, Any] = {
+    "sampler": {"name": "grid"},
+    "data": {"name": "digits", "batch_size": {"low": 16, "high": 64, "step": 16}},
+    "train": {"epochs": 1, "optimizer": {"choices": ["sgd", "adamw"]}},
+    "forbid": [{"train.optimizer": "sgd", "data.batch_size": 64}],
+}
+ALL_POINTS = {(size, opt) for size in (16, 32, 48, 64) for opt in ("sgd", "adamw")} - {(64, "sgd")}
+
+
+def points(study: SweepStudy) -> list[tuple[Any, Any]]:
+    return [
+        (trial.params["data.batch_size"], trial.params["train.optimizer"])
+        for trial in study.trials((OptunaState.COMPLETE,))
+    ]
+
+
+def test_as_many_trials_wait_as_are_wanted(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    assert study.counts() == {TrialState.WAITING: 10}
+    assert study.queue.top_up() == 0
+    assert begin(tmp_path).counts() == {TrialState.WAITING: 10}
+
+
+def test_a_few_trials_wait_however_many_are_wanted(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path, budget={"trials": 70})
+    assert study.counts() == {TrialState.WAITING: 32}
+    claimed = [claim_trial(study, "worker") for _ in range(71)]
+    assert [trial.number for trial in claimed if trial] == list(range(70))
+    assert study.counts() == {TrialState.RUNNING: 70}
+
+
+def test_trials_that_want_the_device_alone_keep_no_others_waiting(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path, budget={"trials": 34})
+    for trial in study.trials():
+        retries = {FailureKind.OUT_OF_MEMORY: (1, 0, 1)}
+        study.storage.set_trial_user_attr(trial._trial_id, "sweeper.retries", retries)
+    claimed = [claim_trial(study, "worker") for _ in range(3)]
+    assert [trial and trial.number for trial in claimed] == [32, 33, None]
+    assert claim_trial(study, "worker", alone=True)
+    assert len(study.trials()) == 34
+
+
+def test_trials_that_are_left_to_others_are_not_claimed(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path)
+    first = study.queue.claim("agent", "worker", but={0, 1})
+    assert first is not None
+    assert first.number == 2
+
+
+def test_what_is_planned_comes_first_even_if_it_does_not_all_wait_at_once(tmp_path: Path) -> None:
+    enqueue = [{"train.learning_rate": 0.001 + i / 1000} for i in range(40)]
+    study = begin_in_memory(tmp_path, enqueue=enqueue, budget={"trials": 42})
+    while claim_trial(study, "worker"):
+        study.queue.top_up()
+    given = [trial.system_attrs["fixed_params"] for trial in study.trials()]
+    assert given == [*enqueue, {}, {}]
+
+
+def test_nothing_is_claimed_that_does_not_wait(tmp_path: Path) -> None:
+    study = begin(tmp_path, budget={"trials": 2})
+    claimed = [claim_trial(study, "worker") for _ in range(3)]
+    assert claimed[2] is None
+    assert [trial.number for trial in claimed if trial] == [0, 1]
+    assert len(study.trials()) == 2
+
+
+def test_failures_are_replaced_and_do_not_count(tmp_path: Path) -> None:
+    study = begin(tmp_path, budget={"trials": 5})
+    ends: Iterator[Any] = iter([GOOD, raises(KeyError("x")), PRUNED, raises(OSError("y"))])
+    run_all(study, lambda claim: next(ends, GOOD)(claim))
+    assert study.counts() == {
+        TrialState.COMPLETE: 4,
+        TrialState.PRUNED: 1,
+        TrialState.FAILED: 2,
+    }
+    assert study.n_finished() == 5
+
+
+def test_a_raised_budget_tops_up_and_a_lowered_one_leaves_trials_waiting(tmp_path: Path) -> None:
+    run_trial(begin(tmp_path, budget={"trials": 3}), GOOD)
+    raised = begin(tmp_path, budget={"trials": 5})
+    assert raised.counts() == {TrialState.COMPLETE: 1, TrialState.WAITING: 4}
+    lowered = begin(tmp_path, budget={"trials": 2})
+    run_all(lowered, GOOD)
+    assert lowered.counts() == {TrialState.COMPLETE: 2, TrialState.WAITING: 3}
+    assert claim_trial(lowered, "worker") is None
+
+
+def test_running_trials_count_towards_a_lowered_budget(tmp_path: Path) -> None:
+    before = begin(tmp_path)
+    assert claim_trial(before, "a")
+    assert claim_trial(before, "b")
+    assert claim_trial(begin(tmp_path, budget={"trials": 2}), "c") is None
+
+
+def test_a_grid_tries_each_allowed_point_exactly_once(tmp_path: Path) -> None:
+    study = begin(tmp_path, budget={"trials": 50}, **GRID)
+    assert study.goal == 7
+    begin(tmp_path, budget={"trials": 50}, **GRID)
+    run_all(study, reports(0.5))
+    assert len(points(study)) == 7
+    assert set(points(study)) == ALL_POINTS
+
+
+def test_a_grid_of_more_points_than_wait_at_once_is_tried_whole(tmp_path: Path) -> None:
+    batch_size = {"low": 1, "high": 40}
+    study = begin_in_memory(
+        tmp_path,
+        sampler={"name": "grid"},
+        data={"name": "digits", "batch_size": batch_size},
+        train={"epochs": 1, "learning_rate": 0.01},
+        budget={"trials": 39},
+    )
+    run_trial(study, raises(OSError("the disk was full")))
+    run_all(study, reports(0.5))
+    done = [trial.params["data.batch_size"] for trial in study.trials((OptunaState.COMPLETE,))]
+    assert sorted(done) == list(range(1, 40))
+
+
+def test_a_grid_ends_at_its_budget_and_goes_on_with_the_rest(tmp_path: Path) -> None:
+    study = begin(tmp_path, budget={"trials": 3}, **GRID)
+    assert study.goal == 3
+    run_all(study, reports(0.5))
+    raised = begin(tmp_path, budget={"trials": 50}, **GRID)
+    run_all(raised, reports(0.5))
+    assert sorted(points(raised)) == sorted(ALL_POINTS)
+
+
+def test_a_grid_point_that_failed_is_tried_again(tmp_path: Path) -> None:
+    study = begin(tmp_path, budget={"trials": 50}, **GRID)
+    run_trial(study, raises(OSError("the disk was full")))
+    first, *_, last = study.trials()
+    assert last.system_attrs == first.system_attrs
+    run_all(study, reports(0.5))
+    assert sorted(points(study)) == sorted(ALL_POINTS)
+
+
+def test_enqueued_settings_are_tried_first_and_once(tmp_path: Path) -> None:
+    enqueue = [{"train.learning_rate": 0.05}, {"train.learning_rate": 0.002}]
+    study = begin(tmp_path, enqueue=enqueue, budget={"trials": 4})
+    begin(tmp_path, enqueue=enqueue, budget={"trials": 4})
+    run_trial(study, raises(ValueError("this setting never works")))
+    run_all(study, GOOD)
+    rates = [trial.params["train.learning_rate"] for trial in study.trials()]
+    assert rates[:2] == [0.05, 0.002]
+    assert rates.count(0.05) == 1
+    assert len(rates) == 5
+
+
+def test_settings_enqueued_later_go_to_trials_that_wait_for_nothing_special(
+    tmp_path: Path,
+) -> None:
+    begin(tmp_path, enqueue=[{"train.learning_rate": 0.05}], budget={"trials": 3})
+    later = [{"train.learning_rate": 0.05}, {"train.learning_rate": 0.002}]
+    study = begin(tmp_path, enqueue=later, budget={"trials": 3})
+    given = [trial.system_attrs["fixed_params"] for trial in study.trials()]
+    assert given == [*later, {}]
+
+
+def test_what_an_enqueued_setting_leaves_out_is_drawn(tmp_path: Path) -> None:
+    study = begin(
+        tmp_path,
+        data={"name": "digits", "batch_size": {"choices": [32, 64]}},
+        enqueue=[{"data.batch_size": 64}],
+    )
+    run_trial(study, GOOD)
+    params = study.trials()[0].params
+    assert params.keys() == {"data.batch_size", "train.learning_rate"}
+    assert params["data.batch_size"] == 64
