@@ -1,7 +1,7 @@
 """A module imports only from rows above its own; the rows are drawn here and nowhere else."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import sweeper
@@ -19,7 +19,35 @@ ROWS = (
     ("__init__", "cli"),
     ("__main__",),
 )
-ROW_OF = {part: row for row, parts in enumerate(ROWS) for part in parts}
+#: The same inside ``study``: its modules, and its two packages as one part each.
+STUDY_ROWS = (
+    ("storage",),
+    ("leases", "presence", "attributes", "trial_cache", "pruners"),
+    ("samplers", "agents", "failures"),
+    ("queue", "sampler_in_use"),
+    ("study",),
+    ("create", "ownership", "tell", "result"),
+    ("find", "running_trial"),
+    ("conclude",),
+    ("recovery",),
+)
+#: Library -> what may import it, packages and modules; whoever else needs it asks them.
+LIBRARIES = {
+    "optuna": {"study"},
+    "sqlalchemy": {"study", "tracking"},
+    "grpc": {"study"},
+    "fsspec": {"study"},
+    "mlflow": {"tracking"},
+    "alembic": {"tracking"},
+    "pydantic": {"config"},
+    "yaml": {"config", "launchers"},
+    "torch": {
+        "data", "models", "training", "tracking", "workers", "commands.check", "commands.probe",
+    },
+    "torchvision": {"data", "models", "workers"},
+    "rich": {"commands"},
+    "typer": {"cli"},
+}  # fmt: skip
 
 
 def module_of(path: Path) -> str:
@@ -32,73 +60,74 @@ FILE_OF = {module_of(path): path for path in PACKAGE.rglob("*.py")}
 
 
 def imported_by(module: str) -> Iterator[str]:
-    """Modules of sweeper that a module imports, also inside functions and for types alone."""
+    """Dotted names that a module imports, also inside functions and for types alone."""
     for node in ast.walk(ast.parse(FILE_OF[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.module, f"{module}: a relative import"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        for name in names:
-            if name == "sweeper" or name.startswith("sweeper."):
-                yield _nearest(name.removeprefix("sweeper").removeprefix("."))
-
-
-def roots_imported_by(module: str) -> set[str]:
-    """Packages, of whomever, that a module imports, also inside functions and for types alone."""
-    nodes = list(ast.walk(ast.parse(FILE_OF[module].read_text(encoding="utf-8"))))
-    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
-    return {name.partition(".")[0] for name in names}
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def _nearest(name: str) -> str:
+    """The module of sweeper that a dotted name below it is in."""
     while name not in FILE_OF and "." in name:
         name = name.rpartition(".")[0]
     return name if name in FILE_OF else "__init__"
 
 
-EDGES = {module: set(imported_by(module)) - {module} for module in FILE_OF}
+IMPORTS = {module: set(imported_by(module)) for module in FILE_OF}
+EDGES = {
+    module: {
+        _nearest(name.removeprefix("sweeper").removeprefix("."))
+        for name in names
+        if name == "sweeper" or name.startswith("sweeper.")
+    }
+    - {module}
+    for module, names in IMPORTS.items()
+}
 
 
-def part_of(module: str) -> str:
-    return module.partition(".")[0]
+def part_of(module: str, package: str = "") -> str:
+    """The part of a package, of sweeper itself if none is named, that a module belongs to."""
+    return module.removeprefix(f"{package}.").partition(".")[0]
 
 
-def test_every_module_has_a_row() -> None:
-    assert {part_of(module) for module in FILE_OF} <= set(ROW_OF)
+def upward(rows: Sequence[Sequence[str]], package: str = "") -> set[tuple[str, str]]:
+    """Imports from one part of a package to another that is not in a row above."""
+    row_of = {part: row for row, parts in enumerate(rows) for part in parts}
+    inside = [module for module in FILE_OF if module.startswith(f"{package}." if package else "")]
+    assert {part_of(module, package) for module in inside} == set(row_of), "one has no row"
+    return {
+        (module, target)
+        for module in inside
+        for target in EDGES[module].intersection(inside)
+        if (part := part_of(module, package)) != (aim := part_of(target, package))
+        and row_of[aim] >= row_of[part]
+    }
 
 
 def test_imports_point_to_rows_above() -> None:
-    upward = {
-        (module, target)
-        for module, targets in EDGES.items()
-        for target in targets
-        if (part := part_of(module)) != (aim := part_of(target))
-        and ROW_OF[aim] >= ROW_OF[part]
-        and not ROW_OF[aim] == ROW_OF[part] == 0
+    beside = {pair for pair in upward(ROWS) if set(map(part_of, pair)) <= set(ROWS[0])}
+    assert upward(ROWS) - beside == set()
+
+
+def test_imports_inside_the_study_point_to_rows_above() -> None:
+    assert upward(STUDY_ROWS, "study") == set()
+
+
+def test_a_library_is_imported_where_it_belongs() -> None:
+    importing = {
+        (module, library)
+        for module, names in IMPORTS.items()
+        for library in {name.partition(".")[0] for name in names} & set(LIBRARIES)
     }
-    assert upward == set()
-
-
-def test_storage_knows_nothing_else_of_the_study() -> None:
-    beyond = {
-        (module, target)
-        for module, targets in EDGES.items()
-        for target in targets
-        if module.startswith("study.storage")
-        and target.startswith("study")
-        and not target.startswith("study.storage")
-    }
-    assert beyond == set()
-
-
-def test_mlflow_is_imported_by_tracking_alone() -> None:
-    importing = {module for module in FILE_OF if "mlflow" in roots_imported_by(module)}
-    assert importing
-    assert {part_of(module) for module in importing} == {"tracking"}
+    assert {library for _, library in importing} == set(LIBRARIES)
+    assert {
+        (module, library)
+        for module, library in importing
+        if not {module, part_of(module)} & LIBRARIES[library]
+    } == set()
 
 
 def test_no_import_circle() -> None:

@@ -111,7 +111,6 @@ class Cleanup:
             self._leave(object_store, trial)
 
     def _leave(self, object_store: ObjectStore, trial: TrialRecord) -> None:
-        assert trial.owner, "it was claimed before it ended"
         paths, number = self._study.paths, trial.number
         log, model = paths.events(number), paths.model(number)
         logged, _ = read_events(log)
@@ -120,5 +119,6 @@ class Cleanup:
         files = {
             path.name: io.BytesIO(path.read_bytes()) for path in (log, model) if path.exists()
         }
+        assert trial.owner, "it was claimed before it ended"
         # Under a number that no claim will have: the worker may still push under its own.
         object_store.push(number, trial.owner.claim + 1, files)

@@ -1,23 +1,67 @@
+import time
 from pathlib import Path
 
 import pytest
 
 from sweeper.errors import DataError
-from sweeper.study.attributes import settle_fingerprint
+from sweeper.study.attributes import Attr, Owner, TrialRecord, settle, settle_fingerprint
 from sweeper.study.study import SweepStudy
+from sweeper.trial import TrialState
 from tests.support.sweep_studies import (
+    AGENT,
     begin_in_memory,
+    claim_trial,
+    reports,
+    run_trial,
 )
 
 
-def settle(study: SweepStudy, data: str, fingerprint: str) -> None:
+def settle_data(study: SweepStudy, data: str, fingerprint: str) -> None:
     settle_fingerprint(study.storage, study.study_id, data, fingerprint)
 
 
 def test_the_first_fingerprint_of_the_same_data_counts(tmp_path: Path) -> None:
     study = begin_in_memory(tmp_path)
-    settle(study, "moons, noise 0.1", "aa")
-    settle(study, "moons, noise 0.1", "aa")
-    settle(study, "moons, noise 0.3", "bb")
+    settle_data(study, "moons, noise 0.1", "aa")
+    settle_data(study, "moons, noise 0.1", "aa")
+    settle_data(study, "moons, noise 0.3", "bb")
     with pytest.raises(DataError, match=r"have fingerprint cc, but earlier trials .* had aa; "):
-        settle(study, "moons, noise 0.1", "cc")
+        settle_data(study, "moons, noise 0.1", "cc")
+
+
+def test_an_attribute_that_is_settled_stays(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path)
+    assert settle(study.storage, study.study_id, Attr.KEY, "first") == "first"
+    assert settle(study.storage, study.study_id, Attr.KEY, "second") == "first"
+
+
+def test_a_record_says_in_our_words_what_the_storage_has(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path)
+    run_trial(study, reports(0.5, float("nan")))
+    claim_trial(study, "another")
+    diverged, running, waiting, *_ = study.records()
+    assert (diverged.number, diverged.state) == (0, TrialState.DIVERGED)
+    assert diverged.owner == Owner(AGENT, "worker", 1)
+    assert diverged.ended_s is not None
+    assert abs(diverged.ended_s - time.time()) < 60
+    assert running == TrialRecord(1, TrialState.RUNNING, Owner(AGENT, "another", 1), None)
+    assert waiting == TrialRecord(2, TrialState.WAITING, None, None)
+    assert [record.has_ended for record in (diverged, running, waiting)] == [True, False, False]
+    assert study.record(1) == running
+
+
+def test_the_names_on_disk_are_those_of_studies_that_have_begun() -> None:
+    assert sorted(Attr) == [
+        "sweeper.cause",
+        "sweeper.failure",
+        "sweeper.fingerprint",
+        "sweeper.frozen",
+        "sweeper.key",
+        "sweeper.owner",
+        "sweeper.resumed",
+        "sweeper.retries",
+        "sweeper.sampler",
+        "sweeper.seconds",
+        "sweeper.sight",
+        "sweeper.state",
+    ]

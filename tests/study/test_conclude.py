@@ -1,5 +1,6 @@
 import errno
 import sys
+import weakref
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from optuna.trial import TrialState as OptunaState
 from sweeper.errors import StoreError, TrialDiverged, TrialInterrupted, TrialLost, TrialPruned
 from sweeper.events import Interrupted
 from sweeper.study.attributes import Attr, state_of
-from sweeper.study.conclude import conclude
+from sweeper.study.conclude import Attempt, conclude
 from sweeper.study.recovery import reclaim_orphans
 from sweeper.study.result import Result
 from sweeper.study.running_trial import RunningTrial
@@ -220,3 +221,45 @@ def test_the_end_of_a_trial_that_was_taken_over_is_not_written(study: SweepStudy
     with pytest.raises(TrialLost, match="is WAITING now"):
         run_trial(study, lose)
     assert study.trials()[0].state == OptunaState.WAITING
+
+
+def test_what_is_not_the_trials_doing_ends_nothing(study: SweepStudy) -> None:
+    for error in (StoreError("the server restarts"), TrialLost("it is another's")):
+        with pytest.raises(type(error)):
+            run_trial(study, raises(error))
+    assert [trial.state for trial in study.trials()[:2]] == [OptunaState.RUNNING] * 2
+
+
+def test_a_password_in_an_exception_stays_out_of_storage_and_log(study: SweepStudy) -> None:
+    run_trial(study, raises(LookupError("no answer from postgresql://ann:hunter2@db/sweeps")))
+    outcome = last_outcome(study)
+    assert outcome.cause == "LookupError: no answer from postgresql://***@db/sweeps"
+    assert "hunter2" not in outcome.details
+    assert "hunter2" not in study.paths.journal.read_text()
+
+
+class Weights:
+    """Memory that a trial took."""
+
+
+def test_a_failed_trial_keeps_none_of_its_memory(study: SweepStudy) -> None:
+    held: list[weakref.ref[Weights]] = []
+
+    def body(trial: RunningTrial) -> None:
+        weights = Weights()
+        held.append(weakref.ref(weights))
+        raise MemoryError("70 GiB")
+
+    run_trial(study, body)
+    assert held[0]() is None
+
+
+def test_an_attempt_is_judged_by_the_rule_of_its_failures_kind(study: SweepStudy) -> None:
+    claim_trial(study)
+    history = [epoch(1, 0.5), epoch(2, 0.75), epoch(3, NAN)]
+    attempt = Attempt(study, 0, history, {"step": 1.0})
+    assert attempt.judge_failure(FailureKind.LOST_WORKER, "it died", "") is None
+    assert attempt.judge_failure(FailureKind.EXCEPTION, "ValueError: no", "trace") == Outcome(
+        TrialState.FAILED, epoch(2, 0.75), "ValueError: no", "trace", FailureKind.EXCEPTION
+    )
+    assert attempt.outcome(TrialState.COMPLETE).seconds == {"step": 1.0}

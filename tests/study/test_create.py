@@ -134,3 +134,24 @@ def create(_: int, folder: Path) -> None:
 def test_processes_that_begin_a_study_at_once_begin_one(tmp_path: Path) -> None:
     in_processes(3, create, tmp_path)
     assert numbers(begin(tmp_path).trials()) == list(range(10))
+
+
+def test_the_data_may_lie_elsewhere_as_they_are_the_same(tmp_path: Path) -> None:
+    begin(tmp_path, data={"name": "mnist", "root": "/scratch/a"})
+    begin(tmp_path, data={"name": "mnist", "root": "/scratch/b"})
+
+
+def test_a_folder_knows_its_study_by_a_key_that_stays(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    key = study.paths.key.read_text()
+    assert len(key) == 12
+    assert study.storage.get_study_user_attrs(study.study_id)["sweeper.key"] == key
+    study.paths.key.unlink()  # as a study had none in its folder once
+    assert begin(tmp_path).paths.key.read_text() == key
+
+
+def test_a_storage_without_the_study_gives_none(tmp_path: Path) -> None:
+    database = {"storage": f"sqlite:///{tmp_path}/optuna.db", "run": {"workers": 1}}
+    begin(tmp_path, **database)
+    other = spec_of(tmp_path, name="other", **database)
+    assert load_study_from_storage(other, RunPaths(tmp_path / "mlruns", "other")) is None

@@ -2,9 +2,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
 from optuna.trial import TrialState as OptunaState
 
+from sweeper.locks import FileLock
+from sweeper.study.queue import Plan, TrialQueue
 from sweeper.study.study import SweepStudy
+from sweeper.study.trial_cache import TrialCache
 from sweeper.trial import FailureKind, TrialState
 from tests.support.sweep_studies import (
     PRUNED,
@@ -15,6 +20,7 @@ from tests.support.sweep_studies import (
     reports,
     run_all,
     run_trial,
+    spec_of,
 )
 
 GOOD = reports(0.5, 0.5, 0.5)
@@ -187,3 +193,18 @@ def test_what_an_enqueued_setting_leaves_out_is_drawn(tmp_path: Path) -> None:
     params = study.trials()[0].params
     assert params.keys() == {"data.batch_size", "train.learning_rate"}
     assert params["data.batch_size"] == 64
+
+
+def test_a_queue_needs_no_study_and_leaves_the_trials_to_whoever_counts_them(
+    tmp_path: Path,
+) -> None:
+    storage, lock = InMemoryStorage(), FileLock(tmp_path / "lock")
+    study_id = storage.create_new_study([StudyDirection.MAXIMIZE], "bare")
+    cache = TrialCache(storage, study_id, ["maximize"])
+    plan = Plan(spec_of(tmp_path), goal=2)
+    queue = TrialQueue(storage, study_id, goal=2, plan=plan, cache=cache, lock=lock)
+    with FileLock(tmp_path / "lock").held():
+        assert queue.top_up() == 0
+    assert queue.top_up() == 2
+    claimed = [queue.claim("agent", "worker") for _ in range(3)]
+    assert [trial and trial.number for trial in claimed] == [0, 1, None]

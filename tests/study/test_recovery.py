@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.events import Ended, EventWriter
+from sweeper.events import Ended, EventWriter, Interrupted, Started
 from sweeper.study.attributes import Attr
 from sweeper.study.presence import Presence
-from sweeper.study.recovery import SILENT, Death, reclaim_orphans
+from sweeper.study.recovery import SILENT, Death, find_orphans, reclaim_orphans
 from sweeper.study.study import SweepStudy
 from sweeper.trial import FailureKind, Outcome, TrialState
 from tests.support.sweep_studies import (
@@ -19,6 +19,7 @@ from tests.support.sweep_studies import (
     killed,
     kinds,
     last_outcome,
+    log,
     reports,
     run_all,
     run_trial,
@@ -114,7 +115,7 @@ def test_processes_that_reclaim_at_once_put_a_trial_back_once(tmp_path: Path) ->
     for name in ("dead", "gone"):
         claim_trial(study, name)
     in_processes(3, reclaim, tmp_path, {})
-    assert sorted((tmp_path / f"reclaimed{i}").read_text() for i in range(3)) == ["0", "0", "2"]
+    assert sum(int((tmp_path / f"reclaimed{i}").read_text()) for i in range(3)) == 2
     assert [trial.user_attrs.get(Attr.RESUMED) for trial in study.trials()[:2]] == [1, 1]
     assert study.counts() == {TrialState.WAITING: 10}
 
@@ -129,3 +130,50 @@ def test_an_end_that_reached_the_log_alone_is_brought_to_the_storage(study: Swee
     ended = study.trials()[0]
     assert (ended.state, ended.values) == (OptunaState.COMPLETE, [0.8])
     assert kinds(study) == ["Ended"]
+
+
+def test_orphans_are_those_whose_worker_is_gone(study: SweepStudy) -> None:
+    presence = Presence(study.paths.presence_dir, "living")
+    claim_trial(study, "living")
+    claim_trial(study, "gone")
+    assert [orphan.number for orphan in find_orphans(study)] == [1]
+    presence.leave()
+    assert [orphan.number for orphan in find_orphans(study)] == [0, 1]
+
+
+def test_a_trial_that_fails_before_its_log_began_has_a_whole_log(study: SweepStudy) -> None:
+    claim_trial(study, "overdue")
+    assert reclaim_orphans(study, SILENT, died("overdue", FailureKind.TRIAL_TIMEOUT)) == 1
+    assert kinds(study) == ["Started", "Ended"]
+
+
+def test_a_trial_that_never_began_waits_again_without_a_log(study: SweepStudy) -> None:
+    claim_trial(study, "gone")
+    assert reclaim_orphans(study, SILENT) == 1
+    assert study.trials()[0].state == OptunaState.WAITING
+    assert kinds(study) == []
+
+
+@pytest.mark.parametrize(
+    ("death", "cause"), [(None, SILENT), (died("dying"), "killed by SIGKILL")]
+)
+def test_the_log_says_why_a_trial_waits_again(
+    study: SweepStudy, death: Death | None, cause: str
+) -> None:
+    trial = claim_trial(study, "dying")
+    assert trial is not None
+    with EventWriter(study.paths.events(0)) as events:
+        events.append(Started(0.0, 0, {}, {}, None, None))
+    reclaim_orphans(study, SILENT, death)
+    last = log(study)[-1]
+    assert isinstance(last, Interrupted)
+    assert last.cause == cause
+
+
+def test_an_end_that_the_log_has_counts_more_than_the_death_after_it(study: SweepStudy) -> None:
+    claim_trial(study, "dying")
+    with EventWriter(study.paths.events(0)) as events:
+        events.append(Ended(0.0, Outcome(TrialState.PRUNED, epoch(1, 0.5), "by asha")))
+    reclaim_orphans(study, SILENT, died("dying", FailureKind.TRIAL_TIMEOUT))
+    assert study.trials()[0].state == OptunaState.PRUNED
+    assert Attr.RETRIES not in study.trials()[0].user_attrs

@@ -39,9 +39,9 @@ CONDITIONAL = {
 }
 
 
-def spec_of(folder: Path, **changes: Any) -> StudySpec:
-    """A flat study of ten random trials; ``changes`` replace top-level keys of its file."""
-    plain = {
+def plain_study(**changes: Any) -> dict[str, Any]:
+    """The file of a flat study of ten random trials; ``changes`` replace its top-level keys."""
+    return {
         "name": "small",
         "objective": {"metric": "val_accuracy", "direction": "maximize"},
         "budget": {"trials": 10},
@@ -51,8 +51,13 @@ def spec_of(folder: Path, **changes: Any) -> StudySpec:
         "data": {"name": "digits"},
         "model": {"architecture": "mlp"},
         "train": {"epochs": 3, "learning_rate": {"low": 0.001, "high": 0.1, "log": True}},
+        **changes,
     }
-    text = yaml.safe_dump({**plain, **changes}, sort_keys=False)
+
+
+def spec_of(folder: Path, **changes: Any) -> StudySpec:
+    """That file, read."""
+    text = yaml.safe_dump(plain_study(**changes), sort_keys=False)
     return parse_study(text, folder / "small.yaml")
 
 

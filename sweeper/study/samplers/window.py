@@ -20,7 +20,7 @@ _FEWEST_SEEN = {"gp": 100, "tpe": 250, "cmaes": 250}
 #: good ones in the rest would tell it that they are common.
 _MOST_BEST = 25
 #: How a trial ended that the sampler learns from.
-_LESSONS = {
+_LEARNT_FROM = {
     "gp": (TrialState.COMPLETE,),
     "tpe": (TrialState.COMPLETE, TrialState.PRUNED),
     "cmaes": (TrialState.COMPLETE,),
@@ -52,7 +52,7 @@ class TrialWindow(NamedTuple):
         """What the sampler sees now, by number."""
         if self.n_ended is None:
             return cache.all()
-        return cache.excerpt(self._n_best, self.n_ended, _LESSONS[self.sampler])
+        return cache.excerpt(self._n_best, self.n_ended, _LEARNT_FROM[self.sampler])
 
     def narrower(self, cache: TrialCache, why: str) -> "TrialWindow | None":
         """Half of what the sampler sees now; None when it is no dearer for what it sees."""
