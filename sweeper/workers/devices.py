@@ -50,9 +50,19 @@ def place_workers(spec: StudySpec) -> list[Placement]:
     if spec.run.precision == "tf32":
         _check_tf32(spec, devices)
     n_workers = min(_n_workers_wanted(spec, devices), spec.n_trials)
-    n_threads = max(1, available_cores() // n_workers)
+    n_threads = max(1, min(available_cores() // n_workers, _thread_limit()))
     taken = [devices[i % len(devices)] for i in range(n_workers)]
     return [Placement(device, n_threads, taken.count(device)) for device in taken]
+
+
+def _thread_limit() -> int:
+    """Threads that OpenMP starts at most.
+
+    Told to use more, oneDNN waits for ever for those that never come: in the gradient of a
+    convolution's weights in bf16, for one.
+    """
+    limit = os.environ.get("OMP_THREAD_LIMIT", "")
+    return int(limit) if limit.isdecimal() and int(limit) > 0 else sys.maxsize
 
 
 def _n_workers_wanted(spec: StudySpec, devices: list[str]) -> int:

@@ -24,6 +24,12 @@ has_accelerator = torch.cuda.is_available() or torch.backends.mps.is_available()
 CPU = {"device": "cpu"}
 
 
+@pytest.fixture(autouse=True)
+def _every_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit that tests have is no rule of this machine."""
+    monkeypatch.delenv("OMP_THREAD_LIMIT", raising=False)
+
+
 @needs_affinity
 def test_only_the_cores_that_a_scheduler_gave_count(tmp_path: Path) -> None:
     code = (
@@ -74,6 +80,19 @@ def test_the_cores_are_divided_among_the_workers(tmp_path: Path, workers: int) -
     spec = spec_of(tmp_path, run={**CPU, "workers": workers}, budget={"trials": 1000})
     n_threads = max(1, available_cores() // workers)
     assert place_workers(spec) == [Placement("cpu", n_threads, workers)] * workers
+
+
+@pytest.mark.parametrize(
+    ("limit", "n_threads"), [("1", 1), ("3", 3), ("64", 4), ("0", 4), ("x", 4)]
+)
+def test_a_worker_has_no_more_threads_than_openmp_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, n_threads: int
+) -> None:
+    monkeypatch.setattr("sweeper.workers.devices.available_cores", lambda: 4)
+    monkeypatch.setenv("OMP_THREAD_LIMIT", limit)
+    assert place_workers(spec_of(tmp_path, run={**CPU, "workers": 1})) == [
+        Placement("cpu", n_threads, 1)
+    ]
 
 
 def test_there_are_no_more_workers_than_trials(tmp_path: Path) -> None:
