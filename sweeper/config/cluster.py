@@ -39,7 +39,7 @@ TimeLimit = Annotated[
     float,
     Field(ge=_SHORTEST_S),
     BeforeValidator(_parse_time_limit),
-    WithJsonSchema({"type": "string"}),
+    WithJsonSchema({"type": "string", "examples": ["2h", "02:00:00"]}),
 ]
 
 
@@ -73,7 +73,9 @@ Word = Annotated[
     str, _matching(_WORD, "must be one word, without quotes, $ or backslash"), _pattern(_WORD)
 ]
 Memory = Annotated[
-    str, _matching(_MEMORY, "must be a number with its unit, such as 16G"), _pattern(_MEMORY)
+    str,
+    _matching(_MEMORY, "must be a number with its unit, such as 16G"),
+    WithJsonSchema({**_json_pattern(_MEMORY), "examples": ["16G"]}),
 ]
 SbatchOption = Annotated[
     str,
@@ -95,7 +97,12 @@ def _check_gpus(value: Any) -> Any:
 Gpus = Annotated[
     int | str,
     BeforeValidator(_check_gpus),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, _json_pattern(_GPUS)]}),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer", "minimum": 0}, _json_pattern(_GPUS)],
+            "examples": [1, "a100:2"],
+        }
+    ),
 ]
 
 
@@ -126,26 +133,43 @@ class ClusterSpec:
         int | None, Field(ge=1, description="So many of them at once; default all")
     ] = None
     time: Annotated[
-        TimeLimit | None, Field(description="Time limit of a job, as 2h or 02:00:00")
+        TimeLimit | None,
+        Field(
+            description="Of a job, on Kubernetes of all together, at least 2m; default the site's"
+        ),
     ] = None
-    cpus: Annotated[int | None, Field(ge=1, description="Cores of each agent")] = None
-    mem: Annotated[Memory | None, Field(description="Memory of each agent, such as 16G")] = None
+    cpus: Annotated[
+        int | None, Field(ge=1, description="Cores of each agent; default the site's")
+    ] = None
+    mem: Annotated[
+        Memory | None, Field(description="Memory of each agent; default the site's")
+    ] = None
     gpus_per_node: Annotated[
-        Gpus | None, Field(description="GPUs of each agent, such as 1 or a100:2")
+        Gpus | None, Field(description="GPUs of each agent; default the site's")
     ] = None
-    partition: Annotated[Word | None, Field(description="Slurm's partition")] = None
-    account: Annotated[Word | None, Field(description="Slurm's account")] = None
-    qos: Annotated[Word | None, Field(description="Slurm's quality of service")] = None
+    partition: Annotated[
+        Word | None, Field(description="Slurm's partition; default the site's")
+    ] = None
+    account: Annotated[Word | None, Field(description="Slurm's account; default the site's")] = (
+        None
+    )
+    qos: Annotated[
+        Word | None, Field(description="Slurm's quality of service; default the site's")
+    ] = None
     setup: Annotated[
-        list[str] | None, Field(description="Lines of shell before the agent: modules, a venv")
+        list[str] | None,
+        Field(description="Slurm: lines of shell before the agent: modules, a venv"),
     ] = None
     python: Annotated[
         str | None,
-        Field(description="What runs Python in a job; default the one that submits, or python"),
+        Field(
+            description="What runs Python in a job; default the one that submits, with setup "
+            "`python`"
+        ),
     ] = None
     sbatch: Annotated[
         dict[SbatchOption, str | int | Literal[True]] | None,
-        Field(description="Further options of sbatch, key: value; true where it takes none"),
+        Field(description="Further options of sbatch, key: value; true where one takes no value"),
     ] = None
 
     image: Annotated[

@@ -22,5 +22,10 @@ Duration = Annotated[
     float,
     Field(gt=0),
     BeforeValidator(parse_duration),
-    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}],
+            "examples": ["2h", "90m"],
+        }
+    ),
 ]

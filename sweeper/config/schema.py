@@ -1,7 +1,8 @@
 """The JSON Schema of the study file, so that editors complete and check it."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import MISSING, fields
+from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
@@ -12,62 +13,91 @@ from sweeper.config.settings import (
     DATA_PARAMS,
     METRICS,
     DataConfig,
+    FunctionConfig,
     ModelConfig,
     TrainConfig,
 )
 from sweeper.config.study import BudgetSpec, PrunerSpec, RunSpec, SamplerSpec, TrackingSpec
+from sweeper.trial import Direction
 
 _SETTINGS = {"type": ["array", "null"], "items": {"type": "object", "minProperties": 1}}
 
 
 def study_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a study file. Looser than ``check``, never stricter."""
-    words = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "sweeper study",
         "type": "object",
         "additionalProperties": False,
         "properties": {
-            "name": {"type": "string", "description": "Default: the file's stem"},
+            "name": {
+                "type": "string",
+                "description": "Of the study in Optuna, the experiment in MLflow, the folder on "
+                "disk; default the file's stem",
+            },
             "objective": {
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {
-                    "metric": {**words, "examples": list(METRICS)},
-                    "direction": {**words, "examples": ["minimize", "maximize"]},
+                    "metric": {
+                        **_one_or_more({"type": "string"}),
+                        "description": "What is optimised; a list for several metrics",
+                        "examples": list(METRICS),
+                        "default": "val_accuracy",
+                    },
+                    "direction": {
+                        **_one_or_more({"type": "string", "enum": list(get_args(Direction))}),
+                        "description": "One for each metric; default from the metric's name",
+                    },
                 },
             },
             "budget": _constants(BudgetSpec),
-            "seed": {"type": "integer"},
+            "seed": {
+                "type": "integer",
+                "description": "Of the split, the samplers and, with its number, of each trial",
+                "default": 0,
+            },
             "sampler": _constants(SamplerSpec),
             "pruner": _constants(PrunerSpec),
             "data": {
                 "type": "object",
                 "required": ["name"],
-                **_keys_if("name", DATA_PARAMS, field_types(DataConfig)),
+                **_keys_if("name", DATA_PARAMS, DataConfig),
             },
             "model": {
                 "type": "object",
                 "required": ["architecture"],
-                **_keys_if("architecture", ARCHITECTURE_PARAMS, field_types(ModelConfig)),
+                **_keys_if("architecture", ARCHITECTURE_PARAMS, ModelConfig),
             },
             "train": {
                 "type": ["object", "null"],
                 "if": {"required": ["function"]},
-                "then": {"properties": {"function": _searched(str)}},
+                "then": {
+                    "properties": {"function": _searched(_fields_of(FunctionConfig)["function"])}
+                },
                 "else": _closed(
-                    {key: _searched(kind) for key, kind in field_types(TrainConfig).items()}
+                    {key: _searched(leaf) for key, leaf in _fields_of(TrainConfig).items()}
                 ),
             },
-            "forbid": _SETTINGS,
-            "enqueue": _SETTINGS,
+            "forbid": {**_SETTINGS, "description": "Combinations of values that are never drawn"},
+            "enqueue": {
+                **_SETTINGS,
+                "description": "Settings that are tried first; the rest of each is drawn",
+            },
             "run": _constants(RunSpec),
             "tracking": _constants(TrackingSpec),
             "cluster": _constants(ClusterSpec),
             "storage": {
                 "type": "string",
-                "description": "auto, an Optuna storage URL, or grpc://host:port",
+                "description": "Where Optuna keeps the study",
+                "examples": [
+                    "auto",
+                    "postgresql+psycopg://...",
+                    "sqlite:///...",
+                    "grpc://host:13000",
+                ],
+                "default": "auto",
             },
         },
         "$defs": {"range": _RANGE, "choices": _CHOICES},
@@ -97,17 +127,32 @@ _CHOICES = {
 }
 
 
+def _one_or_more(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [schema, {"type": "array", "items": schema}]}
+
+
 def _schema_of(declared: Any) -> dict[str, Any]:
     return TypeAdapter(declared).json_schema()
 
 
-def _constants(declared: type) -> dict[str, Any]:
-    keys = {key: _schema_of(kind) for key, kind in field_types(declared).items()}
-    return {"type": "object", **_closed(keys)}
+def _fields_of(declared: type[Any]) -> dict[str, dict[str, Any]]:
+    """The schema of every field of a dataclass but ``params``, with the default."""
+    types = field_types(declared)
+    leaves = {}
+    for field in fields(declared):
+        if field.name != "params":
+            is_constant = field.default not in (MISSING, None)
+            default = {"default": field.default} if is_constant else {}
+            leaves[field.name] = {**_schema_of(types[field.name]), **default}
+    return leaves
+
+
+def _constants(declared: type[Any]) -> dict[str, Any]:
+    return {"type": "object", **_closed(_fields_of(declared))}
 
 
 def _keys_if(
-    key: str, built_in: Mapping[str, Mapping[str, Any]], own: Mapping[str, Any]
+    key: str, built_in: Mapping[str, Mapping[str, Any]], own: type[Any]
 ) -> dict[str, Any]:
     """The keys of a section whose ``key`` names built-in things alone; else there may be more."""
     names = {"enum": list(built_in)}
@@ -115,21 +160,43 @@ def _keys_if(
         "anyOf": [{"type": "array", "items": names}, {"type": "object", "propertyNames": names}]
     }
     searched = {"type": "object", "required": ["choices"], "properties": {"choices": choices}}
-    params = {name: kind for table in built_in.values() for name, kind in table.items()}
-    keys = {name: _searched(kind) for name, kind in {**own, **params}.items() if name != "params"}
+    leaves = _fields_of(own)
+    leaves[key]["examples"] = [*built_in, "package.module:function"]
+    keys = {name: _searched(leaf) for name, leaf in leaves.items()}
+    params = {name: _searched(*_takers(name, built_in)) for name in _param_names(built_in)}
     return {
-        "properties": {name: keys[name] for name in own if name in keys},
+        "properties": keys,
         "if": {"properties": {key: {"anyOf": [names, searched]}}},
-        "then": _closed(keys),
+        "then": _closed({**keys, **params}),
     }
+
+
+def _param_names(built_in: Mapping[str, Mapping[str, Any]]) -> dict[str, None]:
+    return {name: None for params in built_in.values() for name in params}
+
+
+def _takers(name: str, built_in: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The schema of an argument, once for each meaning; it begins with who takes that one."""
+    found: list[tuple[Any, list[str]]] = []
+    for taker, params in built_in.items():
+        if name in params:
+            same = [takers for declared, takers in found if declared == params[name]]
+            if same:
+                same[0].append(taker)
+            else:
+                found.append((params[name], [taker]))
+    leaves = []
+    for declared, takers in found:
+        leaf = _schema_of(declared)
+        meaning = leaf["description"][:1].lower() + leaf["description"][1:]
+        leaves.append({**leaf, "description": f"{', '.join(takers)}: {meaning}"})
+    return leaves
 
 
 def _closed(keys: Mapping[str, Any]) -> dict[str, Any]:
     return {"properties": dict(keys), "additionalProperties": False}
 
 
-def _searched(declared: Any) -> dict[str, Any]:
+def _searched(*leaves: Mapping[str, Any]) -> dict[str, Any]:
     """A constant, or a range in its place."""
-    return {
-        "anyOf": [_schema_of(declared), {"$ref": "#/$defs/range"}, {"$ref": "#/$defs/choices"}]
-    }
+    return {"anyOf": [*leaves, {"$ref": "#/$defs/range"}, {"$ref": "#/$defs/choices"}]}

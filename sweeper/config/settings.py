@@ -1,8 +1,8 @@
 """What one trial runs with: every setting of training that a study file may fix or search.
 
-An annotation carries a setting's bounds and its meaning. Constants and the ends
-of ranges are checked against it and the JSON Schema is made from it, so each setting is declared
-once.
+An annotation carries a setting's bounds and its meaning. Constants and the ends of ranges are
+checked against it, the JSON Schema is made from it and docs/study-file.md from that, so each
+setting is declared once. A description ends in ``; default ...`` where the default is no constant.
 """
 
 from collections.abc import Mapping
@@ -23,13 +23,21 @@ METRICS = ("train_loss", "val_loss", "val_accuracy", "learning_rate", "epoch_sec
 class DataConfig:
     """The keys of ``data``. ``params`` holds every key that is not one of the named ones."""
 
-    name: Annotated[str, Field(description="Data set, or package.module:function")]
-    root: Annotated[str | None, Field(description="Folder of the files")] = None
+    name: Annotated[str, Field(description="Built-in data set, or `package.module:function`")]
+    root: Annotated[
+        str | None, Field(description="Folder of the files; default `$SWEEPER_DATA`, else `data/`")
+    ] = None
     fallback: Annotated[
-        Literal["digits"] | None, Field(description="Data set used when `name` is not to be had")
+        Literal["digits"] | None,
+        Field(description="Data set used, under another study name, when `name` is not to be had"),
     ] = None
     validation: Annotated[
-        float, Field(gt=0, lt=1, description="Share of the train split held out for validation")
+        float,
+        Field(
+            gt=0,
+            lt=1,
+            description="Share of the train split held out for validation, stratified and seeded",
+        ),
     ] = 0.1
     batch_size: Annotated[int, Field(ge=1, description="Samples in an optimiser update")] = 64
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -40,7 +48,11 @@ class ModelConfig:
     """The architecture and the arguments of its builder."""
 
     architecture: Annotated[
-        str, Field(description="mlp, cnn, a torchvision model, or package.module:function")
+        str,
+        Field(
+            description="Built-in network, classification model of torchvision (`resnet18`), or "
+            "`package.module:function`"
+        ),
     ]
     params: Mapping[str, Any] = field(default_factory=dict)
 
@@ -51,25 +63,30 @@ class TrainConfig:
 
     epochs: Annotated[int, Field(ge=1, description="Passes over the training data")] = 10
     optimizer: Annotated[
-        Literal["sgd", "adam", "adamw", "rmsprop"], Field(description="torch.optim optimiser")
+        Literal["sgd", "adam", "adamw", "rmsprop"],
+        Field(description="Optimiser, as in torch.optim"),
     ] = "adamw"
     learning_rate: Annotated[float, Field(gt=0, description="Peak learning rate")] = 1e-3
     momentum: Annotated[
         float,
-        Field(
-            ge=0, lt=1, description="Momentum of sgd and rmsprop; adam and adamw have their own"
-        ),
+        Field(ge=0, lt=1, description="sgd, rmsprop: momentum; adam and adamw have their own"),
     ] = 0.9
-    nesterov: Annotated[bool, Field(description="Nesterov momentum, sgd only")] = False
-    l1: Annotated[float, Field(ge=0, description="Weight of the L1 penalty on weights")] = 0.0
-    l2: Annotated[float, Field(ge=0, description="Weight decay on weights")] = 0.0
+    nesterov: Annotated[bool, Field(description="sgd: Nesterov momentum")] = False
+    l1: Annotated[
+        float, Field(ge=0, description="L1 penalty on weights, not on biases and norms")
+    ] = 0.0
+    l2: Annotated[
+        float, Field(ge=0, description="Weight decay of weights, not of biases and norms")
+    ] = 0.0
     schedule: Annotated[
         Literal["constant", "cosine", "step"], Field(description="Learning rate over time")
     ] = "constant"
-    warmup_epochs: Annotated[float, Field(ge=0, description="Linear ramp before it")] = 0.0
-    step_epochs: Annotated[int, Field(ge=1, description="Epochs between drops of step")] = 3
+    warmup_epochs: Annotated[float, Field(ge=0, description="Linear ramp before the schedule")] = (
+        0.0
+    )
+    step_epochs: Annotated[int, Field(ge=1, description="step: epochs between drops")] = 3
     step_gamma: Annotated[
-        float, Field(gt=0, le=1, description="Factor of the learning rate at each drop of step")
+        float, Field(gt=0, le=1, description="step: factor of the learning rate at each drop")
     ] = 0.1
     clip_grad_norm: Annotated[
         float | None, Field(gt=0, description="Largest L2 norm of the gradient")
@@ -84,7 +101,7 @@ class FunctionConfig:
     """A training routine of the user's own; ``params`` holds every other key of ``train``."""
 
     function: Annotated[
-        str, Field(description="package.module:function called as run(params, trial)")
+        str, Field(description="Your own training, `package.module:function`: run(params, trial)")
     ]
     params: Mapping[str, Any] = field(default_factory=dict)
 

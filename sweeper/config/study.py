@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, Field
 
 from sweeper.config.cluster import ClusterSpec
 from sweeper.config.duration import Duration
@@ -37,7 +37,10 @@ def check_device(value: str) -> str:
 Device = Annotated[
     str,
     AfterValidator(check_device),
-    WithJsonSchema({"type": "string", "pattern": _DEVICE}),
+    Field(
+        json_schema_extra={"pattern": _DEVICE},
+        examples=["auto", "cpu", "cuda", "cuda:0", "mps"],
+    ),
 ]
 
 
@@ -47,14 +50,19 @@ class BudgetSpec:
 
     trials: Annotated[
         int | None,
-        Field(ge=1, description="Finished trials (complete and pruned) the study should reach"),
+        Field(
+            ge=1,
+            description="Finished trials (complete and pruned) that the study should reach, a "
+            "total; default 50, 1 without ranges, all of a grid",
+        ),
     ] = None
     timeout: Annotated[
-        Duration | None, Field(description="Wall time of one command, e.g. 2h; then it drains")
+        Duration | None,
+        Field(description="Wall time of one command; then it drains and exits with 4"),
     ] = None
     trial_timeout: Annotated[
         Duration | None,
-        Field(description="Wall time of a trial in one process, e.g. 30m; then it fails"),
+        Field(description="Wall time of a trial in one process; then it fails"),
     ] = None
 
 
@@ -64,7 +72,7 @@ class SamplerSpec:
 
     name: Annotated[
         Literal["auto", "tpe", "gp", "random", "grid", "qmc", "cmaes", "nsga2"],
-        Field(description="auto takes gp or tpe by budget and space, and status says why"),
+        Field(description="What proposes values; auto takes gp or tpe by budget and space"),
     ] = "auto"
 
 
@@ -74,9 +82,15 @@ class PrunerSpec:
 
     name: Annotated[
         Literal["asha", "hyperband", "median", "percentile", "patient", "none"],
-        Field(description="Optuna pruner; asha is its SuccessiveHalvingPruner"),
+        Field(description="What ends trials early; asha is Optuna's SuccessiveHalvingPruner"),
     ] = "asha"
-    min_epochs: Annotated[int, Field(ge=1, description="Epochs no trial is pruned before")] = 1
+    min_epochs: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="asha, hyperband, median, percentile: epochs no trial is pruned before",
+        ),
+    ] = 1
     reduction_factor: Annotated[
         int, Field(ge=2, description="asha, hyperband: one in so many goes on at each rung")
     ] = 3
@@ -113,10 +127,13 @@ class RunSpec:
     workers_per_device: Annotated[
         int, Field(ge=1, description="Processes of each GPU when workers is auto")
     ] = 1
-    device: Annotated[Device, Field(description="auto, cpu, cuda, cuda:0, mps")] = "auto"
+    device: Annotated[Device, Field(description="Where trials are trained")] = "auto"
     precision: Annotated[
         Precision,
-        Field(description="tf32 rounds the factors of products on a GPU; bf16 is by autocast"),
+        Field(
+            description="tf32 rounds the factors of products on NVIDIA GPUs from Ampere on; "
+            "bf16 is by autocast"
+        ),
     ] = "fp32"
     object_store: Annotated[
         str | None,
@@ -132,7 +149,11 @@ class TrackingSpec:
     """Where MLflow keeps the runs."""
 
     uri: Annotated[
-        str, Field(description="auto is $MLFLOW_TRACKING_URI, else mlruns/mlflow.db")
+        str,
+        Field(
+            description="An MLflow tracking URI; auto is `$MLFLOW_TRACKING_URI`, else "
+            "`mlruns/mlflow.db`"
+        ),
     ] = "auto"
     log_models: Annotated[
         Literal["none", "best", "completed"], Field(description="Which trials' models are logged")

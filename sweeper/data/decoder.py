@@ -35,7 +35,7 @@ def decode(config: DataConfig) -> Arrays:
         DataError: If the files are not to be had or unreadable.
     """
     if config.name == DIGITS:
-        return _decode_digits(**config.params)
+        return decode_digits(**config.params)
     raw = raw_files(config)
     try:
         if raw.missing():
@@ -48,7 +48,7 @@ def decode(config: DataConfig) -> Arrays:
         raise DataError(f"{raw.folder}: cannot be read: {exc}") from exc
 
 
-def _decode_digits(size: int = 8) -> Arrays:
+def decode_digits(size: int = 8) -> Arrays:
     """scikit-learn's 1,797 digits, 8 x 8 pixels of 0..16, brought to 0..255 and size x size."""
     from sklearn.datasets import load_digits
 

@@ -45,6 +45,8 @@ def test_every_study_that_comes_along_passes(path: Path) -> None:
         "data: {name: digits, size: 28}\nmodel: {architecture: {choices: [mlp, 'a:b']}, depth: 2}",
         "data: {name: digits}\nmodel: {architecture: resnet18, zero_init_residual: true}",
         "data: {name: digits}\nmodel: {architecture: {choices: {cnn: {depth: 2}, mlp: }}}",
+        "data: {name: digits}\nmodel: {architecture: mlp, depth: 12}",
+        BASE + "objective: {metric: [val_loss, train_loss]}",
     ],
 )
 def test_what_check_accepts_passes(text: str) -> None:
@@ -60,6 +62,8 @@ def test_what_check_accepts_passes(text: str) -> None:
         "data: {name: digits, batch: 3}",
         "data: {name: 'a:b', validation: 1.5}",
         "model: {architecture: mlp, depth: deep}",
+        "model: {architecture: mlp, depth: -1}",
+        "objective: {direction: up}",
         "model: {architecture: {choices: [mlp, cnn]}, widht: 3}",
         "train: {epoch: 3}",
         "train: {epochs: 0}",
@@ -74,6 +78,14 @@ def test_what_check_accepts_passes(text: str) -> None:
 )
 def test_a_mistake_is_seen_in_the_editor(text: str) -> None:
     assert faults(text) != []
+
+
+def test_every_key_says_what_it_means_and_its_default() -> None:
+    run = study_schema()["properties"]["run"]["properties"]
+    assert run["precision"]["default"] == "fp32"
+    assert run["device"]["description"] == "Where trials are trained"
+    depth = study_schema()["properties"]["model"]["then"]["properties"]["depth"]["anyOf"]
+    assert [meaning["description"].partition(":")[0] for meaning in depth[:2]] == ["mlp", "cnn"]
 
 
 def test_check_prints_it() -> None:
