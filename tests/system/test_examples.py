@@ -1,31 +1,57 @@
-"""Every example in the README and in --help does what it says."""
+"""Every example in the README, in docs/ and in --help does what it says."""
 
+import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 import yaml
 
+from sweeper.cli import app
+from sweeper.config.cluster import load_profile
 from sweeper.config.reader import parse_study
 from tests.support.data_files import write_mnist
-from tests.support.sweep import Sweep, kill_group
+from tests.support.spec_files import BASE
+from tests.support.sweep import PATIENCE_S, Sweep, kill_group
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README, OWN_CODE, RESULTS = PAGES[0], ROOT / "docs" / "own-code.md", ROOT / "docs" / "results.md"
+PROFILES = "# ~/.config/sweeper/clusters.yaml\n"
 pytestmark = pytest.mark.usefixtures("started_anew")
 COMMANDS = ("init", "check", "run", "status", "ui", "submit", "cancel")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, pages: Sequence[Path] = PAGES) -> list[str]:
+    texts = (page.read_text(encoding="utf-8") for page in pages)
+    return [
+        block
+        for text in texts
+        for block in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    ]
 
 
-def readme_commands() -> list[str]:
+def page_commands() -> list[str]:
+    """What readers may type as it is: the lines of console blocks."""
     return [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
+
+
+def sweeper_commands() -> list[list[str]]:
+    """The words of each ``sweeper ...`` line, those that need a cluster or a server included."""
+    lines = [line for block in blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
+    found = [shlex.split(line) for line in [*page_commands(), *lines]]
+    return [words[1:] for words in found if words[0] == "sweeper"]
 
 
 def help_text(command: str) -> str:
@@ -40,19 +66,42 @@ def help_examples() -> list[str]:
 
 
 def test_the_study_file_of_the_readme_is_valid() -> None:
-    [text] = blocks("yaml")
+    [text] = blocks("yaml", [README])
     spec = parse_study(text, Path("readme.yaml"))
     assert spec.n_trials == 60
 
 
-def test_the_table_of_keys_names_every_key_and_its_default() -> None:
-    from sweeper.config.schema import study_schema
+@pytest.mark.parametrize("text", [text for text in blocks("yaml") if text[0] != "#"])
+def test_every_study_file_is_valid_and_every_part_fits_into_one(text: str) -> None:
+    part = yaml.safe_load(text)
+    is_whole = "data" in part or "function" in part.get("train", {})
+    parse_study(text if is_whole else BASE + text, Path("page.yaml"))
 
-    named = set(re.findall(r"`([a-z_0-9]+(?:\.[a-z_0-9]+)?)`", README))
-    parts = {word for name in named for word in name.split(".")}
-    for section, schema in study_schema()["properties"].items():
-        assert section in parts
-        assert set(schema.get("properties", {})) - {"size"} <= parts
+
+def test_the_profile_is_valid(tmp_path: Path) -> None:
+    [text] = [text for text in blocks("yaml") if text[0] == "#"]
+    assert text.startswith(PROFILES)
+    path = tmp_path / "clusters.yaml"
+    path.write_text(text)
+    assert load_profile("hpc", path).partition == "gpu"
+
+
+@pytest.mark.parametrize("words", sweeper_commands(), ids=" ".join)
+def test_every_command_is_one(words: list[str]) -> None:
+    """Name, options and arguments; nothing is run."""
+    words = words[: words.index(">")] if ">" in words else words
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    command = group.commands[words[0]]
+    command.make_context(words[0], words[1:])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_that_the_text_names_is_there(page: Path) -> None:
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    named = set(re.findall(r"`sweeper ([a-z]+)", page.read_text(encoding="utf-8")))
+    assert named <= set(group.commands)
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +122,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_readme_and_of_help(workplace: Path, port: int) -> None:
-    commands = [*readme_commands(), *help_examples()]
+def test_the_commands_of_the_pages_and_of_help(workplace: Path, port: int) -> None:
+    commands = [*page_commands(), *help_examples()]
     commands.sort(key=lambda command: " run " not in command)  # status and ui look at what ran
     for command in dict.fromkeys(commands):
         words = command.split()
@@ -84,6 +133,8 @@ def test_the_commands_of_the_readme_and_of_help(workplace: Path, port: int) -> N
             )
         elif words[0] == "sweeper" and words[1] == "ui":
             assert_ui_comes_up(workplace, words[1:], str(port))
+        elif words[0] == "optuna-dashboard":
+            assert_dashboard_shows_the_study(workplace, words[1:], str(port))
         elif words[0] == "sweeper":
             if words[-1] == "studies/mine.yaml" and words[1] == "run":
                 (workplace / words[-1]).unlink(missing_ok=True)
@@ -122,9 +173,41 @@ def assert_ui_comes_up(folder: Path, words: list[str], port: str) -> None:
         kill_group(process)
 
 
+def assert_dashboard_shows_the_study(folder: Path, words: list[str], port: str) -> None:
+    program = Path(sys.executable).with_name("optuna-dashboard")
+    journal = folder / words[-1]
+    before = journal.read_bytes()
+    server = subprocess.Popen(
+        [program, "--server", "wsgiref", "--port", port, *words],
+        cwd=folder,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        study = fetch_json(f"http://127.0.0.1:{port}/api/studies/0?after=0")
+        assert study["name"] == journal.parent.name
+        states = [trial["state"] for trial in study["trials"]]
+        assert sum(state in ("Complete", "Pruned") for state in states) == 2
+    finally:
+        kill_group(server)
+    assert journal.read_bytes() == before
+
+
+def fetch_json(address: str) -> dict[str, Any]:
+    """Of a server that may not have come up yet."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        with suppress(OSError), urllib.request.urlopen(address) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+        time.sleep(0.1)
+    raise TimeoutError(address)
+
+
 @pytest.mark.slow
-def test_the_python_example_of_the_readme(workplace: Path) -> None:
-    [code] = blocks("python")
+def test_the_python_example(workplace: Path) -> None:
+    [code] = blocks("python", [RESULTS])
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=workplace, capture_output=True, text=True, timeout=240
     )
@@ -141,3 +224,21 @@ def test_the_users_own_code(workplace: Path, name: str) -> None:
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
     assert '"finished": 2' in done.stdout
+
+
+def test_the_page_on_own_code_defines_what_its_study_files_name() -> None:
+    module: dict[str, Any] = {}
+    exec("".join(blocks("python", [OWN_CODE])), module)
+    named = re.findall(r"mine:(\w+)", "".join(blocks("yaml", [OWN_CODE])))
+    assert len(named) == 3
+    assert all(callable(module[name]) for name in named)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", blocks("yaml", [OWN_CODE]))
+def test_the_study_files_on_own_code_reach_their_goal(text: str, sweep: Sweep) -> None:
+    (sweep.folder / "mine.py").write_text("".join(blocks("python", [OWN_CODE])))
+    sweep.write(text)
+    done = sweep.run("run", "sweep.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    assert '"finished": 4' in done.stdout
