@@ -9,18 +9,14 @@ import sys
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-import torchvision
-from sklearn.datasets import load_digits
 
 from sweeper.config.settings import DataConfig
 from sweeper.data.cache import open_cache, prepare_data
 from sweeper.data.rows import TensorRows, map_rows
-from sweeper.data.sources import fallback
 from sweeper.errors import DataError
-from tests.support.data_files import IMAGES, LABELS, cifar_files, idx_bytes, md5, write_mnist
+from tests.support.data_files import IMAGES, LABELS, write_mnist
 
 
 @pytest.fixture
@@ -171,89 +167,6 @@ def test_a_process_waits_for_another_that_prepares(root: Path, tmp_path: Path):
         fcntl.flock(file, fcntl.LOCK_UN)
     inodes.get(timeout=30)
     process.join()
-
-
-def test_the_root_is_data_root_then_the_environment_then_data(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    elsewhere = tmp_path / "elsewhere"
-    write_mnist(elsewhere, images=IMAGES + 1)
-    monkeypatch.setenv("SWEEPER_DATA", str(elsewhere))
-    assert load(mnist(root), tmp_path).inputs[0, 0, 0, 0] == 0
-    assert load(DataConfig(name="mnist"), tmp_path).inputs[0, 0, 0, 0] == 1
-    monkeypatch.delenv("SWEEPER_DATA")
-    monkeypatch.chdir(tmp_path)
-    write_mnist(tmp_path / "data", images=IMAGES + 2)
-    assert load(DataConfig(name="mnist"), tmp_path).inputs[0, 0, 0, 0] == 2
-
-
-def test_a_truncated_file_is_named(root: Path, tmp_path: Path):
-    file = root / "MNIST/raw/train-images-idx3-ubyte"
-    file.write_bytes(file.read_bytes()[:100])
-    assert failure(mnist(root), tmp_path) == (
-        f"{file}: 100 bytes, its header asks for 208; "
-        "delete the damaged file to have it downloaded again"
-    )
-
-
-def test_a_file_of_another_kind_is_named(root: Path, tmp_path: Path):
-    file = root / "MNIST/raw/train-labels-idx1-ubyte"
-    file.write_bytes(b"<html>")
-    text = failure(mnist(root), tmp_path)
-    assert text.startswith(f"{file}: not an idx file of 1 dimensions of bytes; delete")
-
-
-def test_images_and_labels_must_agree(root: Path, tmp_path: Path):
-    (root / "MNIST/raw/train-labels-idx1-ubyte").write_bytes(idx_bytes(LABELS[:7]))
-    text = failure(mnist(root), tmp_path)
-    assert "train-images-idx3-ubyte has 12 images, train-labels-idx1-ubyte 7 labels" in text
-
-
-def test_digits_are_scaled_to_bytes(tmp_path: Path):
-    rows = load(DataConfig(name="digits"), tmp_path)
-    pixels, targets = load_digits(return_X_y=True)
-    assert rows.inputs.shape == (1797, 1, 8, 8)
-    # 255 / 16 = 15.9375; 8 sixteenths are 127.5, which rounds to the even 128.
-    table = np.array([0, 16, 32, 48, 64, 80, 96, 112, 128, 143, 159, 175, 191, 207, 223, 239, 255])
-    assert np.array_equal(rows.inputs.view(-1, 64).numpy(), table[pixels.astype(int)])
-    assert np.array_equal(rows.targets.numpy(), targets)
-
-
-def test_the_fallback_is_the_digits_at_28_by_28(tmp_path: Path):
-    config = fallback(
-        DataConfig(name="mnist", root="x", fallback="digits", validation=0.2, batch_size=32)
-    )
-    assert config == DataConfig(name="digits", validation=0.2, batch_size=32, params={"size": 28})
-    small, large = load(DataConfig(name="digits"), tmp_path), load(config, tmp_path)
-    assert large.inputs.shape == (1797, 1, 28, 28)
-    # Pixel 0 of 28 lies at (0 + 0.5) * 8 / 28 - 0.5 < 0, so on the edge: the corner is kept.
-    assert torch.equal(large.inputs[:, :, 0, 0], small.inputs[:, :, 0, 0])
-    assert large.sums is not None
-    assert small.sums is not None
-    assert large.sums.mean()[0] == pytest.approx(small.sums.mean()[0], abs=0.001)
-
-
-def test_cifar_is_read_channel_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    files = cifar_files()
-    folder = tmp_path / "cifar-10-batches-py"
-    folder.mkdir()
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    trains = [[f"data_batch_{i}", md5(files[f"data_batch_{i}"])] for i in range(1, 6)]
-    cifar = torchvision.datasets.CIFAR10
-    monkeypatch.setattr(cifar, "train_list", trains)
-    monkeypatch.setattr(cifar, "test_list", [["test_batch", md5(files["test_batch"])]])
-    monkeypatch.setattr(cifar, "meta", {**cifar.meta, "md5": md5(files["batches.meta"])})
-    config = DataConfig(name="cifar10", root=str(tmp_path))
-    rows = load(config, tmp_path)
-    assert rows.inputs.shape == (10, 3, 32, 32)
-    assert rows.inputs[:, :, 5, 7].tolist()[:3] == [[10, 11, 10], [11, 12, 11], [20, 21, 20]]
-    assert rows.targets.tolist() == [1, 1, 0, 1, 1, 1, 0, 1, 1, 1]
-    (folder / "data_batch_3").write_bytes(b"damaged")
-    text = failure(config, tmp_path)
-    assert text.startswith(
-        f"{folder / 'data_batch_3'}: its MD5 is not {md5(files['data_batch_3'])}"
-    )
 
 
 def test_a_cache_that_cannot_be_written_is_told(root: Path, tmp_path: Path):

@@ -1,7 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -179,16 +178,3 @@ def test_too_few_rows_to_split_is_told(mine: DataConfig, tmp_path: Path):
         "validation; both need at least one, and a class of a single row is trained on: bring "
         "more rows of each class, or choose another share"
     )
-
-
-def test_channels_of_colour_images_are_normalised_apart():
-    from sweeper.data.channels import ChannelSums
-
-    images = np.zeros((2, 3, 1, 2), dtype=np.uint8)
-    images[:, 0] = [[10, 20]]
-    images[:, 1] = 51
-    sums = ChannelSums.of(images)
-    assert sums == ChannelSums(4, (60, 204, 0), (1000, 10404, 0))
-    assert sums.mean() == (15 / 255, 0.2, 0.0)
-    # A constant channel is only shifted.
-    assert sums.std() == (pytest.approx(5 / 255), 1.0, 1.0)
