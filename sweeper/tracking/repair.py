@@ -62,11 +62,15 @@ class StudyRuns:
     def _mirror(self) -> Mirror:
         return self._open_mirror()
 
-    def run_of(self, number: int) -> Run | None:
-        """The run that counts for a trial, of several the one that its events went to."""
-        runs = self.children.get(number, [])
+    def has_run(self, number: int) -> bool:
+        """Whether a trial has any run."""
+        return number in self.children
+
+    def run_of(self, number: int) -> Run:
+        """Of a trial that has any the run that counts: the one that its events went to."""
+        runs = self.children[number]
         noted = self.cursor(number).run_id
-        return next((run for run in runs if run.info.run_id == noted), runs[0] if runs else None)
+        return next((run for run in runs if run.info.run_id == noted), runs[0])
 
     def cursor(self, number: int) -> Cursor:
         """How far this machine has sent the trial's events."""

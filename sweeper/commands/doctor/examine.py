@@ -7,6 +7,7 @@ from pathlib import Path
 from sweeper.commands.doctor.files import check_cache, check_checkpoints, check_journal, check_logs
 from sweeper.commands.doctor.finding import Diagnosis, Finding
 from sweeper.commands.doctor.jobs import check_submissions
+from sweeper.commands.doctor.runs import Agreement
 from sweeper.commands.doctor.snapshot import Snapshot, are_others_at_work
 from sweeper.commands.doctor.tracking import check_tracking
 from sweeper.commands.doctor.trials import check_orphans
@@ -50,23 +51,23 @@ def examine_study(
     diagnosis = Diagnosis(fix=fix, show=show)
     submitted = _submitted(path, root)
     diagnosis.take(check_submissions(submitted))
-    begun = find_study(path, root)
-    if not begun.is_here:
-        absence = _explain_absence(begun, submitted)
+    found = find_study(path, root)
+    if not found.is_here:
+        absence = _explain_absence(found, submitted)
         if diagnosis.n_found == 0 and not absence:
-            raise begun.not_begun()
+            raise found.not_begun()
         show(f"{submitted.study}: {'; '.join(filter(None, [diagnosis.summary(), absence]))}")
         return diagnosis.is_well
-    diagnosis.take(check_journal(begun.paths))
-    study, problem = begun.try_open()
+    diagnosis.take(check_journal(found.paths))
+    study, problem = found.try_open()
     if study:
-        agreement = _examine(begun, study, diagnosis, note)
+        verdict = _examine(found, study, diagnosis, note)
     else:
-        agreement = ""
+        verdict = ""
         advice = "so trials, checkpoints and MLflow are not looked at"
         diagnosis.take([Finding("storage", problem, advice)])
-    diagnosis.take(check_cache(begun.paths))
-    show(f"{begun.paths.study}: {diagnosis.summary() or agreement}")
+    diagnosis.take(check_cache(found.paths))
+    show(f"{found.paths.study}: {diagnosis.summary() or verdict}")
     return diagnosis.is_well
 
 
@@ -97,27 +98,28 @@ def _submitted(path: Path, root: Path) -> RunPaths:
 
 
 def _examine(
-    begun: FoundStudy, study: SweepStudy, diagnosis: Diagnosis, note: Callable[[str], None]
+    found: FoundStudy, study: SweepStudy, diagnosis: Diagnosis, note: Callable[[str], None]
 ) -> str:
     """Look at all that needs the storage; the line to say if nothing is found."""
     is_elsewhere = are_others_at_work(study, note)
-    with _alone(begun.paths, is_mending=diagnosis.fix) as is_alone:
-        patient = Snapshot(begun, study, not is_alone, is_elsewhere, note)
-        diagnosis.take(check_logs(patient))
-        diagnosis.take(check_orphans(patient))
-        diagnosis.take(check_tracking(patient))
+    agreement = Agreement()
+    with _mirror_lock(found.paths, is_mending=diagnosis.fix) as is_alone:
+        snapshot = Snapshot(found, study, not is_alone, is_elsewhere, note)
+        diagnosis.take(check_logs(snapshot))
+        diagnosis.take(check_orphans(snapshot))
+        diagnosis.take(check_tracking(snapshot, agreement))
         # Last, as a trial that had just ended may still have been tidying up.
-        diagnosis.take(check_checkpoints(patient))
+        diagnosis.take(check_checkpoints(snapshot))
     is_certain = is_alone and not is_elsewhere
     caveat = "" if is_certain else " as far as can be told while a command works on it"
-    trials = format_count(len(patient.trials), "trial")
-    epochs = format_count(patient.n_epochs, "epoch")
-    runs = format_count(patient.n_runs, "MLflow run")
+    trials = format_count(len(snapshot.trials), "trial")
+    epochs = format_count(agreement.n_epochs, "epoch")
+    runs = format_count(agreement.n_runs, "MLflow run")
     return f"healthy{caveat}: {trials}, {epochs} and {runs} agree"
 
 
 @contextmanager
-def _alone(paths: RunPaths, *, is_mending: bool) -> Iterator[bool]:
+def _mirror_lock(paths: RunPaths, *, is_mending: bool) -> Iterator[bool]:
     """Whether no command on this machine sends events, and none begins to while we mend."""
     lock = FileLock(paths.mirror_lock)
     is_alone = lock.try_acquire()

@@ -35,41 +35,41 @@ def check_journal(paths: RunPaths) -> Iterator[Finding]:
         yield Finding(str(paths.journal), _TORN, "cuts it off", mend)
 
 
-def check_logs(patient: Snapshot) -> Iterator[Finding]:
+def check_logs(snapshot: Snapshot) -> Iterator[Finding]:
     """Event logs that cannot be read, or that end in a torn line and have no next writer."""
-    paths = patient.begun.paths
+    paths = snapshot.paths
     for number in sorted(paths.trial_numbers()):
         path = paths.events(number)
         try:
             read_events(path)
         except EventLogError as exc:
             yield Finding(str(path), f"cannot be read: {exc}", "it stays as it is")
-        if path.exists() and patient.has_ended(number) and has_torn_tail(path):
+        if path.exists() and snapshot.has_ended(number) and has_torn_tail(path):
             yield Finding(str(path), _TORN, "cuts it off", partial(cut_torn_tail, path))
 
 
-def check_checkpoints(patient: Snapshot) -> Iterator[Finding]:
+def check_checkpoints(snapshot: Snapshot) -> Iterator[Finding]:
     """Checkpoints that nobody will go on from, and those that nobody can go on from."""
-    paths = patient.begun.paths
+    paths = snapshot.paths
     for number in sorted(paths.trial_numbers()):
         checkpoint = paths.checkpoint(number)
-        if patient.has_ended(number):
-            state = patient.state(number)
+        if snapshot.has_ended(number):
+            state = snapshot.state(number)
             why = "the storage does not know this trial" if state is None else f"it is {state}"
-            for path in _leftovers(patient, number):
+            for path in _leftovers(snapshot, number):
                 what = f"left behind, {path.stat().st_size:,} bytes: {why}"
                 yield Finding(str(path), what, "removes it", partial(_remove, path))
-        elif patient.state(number) is TrialState.WAITING and _is_damaged(checkpoint):
+        elif snapshot.state(number) is TrialState.WAITING and _is_damaged(checkpoint):
             advice = "removes it, and the trial starts over"
             yield Finding(
                 str(checkpoint), "its checksum is wrong", advice, partial(_remove, checkpoint)
             )
 
 
-def _leftovers(patient: Snapshot, number: int) -> list[Path]:
-    paths = patient.begun.paths
+def _leftovers(snapshot: Snapshot, number: int) -> list[Path]:
+    paths = snapshot.paths
     # The cursor of a trial that ended just now may be on its way.
-    in_flight = aside_of(paths.shipped(number)) if patient.is_sending else None
+    in_flight = aside_of(paths.shipped(number)) if snapshot.is_sending else None
     return [
         path
         for path in sorted(paths.trial_dir(number).iterdir())

@@ -1,6 +1,7 @@
 """Checks of one trial's MLflow run against the storage and the trial's event log."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from sweeper.commands.doctor.finding import Finding
@@ -13,116 +14,134 @@ from sweeper.tracking.run_state import RunState
 from sweeper.trial import EpochMetrics, TrialState
 
 
-def check_run(patient: Snapshot, study_runs: StudyRuns, number: int) -> Iterator[Finding]:
-    """Whether the trial has one run, which says what the storage and the event log say."""
-    events = patient.log(number)
-    if len(study_runs.children.get(number, [])) > 1:
-        yield _doubled_run(study_runs, number)
-    if study_runs.run_of(number) is None:
-        yield from _missing_run(patient, study_runs, number, events)
-        return
-    if events:
-        yield from _check_content(patient, study_runs, number, events)
-    yield from _check_state(patient, study_runs, number, events)
-    patient.n_runs += 1
+@dataclass
+class Agreement:
+    """What was held against MLflow, so far.
+
+    Attributes:
+        n_runs: Of trials.
+        n_epochs: In their event logs.
+    """
+
+    n_runs: int = 0
+    n_epochs: int = 0
 
 
-def _doubled_run(study_runs: StudyRuns, number: int) -> Finding:
-    runs, kept = study_runs.children[number], study_runs.run_of(number)
+class RunCheck:
+    """The check of one trial.
 
-    def mend() -> None:
-        study_runs.delete(run for run in runs if run is not kept)
-        study_runs.send([number])
+    Args:
+        snapshot: The study.
+        study_runs: Its runs.
+        number: Of the trial.
+    """
 
-    what = f"MLflow has {len(runs)} runs of it"
-    return Finding(f"trial {number}", what, "keeps one of them", mend)
+    def __init__(self, snapshot: Snapshot, study_runs: StudyRuns, number: int) -> None:
+        self._snapshot = snapshot
+        self._runs = study_runs
+        self._number = number
+        self._events = snapshot.log(number)
 
+    def findings(self, agreement: Agreement) -> Iterator[Finding]:
+        """Whether the trial has one run, which says what the storage and the event log say.
 
-def _missing_run(
-    patient: Snapshot, study_runs: StudyRuns, number: int, events: list[Event]
-) -> Iterator[Finding]:
-    where, what = f"trial {number}", "MLflow has no run of it"
-    if events:
-        yield Finding(where, what, "sends it", partial(study_runs.send, [number]))
-    elif patient.has_ended(number):
-        yield Finding(where, what, "run `sweeper sync` on the machine that has its event log")
+        Args:
+            agreement: Counts what was looked at.
+        """
+        if len(self._runs.children.get(self._number, [])) > 1:
+            yield self._doubled_run()
+        if not self._runs.has_run(self._number):
+            yield from self._missing_run()
+            return
+        if self._events:
+            yield from self._check_content(agreement)
+        yield from self._check_state()
+        agreement.n_runs += 1
 
+    def _doubled_run(self) -> Finding:
+        runs, kept = self._runs.children[self._number], self._runs.run_of(self._number)
 
-def _check_content(
-    patient: Snapshot, study_runs: StudyRuns, number: int, events: list[Event]
-) -> Iterator[Finding]:
-    run = study_runs.run_of(number)
-    assert run is not None
-    sent = study_runs.state(run)
-    if sent.is_later_than(events):
-        return  # another machine went on with the trial, and has the log that counts
-    where = f"MLflow run of trial {number}"
-    wrong = list(_describe_wrong(patient, sent, events))
-    lacking = list(_describe_lacking(patient, sent, number, events))
-    if wrong:
-        advice = "makes the run anew from the event log"
-        mend = partial(study_runs.rebuild, number)
-        yield Finding(where, ", ".join([*wrong, *lacking]), advice, mend)
-    elif lacking:
-        mend = partial(study_runs.send, [number])
-        yield Finding(where, ", ".join(lacking), "sends what is missing", mend)
-    patient.n_epochs += len({e.epoch for e in events if isinstance(e, EpochMetrics)})
+        def mend() -> None:
+            self._runs.delete(run for run in runs if run is not kept)
+            self._runs.send([self._number])
 
+        what = f"MLflow has {len(runs)} runs of it"
+        return Finding(f"trial {self._number}", what, "keeps one of them", mend)
 
-def _describe_wrong(patient: Snapshot, sent: RunState, events: list[Event]) -> Iterator[str]:
-    """What MLflow cannot be told to correct."""
-    if doubled := sent.doubled():
-        yield f"{format_count(len(doubled), 'point')} more than once"
-    wanted = _params(events)
-    known = sent.params.items()
-    if wrong := [name for name, text in known if wanted.get(name, text) != text]:
-        yield f"params differ from the event log's: {', '.join(wrong)}"
-    last = events[-1]
-    if isinstance(last, Ended) and last.outcome.best is not None:
-        best = best_values(last.outcome.best, patient.begun.spec.objective)
-        if sent.shown != best:
-            yield "the best that it shows is not that of the event log"
+    def _missing_run(self) -> Iterator[Finding]:
+        where, what = f"trial {self._number}", "MLflow has no run of it"
+        if self._events:
+            yield Finding(where, what, "sends it", partial(self._runs.send, [self._number]))
+        elif self._snapshot.has_ended(self._number):
+            yield Finding(where, what, "run `sweeper sync` on the machine that has its event log")
 
+    def _check_content(self, agreement: Agreement) -> Iterator[Finding]:
+        sent = self._runs.state(self._runs.run_of(self._number))
+        if sent.is_later_than(self._events):
+            return  # another machine went on with the trial, and has the log that counts
+        where = f"MLflow run of trial {self._number}"
+        wrong, lacking = list(self._describe_wrong(sent)), list(self._describe_lacking(sent))
+        if wrong:
+            advice = "makes the run anew from the event log"
+            mend = partial(self._runs.rebuild, self._number)
+            yield Finding(where, ", ".join([*wrong, *lacking]), advice, mend)
+        elif lacking:
+            mend = partial(self._runs.send, [self._number])
+            yield Finding(where, ", ".join(lacking), "sends what is missing", mend)
+        epochs = {event.epoch for event in self._events if isinstance(event, EpochMetrics)}
+        agreement.n_epochs += len(epochs)
 
-def _describe_lacking(
-    patient: Snapshot, sent: RunState, number: int, events: list[Event]
-) -> Iterator[str]:
-    if points := sent.lacks(events):
-        yield f"{format_count(len(points), 'point')} missing"
-    if params := _params(events).keys() - sent.params.keys():
-        yield f"{format_count(len(params), 'param')} missing"
-    if "sweeper.model" not in sent.tags and _should_have_model(patient, number, events):
-        yield "its model is missing"
+    def _describe_wrong(self, sent: RunState) -> Iterator[str]:
+        """What MLflow cannot be told to correct."""
+        if doubled := sent.doubled():
+            yield f"{format_count(len(doubled), 'point')} more than once"
+        wanted = _params(self._events)
+        known = sent.params.items()
+        if wrong := [name for name, text in known if wanted.get(name, text) != text]:
+            yield f"params differ from the event log's: {', '.join(wrong)}"
+        last = self._events[-1]
+        if isinstance(last, Ended) and last.outcome.best is not None:
+            best = best_values(last.outcome.best, self._snapshot.spec.objective)
+            if sent.shown != best:
+                yield "the best that it shows is not that of the event log"
+
+    def _describe_lacking(self, sent: RunState) -> Iterator[str]:
+        if points := sent.lacks(self._events):
+            yield f"{format_count(len(points), 'point')} missing"
+        if params := _params(self._events).keys() - sent.params.keys():
+            yield f"{format_count(len(params), 'param')} missing"
+        if "sweeper.model" not in sent.tags and self._should_have_model():
+            yield "its model is missing"
+
+    def _should_have_model(self) -> bool:
+        return (
+            self._snapshot.spec.tracking.log_models == "completed"
+            and self._snapshot.state(self._number) is TrialState.COMPLETE
+            and any(isinstance(event, Started) and event.model for event in self._events)
+            and self._snapshot.paths.model(self._number).exists()
+        )
+
+    def _check_state(self) -> Iterator[Finding]:
+        run, state = self._runs.run_of(self._number), self._snapshot.state(self._number)
+        assert state is not None
+        status, tag = run.info.status, run.data.tags.get("sweeper.state")
+        if (status, tag) == (RUN_STATUS[state], state.value):
+            return
+        yield Finding(
+            f"MLflow run of trial {self._number}",
+            f"it is {status} ({tag}), but the trial is {state} in the storage",
+            f"sets it to {RUN_STATUS[state]}",
+            partial(self._runs.set_state, run, state, self._ended_s()),
+        )
+
+    def _ended_s(self) -> float:
+        """When the trial ended; 0 if it has not."""
+        last = self._events[-1] if self._events else None
+        if isinstance(last, Ended):
+            return last.time_s
+        return self._snapshot.trials[self._number].ended_s or 0.0
 
 
 def _params(events: list[Event]) -> dict[str, str]:
     started = [event for event in events if isinstance(event, Started)]
     return param_texts(started[-1]) if started else {}
-
-
-def _should_have_model(patient: Snapshot, number: int, events: list[Event]) -> bool:
-    return (
-        patient.begun.spec.tracking.log_models == "completed"
-        and patient.state(number) is TrialState.COMPLETE
-        and any(isinstance(event, Started) and event.model for event in events)
-        and patient.begun.paths.model(number).exists()
-    )
-
-
-def _check_state(
-    patient: Snapshot, study_runs: StudyRuns, number: int, events: list[Event]
-) -> Iterator[Finding]:
-    run, state = study_runs.run_of(number), patient.state(number)
-    assert run is not None
-    assert state is not None
-    status, tag = run.info.status, run.data.tags.get("sweeper.state")
-    if (status, tag) == (RUN_STATUS[state], state.value):
-        return
-    last = events[-1] if events else None
-    ended_s = last.time_s if isinstance(last, Ended) else patient.trials[number].ended_s or 0.0
-    yield Finding(
-        f"MLflow run of trial {number}",
-        f"it is {status} ({tag}), but the trial is {state} in the storage",
-        f"sets it to {RUN_STATUS[state]}",
-        partial(study_runs.set_state, run, state, ended_s),
-    )

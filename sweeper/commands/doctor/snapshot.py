@@ -4,8 +4,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sweeper.config.study import StudySpec
 from sweeper.errors import EventLogError
 from sweeper.events import Event, read_events
+from sweeper.paths import RunPaths
 from sweeper.study.attributes import TrialRecord
 from sweeper.study.find import FoundStudy
 from sweeper.study.leases import LEASE_S, RENEWAL_S
@@ -20,27 +22,33 @@ class Snapshot:
     """A study and its trials at the moment when the examination began.
 
     Attributes:
-        begun: The study's file and folder.
+        found: The study's file and folder.
         study: The study in its storage.
         is_sending: A command on this machine sends its events to MLflow.
         is_elsewhere: Commands on other machines work on it.
         note: Told of progress.
         trials: By number, as they were.
-        n_epochs: Found in event logs that agree with MLflow, so far.
-        n_runs: MLflow runs looked at, so far.
     """
 
-    begun: FoundStudy
+    found: FoundStudy
     study: SweepStudy
     is_sending: bool
     is_elsewhere: bool
     note: Callable[[str], None]
     trials: dict[int, TrialRecord] = field(init=False)
-    n_epochs: int = 0
-    n_runs: int = 0
 
     def __post_init__(self) -> None:
         self.look_again()
+
+    @property
+    def spec(self) -> StudySpec:
+        """The study file."""
+        return self.found.spec
+
+    @property
+    def paths(self) -> RunPaths:
+        """Files of the study on this machine."""
+        return self.found.paths
 
     def look_again(self) -> None:
         """Read the trials anew, after they have been changed."""
@@ -57,7 +65,7 @@ class Snapshot:
     def log(self, number: int, offset: int = 0) -> list[Event]:
         """The trial's events from a byte on; none if they are elsewhere or cannot be read."""
         try:
-            return read_events(self.begun.paths.events(number), offset)[0]
+            return read_events(self.paths.events(number), offset)[0]
         except EventLogError:
             return []  # which is a finding of its own
 

@@ -7,13 +7,13 @@ from sweeper.commands.doctor.snapshot import Snapshot
 from sweeper.study.recovery import SILENT, find_orphans, reclaim_orphans
 
 
-def check_orphans(patient: Snapshot) -> Iterator[Finding]:
+def check_orphans(snapshot: Snapshot) -> Iterator[Finding]:
     """RUNNING trials without a living worker, as its lock or its agent's lease tells."""
-    study = patient.study
+    study = snapshot.study
 
     def mend() -> None:
         reclaim_orphans(study, SILENT)
-        patient.look_again()
+        snapshot.look_again()
 
     for orphan in find_orphans(study):
         if orphan.look() is None:
