@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sweeper.config.study import StudySpec
 from sweeper.errors import RequestRefusedError, StoreError, TrackerError
 from sweeper.locks import FileLock
+from sweeper.outage import Outage
 from sweeper.paths import RunPaths
 from sweeper.study.result import Result
 from sweeper.study.storage.backend import store_errors
@@ -127,7 +128,12 @@ class BackgroundSync:
         self._note = note
         self._lock = FileLock(study.paths.mirror_lock)
         self._done = threading.Event()
-        self._is_well = True
+        self._is_broken = False
+        self._outage = Outage(
+            note,
+            meanwhile=f"Training goes on; the events wait in {study.paths.study_dir}",
+            over="MLflow answers again; everything held back has been sent",
+        )
         self._thread = threading.Thread(target=self._loop, name="mirror", daemon=True)
 
     def start(self) -> None:
@@ -155,7 +161,7 @@ class BackgroundSync:
             if left_s <= 0:
                 break
             self._thread.join(min(_INTERVAL_S, left_s))
-        return self._is_well and not self._thread.is_alive()
+        return not (self._is_broken or self._outage.is_on or self._thread.is_alive())
 
     def _loop(self) -> None:
         if not self._acquire():
@@ -167,10 +173,10 @@ class BackgroundSync:
             mirror = build_mirror(self._study.spec, self._study.paths, self._tags, is_start=True)
             while not self._done.is_set():
                 self._try(mirror.send)
-                self._done.wait(_INTERVAL_S if self._is_well else _RETRY_S)
+                self._done.wait(_RETRY_S if self._outage.is_on else _INTERVAL_S)
             self._try(lambda: send_all(mirror, self._study))
         except Exception:
-            self._is_well = False
+            self._is_broken = True
             self._note(
                 f"MLflow lacks events because of a bug in sweeper:\n{traceback.format_exc()}"
             )
@@ -190,11 +196,6 @@ class BackgroundSync:
         try:
             send()
         except (TrackerError, StoreError) as exc:
-            if self._is_well:
-                folder = self._study.paths.study_dir
-                self._note(f"{exc}\nTraining goes on; the events wait in {folder}")
-            self._is_well = False
-            return
-        if not self._is_well:
-            self._note("MLflow answers again; everything held back has been sent")
-        self._is_well = True
+            self._outage.bear(exc)
+        else:
+            self._outage.end()

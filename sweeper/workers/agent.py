@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from sweeper.errors import ExitCode, StoreError, StudyError
-from sweeper.outage import Outage
+from sweeper.outage import storage_outage
 from sweeper.study.agents import AgentCard, introduce
 from sweeper.study.failures import find_streak
 from sweeper.study.presence import Presence
@@ -67,7 +67,7 @@ class Agent:
         self._cleanup = Cleanup(study, display.note)
         self._pool = WorkerPool(study, args, server, display.note)
         self._signals = StopSignals()
-        self._outage = Outage(display.note)
+        self._outage = storage_outage(display.note)
         self._is_leased = True
         self._n_finished = study.n_finished()
         self._begun_s = self._reclaimed_s = time.monotonic()
@@ -188,7 +188,7 @@ class Agent:
                 self._show()
                 self._study.leases.end(self._name)
         except StoreError as exc:
-            if not self._outage.is_tried:
+            if not self._outage.is_on:
                 self._display.note(str(exc))
         limit_s = _FLUSH_S if self._signals.received else None
         has_everything = self._sync.finish(self._signals.one_more(), limit_s=limit_s)
@@ -205,7 +205,7 @@ class Agent:
             )
         if self._is_goal_reached():
             code = ExitCode.GOAL_REACHED
-            self._outage.settle()
+            self._outage.end()
         else:
             code = self._signals.exit_code
         result = Result(self._study, code)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from sweeper.errors import EventLogError, StoreError
 from sweeper.events import Ended, read_events
+from sweeper.outage import Outage
 from sweeper.study.attributes import TrialRecord
 from sweeper.study.result import Result
 from sweeper.study.storage.backend import store_errors
@@ -28,10 +29,11 @@ class Cleanup:
 
     def __init__(self, study: SweepStudy, note: Callable[[str], None]) -> None:
         self._study = study
-        self._note = note
         self._done = threading.Event()
         self._has_everything = False
-        self._is_well = True
+        self._outage = Outage(
+            note, meanwhile="What ended trials left in the object store stays for now"
+        )
         self._cleared: set[int] = set()
         self._thread = threading.Thread(target=self._loop, name="clearing", daemon=True)
 
@@ -58,11 +60,9 @@ class Cleanup:
             try:
                 self.clear()
             except (StoreError, EventLogError) as exc:
-                if self._is_well:
-                    self._note(f"{exc}\nWhat ended trials left in the object store stays for now")
-                self._is_well = False
+                self._outage.bear(exc)
             else:
-                self._is_well = True
+                self._outage.end()
 
     def clear(self) -> None:
         """Look at every trial that has files in the object store, or ended here and is not sent.

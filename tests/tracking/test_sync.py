@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.commands.sync import sync_study
+from sweeper.errors import TrackerError
 from sweeper.tracking.sync import BackgroundSync
 from tests.support.sweep_studies import reports
 from tests.support.tracked_sweeps import TAGS, TrackedSweep, begin_sweep
@@ -44,3 +45,20 @@ def test_a_command_that_was_told_to_stop_leaves_the_rest_to_sync(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     line = sync_study(sweep.file, root=sweep.root, note=pytest.fail)
     assert line.startswith("small: sent 4 events of 1 trial")
+
+
+def test_trouble_with_mlflow_is_said_once_and_that_it_is_over(sweep: TrackedSweep) -> None:
+    notes: list[str] = []
+    sync = BackgroundSync(sweep.study, TAGS, notes.append)
+
+    def refuse() -> None:
+        raise TrackerError("MLflow is away")
+
+    for _ in range(2):
+        sync._try(refuse)
+    sync._try(lambda: None)
+    sync._try(lambda: None)
+    assert notes == [
+        f"MLflow is away\nTraining goes on; the events wait in {sweep.study.paths.study_dir}",
+        "MLflow answers again; everything held back has been sent",
+    ]

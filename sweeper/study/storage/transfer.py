@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from typing import BinaryIO
 
 from sweeper.errors import StoreError
+from sweeper.outage import Outage
 from sweeper.paths import RunPaths
 from sweeper.study.storage.fetch import fetch_trial
 from sweeper.study.storage.object_store import ObjectStore
@@ -56,7 +57,20 @@ class TrialTransfer:
         self._now = now
         self._due_s = self._begun_s = -math.inf
         self._postponed: dict[int, float] = {}
-        self._takes = self._gives = True
+        self._no_fetch = Outage(
+            note,
+            meanwhile="Trials that others began wait until the object store can be read; "
+            "without run.object_store in the study file they would begin at epoch 1",
+            over="the object store can be read again",
+            now=now,
+        )
+        self._no_push = Outage(
+            note,
+            meanwhile="Training goes on; should this node vanish, others go on from what was "
+            "pushed before",
+            over="the object store takes trials again",
+            now=now,
+        )
         self._thread: threading.Thread | None = None
         self._is_unwanted = threading.Event()
 
@@ -78,16 +92,9 @@ class TrialTransfer:
             fetch_trial(self._object_store, self._paths, number, self._note)
         except StoreError as exc:
             self._postponed[number] = self._now() + _RETRY_S
-            if self._gives:
-                self._note(
-                    f"{exc}\nTrials that others began wait until the object store can be read; "
-                    "without run.object_store in the study file they would begin at epoch 1"
-                )
-            self._gives = False
+            self._no_fetch.bear(exc)
             return False
-        if not self._gives:
-            self._note("the object store can be read again")
-        self._gives = True
+        self._no_fetch.end()
         return True
 
     def offer(self, number: int, claim: int) -> None:
@@ -124,7 +131,7 @@ class TrialTransfer:
         try:
             files, opened = self._open(number)
         except OSError as exc:
-            self._settle(StoreError(f"{exc.filename}: it cannot be pushed: {exc.strerror}"))
+            self._note_end(StoreError(f"{exc.filename}: it cannot be pushed: {exc.strerror}"))
             return
         self._is_unwanted = is_unwanted = threading.Event()
         self._thread = threading.Thread(
@@ -166,17 +173,13 @@ class TrialTransfer:
             except StoreError as exc:
                 trouble = exc
         if not is_unwanted.is_set():
-            self._settle(trouble)
+            self._note_end(trouble)
 
-    def _settle(self, trouble: StoreError | None) -> None:
+    def _note_end(self, trouble: StoreError | None) -> None:
         """Note how a push ended, and when the next one may begin."""
         pause_s = _RETRY_S if trouble else (self._now() - self._begun_s) * (1 / _SHARE - 1)
         self._due_s = self._now() + max(EVERY_S, pause_s)
-        if trouble and self._takes:
-            self._note(
-                f"{trouble}\nTraining goes on; should this node vanish, others go on from what "
-                "was pushed before"
-            )
-        elif not trouble and not self._takes:
-            self._note("the object store takes trials again")
-        self._takes = trouble is None
+        if trouble:
+            self._no_push.bear(trouble)
+        else:
+            self._no_push.end()
