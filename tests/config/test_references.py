@@ -1,4 +1,5 @@
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from sweeper.errors import SpecError
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "reference_nets.py").write_text(
         "def build(): return 7\nclass Net: pass\nWIDTH = 3\n"
@@ -24,17 +25,17 @@ def message(reference: str) -> str:
     return str(caught.value)
 
 
-def test_a_colon_makes_a_reference():
+def test_a_colon_makes_a_reference() -> None:
     assert is_reference("my.nets:build")
     assert not is_reference("mlp")
 
 
-def test_functions_and_classes_are_loaded(folder: Path):
+def test_functions_and_classes_are_loaded(folder: Path) -> None:
     assert load_reference("reference_nets:build")() == 7
     assert load_reference("reference_nets:Net").__name__ == "Net"
 
 
-def test_a_module_in_a_package_is_loaded(folder: Path):
+def test_a_module_in_a_package_is_loaded(folder: Path) -> None:
     package = folder / "reference_package"
     package.mkdir()
     (package / "nets.py").write_text("def build(): return 8\n")
@@ -44,7 +45,7 @@ def test_a_module_in_a_package_is_loaded(folder: Path):
 @pytest.mark.parametrize(
     "bad", ["a:", ":b", "a/b.py:c", "a b:c", "a:b:c", "a..b:c", "a:b.c", "1a:b"]
 )
-def test_another_form_is_refused_with_an_example(bad: str):
+def test_another_form_is_refused_with_an_example(bad: str) -> None:
     assert message(bad) == (
         f"{bad!r} is not of the form package.module:function, e.g. my_models.nets:build"
     )
@@ -52,7 +53,7 @@ def test_another_form_is_refused_with_an_example(bad: str):
 
 def test_an_absent_module_is_named_with_the_folders_looked_in(
     folder: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.syspath_prepend(str(folder / "gone"))
     text = message("reference_absent.nets:build")
     assert text.startswith(
@@ -63,7 +64,7 @@ def test_an_absent_module_is_named_with_the_folders_looked_in(
     assert "site-packages" not in text
 
 
-def test_an_absent_module_in_a_package_is_named(folder: Path):
+def test_an_absent_module_in_a_package_is_named(folder: Path) -> None:
     (folder / "reference_package").mkdir()
     (folder / "reference_package" / "__init__.py").write_text("")
     assert "there is no module 'reference_package.nets'" in message("reference_package.nets:build")
@@ -78,14 +79,16 @@ def test_an_absent_module_in_a_package_is_named(folder: Path):
         ("import sys; sys.exit(5)", "SystemExit: 5"),
     ],
 )
-def test_a_module_that_fails_while_imported_is_told_apart(folder: Path, code: str, reason: str):
+def test_a_module_that_fails_while_imported_is_told_apart(
+    folder: Path, code: str, reason: str
+) -> None:
     (folder / "reference_broken.py").write_text(code + "\n")
     text = message("reference_broken:build")
     assert "the module fails while it is imported, with " + reason in text
     assert "`python -c 'import reference_broken'` shows where" in text
 
 
-def test_an_absent_name_comes_with_the_nearest_one_and_the_file(folder: Path):
+def test_an_absent_name_comes_with_the_nearest_one_and_the_file(folder: Path) -> None:
     assert message("reference_nets:biuld") == (
         "cannot import 'biuld' from 'reference_nets' "
         f"({folder / 'reference_nets.py'}): no such name; did you mean 'build'?"
@@ -93,7 +96,7 @@ def test_an_absent_name_comes_with_the_nearest_one_and_the_file(folder: Path):
     assert message("reference_nets:zzz").endswith("no such name; it has build, Net, WIDTH")
 
 
-def test_what_cannot_be_called_is_refused(folder: Path):
+def test_what_cannot_be_called_is_refused(folder: Path) -> None:
     assert message("reference_nets:WIDTH") == (
         "reference_nets:WIDTH is of type int, which cannot be called; name a function or a class"
     )

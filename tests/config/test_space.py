@@ -98,7 +98,7 @@ def test_a_drawn_branch_replaces_the_key_beside_it_which_is_not_drawn(
 
 
 def test_what_a_branch_sets_reaches_the_builders() -> None:
-    chosen = {"model.architecture": "cnn", "train.optimizer.sgd.momentum": 0.99}
+    chosen: dict[str, Scalar] = {"model.architecture": "cnn", "train.optimizer.sgd.momentum": 0.99}
     config = suggest_config(BRANCHED, drawing(chosen), seed=0)
     assert config.model == ModelConfig(
         architecture="cnn",

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -33,11 +35,12 @@ def dataset_loader(rows: Tensor = ROWS) -> Split:
     return LoaderSplit(FloatDataset(), rows, None, device=CPU)
 
 
+MakeSplit = Callable[..., Split]
 every_split = pytest.mark.parametrize("split", [resident, tensor_loader, dataset_loader])
 
 
 @every_split
-def test_without_a_generator_all_rows_come_in_order(split):
+def test_without_a_generator_all_rows_come_in_order(split: MakeSplit) -> None:
     batches = list(split().batches(2))
     assert [targets.tolist() for _, targets in batches] == [[0, 1], [2, 4], [6]]
     for inputs, targets in batches:
@@ -48,21 +51,21 @@ def test_without_a_generator_all_rows_come_in_order(split):
 
 
 @every_split
-def test_a_generator_shuffles_by_one_permutation(split):
+def test_a_generator_shuffles_by_one_permutation(split: MakeSplit) -> None:
     order = ROWS[torch.randperm(5, generator=torch.Generator().manual_seed(11))]
     generator = torch.Generator().manual_seed(11)
     first = [targets for _, targets in split().batches(3, generator=generator)]
     assert torch.equal(torch.cat(first), order)
     second = torch.cat([targets for _, targets in split().batches(3, generator=generator)])
-    order = torch.Generator().manual_seed(11)
-    torch.randperm(5, generator=order)
-    assert torch.equal(second, ROWS[torch.randperm(5, generator=order)])
+    again = torch.Generator().manual_seed(11)
+    torch.randperm(5, generator=again)
+    assert torch.equal(second, ROWS[torch.randperm(5, generator=again)])
 
 
 @every_split
 @pytest.mark.parametrize("skip", [0, 1, 2, 3])
 @pytest.mark.parametrize("shuffled", [True, False])
-def test_skipped_batches_change_nothing_else(split, shuffled, skip):
+def test_skipped_batches_change_nothing_else(split: MakeSplit, shuffled: bool, skip: int) -> None:
     whole, cut = (torch.Generator().manual_seed(11) if shuffled else None for _ in range(2))
     expected = [targets.tolist() for _, targets in split().batches(2, generator=whole)][skip:]
     batches = split().batches(2, generator=cut, skip=skip)
@@ -71,7 +74,7 @@ def test_skipped_batches_change_nothing_else(split, shuffled, skip):
         assert torch.equal(whole.get_state(), cut.get_state())
 
 
-def test_skipped_batches_are_not_loaded():
+def test_skipped_batches_are_not_loaded() -> None:
     loaded = []
 
     class Noting(FloatDataset):
@@ -89,7 +92,9 @@ def test_skipped_batches_are_not_loaded():
     ("n_rows", "batch_size", "sizes"),
     [(5, 2, [2, 2]), (5, 3, [3, 2]), (5, 5, [5]), (3, 1, [1, 1, 1]), (1, 4, [1])],
 )
-def test_a_last_single_row_is_dropped_when_shuffling_alone(split, n_rows, batch_size, sizes):
+def test_a_last_single_row_is_dropped_when_shuffling_alone(
+    split: MakeSplit, n_rows: int, batch_size: int, sizes: list[int]
+) -> None:
     part = split(ROWS[:n_rows])
     shuffled = part.batches(batch_size, generator=torch.Generator())
     assert [len(targets) for _, targets in shuffled] == sizes
@@ -97,7 +102,7 @@ def test_a_last_single_row_is_dropped_when_shuffling_alone(split, n_rows, batch_
 
 
 @every_split
-def test_the_global_generator_is_left_alone(split):
+def test_the_global_generator_is_left_alone(split: MakeSplit) -> None:
     state = torch.get_rng_state()
     list(split().batches(2, generator=torch.Generator()))
     list(split().batches(2))
@@ -115,7 +120,7 @@ def normalisation() -> Normalisation:
         LoaderSplit(TensorDataset(INPUTS, TARGETS), ROWS, normalisation(), device=CPU),
     ],
 )
-def test_uint8_is_normalised_per_channel(split: Split):
+def test_uint8_is_normalised_per_channel(split: Split) -> None:
     before = INPUTS.clone()
     ((inputs, _),) = split.batches(5)
     assert inputs.dtype == torch.float32
@@ -125,14 +130,14 @@ def test_uint8_is_normalised_per_channel(split: Split):
     assert torch.equal(INPUTS, before)
 
 
-def test_inputs_without_channels_are_normalised_as_one():
+def test_inputs_without_channels_are_normalised_as_one() -> None:
     inputs = torch.tensor([[0, 51], [102, 255]], dtype=torch.uint8)
     normalise = Normalisation((0.2,), (0.4,), input_shape=(2,), device=CPU)
     wanted = torch.tensor([[-0.5, 0.0], [0.5, 2.0]])
     torch.testing.assert_close(normalise(inputs), wanted, rtol=0, atol=1e-6)
 
 
-def test_other_dtypes_are_passed_on():
+def test_other_dtypes_are_passed_on() -> None:
     tokens = torch.tensor([[3, 1], [2, 7]])
     ((inputs, _),) = ResidentSplit(tokens, TARGETS[:2], torch.arange(2), None).batches(2)
     assert torch.equal(inputs, tokens)

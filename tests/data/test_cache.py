@@ -39,7 +39,7 @@ def failure(config: DataConfig, tmp_path: Path) -> str:
     return str(caught.value)
 
 
-def test_the_cache_holds_the_train_split_alone(root: Path, tmp_path: Path):
+def test_the_cache_holds_the_train_split_alone(root: Path, tmp_path: Path) -> None:
     rows = load(mnist(root), tmp_path)
     assert rows.inputs.dtype == torch.uint8
     assert rows.inputs.shape == (12, 1, 4, 4)
@@ -47,7 +47,7 @@ def test_the_cache_holds_the_train_split_alone(root: Path, tmp_path: Path):
     assert rows.targets.tolist() == LABELS.tolist()
 
 
-def test_meta_tells_classes_shape_moments_and_content(root: Path, tmp_path: Path):
+def test_meta_tells_classes_shape_moments_and_content(root: Path, tmp_path: Path) -> None:
     entry = open_cache(mnist(root), tmp_path / "cache")
     meta = json.loads((entry.folder / "meta.json").read_text())
     assert meta["n_classes"] == 3
@@ -60,7 +60,7 @@ def test_meta_tells_classes_shape_moments_and_content(root: Path, tmp_path: Path
     assert meta["sha256"] == hashlib.sha256(content).hexdigest()
 
 
-def test_a_second_call_changes_nothing(root: Path, tmp_path: Path):
+def test_a_second_call_changes_nothing(root: Path, tmp_path: Path) -> None:
     first = open_cache(mnist(root), tmp_path / "cache")
     before = first.inputs.stat()
     assert open_cache(mnist(root), tmp_path / "cache") == first
@@ -85,12 +85,12 @@ def modules_of_preparing(root: Path, tmp_path: Path) -> str:
 
 def test_idx_files_are_decoded_without_torch_and_found_again_without_numpy(
     root: Path, tmp_path: Path
-):
+) -> None:
     assert modules_of_preparing(root, tmp_path) == "{'numpy'}"
     assert modules_of_preparing(root, tmp_path) == "set()"
 
 
-def test_replaced_files_are_noticed(root: Path, tmp_path: Path):
+def test_replaced_files_are_noticed(root: Path, tmp_path: Path) -> None:
     load(mnist(root), tmp_path)
     write_mnist(root, images=255 - IMAGES)
     file = root / "MNIST/raw/train-images-idx3-ubyte"
@@ -98,7 +98,7 @@ def test_replaced_files_are_noticed(root: Path, tmp_path: Path):
     assert load(mnist(root), tmp_path).inputs[0, 0, 0, 0] == 255
 
 
-def test_a_torn_cache_is_made_again(root: Path, tmp_path: Path):
+def test_a_torn_cache_is_made_again(root: Path, tmp_path: Path) -> None:
     entry = open_cache(mnist(root), tmp_path / "cache")
     entry.inputs.write_bytes(b"torn")
     (entry.folder.parent / f"{entry.folder.name}.partial").mkdir()
@@ -111,7 +111,7 @@ def prepare_and_tell(root: Path, cache_dir: Path, inodes: "multiprocessing.Queue
     inodes.put(open_cache(mnist(root), cache_dir).inputs.stat().st_ino)
 
 
-def test_processes_that_prepare_at_once_share_one_cache(root: Path, tmp_path: Path):
+def test_processes_that_prepare_at_once_share_one_cache(root: Path, tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     inodes = context.Queue()
     arguments = (root, tmp_path / "cache", inodes)
@@ -140,7 +140,7 @@ def prepare_and_count(
     counts.put(decoded)
 
 
-def test_of_agents_that_start_together_on_a_node_one_decodes(root: Path, tmp_path: Path):
+def test_of_agents_that_start_together_on_a_node_one_decodes(root: Path, tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     for study in range(3):
         start, counts = context.Barrier(8), context.Queue()
@@ -154,7 +154,7 @@ def test_of_agents_that_start_together_on_a_node_one_decodes(root: Path, tmp_pat
             assert process.exitcode == 0
 
 
-def test_a_process_waits_for_another_that_prepares(root: Path, tmp_path: Path):
+def test_a_process_waits_for_another_that_prepares(root: Path, tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     inodes = context.Queue()
     (tmp_path / "cache").mkdir()
@@ -169,20 +169,20 @@ def test_a_process_waits_for_another_that_prepares(root: Path, tmp_path: Path):
     process.join()
 
 
-def test_a_cache_that_cannot_be_written_is_told(root: Path, tmp_path: Path):
+def test_a_cache_that_cannot_be_written_is_told(root: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
     text = failure(mnist(root), tmp_path)
     assert text.startswith(f"the data cache {tmp_path / 'cache'} cannot be written: ")
     assert text.endswith("start the study in a folder that you may write to")
 
 
-def test_an_unknown_name_lists_the_known_ones(tmp_path: Path):
+def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
     assert failure(DataConfig(name="minst"), tmp_path) == (
         "data.name: no data set 'minst'; there are mnist, fashion_mnist, kmnist, cifar10, digits, "
         "and your own as package.module:function"
     )
 
 
-def test_nothing_is_prepared_for_a_users_function(tmp_path: Path):
+def test_nothing_is_prepared_for_a_users_function(tmp_path: Path) -> None:
     prepare_data(DataConfig(name="no_such.module:load"), cache_dir=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()

@@ -69,13 +69,13 @@ def failure(returned: object) -> str:
     return text.removeprefix(prefix).removeprefix(f"{__name__}:load: ")
 
 
-def test_params_reach_the_function():
+def test_params_reach_the_function() -> None:
     RETURNS["case"] = ((X, Y), None)
     load_custom(f"{__name__}:load", {"case": "case", "scale": 5})
     assert RETURNS["scale"] == 5
 
 
-def test_tensors_are_taken_as_they_are():
+def test_tensors_are_taken_as_they_are() -> None:
     rows = loaded((X, Y))
     assert isinstance(rows, TensorRows)
     assert torch.equal(rows.inputs, X)
@@ -83,7 +83,7 @@ def test_tensors_are_taken_as_they_are():
     assert rows.sums is None
 
 
-def test_a_tensor_dataset_is_its_tensors():
+def test_a_tensor_dataset_is_its_tensors() -> None:
     assert isinstance(loaded(TensorDataset(X, Y)), TensorRows)
 
 
@@ -96,7 +96,7 @@ def test_a_tensor_dataset_is_its_tensors():
         (torch.uint8, torch.uint8),
     ],
 )
-def test_only_float64_inputs_are_converted(given: torch.dtype, kept: torch.dtype):
+def test_only_float64_inputs_are_converted(given: torch.dtype, kept: torch.dtype) -> None:
     rows = loaded((X.to(given), Y.to(torch.uint8)))
     assert isinstance(rows, TensorRows)
     assert rows.inputs.dtype == kept
@@ -104,7 +104,7 @@ def test_only_float64_inputs_are_converted(given: torch.dtype, kept: torch.dtype
     assert (rows.sums is not None) == (kept == torch.uint8)
 
 
-def test_targets_of_a_dataset_are_read_once_or_taken_from_it():
+def test_targets_of_a_dataset_are_read_once_or_taken_from_it() -> None:
     read = loaded(Plain([(X[0], 2), (X[1], torch.tensor(0))]))
     assert isinstance(read, DatasetRows)
     assert read.targets.tolist() == [2, 0]
@@ -164,18 +164,18 @@ WANTED = (
         ),
     ],
 )
-def test_a_wrong_return_says_what_came_and_what_is_wanted(returned: object, text: str):
+def test_a_wrong_return_says_what_came_and_what_is_wanted(returned: object, text: str) -> None:
     assert failure(returned) == text
 
 
-def test_an_exception_of_the_function_is_kept():
+def test_an_exception_of_the_function_is_kept() -> None:
     with pytest.raises(DataError) as caught:
         load_custom(f"{__name__}:fail", {})
     assert str(caught.value) == f"{__name__}:fail raised KeyError: \"column 'age'\""
     assert isinstance(caught.value.__cause__, KeyError)
 
 
-def test_an_absent_function_is_an_error_of_the_study_file():
+def test_an_absent_function_is_an_error_of_the_study_file() -> None:
     with pytest.raises(SpecError, match="did you mean 'load'"):
         load_custom(f"{__name__}:laod", {})
 
@@ -184,7 +184,7 @@ def read_pair(inputs: Tensor, targets: Tensor) -> str:
     return loaded((inputs, targets)).digest
 
 
-def test_the_digest_follows_the_content():
+def test_the_digest_follows_the_content() -> None:
     digest = read_pair(X, Y)
     assert read_pair(X.clone(), Y.int()) == digest
     assert read_pair(X + 1, Y) != digest

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,10 +14,10 @@ from sweeper.errors import DataError
 from tests.support.data_files import IMAGES, LABELS, write_mnist
 
 CPU = torch.device("cpu")
-calls: list[dict[str, object]] = []
+calls: list[dict[str, Any]] = []
 
 
-def load_mine(**params: object) -> object:
+def load_mine(**params: Any) -> object:
     """The same rows as the MNIST files, or float rows that make a Dataset's worth."""
     calls.append(params)
     inputs = torch.from_numpy(IMAGES).unsqueeze(1) + params.get("add", 0)
@@ -74,7 +75,7 @@ def rows_of(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat(inputs), torch.cat(targets)
 
 
-def test_info_describes_both_splits(mnist: DataConfig, tmp_path: Path):
+def test_info_describes_both_splits(mnist: DataConfig, tmp_path: Path) -> None:
     data = load(mnist, tmp_path)
     info = data.info
     assert (info.name, info.input_shape, info.n_classes) == ("mnist", (1, 4, 4), 3)
@@ -85,7 +86,7 @@ def test_info_describes_both_splits(mnist: DataConfig, tmp_path: Path):
     assert int(info.fingerprint, 16) >= 0
 
 
-def test_moments_are_those_of_the_training_rows(mnist: DataConfig, tmp_path: Path):
+def test_moments_are_those_of_the_training_rows(mnist: DataConfig, tmp_path: Path) -> None:
     data = load(mnist, tmp_path)
     train, _ = rows_of(data.train)
     pixels = (train * data.info.std[0] + data.info.mean[0]) * 255
@@ -98,14 +99,14 @@ def test_moments_are_those_of_the_training_rows(mnist: DataConfig, tmp_path: Pat
     torch.testing.assert_close(train.std(correction=0), torch.tensor(1.0), rtol=0, atol=1e-6)
 
 
-def test_the_seed_makes_the_split_and_the_fingerprint(mnist: DataConfig, tmp_path: Path):
+def test_the_seed_makes_the_split_and_the_fingerprint(mnist: DataConfig, tmp_path: Path) -> None:
     prints = [load(mnist, tmp_path, seed=seed).info.fingerprint for seed in (0, 1, 0)]
     assert prints[0] == prints[2] != prints[1]
 
 
 def test_equal_data_have_equal_fingerprints_wherever_they_come_from(
     mnist: DataConfig, mine: DataConfig, tmp_path: Path
-):
+) -> None:
     built_in = load(mnist, tmp_path)
     own = load(mine, tmp_path)
     assert own.info == replace(built_in.info, name=mine.name)
@@ -113,13 +114,15 @@ def test_equal_data_have_equal_fingerprints_wherever_they_come_from(
     assert changed.info.fingerprint != own.info.fingerprint
 
 
-def test_the_batch_size_rebuilds_nothing(mnist: DataConfig, tmp_path: Path):
+def test_the_batch_size_rebuilds_nothing(mnist: DataConfig, tmp_path: Path) -> None:
     data = load(mnist, tmp_path)
     assert load(replace(mnist, batch_size=7), tmp_path) is data
     assert load(replace(mnist, validation=0.5), tmp_path) is not data
 
 
-def test_a_users_function_is_called_once_for_consecutive_trials(mine: DataConfig, tmp_path: Path):
+def test_a_users_function_is_called_once_for_consecutive_trials(
+    mine: DataConfig, tmp_path: Path
+) -> None:
     first = replace(mine, params={"add": 2})
     for seed in range(3):
         load(first, tmp_path, seed=seed)
@@ -128,7 +131,7 @@ def test_a_users_function_is_called_once_for_consecutive_trials(mine: DataConfig
     assert calls == [{"add": 2}, {}]
 
 
-def test_a_dataset_goes_through_a_loader(mine: DataConfig, tmp_path: Path):
+def test_a_dataset_goes_through_a_loader(mine: DataConfig, tmp_path: Path) -> None:
     data = load(replace(mine, params={"dataset": True}), tmp_path)
     assert isinstance(data.train, LoaderSplit)
     assert (data.info.mean, data.info.std) == ((), ())
@@ -137,15 +140,18 @@ def test_a_dataset_goes_through_a_loader(mine: DataConfig, tmp_path: Path):
     assert torch.equal((inputs[:, 0, 0, 0] / 16).long() % 3, targets)
 
 
-def test_big_tensors_go_through_a_loader_with_the_same_result(mnist: DataConfig, tmp_path: Path):
+def test_big_tensors_go_through_a_loader_with_the_same_result(
+    mnist: DataConfig, tmp_path: Path
+) -> None:
     small = load(mnist, tmp_path)
     big = load(mnist, tmp_path, resident_bytes=191)
     assert isinstance(small.train, ResidentSplit)
     assert isinstance(big.train, LoaderSplit)
     assert big.info == small.info
+    train: tuple[Split, Split] = (small.train, big.train)
     for seed in (3, 4):
         generators = (torch.Generator().manual_seed(seed) for _ in range(2))
-        splits = zip((small.train, big.train), generators, strict=True)
+        splits = zip(train, generators, strict=True)
         one, other = (list(split.batches(4, generator=generator)) for split, generator in splits)
         assert len(one) == len(other) == 2
         for (inputs, targets), (other_inputs, other_targets) in zip(one, other, strict=True):
@@ -153,7 +159,7 @@ def test_big_tensors_go_through_a_loader_with_the_same_result(mnist: DataConfig,
             assert torch.equal(targets, other_targets)
 
 
-def test_both_splits_read_the_mapped_file(tmp_path: Path):
+def test_both_splits_read_the_mapped_file(tmp_path: Path) -> None:
     load(DataConfig(name="digits"), tmp_path)
     (file,) = (tmp_path / "cache").glob("digits-*/inputs.bin")
     maps = Path("/proc/self/maps")
@@ -162,7 +168,7 @@ def test_both_splits_read_the_mapped_file(tmp_path: Path):
     assert maps.read_text().count(str(file)) == 1
 
 
-def test_the_label_names_a_fallback(tmp_path: Path):
+def test_the_label_names_a_fallback(tmp_path: Path) -> None:
     wanted = DataConfig(name="mnist", fallback="digits")
     data = load(fallback(wanted), tmp_path, label=wanted.name + FALLBACK_SUFFIX)
     assert data.info.name == "mnist-on-digits"
@@ -170,7 +176,7 @@ def test_the_label_names_a_fallback(tmp_path: Path):
     assert (data.info.n_train, data.info.n_validation) == (1617, 180)
 
 
-def test_too_few_rows_to_split_is_told(mine: DataConfig, tmp_path: Path):
+def test_too_few_rows_to_split_is_told(mine: DataConfig, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load(replace(mine, params={"single": True}), tmp_path)
     assert str(caught.value) == (

@@ -98,7 +98,7 @@ def failure(tmp_path: Path, root: Path | None = None) -> str:
     return str(caught.value)
 
 
-def test_an_absent_set_is_downloaded_and_decoded(mirror: Mirror, tmp_path: Path):
+def test_an_absent_set_is_downloaded_and_decoded(mirror: Mirror, tmp_path: Path) -> None:
     root = tmp_path / "files"
     rows = map_rows(open_cache(mnist(root), tmp_path / "cache"))
     assert torch.equal(rows.inputs[:, 0], torch.from_numpy(IMAGES))
@@ -110,7 +110,7 @@ def test_an_absent_set_is_downloaded_and_decoded(mirror: Mirror, tmp_path: Path)
 
 def test_cifar_is_downloaded_and_decoded(
     mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     files = cifar_files()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
@@ -131,7 +131,7 @@ def test_cifar_is_downloaded_and_decoded(
     assert open_cache(config, tmp_path / "cache").shape == (10, 3, 32, 32)
 
 
-def test_archives_at_hand_are_unpacked_without_the_network(mirror: Mirror, tmp_path: Path):
+def test_archives_at_hand_are_unpacked_without_the_network(mirror: Mirror, tmp_path: Path) -> None:
     folder = tmp_path / "files/MNIST/raw"
     folder.mkdir(parents=True)
     for name, content in mirror.files.items():
@@ -142,7 +142,7 @@ def test_archives_at_hand_are_unpacked_without_the_network(mirror: Mirror, tmp_p
 
 def test_the_mirror_that_answers_is_used(
     mirror: Mirror, silent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     mirrors = [silent, "http://127.0.0.1:1/", mirror.url]
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", mirrors)
     prepare_data(mnist(tmp_path / "files"), cache_dir=tmp_path / "cache")
@@ -151,7 +151,7 @@ def test_the_mirror_that_answers_is_used(
 
 def test_every_mirror_that_fails_is_told_with_its_reason(
     mirror: Mirror, silent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     mirror.files = {}
     mirrors = [mirror.url, "http://127.0.0.1:1/", silent, "http://sweeper.invalid/"]
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", mirrors)
@@ -175,7 +175,9 @@ def test_every_mirror_that_fails_is_told_with_its_reason(
 
 
 @pytest.mark.parametrize("answers", [0, 1, 2, 4])
-def test_a_host_that_falls_silent_ends_the_download(mirror: Mirror, tmp_path: Path, answers: int):
+def test_a_host_that_falls_silent_ends_the_download(
+    mirror: Mirror, tmp_path: Path, answers: int
+) -> None:
     mirror.answers = answers
     text = failure(tmp_path)
     assert "timed out" in text or "no answer within 0.4 s" in text
@@ -183,7 +185,7 @@ def test_a_host_that_falls_silent_ends_the_download(mirror: Mirror, tmp_path: Pa
     assert list((tmp_path / "files").rglob("*-ubyte*")) == []
 
 
-def test_a_wrong_checksum_is_refused(mirror: Mirror, tmp_path: Path):
+def test_a_wrong_checksum_is_refused(mirror: Mirror, tmp_path: Path) -> None:
     mirror.files["train-labels-idx1-ubyte.gz"] = b"<html>log in to this network</html>"
     text = failure(tmp_path)
     assert "the download failed: Error downloading train-labels-idx1-ubyte.gz" in text
@@ -191,12 +193,12 @@ def test_a_wrong_checksum_is_refused(mirror: Mirror, tmp_path: Path):
     assert list((tmp_path / "files").rglob("*-ubyte*")) == []
 
 
-def test_a_root_that_cannot_be_written_is_told(mirror: Mirror, tmp_path: Path):
+def test_a_root_that_cannot_be_written_is_told(mirror: Mirror, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     text = failure(tmp_path, root=tmp_path / "file/below")
     assert f"{tmp_path}/file/below cannot be written, so nothing can go there" in text
     assert mirror.asked == []
 
 
-def test_the_default_timeouts_add_up_to_less_than_fifteen_seconds():
+def test_the_default_timeouts_add_up_to_less_than_fifteen_seconds() -> None:
     assert download.PROBE_TIMEOUT_S + 3 * download.READ_TIMEOUT_S < 15

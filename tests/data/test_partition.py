@@ -30,11 +30,13 @@ from sweeper.data.partition import stratified_split, validation_sizes
         ([1, 1, 1], 0.4, [0, 0, 0]),
     ],
 )
-def test_sizes_follow_the_largest_remainder(counts: list[int], share: float, sizes: list[int]):
+def test_sizes_follow_the_largest_remainder(
+    counts: list[int], share: float, sizes: list[int]
+) -> None:
     assert validation_sizes(counts, share=share) == sizes
 
 
-def test_the_total_is_exact_where_it_is_possible():
+def test_the_total_is_exact_where_it_is_possible() -> None:
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     for share in (0.1, 0.15, 0.333, 0.5):
         sizes = validation_sizes(counts, share=share)
@@ -44,7 +46,7 @@ def test_the_total_is_exact_where_it_is_possible():
         )
 
 
-def test_every_row_is_on_one_side_and_classes_are_in_proportion():
+def test_every_row_is_on_one_side_and_classes_are_in_proportion() -> None:
     targets = torch.tensor([0, 1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1])  # 4 and 8
     train, validation = stratified_split(targets, share=0.25, seed=3)
     assert sorted([*train.tolist(), *validation.tolist()]) == list(range(12))
@@ -53,7 +55,7 @@ def test_every_row_is_on_one_side_and_classes_are_in_proportion():
     assert targets[validation].bincount().tolist() == [1, 2]
 
 
-def test_the_seed_decides_the_rows():
+def test_the_seed_decides_the_rows() -> None:
     targets = torch.arange(200) % 4
     first = stratified_split(targets, share=0.2, seed=1)
     again = stratified_split(targets, share=0.2, seed=1)
@@ -62,7 +64,7 @@ def test_the_seed_decides_the_rows():
     assert not torch.equal(first[1], other[1])
 
 
-def test_any_row_of_a_class_can_be_held_out():
+def test_any_row_of_a_class_can_be_held_out() -> None:
     targets = torch.tensor([0, 0, 0, 1, 1, 1])
     seen = {
         row

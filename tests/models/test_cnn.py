@@ -20,14 +20,15 @@ def test_a_cnn_doubles_its_channels_and_halves_the_image() -> None:
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "elu", "leaky_relu"])
 def test_the_maximum_may_come_before_a_monotone_activation(activation: Activation) -> None:
     model = build_cnn((1, 8, 8), 2, depth=1, channels=3, activation=activation)
-    convolution, maximum, nonlinearity, *head = model
+    convolution, maximum, nonlinearity, *head = model.children()
     inputs = torch.randn(5, 1, 8, 8)
     usual = nn.Sequential(convolution, nonlinearity, maximum, *head)
     torch.testing.assert_close(model(inputs), usual(inputs), rtol=0, atol=1e-6)
 
 
 def test_a_cnn_drops_before_its_head_only() -> None:
-    layers = [type(layer).__name__ for layer in build_cnn((1, 8, 8), 2, depth=1, dropout=0.1)]
+    model = build_cnn((1, 8, 8), 2, depth=1, dropout=0.1)
+    layers = [type(layer).__name__ for layer in model.children()]
     assert layers == ["Conv2d", "MaxPool2d", "ReLU", "Flatten", "Dropout", "Linear"]
 
 

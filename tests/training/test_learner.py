@@ -115,6 +115,7 @@ def test_l1_goes_into_the_gradient_and_the_training_loss_but_not_the_validation_
     entropy = F.cross_entropy(reference(inputs), targets)
     (entropy + 0.02 * sum(weight.abs().sum() for weight in weights)).backward()
     for own, other in zip(model.parameters(), reference.parameters(), strict=True):
+        assert other.grad is not None
         torch.testing.assert_close(own, other - 0.1 * other.grad, rtol=1e-5, atol=1e-7)
     after, _ = split_parameters(model)
     penalty = 0.02 * sum(weight.abs().sum().item() for weight in after)
@@ -162,6 +163,7 @@ def test_bf16_computes_in_bf16_and_keeps_weights_and_losses_in_fp32() -> None:
     seen: list[torch.dtype] = []
     torch.manual_seed(0)
     model = build_mlp((6,), 3)
+    assert isinstance(model, nn.Sequential)
     model[-1].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     build_learner(model, precision="bf16").train_epoch(blobs(8))
     assert seen == [torch.bfloat16]

@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 ACCURACY = Objective(("val_accuracy",), ("maximize",))
 LOSS = Objective(("val_loss",), ("minimize",))
 CNN = {"architecture": "cnn", "params": {"channels": 4, "dropout": 0.3, "batch_norm": True}}
-MLP = {"architecture": "mlp", "params": {"width": 16, "dropout": 0.3}}
+MLP: dict[str, Any] = {"architecture": "mlp", "params": {"width": 16, "dropout": 0.3}}
 Weights = dict[str, Tensor]
 
 
@@ -120,7 +120,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not(tmp_path: Pat
 def test_a_resumed_trial_ends_bit_for_bit_as_one_never_stopped(
     model: Mapping[str, Any], optimizer: str, stop_after: int, tmp_path: Path
 ) -> None:
-    settings = {"schedule": "cosine", "warmup_epochs": 0.5, "l1": 1e-5, "l2": 1e-4}
+    settings: dict[str, Any] = {"schedule": "cosine", "warmup_epochs": 0.5, "l1": 1e-5, "l2": 1e-4}
     trial = config(model, epochs=4, optimizer=optimizer, **settings)
     whole = Recorder()
     expected = run(trial, whole, tmp_path / "whole.pt")
@@ -205,7 +205,7 @@ STOPS = {
 def test_a_trial_stopped_between_batches_ends_bit_for_bit_as_one_never_stopped(
     model: Mapping[str, Any], optimizer: str, jittered: bool, tmp_path: Path
 ) -> None:
-    settings = {"schedule": "cosine", "warmup_epochs": 0.5, "l1": 1e-5, "l2": 1e-4}
+    settings: dict[str, Any] = {"schedule": "cosine", "warmup_epochs": 0.5, "l1": 1e-5, "l2": 1e-4}
     trial = config(model, optimizer=optimizer, **settings)
     data = digits(jittered=jittered)
     whole = Recorder()
@@ -252,6 +252,20 @@ def test_the_batch_is_finished_and_no_other_is_begun(tmp_path: Path) -> None:
     assert state["learner"]["steps"] == 10 + 7
     assert (state["totals"]["n_batches"], state["totals"]["n_samples"]) == (7, 7 * 32)
     assert len(state["history"]) == 1
+
+
+def test_a_checkpoint_keeps_the_names_that_begun_trials_have_on_disk(tmp_path: Path) -> None:
+    interrupt(config(), Recorder(), tmp_path / "c.pt", after_batches=14 + 7)
+    state = load_checkpoint(tmp_path / "c.pt")
+    assert state is not None
+    assert list(state) == [
+        *("learner", "rng", "shuffle", "history", "best_weights", "totals", "seconds"),
+    ]
+    assert list(state["learner"]) == ["model", "optimizer", "steps"]
+    assert list(state["learner"]["optimizer"]) == ["state"]
+    assert list(state["rng"]) == ["python", "numpy", "torch"]
+    assert list(state["history"][0]) == ["epoch", "values", "time_s"]
+    assert list(state["totals"]) == ["loss", "n_samples", "n_batches"]
 
 
 def test_a_stop_after_the_last_batch_of_all_does_not_interrupt(tmp_path: Path) -> None:
@@ -364,7 +378,12 @@ def test_the_checkpoint_is_there_before_the_report(tmp_path: Path) -> None:
 
 def test_the_learning_rate_is_that_of_the_last_update(tmp_path: Path) -> None:
     # 300 rows in batches of 32 are 10 updates an epoch; the ramp is 5 long, the drop after 20.
-    settings = {"schedule": "step", "step_epochs": 2, "step_gamma": 0.1, "warmup_epochs": 0.5}
+    settings: dict[str, Any] = {
+        "schedule": "step",
+        "step_epochs": 2,
+        "step_gamma": 0.1,
+        "warmup_epochs": 0.5,
+    }
     reporter = Recorder()
     run(config(learning_rate=0.01, **settings), reporter, tmp_path / "c.pt")
     rates = [metrics.values["learning_rate"] for metrics in reporter.history]

@@ -101,16 +101,15 @@ def test_l2_pulls_on_weights_but_not_on_biases_and_norms(name: str) -> None:
 
 @pytest.mark.parametrize("name", REFERENCES)
 def test_a_parameter_without_gradient_stays_as_it_is(name: str) -> None:
-    model = nn.ModuleDict({"used": nn.Linear(2, 2), "unused": nn.Linear(2, 2)})
-    before = [parameter.detach().clone() for parameter in model["unused"].parameters()]
-    used_before = model["used"].weight.detach().clone()
+    used, unused = nn.Linear(2, 2), nn.Linear(2, 2)
+    model = nn.ModuleDict({"used": used, "unused": unused})
+    before = [parameter.detach().clone() for parameter in unused.parameters()]
+    used_before = used.weight.detach().clone()
     optimizer = build_optimizer(name, model, momentum=0.9, nesterov=False, l2=0.1)
     model["used"](torch.ones(1, 2)).sum().backward()
     optimizer.step(0.1)
-    assert all(
-        torch.equal(*pair) for pair in zip(before, model["unused"].parameters(), strict=True)
-    )
-    assert not torch.equal(used_before, model["used"].weight)
+    assert all(torch.equal(*pair) for pair in zip(before, unused.parameters(), strict=True))
+    assert not torch.equal(used_before, used.weight)
 
 
 def test_a_frozen_parameter_is_neither_updated_nor_penalised() -> None:
@@ -131,7 +130,7 @@ def test_the_l1_subgradient_is_the_gradient_of_the_penalty() -> None:
     weights, _ = split_parameters(model)
     run_backward(model, 0)
     loss_gradients = [weight.grad.clone() for weight in weights]
-    penalty = sum(0.01 * weight.abs().sum() for weight in weights)
+    penalty = torch.stack([0.01 * weight.abs().sum() for weight in weights]).sum()
     expected = torch.autograd.grad(penalty, weights)
     add_l1_subgradient(weights, 0.01)
     for weight, plain, extra in zip(weights, loss_gradients, expected, strict=True):

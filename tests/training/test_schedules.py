@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from sweeper.training.schedules import Schedule
@@ -35,6 +37,6 @@ def test_a_step_schedule_drops_at_multiples() -> None:
         {"drop_factor": 1.1},
     ],
 )
-def test_a_schedule_out_of_bounds_cannot_be_made(wrong: dict[str, float]) -> None:
+def test_a_schedule_out_of_bounds_cannot_be_made(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be in|out of bounds"):
-        Schedule(**{"name": "constant", "peak": 1.0, "total_steps": 4, **wrong})
+        Schedule(**{**dict[str, Any](name="constant", peak=1.0, total_steps=4), **wrong})
