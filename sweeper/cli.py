@@ -94,9 +94,9 @@ def check(
     from sweeper.config.reader import load_study
 
     spec = load_study(path)
-    from sweeper.commands.check import rehearse
+    from sweeper.commands.check import check_study
 
-    for line in rehearse(spec, ROOT, _note):
+    for line in check_study(spec, ROOT, _note):
         print(line, flush=True)
 
 

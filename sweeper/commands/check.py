@@ -31,7 +31,7 @@ _ARCHITECTURE = "model.architecture"
 _CLEARLY_FASTER = 1.2
 
 
-def rehearse(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Iterator[str]:
+def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Iterator[str]:
     """Prepare the data, run a batch through every architecture; a line for each.
 
     The first value of every range is tried so, and timed in each precision that the device has

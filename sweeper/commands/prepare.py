@@ -9,7 +9,7 @@ from pathlib import Path
 from sweeper.config.names import FALLBACK_SUFFIX, study_name_fault
 from sweeper.config.ranges import Choices, IntRange, Range
 from sweeper.config.references import import_folders, is_reference, load_reference, make_importable
-from sweeper.config.settings import Scalar
+from sweeper.config.settings import DataConfig, Scalar
 from sweeper.config.space import Suggest, first_value, grid_points, is_forbidden, suggest_config
 from sweeper.config.study import StudySpec
 from sweeper.data.cache import prepare_data
@@ -80,9 +80,8 @@ def prepare_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> P
     if config.fallback and (fault := study_name_fault(spec.name + FALLBACK_SUFFIX)):
         message = f"with data.fallback, {FALLBACK_SUFFIX} may be added, and a name {fault}"
         raise SpecError(f"{spec.place('name')}: {message}")
-    cache_dir = paths.cache_dir
     try:
-        prepare_data(config, cache_dir=cache_dir)
+        prepare_data(config, cache_dir=paths.cache_dir)
     except DataError as exc:
         if config.fallback is None:
             raise DataError(f"{spec.place('data.name')}: {exc}") from exc
@@ -90,23 +89,32 @@ def prepare_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> P
     else:
         return PreparedStudy(spec, config.name)
     stand_in = fallback(config)
-    prepare_data(stand_in, cache_dir=cache_dir)
+    prepare_data(stand_in, cache_dir=paths.cache_dir)
+    prepared = _on_other_data(spec, config, stand_in)
+    note(
+        f"WARNING: {reason}\n"
+        f"WARNING: training on {stand_in.name} instead, as data.fallback says; "
+        f"study and MLflow experiment are named {prepared.spec.name}, and its figures say nothing "
+        f"about {config.name}"
+    )
+    return prepared
+
+
+def _on_other_data(spec: StudySpec, wanted: DataConfig, stand_in: DataConfig) -> PreparedStudy:
+    """The study on its fallback, which its name and that of its data say."""
     kept = {
         key: spec.sections["data"][key]
         for key in ("validation", "batch_size")
         if key in spec.sections["data"]
     }
     section = {"name": stand_in.name, **stand_in.params, **kept}
-    name = spec.name + FALLBACK_SUFFIX
-    note(
-        f"WARNING: {reason}\n"
-        f"WARNING: training on {stand_in.name} instead, as data.fallback says; "
-        f"study and MLflow experiment are named {name}, and its figures say nothing "
-        f"about {config.name}"
-    )
-    sections = {**spec.sections, "data": section}
     return PreparedStudy(
-        replace(spec, name=name, sections=sections), config.name + FALLBACK_SUFFIX
+        replace(
+            spec,
+            name=spec.name + FALLBACK_SUFFIX,
+            sections={**spec.sections, "data": section},
+        ),
+        wanted.name + FALLBACK_SUFFIX,
     )
 
 

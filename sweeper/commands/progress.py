@@ -23,6 +23,8 @@ from sweeper.trial import Objective, TrialState
 
 #: Lines beside those of running trials: stopped ones, title, how many more run, bar, prompt.
 _OTHER_LINES = MOST_STOPPED + 4
+#: So often a :class:`Ticker` speaks.
+_TICK_S = 5.0
 _STYLES = {
     TrialState.RUNNING: "cyan",
     TrialState.COMPLETE: "green",
@@ -267,3 +269,30 @@ def open_screen(objective: Objective, *, as_json: bool = False) -> Screen:
     if as_json:
         return _Json(objective)
     return _LiveTable(objective, console) if console.is_terminal else _Lines(objective)
+
+
+class Ticker:
+    """Says ``words: 200 of 1000 trials`` every few seconds, and nothing of what is done sooner.
+
+    Args:
+        words: What is being done.
+        note: Where it is said.
+        now: Seconds of a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        words: str,
+        note: Callable[[str], None],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._words = words
+        self._note = note
+        self._now = now
+        self._said_s = now()
+
+    def show(self, n_done: int, n_total: int) -> None:
+        """Say it if it is time to."""
+        if self._now() - self._said_s >= _TICK_S:
+            self._note(f"{self._words}: {n_done} of {n_total} trials")
+            self._said_s = self._now()

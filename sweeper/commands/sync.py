@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from sweeper.commands.ticker import Ticker
+from sweeper.commands.progress import Ticker
 from sweeper.config.references import import_folders, make_importable
 from sweeper.errors import EventLogError, StoreError
 from sweeper.events import Started, read_events

@@ -35,7 +35,7 @@ class Cleanup:
             note, meanwhile="What ended trials left in the object store stays for now"
         )
         self._cleared: set[int] = set()
-        self._thread = threading.Thread(target=self._loop, name="clearing", daemon=True)
+        self._thread = threading.Thread(target=self._loop, name="cleanup", daemon=True)
 
     def start(self) -> None:
         """Begin."""

@@ -10,8 +10,8 @@ from types import FrameType
 from sweeper.errors import ExitCode
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-#: The first signal drains, the second ends at once; with so many something must hang.
-_DESPERATE = 3
+#: The first signal drains, the second ends at once; the third finds a process that hangs.
+_THIRD = 3
 
 
 def exit_when_told() -> None:
@@ -58,5 +58,5 @@ class StopSignals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received.append(number)
-        if len(self.received) >= _DESPERATE:
+        if len(self.received) >= _THIRD:
             raise KeyboardInterrupt  # also out of a lock that a stopped process holds

@@ -14,8 +14,8 @@ from functools import partial
 
 import torch
 
-from sweeper.config.settings import FunctionConfig, ModelConfig, TrialConfig
-from sweeper.data.dataset import load_data
+from sweeper.config.settings import DataConfig, FunctionConfig, ModelConfig, TrialConfig
+from sweeper.data.dataset import TrialData, load_data
 from sweeper.errors import TrialInterrupted
 from sweeper.models.build import model_params
 from sweeper.study.agents import job_of
@@ -101,11 +101,11 @@ class Worker:
                     held.enter_context(
                         self._room.entered(alone=alone, while_waiting=while_waiting)
                     )
-                claim = self._claim(alone=alone)
-                if claim is None:
+                trial = self._claim(alone=alone)
+                if trial is None:
                     return False
-                with claim:
-                    state = conclude(claim, partial(self._run, claim))
+                with trial:
+                    state = conclude(trial, partial(self._run, trial))
                 return_freed_memory()
         except _UnwantedError:
             return False
@@ -125,88 +125,87 @@ class Worker:
         with self._ledger.booked(Entry.CLAIM):
             but = self._transfer.postponed() if self._transfer else ()
             agent, worker = self._args.agent, self._args.name
-            trial = self._study.queue.claim(agent, worker, alone=alone, but=but)
-            if trial is None:
+            claimed = self._study.queue.claim(agent, worker, alone=alone, but=but)
+            if claimed is None:
                 return None
-            ownership = Ownership.of(self._study, trial)
-            if self._transfer and not self._transfer.begin(trial.number, ownership.owner.claim):
+            ownership = Ownership.of(self._study, claimed)
+            number, claim = claimed.number, ownership.owner.claim
+            if self._transfer and not self._transfer.begin(number, claim):
                 with ownership.settling():
-                    put_back(self._study, trial.number)
+                    put_back(self._study, number)
                 return None
             return RunningTrial(
                 self._study,
-                trial,
+                claimed,
                 is_stopping=self._stopping.is_set,
                 ledger=self._ledger,
                 transfer=self._transfer,
             )
 
-    def _run(self, claim: RunningTrial) -> None:
+    def _run(self, trial: RunningTrial) -> None:
         begun = time.monotonic()
-        config = claim.draw()
+        config = trial.draw()
         drawn = time.monotonic()
         try:
-            self._train(config, claim)
+            if isinstance(config.train, FunctionConfig):
+                self._run_function(config, trial)
+            else:
+                self._train_model(config, trial)
         finally:
             self._asking.spend(drawn - begun, time.monotonic() - drawn)
 
-    def _train(self, config: TrialConfig, claim: RunningTrial) -> None:
-        if isinstance(config.train, FunctionConfig):
-            claim.start(None, config.model, params={}, tags=self._tags(config))
-            self._run_function(config, claim)
-        else:
-            self._run_training(config, claim)
+    def _run_function(self, config: TrialConfig, trial: RunningTrial) -> None:
+        trial.start(None, config.model, params={}, tags=self._tags(config))
+        user_trial = UserTrial(
+            number=trial.number,
+            seed=config.seed,
+            device=self._runtime.device,
+            checkpoint=self._study.paths.user_checkpoint(trial.number),
+            objective=self._study.spec.objective,
+            reporter=trial,
+        )
+        train_function(config, user_trial)
 
-    def _run_training(self, config: TrialConfig, claim: RunningTrial) -> None:
+    def _train_model(self, config: TrialConfig, trial: RunningTrial) -> None:
         assert config.data is not None
         assert config.model is not None
-        with self._ledger.booked(Entry.DATA):
-            data = load_data(
-                config.data,
-                cache_dir=self._study.paths.cache_dir,
-                seed=self._study.spec.seed,
-                device=self._runtime.device,
-                label=self._args.data_label,
-                resident_bytes=resident_limit(self._runtime.device, self._args.n_sharing),
-            )
-        loaded = (config.data.name, config.data.validation, sorted(config.data.params.items()))
-        settle_fingerprint(
-            self._study.storage, self._study.study_id, repr(loaded), data.info.fingerprint
-        )
+        data = self._load(config.data)
         arguments = model_params(config.model.architecture, config.model.params)
         defaults = {
             f"model.{key}": value
             for key, value in arguments.items()
             if key not in config.model.params and isinstance(value, bool | int | float | str)
         }
-        claim.start(
-            data.info,
-            ModelConfig(architecture=config.model.architecture, params=arguments),
-            params=defaults,
-            tags=self._tags(config),
-        )
+        model = ModelConfig(architecture=config.model.architecture, params=arguments)
+        trial.start(data.info, model, params=defaults, tags=self._tags(config))
         weights = train(
             config,
             data,
             objective=self._study.spec.objective,
             runtime=self._runtime,
-            reporter=claim,
-            checkpoint=self._study.paths.checkpoint(claim.number),
+            reporter=trial,
+            checkpoint=self._study.paths.checkpoint(trial.number),
         )
         if self._study.spec.tracking.log_models != "none":
             with self._ledger.booked(Entry.CHECKPOINT):
-                save_checkpoint(self._study.paths.model(claim.number), weights)
+                save_checkpoint(self._study.paths.model(trial.number), weights)
 
-    def _run_function(self, config: TrialConfig, claim: RunningTrial) -> None:
-        trial = UserTrial(
-            number=claim.number,
-            seed=config.seed,
-            device=self._runtime.device,
-            checkpoint=self._study.paths.user_checkpoint(claim.number),
-            objective=self._study.spec.objective,
-            reporter=claim,
+    def _load(self, config: DataConfig) -> TrialData:
+        """Load a trial's data, and see that they are those of the trials before it."""
+        with self._ledger.booked(Entry.DATA):
+            data = load_data(
+                config,
+                cache_dir=self._study.paths.cache_dir,
+                seed=self._study.spec.seed,
+                device=self._runtime.device,
+                label=self._args.data_label,
+                resident_bytes=resident_limit(self._runtime.device, self._args.n_sharing),
+            )
+        loaded = (config.name, config.validation, sorted(config.params.items()))
+        settle_fingerprint(
+            self._study.storage, self._study.study_id, repr(loaded), data.info.fingerprint
         )
-        train_function(config, trial)
+        return data
 
     def _tags(self, config: TrialConfig) -> dict[str, str]:
         return {

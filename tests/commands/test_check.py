@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sweeper.commands import probe
-from sweeper.commands.check import propose_precision, rehearse
+from sweeper.commands.check import check_study, propose_precision
 from sweeper.errors import DataError, SpecError, StudyError, SweeperError, TrackerError
 from sweeper.workers.devices import known_precisions
 from tests.support.sweep_studies import spec_of
@@ -21,14 +21,14 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "_TURN_S", 0.0)
 
 
-def rehearsed(folder: Path, **changes: Any) -> list[str]:
-    return list(rehearse(spec_of(folder, **changes), folder / "mlruns", print))
+def checked(folder: Path, **changes: Any) -> list[str]:
+    return list(check_study(spec_of(folder, **changes), folder / "mlruns", print))
 
 
 def refusal(folder: Path, kind: type[SweeperError], **changes: Any) -> str:
     """What is said against the study, without its line."""
     with pytest.raises(kind) as caught:
-        rehearsed(folder, **changes)
+        checked(folder, **changes)
     file, _, message = str(caught.value).split(":", 2)
     assert file == f"{folder}/small.yaml"
     return message.strip()
@@ -36,7 +36,7 @@ def refusal(folder: Path, kind: type[SweeperError], **changes: Any) -> str:
 
 def test_each_architecture_runs_a_batch_and_its_largest_model_is_measured(tmp_path: Path) -> None:
     choices = {"mlp": {"width": {"choices": [8, 64, 16]}}, "cnn": {"depth": 1, "channels": 2}}
-    lines = rehearsed(tmp_path, model={"architecture": {"choices": choices}})
+    lines = checked(tmp_path, model={"architecture": {"choices": choices}})
     timings = ("an update of ", "proposed: ")  # only where there is more than one precision
     first, largest, other = (line for line in lines[3:-1] if not line.startswith(timings))
     # 64 pixels, two hidden layers, 10 classes.
@@ -55,7 +55,7 @@ needs_bf16 = pytest.mark.skipif(
 @needs_bf16
 def test_every_precision_of_the_device_is_timed_the_studys_first(tmp_path: Path) -> None:
     for own, other in (("fp32", "bf16"), ("bf16", "fp32")):
-        lines = rehearsed(tmp_path, run={"device": "cpu", "precision": own})
+        lines = checked(tmp_path, run={"device": "cpu", "precision": own})
         (told,) = (line for line in lines if line.startswith("an update of "))
         pattern = rf"an update of mlp on cpu takes [\d.]+ ms in {own}, [\d.]+ ms in {other}"
         assert re.fullmatch(pattern, told)
@@ -73,7 +73,7 @@ def test_a_precision_that_a_model_cannot_take_is_left_out(tmp_path: Path) -> Non
         "    return Alone(64, n_classes)\n"
     )
     model = {"architecture": "fp32_alone:build"}
-    lines = rehearsed(tmp_path, run={"device": "cpu"}, model=model)
+    lines = checked(tmp_path, run={"device": "cpu"}, model=model)
     sys.modules.pop("fp32_alone")
     (told,) = (line for line in lines if line.startswith("an update of "))
     assert told.endswith(" ms in fp32")
@@ -104,7 +104,7 @@ def test_a_range_whose_upper_end_cannot_be_built_is_refused(tmp_path: Path) -> N
 
 def test_what_is_forbidden_need_not_be_buildable(tmp_path: Path) -> None:
     model = {"architecture": "cnn", "depth": {"choices": [1, 4]}}
-    lines = rehearsed(tmp_path, model=model, forbid=[{"model.depth": 4}])
+    lines = checked(tmp_path, model=model, forbid=[{"model.depth": 4}])
     assert lines[-1].startswith("ready: ")
 
 
@@ -224,6 +224,6 @@ def test_an_address_of_the_environment_is_held_to_the_same_form(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:hunter/2@host")
     with pytest.raises(TrackerError) as caught:
-        rehearsed(tmp_path)
+        checked(tmp_path)
     assert str(caught.value).startswith("$MLFLOW_TRACKING_URI: is no URL of the form http://host")
     assert "hunter" not in str(caught.value)

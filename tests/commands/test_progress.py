@@ -4,7 +4,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.commands.progress import Progress, Tally, open_screen
+from sweeper.commands.progress import Progress, Tally, Ticker, open_screen
 from sweeper.commands.trial_table import TrialTable
 from sweeper.events import EventWriter, Started
 from sweeper.paths import RunPaths
@@ -47,13 +47,23 @@ def test_the_time_that_is_left_follows_the_trials_of_this_command(
     run_trial(study, reports(0.25))  # of a command before
     now_s = 50.0
     progress = Progress(open_screen(ACCURACY), study, lambda: now_s)
-    progress.show(study.history.look())
+    progress.show(study.cache.look())
     assert capsys.readouterr().out == ""
     run_trial(study, reports(0.5))
     run_trial(study, reports(0.75))
     now_s = 54.0
-    progress.show(study.history.look())
+    progress.show(study.cache.look())
     assert capsys.readouterr().out.splitlines() == [
         "[3/10, 14s left] trial 1 complete in 0s: val_accuracy 0.5  (epoch 1 of 1)",
         "[3/10, 14s left] trial 2 complete in 0s: val_accuracy 0.75  (epoch 1 of 1)",
     ]
+
+
+def test_progress_is_said_every_five_seconds() -> None:
+    said: list[str] = []
+    clock = [0.0]
+    ticker = Ticker("small: sending", said.append, lambda: clock[0])
+    for n_done in range(12):
+        ticker.show(n_done, 12)
+        clock[0] += 1.0
+    assert said == ["small: sending: 5 of 12 trials", "small: sending: 10 of 12 trials"]

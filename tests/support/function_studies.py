@@ -91,7 +91,7 @@ def begin_function(folder: Path, body: str = MEASURE, **changes: Any) -> SweepSt
     spec = function_spec(folder, body, **changes)
     study = create_study(spec, RunPaths(folder / "mlruns", spec.name))
     study.paths.resolved_spec.write_text(render_study(spec))
-    study.top_up()
+    study.queue.top_up()
     study.leases.renew(AGENT)
     return study
 

@@ -16,6 +16,7 @@ from sweeper.study.presence import is_present
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
 from sweeper.study.trial_cache import Standing
+from sweeper.trial import TrialState
 from sweeper.workers.agent import Agent
 from sweeper.workers.forkserver import ForkServer
 from tests.support.function_studies import (
@@ -66,7 +67,7 @@ Run = Callable[[SweepStudy], Result]
 @pytest.fixture
 def run(server: ForkServer, shown: Shown) -> Run:
     def run(study: SweepStudy) -> Result:
-        args = worker_args(study, failed_before=study.failed())
+        args = worker_args(study, failed_before=failed(study))
         return Agent(study, args, server, shown).run()
 
     return run
@@ -74,6 +75,10 @@ def run(server: ForkServer, shown: Shown) -> Run:
 
 def states(study: SweepStudy) -> dict[str, int]:
     return {state.value: n for state, n in study.counts().items()}
+
+
+def failed(study: SweepStudy) -> list[int]:
+    return [record.number for record in study.records() if record.state is TrialState.FAILED]
 
 
 def once_it_runs(folder: Path, act: Callable[[], object]) -> None:
@@ -208,7 +213,7 @@ def test_trials_that_a_dead_agent_left_are_gone_on_with_first(
 ) -> None:
     study = begin_function(tmp_path, trials=2)
     study.leases.renew("dead")
-    assert study.claim("dead", "its worker") is not None
+    assert study.queue.claim("dead", "its worker") is not None
     run(study)
     assert states(study) == {"complete": 2}
 

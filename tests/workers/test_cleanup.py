@@ -52,11 +52,11 @@ def test_an_ended_trial_keeps_log_and_model_until_mlflow_has_them(
     sweep.run(reports(0.5), model=MODEL)
     object_store = leave(sweep, 0) if was_pushed else sweep.study.object_store
     assert object_store is not None
-    clearing = Cleanup(sweep.study, pytest.fail)
-    clearing.clear()
+    cleanup = Cleanup(sweep.study, pytest.fail)
+    cleanup.clear()
     assert names(object_store, 0) == {"events.jsonl", "model.pt"}
     sweep.send()
-    clearing.clear()
+    cleanup.clear()
     assert object_store.numbers() == set()
 
 
@@ -124,9 +124,9 @@ def test_the_model_of_the_best_stays_until_the_goal_is_reached_and_is_logged_els
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     [model] = client.search_logged_models(["1"])
     assert client.get_run(model.source_run_id).data.tags["sweeper.trial"] == "0"
-    clearing = Cleanup(here.study, pytest.fail)
-    clearing.start()
-    clearing.finish(has_everything=True)
+    cleanup = Cleanup(here.study, pytest.fail)
+    cleanup.start()
+    cleanup.finish(has_everything=True)
     assert object_store.numbers() == set()
 
 
@@ -134,26 +134,26 @@ def test_the_end_of_a_command_leaves_nothing_in_the_object_store(sweep: TrackedS
     sweep.run(reports(0.5))
     object_store = leave(sweep, 0)
     sweep.send()
-    clearing = Cleanup(sweep.study, pytest.fail)
-    clearing.start()
-    clearing.finish(has_everything=True)
+    cleanup = Cleanup(sweep.study, pytest.fail)
+    cleanup.start()
+    cleanup.finish(has_everything=True)
     assert object_store.numbers() == set()
 
 
 def test_trouble_is_said_once(sweep: TrackedSweep, tmp_path: Path) -> None:
     notes: list[str] = []
     (tmp_path / "object_store").rmdir()
-    clearing = Cleanup(sweep.study, notes.append)
-    clearing.start()
-    clearing.finish(has_everything=True)
+    cleanup = Cleanup(sweep.study, notes.append)
+    cleanup.start()
+    cleanup.finish(has_everything=True)
     [said] = notes
     assert "the object store cannot be used: FileNotFoundError: " in said
     assert said.endswith("What ended trials left in the object store stays for now")
 
 
-def test_without_a_object_store_nothing_is_done(tmp_path: Path) -> None:
+def test_without_an_object_store_nothing_is_done(tmp_path: Path) -> None:
     sweep = begin_sweep(tmp_path, trials=1)
-    clearing = Cleanup(sweep.study, pytest.fail)
-    clearing.start()
-    clearing.finish(has_everything=True)
+    cleanup = Cleanup(sweep.study, pytest.fail)
+    cleanup.start()
+    cleanup.finish(has_everything=True)
     assert sweep.study.object_store is None

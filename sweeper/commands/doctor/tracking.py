@@ -7,8 +7,8 @@ from functools import partial
 from sweeper.commands.doctor.finding import Finding
 from sweeper.commands.doctor.runs import Agreement, RunCheck
 from sweeper.commands.doctor.snapshot import Snapshot
+from sweeper.commands.progress import Ticker
 from sweeper.commands.sync import open_mirror
-from sweeper.commands.ticker import Ticker
 from sweeper.errors import TrackerError
 from sweeper.text import format_count
 from sweeper.tracking.client import open_client, tracking_uri
