@@ -8,8 +8,6 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-_POLL_S = 0.1
-
 
 class Lock(Protocol):
     """What lets one process at a time do something."""

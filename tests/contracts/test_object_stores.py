@@ -225,7 +225,7 @@ def test_trials_and_studies_do_not_meet(url: str, object_store: ObjectStore) -> 
     assert ObjectStore(url, study="small", key="other").numbers() == set()
 
 
-def test_a_place_that_takes_files_is_a_object_store(url: str) -> None:
+def test_a_place_that_takes_files_is_an_object_store(url: str) -> None:
     check_object_store(url)
     system, root = fsspec.core.url_to_fs(url)
     system.invalidate_cache()
