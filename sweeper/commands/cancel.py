@@ -20,7 +20,7 @@ from sweeper.workers.protocol import DRAIN_S
 
 _POLL_S = 0.5
 #: An agent that has not answered by then will not: it looks when it renews, then it drains.
-_PATIENCE_S = RENEWAL_S + DRAIN_S + LEASE_S
+_ANSWER_S = RENEWAL_S + DRAIN_S + LEASE_S
 #: An agent whose lease has ended sends the rest to MLflow, and its job ends with it.
 _SENDING_S = 60.0
 
@@ -134,7 +134,7 @@ def _await_end(
 ) -> list[AgentAtWork]:
     """Wait until they have ended; those that have not."""
     names = {agent.name for agent in told}
-    deadline_s = time.monotonic() + _PATIENCE_S
+    deadline_s = time.monotonic() + _ANSWER_S
     left, n_said = told, 0
     while left and time.monotonic() < deadline_s:
         if len(left) != n_said:

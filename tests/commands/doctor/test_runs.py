@@ -1,0 +1,119 @@
+from pathlib import Path
+
+from tests.support.examined_study import assert_found_and_mended, examine, execute, run_id
+from tests.support.sweep_studies import reports
+from tests.support.tracked_sweeps import MODEL, TrackedSweep, begin_sweep
+
+
+def test_a_run_in_another_state_than_its_trial(sweep: TrackedSweep) -> None:
+    sweep.client.update_run(run_id(sweep, 0), "RUNNING")
+    sweep.client.set_tag(run_id(sweep, 2), "sweeper.state", "complete")
+    assert_found_and_mended(
+        sweep,
+        r"MLflow run of trial 0: it is RUNNING \(complete\), but the trial is complete in the "
+        "storage; --fix sets it to FINISHED",
+        r"MLflow run of trial 2: it is KILLED \(complete\), but the trial is pruned",
+    )
+    assert [run.info.status for run in sweep.runs()] == ["FINISHED", "FINISHED", "KILLED"]
+    assert sweep.runs()[2].data.tags["sweeper.state"] == "pruned"
+
+
+def test_missing_points_are_sent(sweep: TrackedSweep) -> None:
+    execute(sweep, "DELETE FROM metrics WHERE key = 'val_accuracy' AND step > 1")
+    assert_found_and_mended(
+        sweep,
+        "MLflow run of trial 0: 1 point missing; --fix sends what is miss",
+        "MLflow run of trial 1: 2 points missing",
+    )
+    assert sweep.steps(1) == [1, 2, 3]
+
+
+def test_a_doubled_point_is_undone(sweep: TrackedSweep) -> None:
+    sweep.client.log_metric(run_id(sweep, 1), "val_accuracy", 0.6, 1_800_000_000_000, step=2)
+    assert_found_and_mended(sweep, "trial 1: 1 point more than once; --fix makes the run anew")
+    assert sweep.steps(1) == [1, 2, 3]
+
+
+def test_params_that_are_missing_or_wrong(sweep: TrackedSweep) -> None:
+    name = "train.learning_rate"
+    execute(sweep, "DELETE FROM params WHERE run_uuid = ? AND key = ?", run_id(sweep, 0), name)
+    execute(sweep, "UPDATE params SET value = '1' WHERE run_uuid = ?", run_id(sweep, 1))
+    expected = sweep.study.trials()[0].params[name]
+    assert_found_and_mended(
+        sweep,
+        "trial 0: 1 param missing; --fix sends",
+        f"trial 1: params differ from the event log's: .*{name}.*; --fix makes the run anew",
+    )
+    assert float(sweep.runs()[0].data.params[name]) == expected
+
+
+def test_another_best_than_that_of_the_event_log(sweep: TrackedSweep) -> None:
+    sweep.client.log_metric(run_id(sweep, 0), "best_val_accuracy", 0.99, 1_800_000_000_000, 2)
+    assert_found_and_mended(
+        sweep, "trial 0: the best that it shows is not .*; --fix makes the run"
+    )
+    assert sweep.runs()[0].data.metrics["best_val_accuracy"] == 0.75
+
+
+def test_a_missing_run_is_sent_again(sweep: TrackedSweep) -> None:
+    sweep.client.delete_run(run_id(sweep, 1))
+    assert_found_and_mended(sweep, "trial 1: MLflow has no run of it; --fix sends it")
+
+
+def test_a_run_whose_events_are_elsewhere_is_only_told(sweep: TrackedSweep) -> None:
+    sweep.client.delete_run(run_id(sweep, 1))
+    sweep.paths.events(1).unlink()
+    is_well, lines = examine(sweep, fix=True)
+    assert not is_well
+    assert lines == [
+        "trial 1: MLflow has no run of it; "
+        "run `sweeper sync` on the machine that has its event log",
+        "small: 1 finding, 0 mended",
+    ]
+
+
+def test_what_another_machine_went_on_with_is_not_held_against_the_log_here(
+    sweep: TrackedSweep,
+) -> None:
+    sweep.client.set_tag(run_id(sweep, 1), "sweeper.resumed", "1")
+    execute(sweep, "DELETE FROM metrics WHERE step = 3")
+    healthy = "small: healthy: 3 trials, 2 epochs and 3 MLflow runs agree"
+    assert examine(sweep) == (True, [healthy])
+
+
+def test_of_two_runs_of_a_trial_one_is_kept(sweep: TrackedSweep) -> None:
+    kept = sweep.runs()[1]
+    tags = {name: kept.data.tags[name] for name in ("mlflow.parentRunId", "sweeper.kind")}
+    sweep.client.create_run(
+        kept.info.experiment_id, start_time=1_000, tags={**tags, "sweeper.trial": "1"}
+    )
+    assert_found_and_mended(sweep, "trial 1: MLflow has 2 runs of it; --fix keeps one")
+    assert sweep.runs()[1].info.run_id == kept.info.run_id
+
+
+def test_a_missing_model_is_logged(tmp_path: Path) -> None:
+    sweep = begin_sweep(tmp_path, trials=1)
+    sweep.run(reports(0.5), model=MODEL)
+    weights = sweep.paths.model(0).read_bytes()
+    sweep.paths.model(0).unlink()
+    sweep.send()
+    sweep.paths.model(0).write_bytes(weights)
+    assert_found_and_mended(
+        sweep,
+        "trial 0: its model is missing; --fix sends",
+        healthy="small: healthy: 1 trial, 1 epoch and 1 MLflow run agree",
+    )
+    [run] = sweep.runs()
+    [model] = sweep.client.search_logged_models([run.info.experiment_id])
+    assert model.status == "READY"
+
+
+def test_a_rebuilt_run_leaves_one_model(tmp_path: Path) -> None:
+    sweep = begin_sweep(tmp_path, trials=1)
+    sweep.run(reports(0.5), model=MODEL)
+    sweep.send()
+    sweep.client.log_metric(run_id(sweep, 0), "val_accuracy", 0.6, 1_800_000_000_000, step=1)
+    assert examine(sweep, fix=True)[0]
+    [run] = sweep.runs()
+    [model] = sweep.client.search_logged_models([run.info.experiment_id])
+    assert model.source_run_id == run.info.run_id
