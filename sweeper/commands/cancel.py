@@ -56,7 +56,7 @@ def cancel_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> li
         if study is None:
             raise found.not_begun()
         lines, told = _stop_agents(study, note)
-        if jobs := [agent.card.job for agent in told if agent.card.job]:
+        if jobs := [agent.info.job for agent in told if agent.info.job]:
             lines.append(
                 f"not submitted from here, so their scheduler may start them again: "
                 f"{', '.join(jobs)}; call cancel where they were submitted"

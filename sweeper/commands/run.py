@@ -12,10 +12,10 @@ from sweeper.config.study import StudySpec
 from sweeper.durable import Step, durable, replace_file
 from sweeper.paths import RunPaths
 from sweeper.study.create import create_study
+from sweeper.study.failures import failed_numbers
 from sweeper.study.result import Result
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
-from sweeper.trial import TrialState
 from sweeper.workers.agent import Agent
 from sweeper.workers.devices import keep_to_own_gpus
 from sweeper.workers.forkserver import ForkServer
@@ -74,6 +74,6 @@ def _worker_args(study: SweepStudy, data_label: str) -> WorkerArgs:
         n_threads=1,
         n_sharing=1,
         data_label=data_label,
-        failed_before=[r.number for r in study.records() if r.state is TrialState.FAILED],
+        failed_before=failed_numbers(study.records()),
         tags=version_tags(study.spec.path.absolute().parent),
     )

@@ -19,7 +19,7 @@ _AGENT = "sweeper.agent."
 
 
 @dataclass(frozen=True)
-class AgentCard:
+class AgentInfo:
     """What an agent says of itself when it begins.
 
     Attributes:
@@ -39,7 +39,7 @@ class AgentCard:
     begun_s: float
 
     @classmethod
-    def own(cls, devices: Sequence[str], begun_s: float) -> "AgentCard":
+    def own(cls, devices: Sequence[str], begun_s: float) -> "AgentInfo":
         """Of this process."""
         return cls(
             host=socket.gethostname(),
@@ -57,21 +57,21 @@ class AgentAtWork:
 
     Attributes:
         name: Of its lease.
-        card: What it said of itself.
+        info: What it said of itself.
         seen_s: Its last sign of life, in seconds since the Unix epoch by its own clock.
         is_stopping: It was asked to stop.
     """
 
     name: str
-    card: AgentCard
+    info: AgentInfo
     seen_s: float
     is_stopping: bool
 
 
-def introduce(storage: BaseStorage, study_id: int, agent: str, card: AgentCard) -> None:
-    """Write an agent's card into the study's storage."""
+def register_agent(storage: BaseStorage, study_id: int, agent: str, info: AgentInfo) -> None:
+    """Write what an agent says of itself into the study's storage."""
     with durable(Step.AGENT):
-        storage.set_study_user_attr(study_id, _AGENT + agent, asdict(card))
+        storage.set_study_user_attr(study_id, _AGENT + agent, asdict(info))
 
 
 def agents_at_work(
@@ -83,31 +83,31 @@ def agents_at_work(
     trials over; its last sign of life tells.
     """
     attributes: Mapping[str, Any] = storage.get_study_user_attrs(study_id)
-    cards = {
-        key.removeprefix(_AGENT): AgentCard(**value)
+    infos = {
+        key.removeprefix(_AGENT): AgentInfo(**value)
         for key, value in attributes.items()
         if key.startswith(_AGENT)
     }
     found = [
-        AgentAtWork(lease.agent, cards[lease.agent], lease.renewed_s, lease.is_told_to_stop)
+        AgentAtWork(lease.agent, infos[lease.agent], lease.renewed_s, lease.is_told_to_stop)
         for lease in leases.held()
-        if lease.agent in cards
+        if lease.agent in infos
         and not (lease.is_here and not is_present(presence_dir, lease.agent))
     ]
-    return sorted(found, key=lambda agent: agent.card.begun_s)
+    return sorted(found, key=lambda agent: agent.info.begun_s)
 
 
 def render_agent(agent: AgentAtWork) -> str:
     """One line for people: where it runs, on what, and its last sign of life."""
-    card = agent.card
+    info = agent.info
     devices = ", ".join(
-        f"{card.devices.count(device)} x {device}" for device in dict.fromkeys(card.devices)
+        f"{info.devices.count(device)} x {device}" for device in dict.fromkeys(info.devices)
     )
     ago_s = max(0.0, time.time() - agent.seen_s)
-    where = f"{card.host} ({card.job})" if card.job else f"{card.host} (pid {card.pid})"
+    where = f"{info.host} ({info.job})" if info.job else f"{info.host} (pid {info.pid})"
     parts = [where, devices, f"seen {ago_s:.0f} s ago"]
     parts += ["is stopping"] if agent.is_stopping else []
-    parts += [f"log {card.log}"] if card.log else []
+    parts += [f"log {info.log}"] if info.log else []
     return ", ".join(parts)
 
 

@@ -2,7 +2,7 @@
 
 import errno
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from itertools import takewhile
 
 from optuna.storages import BaseStorage
@@ -10,9 +10,9 @@ from optuna.trial import TrialState as OptunaState
 
 from sweeper.durable import Step, durable
 from sweeper.errors import DataError
-from sweeper.study.attributes import Attr, Owner
+from sweeper.study.attributes import Attr, Owner, TrialRecord
 from sweeper.study.trial_cache import TrialCache
-from sweeper.trial import FailureKind
+from sweeper.trial import FailureKind, TrialState
 
 #: How often a trial is tried again. A lost worker may be the machine's doing, unless the trial
 #: loses one after the other without getting an epoch further; a trial that ran out of memory may
@@ -75,6 +75,11 @@ def count_failure(storage: BaseStorage, trial_id: int, kind: FailureKind, n_epoc
         counts[kind] = failures, n_epochs, claim
         storage.set_trial_user_attr(trial_id, Attr.RETRIES, counts)
     return failures
+
+
+def failed_numbers(trials: Iterable[TrialRecord]) -> list[int]:
+    """Numbers of those that failed."""
+    return [trial.number for trial in trials if trial.state is TrialState.FAILED]
 
 
 def is_over(cache: TrialCache, goal: int, earlier: Collection[int]) -> bool:

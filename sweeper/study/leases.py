@@ -20,7 +20,7 @@ RENEWAL_S = 5.0
 LEASE_S = 30.0
 
 #: An observer that did not look for so long saw nothing, and begins anew.
-_BLINK_S = 15.0
+_GAP_S = 15.0
 
 _LEASE = "sweeper.lease."
 _OVER = "sweeper.lease_over."
@@ -50,10 +50,10 @@ class Lease(NamedTuple):
     is_told_to_stop: bool
 
 
-class _Pulse(NamedTuple):
+class _Observed(NamedTuple):
     """A lease as it was seen: its number, since when, and when that was looked at last."""
 
-    beat: int
+    counter: int
     since_s: float
     looked_s: float
 
@@ -84,8 +84,8 @@ class Leases:
         self._locality = locality
         self._now = now
         self.is_told_to_stop = False
-        self._seen: dict[str, _Pulse] = {}
-        self._beat = 0
+        self._seen: dict[str, _Observed] = {}
+        self._counter = 0
         self._renewed_s = -math.inf
 
     def renew(self, agent: str) -> bool:
@@ -96,8 +96,8 @@ class Leases:
             return False
         now = self._now()
         if now - self._renewed_s >= RENEWAL_S:
-            self._beat += 1
-            self._write(agent, self._beat)
+            self._counter += 1
+            self._write(agent, self._counter)
             self._renewed_s = now
         return True
 
@@ -130,12 +130,12 @@ class Leases:
         record = attributes.get(_LEASE + agent)
         if record is None or record[1] == _ENDED or _OVER + agent in attributes:
             return True
-        beat, now = record[1], self._now()
+        counter, now = record[1], self._now()
         before = self._seen.get(agent)
         since_s = now
-        if before and before.beat == beat and now - before.looked_s <= _BLINK_S:
+        if before and before.counter == counter and now - before.looked_s <= _GAP_S:
             since_s = before.since_s
-        self._seen[agent] = _Pulse(beat, since_s, now)
+        self._seen[agent] = _Observed(counter, since_s, now)
         return now - since_s > LEASE_S
 
     def declare_over(self, agent: str) -> None:
@@ -143,9 +143,9 @@ class Leases:
         with durable(Step.LEASE):
             self._storage.set_study_user_attr(self._study_id, _OVER + agent, True)
 
-    def _write(self, agent: str, beat: int) -> None:
+    def _write(self, agent: str, counter: int) -> None:
         with durable(Step.LEASE):
-            record = [self._locality, beat, time.time()]  # the time is for people alone
+            record = [self._locality, counter, time.time()]  # the time is for people alone
             self._storage.set_study_user_attr(self._study_id, _LEASE + agent, record)
 
     def _attributes(self) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class Result:
         agents = self.agents
         if not agents:
             return None
-        since = datetime.fromtimestamp(agents[0].card.begun_s)
+        since = datetime.fromtimestamp(agents[0].info.begun_s)
         finished = self._study.trials((OptunaState.COMPLETE, OptunaState.PRUNED))
         ends = [t.datetime_complete for t in finished if t.datetime_complete]
         ends = sorted(end for end in ends if end >= since)[-_PACE:]
@@ -179,7 +179,7 @@ class Result:
             "finished": self.n_finished,
             "trials": {state.value: n for state, n in sorted(self.counts.items())},
             "agents": [
-                {**asdict(a.card), "name": a.name, "seen_s": a.seen_s, "stopping": a.is_stopping}
+                {**asdict(a.info), "name": a.name, "seen_s": a.seen_s, "stopping": a.is_stopping}
                 for a in self.agents
             ],
             "trials_per_hour": self.trials_per_hour,

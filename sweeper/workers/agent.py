@@ -8,7 +8,7 @@ from typing import Protocol
 
 from sweeper.errors import ExitCode, StoreError, StudyError
 from sweeper.outage import storage_outage
-from sweeper.study.agents import AgentCard, introduce
+from sweeper.study.agents import AgentInfo, register_agent
 from sweeper.study.failures import find_streak
 from sweeper.study.presence import Presence
 from sweeper.study.recovery import SILENT, reclaim_orphans
@@ -119,8 +119,8 @@ class Agent:
         with store_errors():
             self._study.leases.renew(self._name)
             self._pool.start()
-            card = AgentCard.own(self._pool.devices, begun_s=time.time())
-            introduce(self._study.storage, self._study.study_id, self._name, card)
+            info = AgentInfo.own(self._pool.devices, begun_s=time.time())
+            register_agent(self._study.storage, self._study.study_id, self._name, info)
         while not self._pool.is_empty:
             if time.monotonic() >= self._due_s:
                 self._look_unless_outage()

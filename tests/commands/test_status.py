@@ -9,7 +9,7 @@ import pytest
 
 from sweeper.commands.status import show_status, watch_status
 from sweeper.errors import StudyError
-from sweeper.study.agents import AgentCard, introduce
+from sweeper.study.agents import AgentInfo, register_agent
 from sweeper.study.presence import Presence
 from sweeper.study.study import SweepStudy
 from tests.support.sweep_studies import (
@@ -40,8 +40,8 @@ def agent_at_work(study: SweepStudy, begun_s: float = 0.0) -> Iterator[None]:
     """As an agent of this machine shows itself."""
     presence = Presence(study.paths.presence_dir, AGENT)
     study.leases.renew(AGENT)
-    card = AgentCard("node7", os.getpid(), "", ["cpu", "cpu"], "", begun_s)
-    introduce(study.storage, study.study_id, AGENT, card)
+    info = AgentInfo("node7", os.getpid(), "", ["cpu", "cpu"], "", begun_s)
+    register_agent(study.storage, study.study_id, AGENT, info)
     yield
     presence.leave()
 

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from sweeper.commands.sync import sync_study
 from sweeper.errors import SpecError, StudyError, TrackerError
 from sweeper.locks import FileLock
-from sweeper.study.find import find_begun
+from sweeper.study.find import find_study
 from tests.support.mlflow_store import copy_empty_database
 from tests.support.sweep_studies import PRUNED, reports
 from tests.support.tracked_sweeps import MODEL, TrackedSweep, begin_sweep
@@ -203,5 +203,5 @@ def test_of_a_study_on_its_fallback_data_that_one_is_meant(sweep: TrackedSweep) 
     assert line.startswith("large-on-digits: sent 6 events")
     assert notes[0].startswith("the storage has no study")  # the journal names the other one
     file_line = text.splitlines().index("  name: mnist") + 1
-    place = find_begun(other, sweep.root).spec.place("data.name")
+    place = find_study(other, sweep.root).spec.place("data.name")
     assert place == f"{other}:{file_line}: data.name"

@@ -4,20 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.study.agents import AgentCard, introduce, job_of, render_agent
+from sweeper.study.agents import AgentInfo, job_of, register_agent, render_agent
 from sweeper.study.leases import Leases
 from sweeper.study.presence import Presence
 from sweeper.study.study import SweepStudy
 from tests.support.sweep_studies import AGENT, begin, begin_in_memory
 
-CARD = AgentCard("node7", 4711, "slurm 17_3", ["cuda:0", "cuda:0", "cuda:1"], "17_3.log", 5.0)
+INFO = AgentInfo("node7", 4711, "slurm 17_3", ["cuda:0", "cuda:0", "cuda:1"], "17_3.log", 5.0)
 
 
-def greet(study: SweepStudy, agent: str, card: AgentCard = CARD) -> None:
+def greet(study: SweepStudy, agent: str, info: AgentInfo = INFO) -> None:
     """As an agent on another machine, whose processes cannot be seen here."""
     elsewhere = Leases(study.storage, study.study_id, "elsewhere")
     elsewhere.renew(agent)
-    introduce(study.storage, study.study_id, agent, card)
+    register_agent(study.storage, study.study_id, agent, info)
 
 
 def test_an_agent_is_there_from_its_introduction_to_its_end(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_an_agent_is_there_from_its_introduction_to_its_end(tmp_path: Path) -> N
     before = time.time()
     greet(study, AGENT)
     [agent] = study.agents()
-    assert (agent.name, agent.card, agent.is_stopping) == (AGENT, CARD, False)
+    assert (agent.name, agent.info, agent.is_stopping) == (AGENT, INFO, False)
     assert before - 60 < agent.seen_s <= time.time()
     study.leases.tell_to_stop(AGENT)
     assert study.agents()[0].is_stopping
@@ -38,7 +38,7 @@ def test_an_agent_is_there_from_its_introduction_to_its_end(tmp_path: Path) -> N
 def test_the_eldest_comes_first_and_those_fenced_off_are_gone(tmp_path: Path) -> None:
     study = begin_in_memory(tmp_path)
     for name, begun_s in (("a", 30.0), ("b", 10.0), ("c", 20.0)):
-        greet(study, name, AgentCard("h", 1, "", ["cpu"], "", begun_s))
+        greet(study, name, AgentInfo("h", 1, "", ["cpu"], "", begun_s))
     study.leases.declare_over("c")
     assert [agent.name for agent in study.agents()] == ["b", "a"]
 
@@ -47,7 +47,7 @@ def test_of_agents_here_those_count_that_live(tmp_path: Path) -> None:
     study = begin_in_memory(tmp_path)
     presence = Presence(study.paths.presence_dir, AGENT)
     study.leases.renew(AGENT)
-    introduce(study.storage, study.study_id, AGENT, CARD)
+    register_agent(study.storage, study.study_id, AGENT, INFO)
     assert [agent.name for agent in study.agents()] == [AGENT]
     presence.leave()  # as if it had been killed: its lease stands
     assert study.agents() == []
@@ -60,7 +60,7 @@ def test_an_agent_in_one_line(tmp_path: Path) -> None:
     assert render_agent(study.agents()[0]) == (
         "node7 (slurm 17_3), 2 x cuda:0, 1 x cuda:1, seen 0 s ago, is stopping, log 17_3.log"
     )
-    greet(study, AGENT, AgentCard("laptop", 4711, "", ["cpu"], "", 5.0))
+    greet(study, AGENT, AgentInfo("laptop", 4711, "", ["cpu"], "", 5.0))
     assert render_agent(study.agents()[0]).startswith("laptop (pid 4711), 1 x cpu, seen 0 s ago")
 
 
@@ -81,16 +81,16 @@ def test_outside_of_a_scheduler_there_is_no_job() -> None:
 
 
 def test_the_log_is_the_file_that_takes_the_output(tmp_path: Path) -> None:
-    assert AgentCard.own(["cpu"], 0.0).host
+    assert AgentInfo.own(["cpu"], 0.0).host
     output = tmp_path / "agent.log"
     before = os.dup(1)
     try:
         with output.open("w") as file:
             os.dup2(file.fileno(), 1)
-            assert AgentCard.own(["cpu"], 0.0).log == str(output)
+            assert AgentInfo.own(["cpu"], 0.0).log == str(output)
         reader, writer = os.pipe()
         os.dup2(writer, 1)
-        assert AgentCard.own(["cpu"], 0.0).log == ""
+        assert AgentInfo.own(["cpu"], 0.0).log == ""
     finally:
         os.dup2(before, 1)
     for fd in (before, reader, writer):

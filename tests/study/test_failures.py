@@ -12,13 +12,14 @@ from sweeper.study.failures import (
     FAILURE_STREAK,
     RETRIES,
     count_failure,
+    failed_numbers,
     failure_kind,
     find_streak,
     is_over,
 )
 from sweeper.study.study import SweepStudy
 from sweeper.study.tell import put_back
-from sweeper.trial import FailureKind, TrialState
+from sweeper.trial import FailureKind
 from tests.support.sweep_studies import (
     begin,
     begin_in_memory,
@@ -65,10 +66,6 @@ def test_only_what_may_pass_is_tried_again() -> None:
     assert RETRIES == {FailureKind.LOST_WORKER: 3, FailureKind.OUT_OF_MEMORY: 1}
 
 
-def failed(study: SweepStudy) -> list[int]:
-    return [record.number for record in study.records() if record.state is TrialState.FAILED]
-
-
 def fail_with(study: SweepStudy, *messages: str) -> None:
     for message in messages:
         run_trial(study, raises(RuntimeError(message)))
@@ -82,7 +79,7 @@ def test_ten_failures_in_a_row_of_one_cause_are_a_streak(tmp_path: Path) -> None
     assert not is_over(study.cache, study.goal, ())
     fail_with(study, "too slow: 4096 MiB")
     assert is_over(study.cache, study.goal, ())
-    assert not is_over(study.cache, study.goal, failed(study))
+    assert not is_over(study.cache, study.goal, failed_numbers(study.records()))
     assert find_streak(study.cache, ()) == "RuntimeError: too slow: 4096 MiB"
 
 
@@ -107,7 +104,7 @@ def test_a_trial_that_went_well_breaks_a_streak(tmp_path: Path) -> None:
 def test_failures_of_an_earlier_run_are_forgiven(tmp_path: Path) -> None:
     study = begin_in_memory(tmp_path)
     fail_with(study, *["a"] * FAILURE_STREAK)
-    assert find_streak(study.cache, failed(study)) is None
+    assert find_streak(study.cache, failed_numbers(study.records())) is None
     assert find_streak(study.cache, ()) == "RuntimeError: a"
 
 

@@ -12,11 +12,11 @@ import pytest
 
 from sweeper.errors import ExitCode, StudyError
 from sweeper.study.create import load_study_from_storage
+from sweeper.study.failures import failed_numbers
 from sweeper.study.presence import is_present
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
 from sweeper.study.trial_cache import Standing
-from sweeper.trial import TrialState
 from sweeper.workers.agent import Agent
 from sweeper.workers.forkserver import ForkServer
 from tests.support.function_studies import (
@@ -67,7 +67,7 @@ Run = Callable[[SweepStudy], Result]
 @pytest.fixture
 def run(server: ForkServer, shown: Shown) -> Run:
     def run(study: SweepStudy) -> Result:
-        args = worker_args(study, failed_before=failed(study))
+        args = worker_args(study, failed_before=failed_numbers(study.records()))
         return Agent(study, args, server, shown).run()
 
     return run
@@ -75,10 +75,6 @@ def run(server: ForkServer, shown: Shown) -> Run:
 
 def states(study: SweepStudy) -> dict[str, int]:
     return {state.value: n for state, n in study.counts().items()}
-
-
-def failed(study: SweepStudy) -> list[int]:
-    return [record.number for record in study.records() if record.state is TrialState.FAILED]
 
 
 def once_it_runs(folder: Path, act: Callable[[], object]) -> None:
@@ -133,7 +129,7 @@ def test_while_it_works_others_see_who_it_is(tmp_path: Path, run: Run) -> None:
 
     def look() -> None:
         other = seen_elsewhere(study)
-        seen.extend((a.name, a.card.pid, a.card.devices) for a in other.agents())
+        seen.extend((a.name, a.info.pid, a.info.devices) for a in other.agents())
         other.leases.tell_to_stop(AGENT)
 
     once_it_runs(tmp_path, look)
