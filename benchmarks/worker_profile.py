@@ -41,7 +41,14 @@ def record(study: Path, data: Path) -> Counter[Stack]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shutil.copy(study, folder)
-        profiler = [PY_SPY, "record", "--subprocesses", "--nonblocking", "--rate", str(RATE_HZ)]
+        profiler = [
+            str(PY_SPY),
+            "record",
+            "--subprocesses",
+            "--nonblocking",
+            "--rate",
+            str(RATE_HZ),
+        ]
         profiler += ["--format", "raw", "--output", "stacks.txt", "--"]
         done = subprocess.run(
             [*profiler, sys.executable, "-m", "sweeper", "run", study.name],

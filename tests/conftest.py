@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from postgres_server import Postgres, Proxy
 
+from tests.support.examples import FULL
 from tests.support.record import Record
 
 # For all that tests start as well. Two threads of a small step wait for each other whenever
@@ -21,9 +22,9 @@ MOST_PROCESSES = 4
 
 # A test names the number of examples of the full set, see examples.py. They are the same ones each
 # time, but for `pytest --hypothesis-profile=long FILE`, which tries fifty times as many.
-settings.register_profile("full", max_examples=100, deadline=None, derandomize=True)
-settings.register_profile("plain", settings.get_profile("full"), max_examples=50)
-settings.register_profile("long", max_examples=5000, deadline=None, database=None)
+settings.register_profile("full", max_examples=FULL, deadline=None, derandomize=True)
+settings.register_profile("plain", settings.get_profile("full"), max_examples=FULL // 2)
+settings.register_profile("long", max_examples=FULL * 50, deadline=None, database=None)
 settings.load_profile("plain")
 
 

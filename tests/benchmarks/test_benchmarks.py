@@ -1,7 +1,9 @@
 import json
 import sys
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import fixed_trials
 import idle_trials
@@ -13,6 +15,7 @@ from baselines import training
 from contenders import Contender, Measurement, compare, describe_baselines, measure, render_times
 from mlflow import MlflowClient
 from results import HERE, describe_machine, render_facts, write_section
+from torch import nn
 
 import sweeper
 from sweeper.config.study import StudySpec
@@ -71,7 +74,9 @@ def test_the_baselines_have_the_settings_of_the_study(architecture: str) -> None
 
 
 @pytest.mark.parametrize(("architecture", "build"), [("mlp", build_mlp), ("cnn", build_cnn)])
-def test_the_baselines_have_the_network_of_the_study(architecture: str, build: object) -> None:
+def test_the_baselines_have_the_network_of_the_study(
+    architecture: str, build: Callable[..., nn.Module]
+) -> None:
     study = sweeper.load(HERE / "studies" / f"{architecture}_trials.yaml")
     params = {**study.sections["model"]}
     assert params.pop("architecture") == architecture
@@ -102,10 +107,10 @@ def test_the_baselines_have_the_versions_that_sweeper_is_tested_with() -> None:
 def test_results_give_medians_spread_ratios_and_accuracies_side_by_side(
     two_trials: StudySpec,
 ) -> None:
-    def runs(*seconds: float) -> list[Measurement[list[float]]]:
+    def runs(*seconds: float) -> list[Measurement[Sequence[float]]]:
         return [Measurement(value, 2 * value, [0.5, value / 100]) for value in seconds]
 
-    measured = {
+    measured: dict[str, list[Measurement[Sequence[float]]]] = {
         "sweeper": runs(3.0, 2.0, 4.0),
         "sweeper in bf16": runs(1.5, 1.5, 1.5),
         fixed_trials.FLOOR: [Measurement(1.0, 2.0, [])] * 3,
@@ -130,7 +135,7 @@ def test_a_cpu_time_that_cannot_be_known_is_shown_as_that() -> None:
     assert "| b | 3.0 | 3.0 - 3.0 | 3.0 | 3.0 | not known |" in page
 
 
-def python(code: str, **settings: object) -> Contender[str]:
+def python(code: str, **settings: Any) -> Contender[str]:
     command = [sys.executable, "-c", code]
     return Contender("it", command, lambda folder: (folder / "out").read_text(), **settings)
 

@@ -134,7 +134,7 @@ def test_sql_copies_trials_with_other_settings(tmp_path: Path, postgres_url: str
 
 
 def test_what_took_too_long_is_said_so() -> None:
-    row = asking.Row("journal file", 10_000, "gp", asking.Cell([0.2, 0.1, 0.4], 0.7), None)
+    row = asking.Row("journal file", 10_000, "gp", crew.Cell([0.2, 0.1, 0.4], 0.7), None)
     rest = ["200", "over 20 s", "over 20 s"]
     assert row.render() == ["journal file", "10,000", "gp", *rest]
 

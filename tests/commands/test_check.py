@@ -10,6 +10,7 @@ import pytest
 
 from sweeper.commands import probe
 from sweeper.commands.check import check_study, propose_precision
+from sweeper.config.settings import Precision
 from sweeper.errors import DataError, SpecError, StudyError, SweeperError, TrackerError
 from sweeper.workers.devices import known_precisions
 from tests.support.sweep_studies import spec_of
@@ -81,7 +82,7 @@ def test_a_precision_that_a_model_cannot_take_is_left_out(tmp_path: Path) -> Non
 
 
 def test_a_precision_is_proposed_if_all_architectures_together_are_clearly_faster() -> None:
-    mlp = {"fp32": 1e-3, "bf16": 2e-3}
+    mlp: dict[Precision, float] = {"fp32": 1e-3, "bf16": 2e-3}
     # 1 + 13 ms beside 2 + 8 ms is 1.4 x, 1 + 10 ms beside 2 + 8 ms is 1.1 x.
     assert propose_precision("fp32", [mlp, {"fp32": 13e-3, "bf16": 8e-3}]) == (
         "proposed: `run: {precision: bf16}`, measured 1.4 x as fast as fp32; it rounds "

@@ -11,6 +11,7 @@ from sweeper.commands.status import show_status, watch_status
 from sweeper.errors import StudyError
 from sweeper.study.agents import AgentInfo, register_agent
 from sweeper.study.presence import Presence
+from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
 from tests.support.sweep_studies import (
     AGENT,
@@ -122,8 +123,13 @@ def test_several_metrics_show_their_front(tmp_path: Path) -> None:
     }
     study = begin(tmp_path, objective=objective)
     for accuracy, seconds in ((0.5, 1.0), (0.75, 2.0), (0.25, 3.0)):
-        measured = epoch(1, accuracy, epoch_seconds=seconds)
-        run_trial(study, lambda trial, measured=measured: trial.report(measured))
+
+        def body(
+            trial: RunningTrial, accuracy: float = accuracy, seconds: float = seconds
+        ) -> None:
+            trial.report(epoch(1, accuracy, epoch_seconds=seconds))
+
+        run_trial(study, body)
     best = [line for line in shown(study) if line.startswith("best ")]
     assert best == [
         "best     trial 0: val_accuracy 0.5, epoch_seconds 1",

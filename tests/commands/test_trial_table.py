@@ -6,6 +6,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.commands.trial_table import TrialRow, TrialTable
+from sweeper.config.settings import Scalar
 from sweeper.events import Ended, Event, EventWriter, Interrupted, Started
 from sweeper.paths import RunPaths
 from sweeper.study.trial_cache import Standing
@@ -45,7 +46,7 @@ def append(paths: RunPaths, number: int, *events: Event) -> None:
 
 
 def started(time_s: float, resumed: int = 0) -> Started:
-    params = {"model.architecture": "own.nets:small", "train.epochs": 3}
+    params: dict[str, Scalar] = {"model.architecture": "own.nets:small", "train.epochs": 3}
     return Started(time_s, resumed, params, {}, None, None)
 
 

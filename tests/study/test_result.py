@@ -2,7 +2,7 @@ import json
 import shutil
 from pathlib import Path
 
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import create_trial
 
 from sweeper.errors import ExitCode, TrialPruned
@@ -64,7 +64,7 @@ def test_settings_stand_in_the_order_of_the_study_file(tmp_path: Path) -> None:
     study = begin(tmp_path, train={"epochs": 1, **ranges})
     names = [f"train.{name}" for name in ranges]
     params = dict.fromkeys(reversed(names), 0.5)
-    space = dict.fromkeys(params, FloatDistribution(0.1, 0.9))
+    space: dict[str, BaseDistribution] = {name: FloatDistribution(0.1, 0.9) for name in params}
     stored = create_trial(value=0.5, params=params, distributions=space)
     study.storage.create_new_trial(study.study_id, stored)
     result = Result(study)
@@ -134,12 +134,12 @@ def test_several_metrics_have_a_front_in_place_of_a_best_trial(tmp_path: Path) -
     study = begin(tmp_path, objective=TWO_METRICS, budget={"trials": 4})
     # The third is beaten by the first, and the fourth has no value.
     for accuracy, loss in ((0.9, 0.5), (0.5, 0.1), (0.8, 0.6), (0.9, float("inf"))):
-        run_trial(
-            study,
-            lambda claim, values=(accuracy, loss): [
-                claim.report(epoch(number, values[0], val_loss=values[1])) for number in (1, 2, 3)
-            ],
-        )
+
+        def body(claim: RunningTrial, accuracy: float = accuracy, loss: float = loss) -> None:
+            for number in (1, 2, 3):
+                claim.report(epoch(number, accuracy, val_loss=loss))
+
+        run_trial(study, body)
     result = Result(study)
     assert result.best is None
     assert [(best.number, best.values) for best in result.front] == [

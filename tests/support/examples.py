@@ -2,8 +2,12 @@
 
 from hypothesis import settings
 
+#: Of the profile in which a test tries as many as it names.
+FULL = 100
+
 
 def examples(n: int) -> settings:
     """``n`` examples in the full set; as many more or less as the profile has it."""
-    share = settings.default.max_examples / settings.get_profile("full").max_examples
-    return settings(max_examples=int(n * share))
+    profile = settings.default
+    assert profile is not None, "conftest.py loads one"
+    return settings(max_examples=n * profile.max_examples // FULL)

@@ -1,5 +1,6 @@
 """Small schedulers behind programs called as the real ones' commands, first on the PATH."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -153,4 +154,7 @@ class FakeKubernetes:
 
 
 #: By the scheduler's name.
-FAKES = {"slurm": FakeSlurm, "kubernetes": FakeKubernetes}
+FAKES: dict[str, Callable[[Path, pytest.MonkeyPatch], FakeScheduler]] = {
+    "slurm": FakeSlurm,
+    "kubernetes": FakeKubernetes,
+}

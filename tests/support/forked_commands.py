@@ -152,6 +152,7 @@ def _serve() -> None:
 def _live() -> NoReturn:
     """The whole life of a forked command, which standard input tells what it is."""
     import sweeper.__main__ as main
+    from sweeper.cli import run_process
 
     with socket.socket(fileno=os.dup(0)) as channel:
         message, fds, _, _ = socket.recv_fds(channel, 1 << 20, 3)
@@ -161,7 +162,7 @@ def _live() -> NoReturn:
     sys.path[0] = request["folder"]
     sys.modules["__main__"] = main
     forkserver.subprocess = _ForkingWorkers  # type: ignore[assignment,attr-defined]
-    main.run_process()
+    run_process()
 
 
 def _become(argv: list[str], fds: Sequence[int], environment: Mapping[str, str]) -> None:

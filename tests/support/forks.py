@@ -33,7 +33,7 @@ FORKS.set_forkserver_preload(
 def started(target: object, *args: object) -> Process:
     """A process that has set the event, which is its last argument."""
     event = FORKS.Event()
-    process = FORKS.Process(target=target, args=(*args, event))  # type: ignore[arg-type]
+    process = FORKS.Process(target=target, args=(*args, event))
     process.start()
     event.wait()
     return process  # type: ignore[return-value]

@@ -62,4 +62,5 @@ def documents(objects: Sequence[KubernetesObject]) -> list[dict[str, Any]]:
 def pod_of(manifest: dict[str, Any]) -> dict[str, Any]:
     spec = manifest["spec"]
     spec = spec["jobTemplate"]["spec"] if manifest["kind"] == "CronJob" else spec
-    return spec["template"]["spec"]
+    pod: dict[str, Any] = spec["template"]["spec"]
+    return pod

@@ -10,7 +10,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from sweeper.durable import CRASH_VARIABLE, Step
-from sweeper.events import EpochMetrics
+from sweeper.trial import EpochMetrics
 from tests.support.mlflow_store import copy_empty_database
 from tests.support.sweep import PATIENCE_S, Sweep, kill_group, wait_until
 
@@ -68,7 +68,7 @@ def arm(folder: Path, step: Step) -> None:
 
 def run_until_whole(sweep: Sweep, armed: Path) -> list[int]:
     """Give the same command as often as it was killed itself; its exit codes."""
-    codes = []
+    codes: list[int] = []
     while not codes or codes[-1] != 0:
         done = sweep.run(**{CRASH_VARIABLE: str(armed)})
         codes.append(done.returncode)

@@ -66,7 +66,12 @@ def test_what_was_there_is_intact_and_the_study_goes_on_when_there_is_room(disk:
     try:
         wait_until(lambda: sweep.paths.events(2).exists())
         disk.fill()
-        wait_until(lambda: disk.fill() or agent.poll() is not None)
+
+        def has_ended() -> bool:
+            disk.fill()
+            return agent.poll() is not None
+
+        wait_until(has_ended)
         output, _ = agent.communicate()
     finally:
         kill_group(agent)

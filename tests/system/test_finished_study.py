@@ -10,7 +10,7 @@ import torch
 
 from sweeper.config.settings import METRICS, DataConfig
 from sweeper.data.dataset import load_data
-from sweeper.events import EpochMetrics
+from sweeper.trial import EpochMetrics
 from tests.support.sweep import Sweep, last_json
 
 N_TRIALS = 6

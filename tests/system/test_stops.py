@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from sweeper.events import EpochMetrics, Interrupted, Started
+from sweeper.events import Interrupted, Started
+from sweeper.trial import EpochMetrics
 from tests.support.sweep import Sweep, kill_group, wait_until, worker_pids
 
 pytestmark = pytest.mark.slow

@@ -25,8 +25,9 @@ train: {{epochs: {epochs}, learning_rate: {{low: 1e-4, high: 1e-1, log: true}}}}
 run: {{workers: 2}}
 tracking: {{uri: "{uri}"}}
 """
+#: It goes no further while there is a file "pause", as a server starts slowly on a busy machine.
 CODE = """
-import time
+import os, time
 from torch import nn
 
 
@@ -34,6 +35,8 @@ class Net(nn.Sequential):
     def forward(self, inputs):
         if self.training:
             time.sleep(0.005)
+        while os.path.exists("pause"):
+            time.sleep(0.05)
         return super().forward(inputs)
 
 
@@ -122,11 +125,13 @@ def test_a_server_that_stops_for_half_a_minute(
 def test_a_server_that_comes_up_later(
     tracked: Sweep, server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(tracked, server, trials=4, epochs=70)
+    write(tracked, server, trials=4, epochs=40)
     agent = tracked.start()
     try:
         wait_until(lambda: n_measured(tracked) > 20)
+        (tracked.folder / "pause").touch()
         server.start()
+        (tracked.folder / "pause").unlink()
         output, _ = agent.communicate(timeout=240)
     finally:
         kill_group(agent)

@@ -244,7 +244,7 @@ def test_lost_cursors_do_not_log_a_model_again(store: Store) -> None:
     assert again.model_id == first.model_id
     assert len(store.trial().outputs.model_outputs) == 1
     assert {m.key for m in again.metrics} == {"val_accuracy", "train_loss"}
-    assert len(again.metrics) == 2
+    assert len(again.metrics or ()) == 2
 
 
 def test_a_model_cut_off_by_a_crash_is_completed(store: Store) -> None:

@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -61,7 +62,7 @@ def test_a_run_carries_params_tags_and_data(store: Store) -> None:
     assert expected.items() <= run.data.tags.items()
     [data] = run.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("digits", "0123456789abcdef")
-    assert '"n_train": 1500' in data.dataset.profile
+    assert '"n_train": 1500' in str(data.dataset.profile)
 
 
 def test_a_trial_shows_where_its_time_went_also_when_it_is_looked_at_again(store: Store) -> None:
@@ -194,9 +195,10 @@ def test_values_that_are_not_finite_are_kept_and_never_best(store: Store) -> Non
 
 def test_long_texts_are_cut_and_of_a_traceback_the_end_is_kept(store: Store) -> None:
     details = "x" * 9000 + "the last line"
+    note: dict[str, Any] = {"data.note": "p" * 7000}
     store.append(
         0,
-        started(**{"data.note": "p" * 7000}),
+        started(**note),
         ended(TrialState.FAILED, None, "c" * 9000, details),
     )
     store.mirror().send()

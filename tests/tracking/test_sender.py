@@ -203,7 +203,7 @@ class HalfwayClient(MlflowClient):
 
     n_requests = 0
 
-    def create_run(self, *args: object, **kwargs: object) -> Run:
+    def create_run(self, *args: Any, **kwargs: Any) -> Run:
         run = super().create_run(*args, **kwargs)
         self.n_requests += 1
         if self.n_requests == 2:  # the first is the parent's
@@ -243,7 +243,8 @@ def test_machines_that_begin_a_study_at_once_begin_one_run(
             others.append(threading.Thread(target=machine.open))
             others[0].start()
             others[0].join(0.5 if is_locked else None)
-        return create_run(*args, **kwargs)
+        created: Run = create_run(*args, **kwargs)
+        return created
 
     monkeypatch.setattr(SqlAlchemyStore, "create_run", create_late)
     store.mirror(founding=founding).open()

@@ -123,7 +123,7 @@ def test_the_model_of_the_best_stays_until_the_goal_is_reached_and_is_logged_els
     here.send()
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     [model] = client.search_logged_models(["1"])
-    assert client.get_run(model.source_run_id).data.tags["sweeper.trial"] == "0"
+    assert client.get_run(str(model.source_run_id)).data.tags["sweeper.trial"] == "0"
     cleanup = Cleanup(here.study, pytest.fail)
     cleanup.start()
     cleanup.finish(has_everything=True)

@@ -106,7 +106,7 @@ def test_a_schedule_becomes_a_cron_job_in_its_time_zone(spec: StudySpec) -> None
     ],
 )
 def test_what_kubernetes_has_no_words_for_is_refused(
-    spec: StudySpec, options: dict[str, str], message: str
+    spec: StudySpec, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SpecError, match=message):
         submit(spec, **options)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,7 +131,11 @@ def test_options_of_the_shell_that_the_setup_sets_do_no_harm(job: Rehearsal) -> 
 
 def test_tastes_of_the_user_decide_nothing(job: Rehearsal) -> None:
     job.does("agent", "env | grep -c -E '^(SQUEUE|SCANCEL|SBATCH)_' ; exit 0")
-    variables = {"SQUEUE_STATES": "CG", "SCANCEL_STATE": "R", "SBATCH_EXPORT": "NONE"}
+    variables: dict[str, Any] = {
+        "SQUEUE_STATES": "CG",
+        "SCANCEL_STATE": "R",
+        "SBATCH_EXPORT": "NONE",
+    }
     assert job.run(**variables).stdout == "0\n"
 
 

@@ -45,7 +45,7 @@ def test_every_sampler_draws_valid_values(tmp_path: Path, sampler: str, space: s
         run_trial(study, lambda claim: claim.report(epoch(3, 0.5 + 0.01 * claim.number)))
     for params in settings(study):
         shared = {"data.batch_size", "train.learning_rate"}
-        depth, architecture = "model.depth", params.get("model.architecture")
+        depth, architecture = "model.depth", params.get("model.architecture", "mlp")
         branches = {
             "mlp": {"model.architecture.mlp.depth", "model.architecture.mlp.width"},
             "cnn": {"model.architecture.cnn.channels"},
