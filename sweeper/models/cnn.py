@@ -6,6 +6,7 @@ from sweeper.config.settings import Activation
 from sweeper.errors import TrainingError
 from sweeper.models.activation import build_activation
 from sweeper.models.dropout import Dropout
+from sweeper.models.images import image_shape
 
 
 def build_cnn(
@@ -66,12 +67,7 @@ def build_cnn(
 
 
 def _checked_shape(input_shape: tuple[int, ...], depth: int) -> tuple[int, int, int]:
-    if len(input_shape) != 3:
-        raise TrainingError(
-            f"model.architecture: cnn takes images [C, H, W], got samples of shape "
-            f"{list(input_shape)}; take mlp, or give the data that shape"
-        )
-    n_channels, height, width = input_shape
+    n_channels, height, width = image_shape("cnn", input_shape)
     largest = min(height, width).bit_length() - 1
     if depth > largest:
         raise TrainingError(

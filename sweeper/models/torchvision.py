@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from sweeper.errors import TrainingError
+from sweeper.models.images import image_shape
 
 
 def classifier_names() -> list[str]:
@@ -40,12 +41,7 @@ def build_classifier(
     """
     from torchvision import models
 
-    if len(input_shape) != 3:
-        raise TrainingError(
-            f"model.architecture: {name} takes images [C, H, W], got samples of shape "
-            f"{list(input_shape)}; take mlp, or give the data that shape"
-        )
-    n_channels, height, width = input_shape
+    n_channels, height, width = image_shape(name, input_shape)
     builder = models.get_model_builder(name)
     accepted = inspect.signature(inspect.signature(builder).return_annotation).parameters
     fitted = {
