@@ -49,7 +49,7 @@ class RunPaths:
 
     @property
     def mirror_lock(self) -> Path:
-        """Held by the one agent on this machine that ships events."""
+        """Held by the one agent on this machine that sends events to MLflow."""
         return self.study_dir / "mirror.lock"
 
     @property

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from mlflow.entities import Metric
+
 from sweeper.durable import Step, durable
 from sweeper.errors import RequestRefusedError
 from sweeper.study.leases import LEASE_S
@@ -163,12 +165,7 @@ class Mirror:
         parent, sender = self._open()
         loaded = {number: self._cursor(parent, number) for number in best_trials}
         cursors = {number: cursor for number, cursor in loaded.items() if cursor.run_id}
-        metrics = []
-        if len(best_trials) == 1 and (only := loaded[best_trials[0]]).is_ended and only.best:
-            # A summary over more complete trials is the later one, whatever its epoch.
-            metrics = best_metrics(
-                only.best, self._study.objective, counts.get(TrialState.COMPLETE, 0)
-            )
+        metrics = self._summary(list(loaded.values()), counts.get(TrialState.COMPLETE, 0))
         tags = {
             "sweeper.best_trials": ", ".join(map(str, best_trials)),
             "sweeper.best_runs": ", ".join(cursor.run_id for cursor in cursors.values()),
@@ -183,6 +180,13 @@ class Mirror:
             close_parent(parent, status, metrics=metrics, tags=tags)
             if self._uri == local_uri(self._paths):
                 merge_wal(self._paths)
+
+    def _summary(self, best: Sequence[Cursor], n_complete: int) -> list[Metric]:
+        """What the study's run shows of its best trial, if that is one alone."""
+        if len(best) != 1 or not best[0].is_ended or best[0].best is None:
+            return []
+        # A summary over more complete trials is the later one, whatever its epoch.
+        return best_metrics(best[0].best, self._study.objective, n_complete)
 
     def _cursor(self, parent: Parent, number: int) -> Cursor:
         if number in self._cursors:
