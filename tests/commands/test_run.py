@@ -31,7 +31,9 @@ def test_a_study_is_run_to_its_goal_with_a_line_a_trial_and_its_file_is_kept(
         assert re.match(rf"\[\d/2(, \d+s left)?\] trial {number} complete in \d+s: score ", line)
     assert lines[2] == "small: 2 of 2 trials: 2 complete"
     assert lines[-1] == f"compare them: sweeper ui {spec.path}"
-    assert shown.err == ""
+    assert set(shown.err.splitlines()) <= {
+        "sending the rest to MLflow; Ctrl-C leaves it to the next command ..."  # if it is busy
+    }
     resolved = load_study(RunPaths(root, "small").resolved_spec)
     assert (resolved.ranges(), resolved.budget) == (spec.ranges(), spec.budget)
 
