@@ -1,4 +1,4 @@
-"""The crontab line of the README, as cron runs it."""
+"""The crontab line of docs/cluster.md, as cron runs it."""
 
 import os
 import shlex
