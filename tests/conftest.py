@@ -1,3 +1,4 @@
+import atexit
 import gc
 import os
 import subprocess
@@ -45,7 +46,6 @@ def pytest_collection() -> Iterator[None]:
         return (yield)
     finally:
         gc.enable()
-        gc.collect()
 
 
 def pytest_runtest_setup() -> None:
@@ -53,9 +53,7 @@ def pytest_runtest_setup() -> None:
     gc.freeze()
 
 
-def pytest_unconfigure() -> None:
-    """At its end, torch complains of what it finds uncollected."""
-    gc.unfreeze()
+atexit.register(gc.unfreeze)  # at its end, torch complains of what it finds uncollected
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
