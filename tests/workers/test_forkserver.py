@@ -22,6 +22,7 @@ def server() -> Iterator[ForkServer]:
     """One for all, as it imports torch. A number of threads for numpy keeps it from nothing."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENBLAS_NUM_THREADS", "2")
+        patch.delenv("OMP_WAIT_POLICY", raising=False)
         server = ForkServer(print)
     yield server
     server.close()
@@ -84,20 +85,28 @@ def test_forked_workers_share_the_import_of_torch(server: ForkServer, tmp_path: 
         child.wait()
 
 
-@pytest.mark.parametrize(("own", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_threads_without_work_sleep_unless_the_user_wants_them_to_spin(
-    own: str | None, policy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    if own:
-        monkeypatch.setenv("OMP_WAIT_POLICY", own)
-    server = ForkServer(print)
+def environment_of(child: Child) -> list[str]:
+    """As it was when the process began that the worker was forked from."""
+    return Path(f"/proc/{child.pid}/environ").read_text().split("\0")
+
+
+def test_threads_without_work_sleep(server: ForkServer, tmp_path: Path) -> None:
     child, channel = fork(server, tmp_path / "log")
     with channel:
-        environment = Path(f"/proc/{child.pid}/environ").read_text().split("\0")
+        assert "OMP_WAIT_POLICY=PASSIVE" in environment_of(child)
     child.wait()
-    server.close()
-    assert f"OMP_WAIT_POLICY={policy}" in environment
+
+
+def test_threads_without_work_spin_if_the_user_wants_them_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    own = ForkServer(print)
+    child, channel = fork(own, tmp_path / "log")
+    with channel:
+        assert "OMP_WAIT_POLICY=ACTIVE" in environment_of(child)
+    child.wait()
+    own.close()
 
 
 def test_without_a_server_workers_start_by_themselves_and_that_is_said(tmp_path: Path) -> None:
