@@ -88,6 +88,23 @@ def test_a_log_torn_in_its_first_line_starts_anew(tmp_path: Path) -> None:
     assert read_events(path)[0] == [EPOCH]
 
 
+@pytest.mark.parametrize("event", [EVENTS[3], EVENTS[4]])
+def test_what_the_storage_is_told_next_is_on_disk_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event: Event
+) -> None:
+    forced: list[int] = []
+    fsync = os.fsync
+
+    def noted_fsync(fd: int) -> None:
+        fsync(fd)
+        forced.append(os.fstat(fd).st_size)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    path = tmp_path / "events.jsonl"
+    write(path, EPOCH, event)
+    assert forced == [path.stat().st_size]
+
+
 def test_an_event_without_room_leaves_the_log_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

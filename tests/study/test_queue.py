@@ -195,16 +195,70 @@ def test_what_an_enqueued_setting_leaves_out_is_drawn(tmp_path: Path) -> None:
     assert params["data.batch_size"] == 64
 
 
+def bare_queue(folder: Path, storage: InMemoryStorage, goal: int) -> TrialQueue:
+    study_id = storage.create_new_study([StudyDirection.MAXIMIZE], "bare")
+    cache = TrialCache(storage, study_id, ["maximize"])
+    plan = Plan(spec_of(folder), goal)
+    lock = FileLock(folder / "lock")
+    return TrialQueue(storage, study_id, goal=goal, plan=plan, cache=cache, lock=lock)
+
+
 def test_a_queue_needs_no_study_and_leaves_the_trials_to_whoever_counts_them(
     tmp_path: Path,
 ) -> None:
-    storage, lock = InMemoryStorage(), FileLock(tmp_path / "lock")
-    study_id = storage.create_new_study([StudyDirection.MAXIMIZE], "bare")
-    cache = TrialCache(storage, study_id, ["maximize"])
-    plan = Plan(spec_of(tmp_path), goal=2)
-    queue = TrialQueue(storage, study_id, goal=2, plan=plan, cache=cache, lock=lock)
+    queue = bare_queue(tmp_path, InMemoryStorage(), goal=2)
     with FileLock(tmp_path / "lock").held():
         assert queue.top_up() == 0
     assert queue.top_up() == 2
     claimed = [queue.claim("agent", "worker") for _ in range(3)]
     assert [trial and trial.number for trial in claimed] == [0, 1, None]
+
+
+class LookedOn(InMemoryStorage):  # type: ignore[misc]
+    """Notes, whenever a trial is enqueued or claimed, whether somebody holds the lock."""
+
+    def __init__(self, lock: Path) -> None:
+        super().__init__()
+        self.lock = lock
+        self.was_held: list[bool] = []
+
+    def _look(self) -> None:
+        with FileLock(self.lock).tried() as is_free:
+            self.was_held.append(not is_free)
+
+    def create_new_trial(self, *args: Any, **kwargs: Any) -> int:
+        self._look()
+        return int(super().create_new_trial(*args, **kwargs))
+
+    def set_trial_state_values(self, *args: Any, **kwargs: Any) -> bool:
+        self._look()
+        return bool(super().set_trial_state_values(*args, **kwargs))
+
+
+def test_trials_are_enqueued_and_claimed_by_one_process_at_a_time(tmp_path: Path) -> None:
+    storage = LookedOn(tmp_path / "lock")
+    queue = bare_queue(tmp_path, storage, goal=34)
+    queue.top_up()
+    for _ in range(34):
+        assert queue.claim("agent", "worker")
+    assert storage.was_held == [True] * 68
+
+
+class Overtaken(InMemoryStorage):  # type: ignore[misc]
+    """Of one where the lock is lost by who stands still with it: another claims trial 0 first."""
+
+    is_overtaken = False
+
+    def set_trial_state_values(self, *args: Any, **kwargs: Any) -> bool:
+        if not self.is_overtaken:
+            self.is_overtaken = True
+            assert super().set_trial_state_values(*args, **kwargs)
+        return bool(super().set_trial_state_values(*args, **kwargs))
+
+
+def test_what_another_has_claimed_meanwhile_is_passed_over(tmp_path: Path) -> None:
+    queue = bare_queue(tmp_path, Overtaken(), goal=2)
+    queue.top_up()
+    claimed = queue.claim("agent", "worker")
+    assert claimed is not None
+    assert claimed.number == 1

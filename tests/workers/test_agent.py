@@ -1,5 +1,6 @@
 """An agent from its start to its end, with real workers; only what it shows is looked at here."""
 
+import itertools
 import os
 import signal
 import threading
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 
 from sweeper.errors import ExitCode, StudyError
+from sweeper.locks import locality
 from sweeper.study.create import load_study_from_storage
 from sweeper.study.failures import failed_numbers
+from sweeper.study.leases import RENEWAL_S, Leases
 from sweeper.study.presence import is_present
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
@@ -141,6 +144,27 @@ def test_while_it_works_others_see_who_it_is(tmp_path: Path, run: Run) -> None:
     once_it_runs(tmp_path, look)
     run(study)
     assert seen == [(AGENT, os.getpid(), ["cpu"])]
+
+
+def test_as_long_as_it_works_its_lease_is_renewed(tmp_path: Path, run: Run) -> None:
+    study = begin_function(tmp_path, GO_ON)
+    seconds = itertools.count(0, int(RENEWAL_S))  # so that it is always time to
+    place = locality(study.paths.study_dir)
+    study.leases = Leases(study.storage, study.study_id, place, now=lambda: next(seconds))
+    renewals: list[float] = []
+
+    def look() -> None:
+        try:
+            leases = seen_elsewhere(study).leases
+            renewals.append(leases.held()[0].renewed_s)
+            wait_until(lambda: leases.held()[0].renewed_s > renewals[0])
+            renewals.append(leases.held()[0].renewed_s)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    once_it_runs(tmp_path, look)
+    run(study)
+    assert len(renewals) == 2
 
 
 @pytest.mark.parametrize(
