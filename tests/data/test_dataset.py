@@ -75,6 +75,14 @@ def rows_of(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat(inputs), torch.cat(targets)
 
 
+def row_numbers(data: TrialData, split: Split) -> list[int]:
+    """Which rows of the images these are, by their first pixel."""
+    pixels = rows_of(split)[0][:, 0, 0, 0]
+    if data.info.std:
+        pixels = (pixels * data.info.std[0] + data.info.mean[0]) * 255
+    return [int(pixel) // 16 for pixel in pixels.round()]
+
+
 def test_info_describes_both_splits(mnist: DataConfig, tmp_path: Path) -> None:
     data = load(mnist, tmp_path)
     info = data.info
@@ -89,14 +97,25 @@ def test_info_describes_both_splits(mnist: DataConfig, tmp_path: Path) -> None:
 def test_moments_are_those_of_the_training_rows(mnist: DataConfig, tmp_path: Path) -> None:
     data = load(mnist, tmp_path)
     train, _ = rows_of(data.train)
-    pixels = (train * data.info.std[0] + data.info.mean[0]) * 255
-    kept = sorted(int(row[0, 0, 0].round()) // 16 for row in pixels)
+    kept = row_numbers(data, data.train)
     assert len(set(kept)) == 9
     chosen = IMAGES[kept] / 255
     assert data.info.mean == (pytest.approx(chosen.mean(), abs=1e-12),)
     assert data.info.std == (pytest.approx(chosen.std(), abs=1e-12),)
     torch.testing.assert_close(train.mean(), torch.tensor(0.0), rtol=0, atol=1e-6)
     torch.testing.assert_close(train.std(correction=0), torch.tensor(1.0), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("params", "resident_bytes"), [({}, 2**30), ({}, 0), ({"dataset": True}, 2**30)]
+)
+def test_each_row_is_on_one_side_alone_however_it_comes(
+    mine: DataConfig, tmp_path: Path, params: dict[str, bool], resident_bytes: int
+) -> None:
+    data = load(replace(mine, params=params), tmp_path, resident_bytes=resident_bytes)
+    train, validation = row_numbers(data, data.train), row_numbers(data, data.validation)
+    assert (len(train), len(validation)) == (9, 3)
+    assert sorted(train + validation) == list(range(12))
 
 
 def test_the_seed_makes_the_split_and_the_fingerprint(mnist: DataConfig, tmp_path: Path) -> None:
