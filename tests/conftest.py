@@ -1,8 +1,10 @@
 import atexit
 import gc
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +22,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_THREAD_LIMIT", "1")
 #: Each takes 1 GB of memory and imports torch and MLflow, which is no gain beyond.
 MOST_PROCESSES = 4
+#: Far above what any test takes, on however busy a machine: several wait for 120 s at once.
+HANG_S = 600
 
 # A test names the number of examples of the full set, see examples.py. They are the same ones each
 # time, but for `pytest --hypothesis-profile=long FILE`, which tries fifty times as many.
@@ -48,9 +52,30 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
-def pytest_runtest_setup() -> None:
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Fail in place of hanging, with where it hangs, so that what comes after is tested."""
+    before = signal.signal(signal.SIGALRM, lambda *_: pytest.fail(f"it hangs since {HANG_S} s"))
+    signal.alarm(HANG_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Iterator[None]:
     """Else each full collection goes through a million objects of torch, MLflow and pytest."""
     gc.freeze()
+    with bounded():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    with bounded():
+        return (yield)
 
 
 atexit.register(gc.unfreeze)  # at its end, torch complains of what it finds uncollected
