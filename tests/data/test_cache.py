@@ -98,6 +98,13 @@ def test_replaced_files_are_noticed(root: Path, tmp_path: Path) -> None:
     assert load(mnist(root), tmp_path).inputs[0, 0, 0, 0] == 255
 
 
+def test_other_params_are_other_data(tmp_path: Path) -> None:
+    small, big = (DataConfig(name="digits", params=params) for params in ({}, {"size": 16}))
+    for _ in range(2):
+        assert load(small, tmp_path).inputs.shape == (1797, 1, 8, 8)
+        assert load(big, tmp_path).inputs.shape == (1797, 1, 16, 16)
+
+
 def test_a_torn_cache_is_made_again(root: Path, tmp_path: Path) -> None:
     entry = open_cache(mnist(root), tmp_path / "cache")
     entry.inputs.write_bytes(b"torn")
