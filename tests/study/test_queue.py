@@ -214,7 +214,7 @@ def test_a_queue_needs_no_study_and_leaves_the_trials_to_whoever_counts_them(
     assert [trial and trial.number for trial in claimed] == [0, 1, None]
 
 
-class LookedOn(InMemoryStorage):  # type: ignore[misc]
+class LookedOn(InMemoryStorage):
     """Notes, whenever a trial is enqueued or claimed, whether somebody holds the lock."""
 
     def __init__(self, lock: Path) -> None:
@@ -244,7 +244,7 @@ def test_trials_are_enqueued_and_claimed_by_one_process_at_a_time(tmp_path: Path
     assert storage.was_held == [True] * 68
 
 
-class Overtaken(InMemoryStorage):  # type: ignore[misc]
+class Overtaken(InMemoryStorage):
     """Of one where the lock is lost by who stands still with it: another claims trial 0 first."""
 
     is_overtaken = False
