@@ -34,8 +34,8 @@ train: {{epochs: {epochs}}}
 run: {{workers: 1, device: cpu, precision: fp32}}
 """
 MODELS = {
-    "MLP": STUDY.format(model="{architecture: mlp, depth: 2, width: 256}", epochs=100),
-    "CNN": STUDY.format(model="{architecture: cnn, depth: 2, channels: 16}", epochs=20),
+    "MLP": STUDY.format(model="{architecture: mlp, depth: 2, width: 256}", epochs=60),
+    "CNN": STUDY.format(model="{architecture: cnn, depth: 2, channels: 16}", epochs=10),
 }
 #: Machine -> how its threads wait -> seconds of the trial in each run.
 Seconds = Mapping[str, Mapping[str, Sequence[float]]]
