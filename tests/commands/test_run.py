@@ -18,6 +18,8 @@ from sweeper.study.create import load_study_from_storage
 from tests.support.function_studies import GO_ON, function_spec
 from tests.support.sweep import last_json, wait_until
 
+pytestmark = pytest.mark.gate  # each command starts a server that imports torch
+
 
 def test_a_study_is_run_to_its_goal_with_a_line_a_trial_and_its_file_is_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

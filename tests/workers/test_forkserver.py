@@ -14,7 +14,10 @@ import pytest
 from sweeper.workers import forkserver
 from sweeper.workers.forkserver import Child, ForkedProcess, ForkServer
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux alone")
+pytestmark = [
+    pytest.mark.gate,  # servers and workers of its own import torch
+    pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux alone"),
+]
 
 
 @pytest.fixture(scope="module")

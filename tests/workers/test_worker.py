@@ -14,6 +14,8 @@ from tests.support.function_studies import worker_args
 from tests.support.sweep import wait_until
 from tests.support.sweep_studies import begin
 
+pytestmark = pytest.mark.gate  # its server imports torch
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:
