@@ -3,13 +3,10 @@ from typing import Any
 
 import pytest
 
+from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
-from sweeper.trial import TrialState
-from tests.support.sweep_studies import (
-    begin_in_memory,
-    reports,
-    run_trial,
-)
+from sweeper.trial import EpochMetrics, TrialState
+from tests.support.sweep_studies import begin_in_memory, reports, run_trial
 
 
 def rungs(study: SweepStudy, *trials: tuple[float, ...]) -> list[tuple[TrialState, int]]:
@@ -77,6 +74,17 @@ def test_pruners_end_the_trials_they_should(
     assert [epochs for _, epochs in rungs(study, *trials)] == ends
     for trial, epochs in zip(study.trials(), ends, strict=False):
         assert (trial.state.name == "PRUNED") == (epochs < len(trials[0]))
+
+
+def test_what_is_reported_beside_the_objective_is_nothing_to_a_pruner(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path, pruner={"name": "median", "startup_trials": 1})
+    run_trial(study, reports(0.5))
+
+    def worse(claim: RunningTrial) -> None:
+        claim.report(EpochMetrics(1, {"train_loss": 9.0, "val_accuracy": 0.4}, 1.0))
+
+    assert run_trial(study, worse) == TrialState.PRUNED
+    assert study.trials()[1].intermediate_values == {1: 0.4}
 
 
 def test_hyperband_prunes_once_it_knows_how_long_a_trial_is(tmp_path: Path) -> None:

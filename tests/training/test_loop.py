@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from sweeper.config.settings import METRICS, DataConfig, ModelConfig, TrainConfig, TrialConfig
 from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.dataset import TrialData
-from sweeper.errors import TrialInterrupted, TrialPruned
+from sweeper.errors import TrialInterrupted, TrialLost, TrialPruned
 from sweeper.models.build import build_model
 from sweeper.training.checkpoint import load_checkpoint, save_checkpoint
 from sweeper.training.learner import Runtime
@@ -374,6 +374,24 @@ def test_the_checkpoint_is_there_before_the_report(tmp_path: Path) -> None:
     with pytest.raises(TrialPruned):
         run(config(), reporter, tmp_path / "deep" / "c.pt")
     assert (tmp_path / "deep" / "c.pt").exists()
+
+
+class Overtaken(Recorder):
+    """Of a trial that another process took over."""
+
+    def require_ownership(self) -> None:
+        raise TrialLost("it is another's now")
+
+
+def test_a_trial_that_was_taken_over_keeps_the_other_ones_checkpoint(tmp_path: Path) -> None:
+    checkpoint, reporter = tmp_path / "c.pt", Overtaken()
+    with pytest.raises(TrialPruned):
+        run(config(), Recorder(1, TrialPruned), checkpoint)
+    before = checkpoint.read_bytes()
+    with pytest.raises(TrialLost):
+        run(config(), reporter, checkpoint)
+    assert checkpoint.read_bytes() == before
+    assert reporter.heard == [1], "as the checkpoint says, and no epoch of its own"
 
 
 def test_the_learning_rate_is_that_of_the_last_update(tmp_path: Path) -> None:

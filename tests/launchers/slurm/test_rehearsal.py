@@ -105,6 +105,14 @@ def test_a_job_goes_on_unless_a_user_has_cancelled_it(
     assert job.calls("sbatch") == []
 
 
+def test_the_notice_reaches_an_agent_at_work(job: Rehearsal) -> None:
+    # First the script must wait for it, as a notice before that is forwarded at another place.
+    at_work = "sleep 0.5; kill -USR1 $PPID; for i in {1..100}; do sleep 0.1; done; exit 1"
+    job.does("agent", f"trap 'exit 4' USR1\n{at_work}")
+    assert job.run().returncode == 4
+    assert "requeue 17_0" in job.calls("scontrol")
+
+
 @pytest.mark.parametrize(("restarts", "n_new"), [(1, 1), (2, 0)])
 def test_a_new_job_stands_in_only_where_slurm_has_not_put_this_one_back(
     job: Rehearsal, restarts: int, n_new: int
