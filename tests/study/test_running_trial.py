@@ -143,3 +143,20 @@ def test_a_trial_that_was_taken_over_is_written_no_more(study: SweepStudy) -> No
     trial = study.trials()[0]
     assert (trial.state, trial.intermediate_values) == (OptunaState.RUNNING, {1: 0.5})
     assert kinds(study) == ["Started", "EpochMetrics", "Interrupted"]
+
+
+@pytest.mark.parametrize("is_drawn", [False, True])
+def test_a_trial_that_was_taken_over_before_it_began_is_neither_drawn_nor_started(
+    study: SweepStudy, is_drawn: bool
+) -> None:
+    trial = claim_trial(study)
+    assert trial is not None
+    with RunningTrial(study, trial, is_stopping=lambda: False, ledger=TimeLedger()) as held:
+        if is_drawn:
+            held.draw()
+        reclaim_orphans(study, "it seemed dead")
+        assert claim_trial(study, "successor")
+        with pytest.raises(TrialLost):
+            held.start(None, None, params={}, tags={}) if is_drawn else held.draw()
+    assert bool(study.trials()[0].params) is is_drawn
+    assert kinds(study) == []
