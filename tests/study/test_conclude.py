@@ -120,9 +120,14 @@ def test_a_diverged_trial_is_pruned_without_a_value(study: SweepStudy, bad: floa
 
 
 def test_any_metric_that_is_not_finite_ends_the_trial(study: SweepStudy) -> None:
-    state = run_trial(study, lambda claim: claim.report(epoch(1, 0.5, train_loss=NAN)))
-    assert state == TrialState.DIVERGED
-    assert last_outcome(study).best is None
+    def body(claim: RunningTrial) -> None:
+        claim.report(epoch(1, 0.5, train_loss=2.0))
+        claim.report(epoch(2, 0.6, train_loss=NAN))
+
+    assert run_trial(study, body) == TrialState.DIVERGED
+    outcome = last_outcome(study)
+    assert outcome.best == epoch(1, 0.5, train_loss=2.0)
+    assert outcome.cause == "train_loss is nan after epoch 2"
 
 
 def test_a_signal_that_user_code_held_back_does_not_make_a_trial_complete(

@@ -6,7 +6,7 @@ from optuna.trial import TrialState as OptunaState
 
 from sweeper.config.settings import TrialConfig
 from sweeper.errors import TrialLost
-from sweeper.events import EventWriter, Started
+from sweeper.events import Ended, Event, EventWriter, Interrupted, Started
 from sweeper.locks import FileLock
 from sweeper.study.attributes import state_of
 from sweeper.study.conclude import conclude
@@ -93,6 +93,31 @@ def test_nothing_is_pruned_or_interrupted_after_the_last_epoch(tmp_path: Path) -
     stops = iter([False, False, True])
     state = run_trial(study, reports(0.9, 0.9, 0.9), is_stopping=lambda: next(stops))
     assert state == TrialState.COMPLETE
+
+
+def test_the_log_has_it_before_the_storage_is_told(
+    study: SweepStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, Event]] = []
+
+    def note(method: str) -> None:
+        tell = getattr(study.storage, method)
+
+        def noted(trial_id: int, what: object, *rest: object) -> object:
+            if what != OptunaState.RUNNING:
+                told.append((str(what), log(study)[-1]))
+            return tell(trial_id, what, *rest)
+
+        monkeypatch.setattr(study.storage, method, noted)
+
+    note("set_trial_intermediate_value")
+    note("set_trial_state_values")
+    run_trial(study, reports(0.5), is_stopping=lambda: True)
+    run_trial(study, reports(0.5, 0.6))
+    logged = [event for event in log(study) if not isinstance(event, Started)]
+    assert [type(event) for event in logged] == [EpochMetrics, Interrupted, EpochMetrics, Ended]
+    words = ["1", str(OptunaState.WAITING), "2", str(OptunaState.COMPLETE)]
+    assert told == list(zip(words, logged, strict=True))
 
 
 def test_a_resumed_trial_is_the_same_trial(study: SweepStudy) -> None:
