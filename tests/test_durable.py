@@ -9,6 +9,7 @@ import pytest
 
 import sweeper
 from sweeper.durable import CRASH_VARIABLE, Step, aside_of, durable, replace_file
+from tests.support.disk_calls import note_disk_calls
 from tests.support.small_disk import small_disk
 from tests.support.sweep_studies import killed
 
@@ -194,20 +195,8 @@ def test_a_full_disk_keeps_the_old_file_and_no_other(disk: Path) -> None:
 def test_the_new_bytes_reach_the_disk_before_the_name(
     old: Path, monkeypatch: pytest.MonkeyPatch, sync_folder: bool
 ) -> None:
-    done: list[tuple[str, str]] = []
-    fsync, rename = os.fsync, os.replace
-
-    def noted_fsync(fd: int) -> None:
-        fsync(fd)
-        done.append(("fsync", os.readlink(f"/proc/self/fd/{fd}")))
-
-    def noted_rename(source: Path, target: Path) -> None:
-        rename(source, target)
-        done.append(("rename", str(target)))
-
-    monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr(os, "replace", noted_rename)
+    done = note_disk_calls(monkeypatch)
     with replace_file(old, sync_folder=sync_folder) as aside:
         aside.write_text("new")
-    bytes_then_name = [("fsync", str(aside)), ("rename", str(old))]
-    assert done == bytes_then_name + [("fsync", str(old.parent))] * sync_folder
+    bytes_then_name = [("fsync", aside), ("rename", old)]
+    assert done == bytes_then_name + [("fsync", old.parent)] * sync_folder

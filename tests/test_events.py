@@ -18,6 +18,7 @@ from sweeper.events import (
     read_events,
 )
 from sweeper.trial import DataInfo, EpochMetrics, Outcome, TrialState
+from tests.support.disk_calls import note_disk_calls
 
 DATA = DataInfo("digits", "0123456789abcdef", (1, 8, 8), 10, 1500, 297, (0.3,), (0.4,))
 MODEL = ModelConfig(architecture="mlp", params={"depth": 2, "dropout": 0.5})
@@ -92,17 +93,10 @@ def test_a_log_torn_in_its_first_line_starts_anew(tmp_path: Path) -> None:
 def test_what_the_storage_is_told_next_is_on_disk_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event: Event
 ) -> None:
-    forced: list[int] = []
-    fsync = os.fsync
-
-    def noted_fsync(fd: int) -> None:
-        fsync(fd)
-        forced.append(os.fstat(fd).st_size)
-
-    monkeypatch.setattr(os, "fsync", noted_fsync)
     path = tmp_path / "events.jsonl"
+    done = note_disk_calls(monkeypatch)
     write(path, EPOCH, event)
-    assert forced == [path.stat().st_size]
+    assert done == [("fsync", path)]
 
 
 def test_an_event_without_room_leaves_the_log_as_it_was(tmp_path: Path) -> None:
