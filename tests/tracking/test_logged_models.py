@@ -197,7 +197,7 @@ def test_a_process_that_exported_a_model_ends_without_a_word() -> None:
     code = (
         "import sweeper.tracking\n"
         "from sweeper.tracking.imports import loading\n"
-        "with loading():\n"
+        "with loading('torch.export'):\n"
         "    from sweeper.tracking.exported import import_export\n"
         "    import_export()\n"
     )
