@@ -16,10 +16,11 @@ from sweeper.locks import locality
 from sweeper.study.create import load_study_from_storage
 from sweeper.study.failures import failed_numbers
 from sweeper.study.leases import RENEWAL_S, Leases
-from sweeper.study.presence import is_present
+from sweeper.study.presence import Presence, is_present
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
 from sweeper.study.trial_cache import Standing
+from sweeper.workers import agent
 from sweeper.workers.agent import Agent
 from sweeper.workers.forkserver import ForkServer
 from tests.support.function_studies import (
@@ -240,6 +241,28 @@ def test_trials_that_a_dead_agent_left_are_gone_on_with_first(
     study = begin_function(tmp_path, trials=2)
     study.leases.renew("dead")
     assert study.queue.claim("dead", "its worker") is not None
+    run(study)
+    assert states(study) == {"complete": 2}
+
+
+def test_a_trial_that_another_agent_leaves_meanwhile_is_gone_on_with(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "_ORPHANS_EVERY_S", 0.1)
+    study = begin_function(tmp_path, f'is_first("running")\n    {MEASURE}', trials=2)
+    study.leases.renew("other")
+    other = Presence(study.paths.presence_dir, "its worker")
+    assert study.queue.claim("other", "its worker") is not None
+
+    def die() -> None:
+        other.leave()
+        seen = seen_elsewhere(study)
+        try:
+            wait_until(lambda: seen.n_finished() == 2)
+        except AssertionError:
+            os.kill(os.getpid(), signal.SIGINT)  # else it waits for that trial for ever
+
+    once_it_runs(tmp_path, die)
     run(study)
     assert states(study) == {"complete": 2}
 
