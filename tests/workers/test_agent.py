@@ -239,10 +239,12 @@ def test_trials_that_a_dead_agent_left_are_gone_on_with_first(
     tmp_path: Path, run: Run, shown: Shown
 ) -> None:
     study = begin_function(tmp_path, trials=2)
-    study.leases.renew("dead")
+    seen_elsewhere(study).leases.renew("dead")
     assert study.queue.claim("dead", "its worker") is not None
     run(study)
     assert states(study) == {"complete": 2}
+    ends = [trial.datetime_complete for trial in study.trials()]
+    assert ends == sorted(ends)
 
 
 def test_a_trial_that_another_agent_leaves_meanwhile_is_gone_on_with(
@@ -250,7 +252,7 @@ def test_a_trial_that_another_agent_leaves_meanwhile_is_gone_on_with(
 ) -> None:
     monkeypatch.setattr(agent, "_ORPHANS_EVERY_S", 0.1)
     study = begin_function(tmp_path, f'is_first("running")\n    {MEASURE}', trials=2)
-    study.leases.renew("other")
+    seen_elsewhere(study).leases.renew("other")
     other = Presence(study.paths.presence_dir, "its worker")
     assert study.queue.claim("other", "its worker") is not None
 
