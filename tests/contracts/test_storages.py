@@ -125,6 +125,7 @@ def compete(place: Place, body: Body, folders: Sequence[Path]) -> list[int]:
     return sorted(int(n) for path in claims.iterdir() for n in path.read_text().split())
 
 
+@pytest.mark.gate
 def test_the_total_is_exact_however_many_work_on_it(place: Place) -> None:
     goal = GOAL if place.n_processes > 1 else 20
     place = replace(place, changes={**place.changes, "budget": {"trials": goal}})

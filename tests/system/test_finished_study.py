@@ -13,6 +13,8 @@ from sweeper.data.dataset import load_data
 from sweeper.trial import EpochMetrics
 from tests.support.sweep import Sweep, last_json
 
+pytestmark = pytest.mark.gate  # whole commands, one after the other
+
 N_TRIALS = 6
 MLFLOW_STATE = {"complete": "FINISHED", "pruned": "KILLED"}
 

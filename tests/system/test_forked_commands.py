@@ -10,7 +10,10 @@ import pytest
 from tests.support.forked_commands import ANEW, VARIABLE, popen
 from tests.support.sweep import Sweep
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux alone")
+pytestmark = [
+    pytest.mark.gate,  # each command once more, started anew
+    pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux alone"),
+]
 
 
 @pytest.mark.parametrize("words", [("--version",), ("status", "gone.yaml"), ("no-command",)])

@@ -33,6 +33,8 @@ from tests.support.function_studies import (
 from tests.support.sweep import wait_until
 from tests.support.sweep_studies import AGENT
 
+pytestmark = pytest.mark.gate  # agents with workers, which mostly wait for each other
+
 DRAINING = "running trials finish their batch and wait for the next command"
 
 

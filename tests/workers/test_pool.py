@@ -19,6 +19,8 @@ from sweeper.workers.protocol import DRAIN_S
 from tests.support.function_studies import GO_ON, HANG_FIRST, MEASURE, begin_function, worker_args
 from tests.support.sweep import wait_until
 
+pytestmark = pytest.mark.gate  # real workers, killed and drained
+
 #: The first call ends its process as the kernel would, without a word.
 DIE_FIRST = f"""if is_first("died"):
         os.kill(os.getpid(), signal.SIGKILL)
