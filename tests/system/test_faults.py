@@ -19,6 +19,7 @@ def write_function(sweep: Sweep, body: str, *, trials: int = 4) -> None:
     (sweep.folder / "own.py").write_text(f"import math, os\ndef run(params, trial):\n    {body}\n")
 
 
+@pytest.mark.gate
 def test_failed_trials_are_replaced_and_their_cause_is_told(sweep: Sweep) -> None:
     write_function(
         sweep,
@@ -39,6 +40,7 @@ def test_failed_trials_are_replaced_and_their_cause_is_told(sweep: Sweep) -> Non
     assert "failed   1: AssertionError: number one is unlucky" in status
 
 
+@pytest.mark.gate
 def test_ten_failures_of_one_cause_stop_the_study_with_it(sweep: Sweep) -> None:
     write_function(sweep, "raise ValueError(f'no luck in trial {trial.number}')", trials=40)
     done = sweep.run()
@@ -98,6 +100,7 @@ def test_training_goes_on_without_a_tracking_server_and_nothing_is_lost(sweep: S
     assert {run.info.status for run in sweep.runs()} <= {"FINISHED", "KILLED"}
 
 
+@pytest.mark.gate
 def test_data_that_are_not_to_be_had_stop_the_run_before_any_trial(sweep: Sweep) -> None:
     sweep.write_default(trials=2)
     sweep.write(sweep.file.read_text().replace("name: digits", "name: own:load"))

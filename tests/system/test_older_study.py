@@ -34,6 +34,7 @@ def older(tmp_path: Path) -> Sweep:
     return sweep
 
 
+@pytest.mark.gate
 def test_it_goes_on_to_its_exact_goal(older: Sweep) -> None:
     before = older.study().trials()
     runs_before = {run.data.tags["sweeper.trial"]: run.info.run_id for run in older.runs()}
@@ -65,6 +66,7 @@ def test_it_goes_on_to_its_exact_goal(older: Sweep) -> None:
     assert "healthy" in examined.stdout
 
 
+@pytest.mark.gate
 def test_its_folder_and_state_are_read_as_they_are(older: Sweep) -> None:
     looked = older.run("status", "sweep.yaml", "--json")
     assert looked.returncode == 0, looked.stderr
