@@ -59,6 +59,7 @@ def said(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("content", "message"),
     [
