@@ -2,17 +2,11 @@ import pytest
 
 from sweeper.errors import StoreError, StudyError, TrackerError
 from sweeper.outage import BEAR_S, CALM_S, MOST_BOUTS, Outage, storage_outage
+from tests.support.clock import Clock
 
 FULL = StoreError("the disk is full")
 AWAY = TrackerError("MLflow is away")
 ONCE = ["the disk is full\nTrying again for 60 s ..."]
-
-
-class Clock:
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @pytest.fixture

@@ -3,18 +3,11 @@
 import pytest
 
 from sweeper.timing import Entry, TimeLedger, add_seconds, harness_share, render_seconds
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from tests.support.clock import Clock
 
 
 def test_time_is_booked_once_to_the_innermost_entry() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     ledger = TimeLedger(now=clock)
     clock.now_s += 1
     with ledger.booked(Entry.STEP):
@@ -27,7 +20,7 @@ def test_time_is_booked_once_to_the_innermost_entry() -> None:
 
 
 def test_an_exception_ends_an_entry() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     ledger = TimeLedger(now=clock)
 
     def fail() -> None:
@@ -42,7 +35,7 @@ def test_an_exception_ends_an_entry() -> None:
 
 
 def test_taking_in_the_middle_of_an_entry_splits_it() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     ledger = TimeLedger(start_s=2.5, now=clock)
     with ledger.booked(Entry.REPORT):
         clock.now_s += 1

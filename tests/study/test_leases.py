@@ -2,16 +2,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 
 from sweeper.study.leases import LEASE_S, RENEWAL_S, Leases
-
-
-class Clock:
-    """A machine's clock, set by hand."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-
-    def __call__(self) -> float:
-        return self.seconds
+from tests.support.clock import Clock
 
 
 class Machines:
@@ -26,7 +17,7 @@ class Machines:
 
     def pass_time(self, seconds: float) -> None:
         for clock in self._clocks:
-            clock.seconds += seconds
+            clock.now_s += seconds
 
 
 def test_a_lease_that_is_renewed_never_ends_for_whoever_looks_on() -> None:

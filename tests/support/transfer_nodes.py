@@ -9,6 +9,7 @@ from sweeper.events import Event, EventWriter, Interrupted, Started, read_events
 from sweeper.paths import RunPaths
 from sweeper.study.storage.object_store import ObjectStore
 from sweeper.study.storage.transfer import TrialTransfer
+from tests.support.clock import Clock
 
 NUMBER = 0
 
@@ -21,14 +22,6 @@ def started(resumed: int) -> Started:
 
 STOPPED = Interrupted(1_700_000_009.0, "stopped", {"step": 1.5})
 SILENT = Interrupted(1_700_000_010.0, "its process ended without a word")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 class SlowObjectStore(ObjectStore):

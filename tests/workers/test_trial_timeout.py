@@ -5,19 +5,13 @@ import pytest
 from sweeper.study.study import SweepStudy
 from sweeper.study.tell import put_back
 from sweeper.workers.trial_timeout import TrialTimeout
+from tests.support.clock import Clock
 from tests.support.sweep_studies import begin_in_memory, claim_trial
-
-
-class Clock:
-    now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(100.0)
 
 
 @pytest.fixture

@@ -4,25 +4,18 @@ import pytest
 
 from sweeper.commands.doctor.snapshot import are_others_at_work
 from sweeper.study.leases import Leases
+from tests.support.clock import Clock
 from tests.support.tracked_sweeps import TrackedSweep, begin_sweep
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def now(self) -> float:
-        return self.now_s
 
 
 @pytest.mark.parametrize("is_alive", [True, False])
 def test_whether_others_live_is_seen_by_their_leases(tmp_path: Path, is_alive: bool) -> None:
     sweep = begin_sweep(tmp_path, trials=2)
     study, clock = sweep.study, Clock()
-    elsewhere = Leases(study.storage, study.study_id, "elsewhere", clock.now)
+    elsewhere = Leases(study.storage, study.study_id, "elsewhere", clock)
     elsewhere.renew("other")
     assert study.queue.claim("other", "worker") is not None
-    study.leases = Leases(study.storage, study.study_id, "here", clock.now)
+    study.leases = Leases(study.storage, study.study_id, "here", clock)
 
     def sleep(seconds: float) -> None:
         clock.now_s += seconds
