@@ -22,7 +22,8 @@ ROWS = (
 #: The same inside ``study``: its modules, and its two packages as one part each.
 STUDY_ROWS = (
     ("storage",),
-    ("leases", "presence", "attributes", "trial_cache", "pruners"),
+    ("leases", "presence", "attributes", "pruners"),
+    ("trial_cache",),
     ("samplers", "agents", "failures"),
     ("queue", "sampler_in_use"),
     ("study",),

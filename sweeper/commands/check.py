@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.commands.prepare import PreparedStudy, prepare_study
+from sweeper.config.grid import count_goal, count_settings, explain_goal
 from sweeper.config.ranges import Choices, Range
 from sweeper.config.settings import FunctionConfig, Precision, Scalar, TrialConfig
-from sweeper.config.space import Suggest, count_goal, first_value, is_forbidden, suggest_config
+from sweeper.config.space import Suggest, first_value, is_forbidden, suggest_config
 from sweeper.config.study import StudySpec
 from sweeper.errors import SweeperError
 from sweeper.paths import RunPaths
 from sweeper.study.samplers.auto import choose_sampler
+from sweeper.text import format_count
 from sweeper.workers.devices import (
     Placement,
     keep_to_own_gpus,
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from sweeper.data.dataset import TrialData
 
 _ARCHITECTURE = "model.architecture"
+#: More are as good as endless to a study.
+_MOST_SETTINGS = 1_000_000
 #: So many times as fast a precision must be to be worth other numbers.
 _CLEARLY_FASTER = 1.2
 
@@ -47,6 +51,7 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
     spec = prepared.spec
     sampler, why = choose_sampler(spec)
     yield f"{spec.path}: study {spec.name}, {count_goal(spec)} trials, {len(spec.ranges())} ranges"
+    yield from _tell_settings(spec)
     yield f"sampler {sampler}: {why}; pruner {spec.pruner.name}"
     placements = place_workers(spec)
     where = ", ".join(dict.fromkeys(place.device for place in placements))
@@ -69,6 +74,15 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
     if proposal := propose_precision(spec.run.precision, timed):
         yield proposal
     yield f"ready: sweeper run {spec.path}"
+
+
+def _tell_settings(spec: StudySpec) -> Iterator[str]:
+    """How many settings there are, if few enough to matter, and what the goal is for that."""
+    n_settings = count_settings(spec, _MOST_SETTINGS)
+    if reason := explain_goal(spec):
+        yield reason
+    elif spec.ranges() and n_settings < _MOST_SETTINGS:
+        yield f"the space has {format_count(n_settings, 'setting')}"
 
 
 def _config(spec: StudySpec, architecture: Scalar, suggest: Suggest) -> TrialConfig:

@@ -1,16 +1,15 @@
 """What must be settled before any trial: the data are at hand, or their fallback is taken."""
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
+from sweeper.config.grid import count_settings
 from sweeper.config.names import FALLBACK_SUFFIX, study_name_fault
-from sweeper.config.ranges import Choices, IntRange, Range
+from sweeper.config.ranges import Choices
 from sweeper.config.references import import_folders, is_reference, load_reference, make_importable
-from sweeper.config.settings import DataConfig, Scalar
-from sweeper.config.space import Suggest, first_value, grid_points, is_forbidden, suggest_config
+from sweeper.config.settings import DataConfig
+from sweeper.config.space import first_value, suggest_config
 from sweeper.config.study import StudySpec
 from sweeper.data.cache import prepare_data
 from sweeper.data.sources import fallback
@@ -19,10 +18,8 @@ from sweeper.paths import RunPaths
 from sweeper.study.storage.filesystem import read_mountinfo
 from sweeper.study.storage.preflight import check_stores
 
-#: More would take seconds to count, and each waits in the storage.
+#: More would take seconds to list, and each waits in the storage.
 _MOST_POINTS = 100_000
-#: As many as a trial would make before it gives up.
-_DRAWS = 1000
 
 
 @dataclass(frozen=True)
@@ -119,32 +116,12 @@ def _on_other_data(spec: StudySpec, wanted: DataConfig, stand_in: DataConfig) ->
 
 
 def _check_search(spec: StudySpec) -> None:
-    """See that a grid can be counted, and that ``forbid`` leaves something."""
-    if spec.sampler.name == "grid":
-        everything = grid_points(replace(spec, forbid=()))
-        if next(islice(everything, _MOST_POINTS, None), None) is not None:
-            raise SpecError(
-                f"{spec.place('sampler.name')}: the grid has more than {_MOST_POINTS:,} points; "
-                "make it coarser, or draw from it with `sampler: {name: random}`"
-            )
-        is_empty = next(grid_points(spec), None) is None
-    else:
-        draw = _uniform(random.Random(spec.seed))
-        drawn = (suggest_config(spec, draw, seed=0).params for _ in range(_DRAWS))
-        is_empty = bool(spec.forbid) and all(is_forbidden(spec, params) for params in drawn)
-    if is_empty:
+    """See that a grid can be listed, and that ``forbid`` leaves something."""
+    n_settings = count_settings(spec, _MOST_POINTS + 1)
+    if n_settings == 0:
         raise SpecError(f"{spec.place('forbid')}: leaves nothing to draw; loosen it")
-
-
-def _uniform(generator: random.Random) -> Suggest:
-    def suggest(name: str, values: Range) -> Scalar:
-        if isinstance(values, Choices):
-            return generator.choice(values.options)
-        if isinstance(values, IntRange):
-            return generator.randrange(values.low, values.high + 1, values.step)
-        if values.step is None:
-            return generator.uniform(values.low, values.high)
-        n_steps = round((values.high - values.low) / values.step)
-        return values.low + generator.randint(0, n_steps) * values.step
-
-    return suggest
+    if spec.sampler.name == "grid" and n_settings > _MOST_POINTS:
+        raise SpecError(
+            f"{spec.place('sampler.name')}: the grid has more than {_MOST_POINTS:,} points; "
+            "make it coarser, or draw from it with `sampler: {name: random}`"
+        )

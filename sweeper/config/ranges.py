@@ -56,6 +56,22 @@ Value = Any
 Section = Mapping[str, Value]
 
 
+def has_branches(value: object) -> bool:
+    """Whether what stands in a section is a choice, some option of which has keys of its own."""
+    return isinstance(value, Choices) and bool(value.branches)
+
+
+def canonical(values: Range, value: Scalar) -> Scalar:
+    """The range's own number for a value of it; what is no step of real numbers stays as it is.
+
+    0.1 + 2 * 0.1 is not the 0.3 that a study file names, nor what a sampler computes for it.
+    """
+    if not isinstance(values, FloatRange) or values.step is None:
+        return value
+    assert isinstance(value, int | float)
+    return values.low + round((value - values.low) / values.step) * values.step
+
+
 def walk_ranges(section: Section, path: str) -> Iterator[tuple[str, Range]]:
     """Every range below ``section`` with its dotted path, in file order, branches included."""
     for key, value in section.items():

@@ -10,11 +10,11 @@ from sweeper.config.problems import Problems, did_you_mean, shown
 from sweeper.config.ranges import Choices, FloatRange, IntRange, Range, Section, option_word
 from sweeper.config.render import plain_value
 from sweeper.config.settings import Scalar, TrainConfig
-from sweeper.config.study import FIXED, PRUNER_KEYS, StudySpec
+from sweeper.config.study import FIXED, MOST_TRIALS, PRUNER_KEYS, StudySpec
 from sweeper.config.urls import is_one_database, object_store_fault, storage_fault, tracking_fault
 
-#: Each waiting trial is a record in the storage, and each worker a process.
-_MOST = {"budget.trials": 1_000_000, "run.workers": 1_000, "run.workers_per_device": 1_000}
+#: Each worker is a process.
+_MOST = {"budget.trials": MOST_TRIALS, "run.workers": 1_000, "run.workers_per_device": 1_000}
 _SQLITE_CLAIMS = "claims on SQLite are not atomic; use storage: auto, PostgreSQL, or "
 
 

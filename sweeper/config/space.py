@@ -1,12 +1,18 @@
 """The search space of a study: ranges, and anything that can suggest, -> :class:`TrialConfig`."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
-from itertools import islice
 from typing import Any
 
-from sweeper.config.ranges import Choices, IntRange, Range, Section, option_word
+from sweeper.config.ranges import (
+    Choices,
+    FloatRange,
+    Range,
+    Section,
+    has_branches,
+    option_word,
+)
 from sweeper.config.settings import (
     DataConfig,
     FunctionConfig,
@@ -53,62 +59,23 @@ def first_value(name: str, values: Range) -> Scalar:
 
 def is_forbidden(spec: StudySpec, params: Mapping[str, Scalar]) -> bool:
     """Whether ``forbid`` rules the values out."""
+    ranges = spec.ranges()
     return any(
-        all(name in params and _is_same(params[name], value) for name, value in setting.items())
+        all(
+            name in params and name in ranges and _is_same(ranges[name], params[name], value)
+            for name, value in setting.items()
+        )
         for setting in spec.forbid
     )
 
 
-def grid_points(spec: StudySpec) -> Iterator[dict[str, Scalar]]:
-    """Every allowed setting of a space without unstepped real ranges, by dotted name.
-
-    Points come one by one, the last range drawn moving fastest. A range that a branch replaces
-    is in no point of that branch.
-    """
-    return (point for point in _points_from(spec, {}) if not is_forbidden(spec, point))
-
-
-def _points_from(spec: StudySpec, begun: Mapping[str, Scalar]) -> Iterator[dict[str, Scalar]]:
-    """Every setting that goes on from the values of the ranges drawn first."""
-    open_ranges: dict[str, Range] = {}
-
-    def suggest(name: str, values: Range) -> Scalar:
-        if name in begun:
-            return begun[name]
-        open_ranges[name] = values
-        return first_value(name, values)
-
-    suggest_config(spec, suggest, seed=0)
-    if not open_ranges:
-        yield dict(begun)
-        return
-    name, values = next(iter(open_ranges.items()))
-    for value in _countable(values):
-        yield from _points_from(spec, {**begun, name: value})
-
-
-def _countable(values: Range) -> Iterator[Scalar]:
-    if isinstance(values, Choices):
-        return iter(values.options)
-    if isinstance(values, IntRange):
-        return iter(range(values.low, values.high + 1, values.step))
-    assert values.step is not None, "a grid of real numbers has a step"
-    low, step = values.low, values.step
-    return (low + i * step for i in range(round((values.high - low) / step) + 1))
-
-
-def _is_same(value: Scalar, other: Scalar) -> bool:
-    # 0.1 + 2 * 0.1 of a stepped range is not the 0.3 that a file forbids.
-    if isinstance(value, float) and isinstance(other, int | float):
-        return math.isclose(value, other)
+def _is_same(values: Range, value: Scalar, other: Scalar) -> bool:
+    # 0.1 + 2 * 0.1 of a stepped range is not the 0.3 that a file forbids, nor -0.1 + 0.1 its 0.
+    if isinstance(values, FloatRange):
+        assert isinstance(value, int | float)
+        assert isinstance(other, int | float)
+        return math.isclose(value, other, abs_tol=(values.step or 0.0) * 1e-6)
     return value == other
-
-
-def count_goal(spec: StudySpec) -> int:
-    """Finished trials to reach: the budget, or the whole grid if that is smaller or not given."""
-    if spec.sampler.name != "grid":
-        return spec.n_trials
-    return sum(1 for _ in islice(grid_points(spec), spec.budget.trials))
 
 
 def _draw(
@@ -118,7 +85,7 @@ def _draw(
 
     Choices with branches come first: a key that the drawn branch sets is not drawn beside it.
     """
-    branched = [key for key, value in section.items() if _has_branches(value)]
+    branched = [key for key, value in section.items() if has_branches(value)]
     drawn: dict[str, Any] = {}
     overlay: dict[str, Any] = {}
     for key in [*branched, *(key for key in section if key not in branched)]:
@@ -134,10 +101,6 @@ def _draw(
             branch, word = value.branch(drawn[key]), option_word(drawn[key])
             overlay |= _draw(branch, f"{name}.{word}", suggest, params)
     return {**drawn, **overlay}
-
-
-def _has_branches(value: object) -> bool:
-    return isinstance(value, Choices) and bool(value.branches)
 
 
 def _split(declared: type[Any], values: Mapping[str, Any]) -> Any:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -53,7 +54,8 @@ class BudgetSpec:
         Field(
             ge=1,
             description="Finished trials (complete and pruned) that the study should reach, a "
-            "total; default 50, 1 without ranges, all of a grid",
+            "total, or all settings if they are fewer; default 50, 1 without ranges, all of a "
+            "grid",
         ),
     ] = None
     timeout: Annotated[
@@ -74,6 +76,13 @@ class SamplerSpec:
         Literal["auto", "tpe", "gp", "random", "grid", "qmc", "cmaes", "nsga2"],
         Field(description="What proposes values; auto takes gp or tpe by budget and space"),
     ] = "auto"
+    duplicates: Annotated[
+        Literal["never", "reseed"],
+        Field(
+            description="What follows once all settings were tried: never ends the study, reseed "
+            "tries them again with other seeds"
+        ),
+    ] = "never"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +199,10 @@ class StudySpec:
 
     def ranges(self) -> dict[str, Range]:
         """Every range by its dotted name, those inside branches included."""
+        return self._ranges
+
+    @cached_property
+    def _ranges(self) -> dict[str, Range]:
         return dict(self._walk())
 
     def _walk(self) -> Iterator[tuple[str, Range]]:
@@ -208,7 +221,7 @@ class StudySpec:
 
     @property
     def n_trials(self) -> int:
-        """Finished trials that the study should reach."""
+        """Finished trials that the study should reach, if there are so many settings."""
         if self.budget.trials is not None:
             return self.budget.trials
         return DEFAULT_TRIALS if self.ranges() else 1
@@ -234,5 +247,7 @@ class StudySpec:
         return f"{self.path}:{self.line(path)}: {path}"
 
 
+#: Each trial that waits is a record in the storage.
+MOST_TRIALS = 1_000_000
 #: Of a file that searches something and sets no budget; enough for gp on a handful of ranges.
 DEFAULT_TRIALS = 50

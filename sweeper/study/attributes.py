@@ -32,6 +32,10 @@ class Attr(StrEnum):
     KEY = "sweeper.key"
 
 
+#: Where Optuna's own ``enqueue_trial`` keeps the values that a trial begins with.
+FIXED_PARAMS = "fixed_params"
+
+
 class Owner(NamedTuple):
     """Who works on a trial.
 

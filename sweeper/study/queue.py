@@ -4,9 +4,10 @@ Never more trials wait than are still wanted, and workers claim them by WAITING 
 total is exact however many work on it.
 """
 
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain, islice, repeat
+from itertools import chain, cycle, islice, repeat
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -14,26 +15,32 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from sweeper.config.grid import Setting, grid_points, setting_key
 from sweeper.config.settings import Scalar
-from sweeper.config.space import grid_points
 from sweeper.config.study import StudySpec
 from sweeper.durable import Step, durable
 from sweeper.locks import Lock
-from sweeper.study.attributes import Attr, Owner, n_claims, wants_device_alone
-from sweeper.study.trial_cache import Standing, TrialCache
+from sweeper.study.attributes import (
+    FIXED_PARAMS,
+    Attr,
+    Owner,
+    n_claims,
+    wants_device_alone,
+)
+from sweeper.study.trial_cache import Standing, TrialCache, begun_with
 
 #: Trials wait up to this number, not up to the goal: a database reads anew at every look what has
 #: not ended (9 ms for 64 trials, 260 ms for 2,000), and each takes a write before work begins.
 _MOST_READY = 32
 
-#: Where Optuna's own ``enqueue_trial`` keeps the values that a trial begins with.
-_FIXED = "fixed_params"
 #: Of a trial that did not fail.
 _GOOD = (OptunaState.WAITING, OptunaState.RUNNING, OptunaState.COMPLETE, OptunaState.PRUNED)
 
 
 class Plan:
-    """The settings that trials begin with, each once: points of the grid, or what is enqueued.
+    """The settings that trials begin with: points of the grid, or what is enqueued.
+
+    A grid goes round again where the file says ``sampler.duplicates: reseed``.
 
     Args:
         spec: The study file.
@@ -53,13 +60,30 @@ class Plan:
     def settings(self) -> Sequence[Mapping[str, Scalar]]:
         """All of them in their order. A grid takes a while to count out, so not before."""
         if self._spec.sampler.name == "grid":
-            return list(islice(grid_points(self._spec), self._goal))
+            points = grid_points(self._spec)
+            is_once = self._spec.sampler.duplicates == "never"
+            return list(islice(points if is_once else cycle(points), self._goal))
         return self._spec.enqueue
 
     def left(self, trials: Iterable[FrozenTrial]) -> Iterator[Mapping[str, Scalar]]:
-        """Those that none of these trials began with."""
-        taken = {frozenset(trial.system_attrs.get(_FIXED, {}).items()) for trial in trials}
-        return (setting for setting in self.settings if frozenset(setting.items()) not in taken)
+        """Those that none of these trials took; one that stands there twice takes two."""
+        taken = Counter(self._key(self._taken_by(trial)) for trial in trials)
+        for setting in self.settings:
+            key = self._key(setting)
+            if taken[key]:
+                taken[key] -= 1
+            else:
+                yield setting
+
+    def _taken_by(self, trial: FrozenTrial) -> Mapping[str, Scalar]:
+        """Of a grid also what was drawn, as the file may have had another sampler before."""
+        if self._spec.sampler.name == "grid":
+            return begun_with(trial)
+        fixed: Mapping[str, Scalar] = trial.system_attrs.get(FIXED_PARAMS, {})
+        return fixed
+
+    def _key(self, setting: Mapping[str, Scalar]) -> Setting:
+        return setting_key(self._spec.ranges(), setting)
 
 
 class TrialQueue:
@@ -109,11 +133,11 @@ class TrialQueue:
             n_new = self._fill(self._cache.look())
             planned = self._planned()
             for trial in self._cache.look().waiting:
-                is_blank = not trial.params and not trial.system_attrs.get(_FIXED)
+                is_blank = not trial.params and not trial.system_attrs.get(FIXED_PARAMS)
                 if is_blank and (setting := next(planned, {})):
                     trial_id = self._trial_id(trial)
                     with durable(Step.TOP_UP):
-                        self._storage.set_trial_system_attr(trial_id, _FIXED, dict(setting))
+                        self._storage.set_trial_system_attr(trial_id, FIXED_PARAMS, dict(setting))
         return n_new
 
     def claim(
@@ -180,7 +204,7 @@ class TrialQueue:
         return n_new
 
     def _planned(self) -> Iterator[Mapping[str, Scalar]]:
-        """Settings of the plan that no trial began with; the trials are read if one is wanted."""
+        """Settings of the plan that no trial has taken; the trials are read if one is wanted."""
         if self.has_plan:
             yield from self._plan.left(
                 self._storage.get_all_trials(
@@ -190,7 +214,7 @@ class TrialQueue:
 
     def _enqueue(self, setting: Mapping[str, Scalar]) -> None:
         waiting = optuna.trial.create_trial(
-            state=OptunaState.WAITING, system_attrs={_FIXED: dict(setting)}
+            state=OptunaState.WAITING, system_attrs={FIXED_PARAMS: dict(setting)}
         )
         with durable(Step.TOP_UP):
             self._storage.create_new_trial(self._study_id, waiting)

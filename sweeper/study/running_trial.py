@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -87,8 +87,12 @@ class RunningTrial:
 
     @store_errors()
     def draw(self) -> TrialConfig:
-        """Draw what the trial runs with, and write it to the storage."""
-        with self.ledger.booked(Entry.CLAIM):
+        """Draw what the trial runs with, and write it to the storage.
+
+        In a small space one by one, so that each trial sees what the others have drawn.
+        """
+        alone = self.study.lock.held() if self.study.is_small else nullcontext()
+        with self.ledger.booked(Entry.CLAIM), alone:
             window = self.study.sampler.window()
             config, searched = draw_config(
                 self.study.handle(window),

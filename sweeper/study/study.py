@@ -13,7 +13,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.config.space import count_goal
+from sweeper.config.grid import count_goal, count_settings
 from sweeper.config.study import StudySpec
 from sweeper.locks import locality
 from sweeper.paths import RunPaths
@@ -31,6 +31,10 @@ from sweeper.study.storage.shared_locks import open_locks
 from sweeper.study.trial_cache import TrialCache
 from sweeper.trial import TrialState
 
+#: Settings for each trial of the goal, up to which a study takes care that none is tried twice at
+#: one moment. Beyond it is rare and spoils little, while drawing one by one would cost each trial.
+_FEW = 10
+
 
 class SweepStudy:
     """One study in its storage. Safe to use from several processes at once.
@@ -43,7 +47,7 @@ class SweepStudy:
         paths: Files of the study on this machine.
         storage: Optuna's own.
         study_id: In that storage.
-        goal: Finished trials to reach: the budget, or the whole grid if that is smaller.
+        goal: Finished trials to reach: the budget, or all settings if they are fewer.
         cache: What this process has seen of the trials.
         lock_of: File -> the lock of that name among all who share the storage.
         lock: Held by whoever counts the trials and then claims or enqueues one, on any machine.
@@ -59,7 +63,7 @@ class SweepStudy:
         self.storage = storage
         self.study_id = storage.get_study_id_from_name(spec.name)
         self.goal = count_goal(spec)
-        self.cache = TrialCache(storage, self.study_id, spec.objective.directions)
+        self.cache = TrialCache(storage, self.study_id, spec.objective.directions, spec.ranges())
         self.lock_of = open_locks(spec)
         self.lock = self.lock_of(paths.lock)
         self.queue = TrialQueue(
@@ -73,6 +77,13 @@ class SweepStudy:
         self.leases = Leases(storage, self.study_id, locality(paths.study_dir))
         self.sampler = SamplerInUse(storage, self.study_id, spec, self.goal)
         self.pruner = build_pruner(spec.pruner)
+
+    @cached_property
+    def is_small(self) -> bool:
+        """Whether two trials that are drawn at one moment may well be the same, but must not."""
+        many = _FEW * self.goal
+        is_once = self.spec.sampler.duplicates == "never"
+        return is_once and count_settings(self.spec, many) < many
 
     @cached_property
     def object_store(self) -> ObjectStore | None:

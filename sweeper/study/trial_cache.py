@@ -13,10 +13,11 @@ from typing import NamedTuple
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper.config.grid import Setting, setting_key
+from sweeper.config.ranges import Range
 from sweeper.config.settings import Scalar
+from sweeper.study.attributes import FIXED_PARAMS
 from sweeper.trial import Direction
-
-Setting = frozenset[tuple[str, Scalar]]
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -49,13 +50,19 @@ class TrialCache:
         storage: Of the study.
         study_id: In that storage.
         directions: Of the objective's metrics.
+        ranges: Of the study, by dotted name.
     """
 
     def __init__(
-        self, storage: BaseStorage, study_id: int, directions: Sequence[Direction]
+        self,
+        storage: BaseStorage,
+        study_id: int,
+        directions: Sequence[Direction],
+        ranges: Mapping[str, Range],
     ) -> None:
         self._storage = storage
         self._study_id = study_id
+        self._ranges = ranges
         self._signs = [-1 if direction == "maximize" else 1 for direction in directions]
         self._lock = threading.Lock()
         self._n_trials = self._n_finished = 0
@@ -80,16 +87,16 @@ class TrialCache:
         return self._ended[: -n - 1 : -1]
 
     def is_tried(self, setting: Mapping[str, Scalar], *, but: int) -> bool:
-        """Whether a trial that did not fail has that setting, as of the last look.
+        """Whether a trial that did not fail has that setting, or will, as of the last look.
 
         Args:
             setting: Values by dotted name.
             but: Number of a trial that does not count.
         """
-        key = frozenset(setting.items())
+        key = setting_key(self._ranges, setting)
         with self._lock:
             return key in self._settings or any(
-                key == frozenset(trial.params.items())
+                key == setting_key(self._ranges, begun_with(trial))
                 for trial in self._open
                 if trial.number != but
             )
@@ -134,10 +141,15 @@ class TrialCache:
         insort(self._ended, trial, key=lambda ended: (ended.datetime_complete, ended.number))
         self._n_finished += trial.state in _FINISHED
         if trial.state != TrialState.FAIL and trial.params:
-            self._settings.add(frozenset(trial.params.items()))
+            self._settings.add(setting_key(self._ranges, trial.params))
         if trial.state == TrialState.COMPLETE:
             for metric, sign in enumerate(self._signs):
                 insort(self._ranked[metric], trial, key=partial(_loss, metric, sign))
+
+
+def begun_with(trial: FrozenTrial) -> Mapping[str, Scalar]:
+    """What is settled of a trial's setting: what it was enqueued with, and what was drawn."""
+    return {**trial.system_attrs.get(FIXED_PARAMS, {}), **trial.params}
 
 
 def _loss(metric: int, sign: int, trial: FrozenTrial) -> float:

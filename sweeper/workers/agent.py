@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+from sweeper.config.grid import explain_goal
 from sweeper.errors import ExitCode, StoreError, StudyError
 from sweeper.outage import storage_outage
 from sweeper.study.agents import AgentInfo, register_agent
@@ -80,9 +81,8 @@ class Agent:
             StoreError: If disk or storage fail for longer than can be borne.
             StudyError: If trial after trial, or worker after worker, fails.
         """
-        goal, budget = self._study.goal, self._study.spec.budget.trials
-        if budget and goal < budget:
-            self._display.note(f"the grid has {goal} points, so the goal is not {budget} trials")
+        if reason := explain_goal(self._study.spec):
+            self._display.note(reason)
         with self._signals.noted(), self._present():
             reclaim_orphans(self._study, SILENT)
             self._sync.start()

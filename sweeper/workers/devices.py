@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweeper.config.grid import count_goal
 from sweeper.config.settings import Precision
 from sweeper.config.study import StudySpec
 from sweeper.errors import StudyError
@@ -49,7 +50,7 @@ def place_workers(spec: StudySpec) -> list[Placement]:
     devices = _devices(spec)
     if spec.run.precision == "tf32":
         _check_tf32(spec, devices)
-    n_workers = min(_n_workers_wanted(spec, devices), spec.n_trials)
+    n_workers = min(_n_workers_wanted(spec, devices), count_goal(spec))
     n_threads = max(1, min(available_cores() // n_workers, _thread_limit()))
     taken = [devices[i % len(devices)] for i in range(n_workers)]
     return [Placement(device, n_threads, taken.count(device)) for device in taken]

@@ -122,6 +122,44 @@ def test_a_search_that_forbids_everything_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_a_search_of_which_hardly_anything_is_left_is_not_refused(tmp_path: Path) -> None:
+    model = {"architecture": "mlp", "width": {"low": 1, "high": 9}, "depth": {"low": 0, "high": 9}}
+    forbid = [{"model.width": width} for width in range(1, 9)]
+    forbid += [{"model.width": 9, "model.depth": depth} for depth in range(9)]
+    lines = checked(tmp_path, model=model, forbid=forbid, train={"epochs": 1})
+    assert lines[1] == (
+        "the space has 1 setting, so the goal is not 10 trials; "
+        "`sampler: {duplicates: reseed}` tries settings again, with other seeds"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"budget": {"trials": 5}}, ["the space has 6 settings"]),
+        ({"budget": {"trials": 6}}, ["the space has 6 settings"]),
+        ({"budget": {}}, ["the space has 6 settings"]),
+        ({"sampler": {"duplicates": "reseed"}}, ["the space has 6 settings"]),
+        (
+            {"budget": {"trials": 7}},
+            [
+                "the space has 6 settings, so the goal is not 7 trials; "
+                "`sampler: {duplicates: reseed}` tries settings again, with other seeds"
+            ],
+        ),
+        ({"train": {"epochs": 1, "l1": {"low": 0.0, "high": 1.0}}}, []),
+        ({"train": {"epochs": {"low": 1, "high": 10**9}}}, []),
+        ({"model": {"architecture": "mlp"}, "budget": {}}, []),
+    ],
+)
+def test_settings_are_told_if_they_are_few(
+    tmp_path: Path, changes: dict[str, Any], told: list[str]
+) -> None:
+    model = {"architecture": "mlp", "width": {"choices": [8, 16]}, "depth": {"low": 0, "high": 2}}
+    lines = checked(tmp_path, **{"model": model, "train": {"epochs": 1}, **changes})
+    assert [line for line in lines if line.startswith("the space")] == told
+
+
 def test_a_grid_that_nobody_can_count_is_refused(tmp_path: Path) -> None:
     train = {"epochs": {"low": 1, "high": 10**12}}
     assert refusal(tmp_path, SpecError, sampler={"name": "grid"}, train=train) == (

@@ -1,14 +1,10 @@
-"""Ranges and something that suggests -> the settings of one trial, and whole grids of them."""
-
-from collections.abc import Mapping
+"""Ranges and something that suggests -> the settings of one trial."""
 
 import pytest
 
-from sweeper.config.ranges import Range
 from sweeper.config.settings import DataConfig, FunctionConfig, ModelConfig, Scalar, TrainConfig
-from sweeper.config.space import Suggest, first_value, grid_points, is_forbidden, suggest_config
-from sweeper.config.study import StudySpec
-from tests.support.spec_files import study
+from sweeper.config.space import first_value, is_forbidden, suggest_config
+from tests.support.spec_files import drawing, study
 
 BRANCHED = study(
     """\
@@ -26,21 +22,6 @@ train:
   epochs: 3
 """
 )
-
-
-def drawing(values: Mapping[str, Scalar], drawn: list[str] | None = None) -> Suggest:
-    """The given values, by dotted name, else the first; names are noted as they are asked."""
-
-    def suggest(name: str, span: Range) -> Scalar:
-        if drawn is not None:
-            drawn.append(name)
-        return values.get(name, first_value(name, span))
-
-    return suggest
-
-
-def points(spec: StudySpec) -> list[dict[str, Scalar]]:
-    return list(grid_points(spec))
 
 
 def test_values_are_named_by_their_dotted_paths_and_defaults_are_among_them() -> None:
@@ -185,50 +166,11 @@ def test_forbidden_is_what_has_all_values_of_a_combination(
     assert is_forbidden(FORBIDDING, params) is is_out
 
 
-def test_a_grid_holds_every_allowed_point_once() -> None:
-    # Activation and optimiser: 2 x 2 less sgd + sigmoid = 3; depth 1 and 3; momentum 3 of 4.
-    found = points(FORBIDDING)
-    assert len(found) == 3 * 2 * 3
-    assert len({tuple(sorted(point.items())) for point in found}) == len(found)
-    assert found[0] == {
-        "model.activation": "relu",
-        "model.depth": 1,
-        "train.optimizer": "sgd",
-        "train.momentum": 0.1,
-    }
-
-
-def test_a_grid_has_only_the_points_that_a_trial_could_draw() -> None:
+def test_zero_is_forbidden_also_as_a_step_between_a_number_and_its_negative() -> None:
     spec = study(
-        """\
-data: {name: digits}
-model:
-  architecture: {choices: {mlp: {depth: {low: 1, high: 5, step: 2}, dropout: 0}, cnn: }}
-  dropout: {choices: [0, 0.5]}
-train: {l1: {low: 0, high: 0.3, step: 0.1}}
-"""
+        "train: {function: 'my:run', x: {low: -0.3, high: 0.3, step: 0.1}}\n"
+        "forbid: [{train.x: 0}, {train.x: 0.3}]"
     )
-    # mlp: depths 1, 3, 5 and its own dropout; cnn: two dropouts; each with four l1.
-    found = points(spec)
-    assert len(found) == (3 + 2) * 4
-    assert sum("model.dropout" in point for point in found) == 2 * 4
-    for point in found:
-        drawn: list[str] = []
-        suggest_config(spec, drawing(point, drawn), seed=0)
-        assert drawn == list(point)
-    assert [point["train.l1"] for point in found[:4]] == pytest.approx(
-        [0, 0.1, 0.2, 0.3], abs=1e-12
-    )
-
-
-def test_grids_of_nothing_of_nested_keys_and_of_too_much() -> None:
-    base = "data: {name: 'my:load', %s}\nmodel: {architecture: mlp}"
-    assert points(study(base % "a: 1")) == [{}]
-    assert points(study(base % "a: {b: {choices: [x, null]}, c: {low: 1, high: 2}}")) == [
-        {"data.a.b": "x", "data.a.c": 1},
-        {"data.a.b": "x", "data.a.c": 2},
-        {"data.a.b": None, "data.a.c": 1},
-        {"data.a.b": None, "data.a.c": 2},
-    ]
-    endless = grid_points(study(base % "a: {low: 0, high: 999999999999999999}"))
-    assert [next(endless), next(endless)] == [{"data.a": 0}, {"data.a": 1}]
+    at = [-0.3 + i * 0.1 for i in range(7)]
+    assert 0 < at[3] < 1e-15  # not 0.0
+    assert [is_forbidden(spec, {"train.x": x}) for x in at] == [i in (3, 6) for i in range(7)]

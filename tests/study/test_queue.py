@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,24 @@ def test_a_grid_point_that_failed_is_tried_again(tmp_path: Path) -> None:
     assert sorted(points(study)) == sorted(ALL_POINTS)
 
 
+def test_a_grid_does_not_repeat_what_another_sampler_drew_before(tmp_path: Path) -> None:
+    drawn = begin(tmp_path, budget={"trials": 3}, **{**GRID, "sampler": {"name": "random"}})
+    run_all(drawn, reports(0.5))
+    study = begin(tmp_path, budget={"trials": 50}, **GRID)
+    run_all(study, reports(0.5))
+    assert sorted(points(study)) == sorted(ALL_POINTS)
+
+
+def test_a_grid_goes_round_again_if_duplicates_are_reseeded(tmp_path: Path) -> None:
+    sampler = {"name": "grid", "duplicates": "reseed"}
+    study = begin(tmp_path, budget={"trials": 16}, **{**GRID, "sampler": sampler})
+    run_trial(study, raises(OSError("the disk was full")))
+    run_all(study, reports(0.5))
+    tried = Counter(points(study))
+    assert tried.keys() == ALL_POINTS
+    assert sorted(tried.values()) == [2, 2, 2, 2, 2, 3, 3]
+
+
 def test_enqueued_settings_are_tried_first_and_once(tmp_path: Path) -> None:
     enqueue = [{"train.learning_rate": 0.05}, {"train.learning_rate": 0.002}]
     study = begin(tmp_path, enqueue=enqueue, budget={"trials": 4})
@@ -197,7 +216,7 @@ def test_what_an_enqueued_setting_leaves_out_is_drawn(tmp_path: Path) -> None:
 
 def bare_queue(folder: Path, storage: InMemoryStorage, goal: int) -> TrialQueue:
     study_id = storage.create_new_study([StudyDirection.MAXIMIZE], "bare")
-    cache = TrialCache(storage, study_id, ["maximize"])
+    cache = TrialCache(storage, study_id, ["maximize"], {})
     plan = Plan(spec_of(folder), goal)
     lock = FileLock(folder / "lock")
     return TrialQueue(storage, study_id, goal=goal, plan=plan, cache=cache, lock=lock)

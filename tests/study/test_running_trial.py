@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.config.settings import TrialConfig
@@ -19,6 +20,7 @@ from sweeper.timing import TimeLedger
 from sweeper.trial import EpochMetrics, TrialState
 from tests.support.sweep_studies import (
     begin,
+    begin_in,
     claim_trial,
     epoch,
     kinds,
@@ -49,6 +51,44 @@ def test_a_started_trial_tells_what_it_runs_with(study: SweepStudy) -> None:
     assert event.params == {**config.params, "model.depth": 2}
     assert event.params["train.learning_rate"] == study.trials()[0].params["train.learning_rate"]
     assert (event.resumed, event.tags, event.model) == (0, {"seed": "7"}, config.model)
+
+
+class LookedOn(InMemoryStorage):
+    """Notes, whenever a value is written, whether somebody holds the lock."""
+
+    def __init__(self, lock: Path) -> None:
+        super().__init__()
+        self.lock = lock
+        self.was_held: list[bool] = []
+
+    def set_trial_param(self, *args: Any, **kwargs: Any) -> None:
+        with FileLock(self.lock).tried() as is_free:
+            self.was_held.append(not is_free)
+        super().set_trial_param(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("width", "duplicates", "is_alone"),
+    [
+        ({"low": 1, "high": 99}, "never", True),
+        ({"low": 1, "high": 99}, "reseed", False),
+        ({"low": 1, "high": 100}, "never", False),  # ten times as many as trials
+    ],
+)
+def test_trials_of_a_small_space_are_drawn_one_by_one(
+    tmp_path: Path, width: dict[str, int], duplicates: str, is_alone: bool
+) -> None:
+    storage = LookedOn(tmp_path / "mlruns" / "studies" / "small" / "study.lock")
+    study = begin_in(
+        storage,
+        tmp_path,
+        model={"architecture": "mlp", "width": width},
+        train={"epochs": 1},
+        sampler={"name": "random", "duplicates": duplicates},
+    )
+    assert study.paths.lock == storage.lock
+    run_trial(study, reports(0.5))
+    assert storage.was_held == [is_alone]
 
 
 class WatchedObjectStore(ObjectStore):

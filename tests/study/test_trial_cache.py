@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,11 +10,13 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from sweeper.config.ranges import FloatRange
 from sweeper.study.trial_cache import TrialCache
 from tests.support.sweep_studies import numbers
 
 NOON = datetime(2026, 1, 1, 12)
 UNIT = FloatDistribution(0.0, 1.0)
+RANGES = {"x": FloatRange(0.0, 1.0)}
 
 
 class Watched(list[FrozenTrial]):
@@ -35,20 +37,28 @@ class Watched(list[FrozenTrial]):
 class Study(InMemoryStorage):
     """A storage of one study; trials are counted as they are read from it."""
 
-    def __init__(self, directions: Sequence[str] = ("maximize",)) -> None:
+    def __init__(
+        self,
+        directions: Sequence[str] = ("maximize",),
+        ranges: Mapping[str, FloatRange] = RANGES,
+    ) -> None:
         super().__init__()
         self.create_new_study([StudyDirection[direction.upper()] for direction in directions])
-        self.cache = TrialCache(self, 0, directions)  # type: ignore[arg-type]
+        self.cache = TrialCache(self, 0, directions, ranges)  # type: ignore[arg-type]
 
     def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
         return Watched(super().get_all_trials(*args, **kwargs))
 
     def add(
-        self, *values: float, state: OptunaState = OptunaState.COMPLETE, minute: int | None = None
+        self,
+        *values: float,
+        state: OptunaState = OptunaState.COMPLETE,
+        minute: int | None = None,
+        x: float | None = None,
     ) -> None:
         """A trial with these values; it ended in its own minute, unless another is given."""
         number = self.get_n_trials(0)
-        x = min(number / 1000, 1.0)
+        x = min(number / 1000, 1.0) if x is None else x
         trial = optuna.trial.create_trial(
             state=state, values=values or None, params={"x": x}, distributions={"x": UNIT}
         )
@@ -120,6 +130,26 @@ def test_settings_of_others_are_tried_unless_they_failed() -> None:
     tried = [study.cache.is_tried({"x": x}, but=9) for x in (0.0, 0.001, 0.002, 0.003, 0.004)]
     assert tried == [True, False, True, True, False]
     assert not study.cache.is_tried({"x": 0.002}, but=2)
+
+
+def test_what_a_waiting_trial_was_enqueued_with_is_tried_by_no_other() -> None:
+    study = Study()
+    waiting = optuna.trial.create_trial(
+        state=OptunaState.WAITING, system_attrs={"fixed_params": {"x": 0.7}}
+    )
+    study.create_new_trial(0, waiting)
+    study.cache.look()
+    assert study.cache.is_tried({"x": 0.7}, but=9)
+    assert not study.cache.is_tried({"x": 0.7}, but=0)
+
+
+@pytest.mark.parametrize("state", [OptunaState.RUNNING, OptunaState.COMPLETE])
+def test_a_step_is_tried_however_it_was_computed(state: OptunaState) -> None:
+    study = Study(ranges={"x": FloatRange(0.0, 1.0, step=0.1)})
+    study.add(*([0.5] * state.is_finished()), state=state, x=0.1 + 2 * 0.1)
+    study.cache.look()
+    assert study.cache.is_tried({"x": 0.3}, but=9)
+    assert not study.cache.is_tried({"x": 0.2}, but=9)
 
 
 def test_an_excerpt_has_the_best_then_the_latest_and_all_that_has_not_ended() -> None:

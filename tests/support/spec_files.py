@@ -1,10 +1,14 @@
-"""Bad study files and the lines that refuse them."""
+"""Study files as texts: read, drawn from, and the lines that refuse bad ones."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from sweeper.config.ranges import Range
 from sweeper.config.reader import parse_study
+from sweeper.config.settings import Scalar
+from sweeper.config.space import Suggest, first_value
 from sweeper.config.study import StudySpec
 from sweeper.errors import SpecError
 
@@ -15,6 +19,17 @@ BASE = "data: {name: digits}\nmodel: {architecture: mlp}\n"
 
 def study(text: str) -> StudySpec:
     return parse_study(text, Path("s.yaml"))
+
+
+def drawing(values: Mapping[str, Scalar], drawn: list[str] | None = None) -> Suggest:
+    """The given values, by dotted name, else the first; names are noted as they are asked."""
+
+    def suggest(name: str, span: Range) -> Scalar:
+        if drawn is not None:
+            drawn.append(name)
+        return values.get(name, first_value(name, span))
+
+    return suggest
 
 
 def assert_refused(text: str, expected: str) -> None:

@@ -71,9 +71,13 @@ def begin(folder: Path, **changes: Any) -> SweepStudy:
 
 def begin_in_memory(folder: Path, **changes: Any) -> SweepStudy:
     """As :func:`begin`, in a storage that needs no disk."""
+    return begin_in(InMemoryStorage(), folder, **changes)
+
+
+def begin_in(storage: InMemoryStorage, folder: Path, **changes: Any) -> SweepStudy:
+    """As :func:`begin_in_memory`, in that storage."""
     spec = spec_of(folder, **changes)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = InMemoryStorage()
     directions = [StudyDirection[direction.upper()] for direction in spec.objective.directions]
     storage.create_new_study(directions, spec.name)
     study = SweepStudy(spec, RunPaths(folder / "mlruns", spec.name), storage)

@@ -35,6 +35,7 @@ from tests.support.sweep_studies import AGENT
 
 pytestmark = pytest.mark.gate  # agents with workers, which mostly wait for each other
 
+TWO_WORKERS = {"workers": 2, "device": "cpu"}
 DRAINING = "running trials finish their batch and wait for the next command"
 
 
@@ -298,10 +299,31 @@ def test_failures_of_earlier_commands_do_not_count(tmp_path: Path, run: Run) -> 
     assert states(study) == {"failed": 12, "complete": 1}
 
 
-def test_a_grid_that_is_smaller_than_the_budget_is_said(
-    tmp_path: Path, run: Run, shown: Shown
+@pytest.mark.parametrize("sampler", ["grid", "random"])
+def test_a_study_ends_when_all_settings_were_tried_and_says_so(
+    tmp_path: Path, run: Run, shown: Shown, sampler: str
 ) -> None:
-    study = begin_function(tmp_path, trials=5, sampler={"name": "grid"}, x=[0.0, 1.0])
+    study = begin_function(
+        tmp_path, trials=5, x=[0.0, 1.0], sampler={"name": sampler}, run=TWO_WORKERS
+    )
     assert run(study).exit_code == ExitCode.GOAL_REACHED
     assert states(study) == {"complete": 2}
-    assert shown.notes == ["the grid has 2 points, so the goal is not 5 trials"]
+    assert {trial.params["train.x"] for trial in study.trials()} == {0.0, 1.0}
+    assert shown.notes == [
+        "the space has 2 settings, so the goal is not 5 trials; "
+        "`sampler: {duplicates: reseed}` tries settings again, with other seeds"
+    ]
+
+
+def test_the_last_setting_left_is_tried_until_it_works_or_trial_after_trial_failed(
+    tmp_path: Path, run: Run
+) -> None:
+    body = f"""if params["train"]["x"] == 1.0 and trial.number < 12:
+        raise ValueError("no luck")
+    {MEASURE}"""
+    study = begin_function(tmp_path, body, trials=5, x=[0.0, 1.0], run=TWO_WORKERS)
+    with pytest.raises(StudyError, match="the latest of ValueError: no luck"):
+        run(study)
+    assert states(study)["complete"] == 1
+    assert run(study).exit_code == ExitCode.GOAL_REACHED
+    assert states(study)["complete"] == 2

@@ -100,6 +100,12 @@ def test_there_are_no_more_workers_than_trials(tmp_path: Path) -> None:
     assert place_workers(spec) == [Placement("cpu", available_cores(), 1)]
 
 
+def test_there_are_no_more_workers_than_settings(tmp_path: Path) -> None:
+    train = {"nesterov": {"choices": [True, False]}}
+    spec = spec_of(tmp_path, run={**CPU, "workers": 8}, train=train)
+    assert len(place_workers(spec)) == 2
+
+
 def test_auto_is_one_worker_on_sqlite(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, run=CPU, storage="sqlite:///optuna.db")
     assert place_workers(spec) == [Placement("cpu", available_cores(), 1)]

@@ -1,9 +1,11 @@
 from pathlib import Path
 
+from sweeper.config.reader import load_study
+from sweeper.study.create import create_study
 from sweeper.study.presence import Presence
 from tests.support.examined_study import examine
-from tests.support.sweep_studies import reports
-from tests.support.tracked_sweeps import begin_sweep
+from tests.support.sweep_studies import claim_trial, reports
+from tests.support.tracked_sweeps import TrackedSweep, begin_sweep
 
 
 def test_a_trial_without_a_worker_goes_back_to_waiting(tmp_path: Path) -> None:
@@ -30,6 +32,23 @@ def test_a_trial_without_a_worker_goes_back_to_waiting(tmp_path: Path) -> None:
         True,
         ["small: healthy: 2 trials, 3 epochs and 2 MLflow runs agree"],
     )
+
+
+def test_a_study_of_more_trials_than_settings_is_over_and_healthy(tmp_path: Path) -> None:
+    train = {"epochs": 3, "optimizer": {"choices": ["sgd", "adamw"]}}
+    older = begin_sweep(tmp_path, trials=50, train=train, sampler={"duplicates": "reseed"})
+    for _ in range(3):
+        older.run(reports(0.5))
+    older.send()
+    older.file.write_text(older.file.read_text().replace("reseed", "never"))
+    study = create_study(load_study(older.file), older.paths)
+    study.queue.top_up()
+    assert (study.goal, study.n_finished()) == (2, 3)
+    assert claim_trial(study) is None
+    TrackedSweep(older.file, study).send()
+    is_well, lines = examine(older)
+    assert is_well, lines
+    assert lines == ["small: healthy: 32 trials, 3 epochs and 3 MLflow runs agree"]
 
 
 def test_what_runs_in_a_living_worker_is_no_finding(tmp_path: Path) -> None:

@@ -28,6 +28,11 @@ FOUR: Mapping[str, Any] = {
 }
 
 
+def reseeding(sampler: str) -> dict[str, str]:
+    """That sampler, for trials that may have the settings of others."""
+    return {"name": sampler, "duplicates": "reseed"}
+
+
 def settings(study: SweepStudy) -> list[dict[str, Any]]:
     return [trial.params for trial in study.trials() if trial.state.is_finished()]
 
@@ -39,7 +44,7 @@ def settings(study: SweepStudy) -> list[dict[str, Any]]:
 def test_four_points_are_all_tried_before_one_is_repeated(
     tmp_path: Path, sampler: str, seed: int
 ) -> None:
-    study = begin_in_memory(tmp_path, **FOUR, sampler={"name": sampler}, seed=seed)
+    study = begin_in_memory(tmp_path, **FOUR, sampler=reseeding(sampler), seed=seed)
     for _ in range(5):
         run_trial(study, reports(0.5))
     first, fifth = settings(study)[:4], settings(study)[4]
@@ -48,7 +53,8 @@ def test_four_points_are_all_tried_before_one_is_repeated(
 
 
 def test_a_repeated_setting_runs_with_another_seed(tmp_path: Path) -> None:
-    study = begin_in_memory(tmp_path, train={"optimizer": {"choices": ["sgd"]}})
+    train = {"optimizer": {"choices": ["sgd"]}}
+    study = begin_in_memory(tmp_path, train=train, sampler=reseeding("random"))
     seeds = []
 
     def body(claim: RunningTrial) -> None:
@@ -81,7 +87,7 @@ def test_forbidden_settings_are_never_drawn(tmp_path: Path, sampler: str) -> Non
         {"train.optimizer": "sgd", "data.batch_size": 64},
         {"train.optimizer": "adamw", "data.batch_size": 32},
     ]
-    study = begin_in_memory(tmp_path, **FOUR, forbid=forbid, sampler={"name": sampler})
+    study = begin_in_memory(tmp_path, **FOUR, forbid=forbid, sampler=reseeding(sampler))
     run_all(study, reports(0.5))
     assert settings(study) == [{"train.optimizer": "adamw", "data.batch_size": 64}] * 10
 
