@@ -25,7 +25,7 @@ STUDY_ROWS = (
     ("leases", "presence", "attributes", "pruners"),
     ("trial_cache",),
     ("samplers", "agents", "failures"),
-    ("queue", "sampler_in_use"),
+    ("queue", "sampler_in_use", "pruner_in_use"),
     ("study",),
     ("create", "ownership", "tell", "result"),
     ("find", "running_trial"),

@@ -13,6 +13,7 @@ from sweeper.config.space import Suggest, first_value, is_forbidden, suggest_con
 from sweeper.config.study import StudySpec
 from sweeper.errors import SweeperError
 from sweeper.paths import RunPaths
+from sweeper.study.pruners import epochs_of, explain_pruner
 from sweeper.study.samplers.auto import choose_sampler
 from sweeper.text import format_count
 from sweeper.workers.devices import (
@@ -52,7 +53,9 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
     sampler, why = choose_sampler(spec)
     yield f"{spec.path}: study {spec.name}, {count_goal(spec)} trials, {len(spec.ranges())} ranges"
     yield from _tell_settings(spec)
-    yield f"sampler {sampler}: {why}; pruner {spec.pruner.name}"
+    yield f"sampler {sampler}: {why}"
+    pruner = explain_pruner(spec.pruner, epochs_of(spec))
+    yield f"pruner {pruner.name}: {pruner.why}"
     placements = place_workers(spec)
     where = ", ".join(dict.fromkeys(place.device for place in placements))
     yield f"{len(placements)} workers on {where}, {placements[0].n_threads} threads each"

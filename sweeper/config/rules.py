@@ -9,7 +9,8 @@ import yaml
 from sweeper.config.problems import Problems, did_you_mean, shown
 from sweeper.config.ranges import Choices, FloatRange, IntRange, Range, Section, option_word
 from sweeper.config.render import plain_value
-from sweeper.config.settings import Scalar, TrainConfig
+from sweeper.config.settings import Scalar
+from sweeper.config.space import most_epochs
 from sweeper.config.study import FIXED, MOST_TRIALS, PRUNER_KEYS, StudySpec
 from sweeper.config.urls import is_one_database, object_store_fault, storage_fault, tracking_fault
 
@@ -91,20 +92,13 @@ class _Rules:
             if f"pruner.{key}" in self._spec.lines and key not in takes:
                 known = ", ".join(takes) or "no other key"
                 self._add(f"pruner.{key}", f"{pruner.name} does not look at it; it takes {known}")
-        most = self._most_epochs()
-        if most is not None and "min_epochs" in takes and pruner.min_epochs > most:
-            message = f"asks for {pruner.min_epochs} epochs, but train.epochs is {most}; lower one"
+        least, most = pruner.min_epochs, self._most_epochs()
+        if least != "auto" and most is not None and "min_epochs" in takes and least > most:
+            message = f"asks for {least} epochs, but train.epochs is {most}; lower one"
             self._add("pruner.min_epochs", message)
 
     def _most_epochs(self) -> int | None:
-        """What the longest trial trains for; None when only the user's function knows."""
-        train = self._spec.sections["train"]
-        if self._problems.concern("train.epochs"):
-            return None
-        epochs = train.get("epochs", None if "function" in train else TrainConfig.epochs)
-        options = epochs.options if isinstance(epochs, Choices) else (epochs,)
-        whole = [getattr(option, "high", option) for option in options]
-        return max((n for n in whole if isinstance(n, int)), default=None)
+        return None if self._problems.concern("train.epochs") else most_epochs(self._spec)
 
     def _check_train(self) -> None:
         train = self._spec.sections["train"]

@@ -78,6 +78,34 @@ def _is_same(values: Range, value: Scalar, other: Scalar) -> bool:
     return value == other
 
 
+def most_epochs(spec: StudySpec) -> int | None:
+    """Epochs of the longest trial; None where only the user's own function knows."""
+    train = spec.sections["train"]
+    default = {} if "function" in train else {"epochs": TrainConfig.epochs}
+    return max((n for n in _lengths({**default, **train}) if n is not None), default=None)
+
+
+def _lengths(section: Section) -> set[int | None]:
+    """The most that ``epochs`` may be in a section, by branches; None where nothing sets it."""
+    laid_over = [
+        {n for branch in value.branches.values() for n in _lengths(branch)}
+        for value in section.values()
+        if isinstance(value, Choices) and value.branches
+    ]
+    found: set[int | None] = set().union(*laid_over)
+    if all(None in lengths for lengths in laid_over):
+        found.add(_longest(section.get("epochs")))
+    return found
+
+
+def _longest(epochs: object) -> int | None:
+    """Of a constant or a range; None unless it is a number of epochs."""
+    options = epochs.options if isinstance(epochs, Choices) else (epochs,)
+    highest = [getattr(option, "high", option) for option in options]
+    whole = [n for n in highest if isinstance(n, int) and not isinstance(n, bool) and n >= 1]
+    return max(whole, default=None)
+
+
 def _draw(
     section: Section, path: str, suggest: Suggest, params: dict[str, Scalar]
 ) -> dict[str, Any]:

@@ -94,12 +94,12 @@ class PrunerSpec:
         Field(description="What ends trials early; asha is Optuna's SuccessiveHalvingPruner"),
     ] = "asha"
     min_epochs: Annotated[
-        int,
+        Literal["auto"] | Annotated[int, Field(ge=1)],
         Field(
-            ge=1,
-            description="asha, hyperband, median, percentile: epochs no trial is pruned before",
+            description="asha, hyperband, median, percentile: epochs no trial is pruned before; "
+            "auto follows from the epochs of the longest trial"
         ),
-    ] = 1
+    ] = "auto"
     reduction_factor: Annotated[
         int, Field(ge=2, description="asha, hyperband: one in so many goes on at each rung")
     ] = 3

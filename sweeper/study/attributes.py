@@ -30,6 +30,7 @@ class Attr(StrEnum):
     RETRIES = "sweeper.retries"
     SECONDS = "sweeper.seconds"
     KEY = "sweeper.key"
+    EPOCHS = "sweeper.epochs"
 
 
 #: Where Optuna's own ``enqueue_trial`` keeps the values that a trial begins with.

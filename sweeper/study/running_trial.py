@@ -143,6 +143,16 @@ class RunningTrial:
             )
             self._is_started = True
 
+    def plan_epochs(self, n_epochs: int) -> None:
+        """Note that the trial will report so many epochs; after the last it ends as complete.
+
+        Raises:
+            TrialInterrupted: If the storage fails.
+        """
+        self._n_epochs = n_epochs
+        with self._reporting():
+            self.study.pruner.plan(self.number, n_epochs)
+
     def report(self, metrics: EpochMetrics) -> None:
         """Record one epoch; an epoch that is known already is left as it is.
 
@@ -155,17 +165,21 @@ class RunningTrial:
             TrialInterrupted: If this process must stop, or the epoch cannot be recorded.
             TrialLost: If the trial was taken over.
         """
-        try:
-            with self.ledger.booked(Entry.REPORT):
-                self._report(metrics)
-        except StoreError as exc:
-            # A signal, as an ``except Exception`` in user code must not hold it back.
-            raise TrialInterrupted(str(exc)) from exc
+        with self._reporting():
+            self._report(metrics)
         if self._transfer and metrics.epoch != self._n_epochs:
             with self.ledger.booked(Entry.CHECKPOINT):
                 self._transfer.offer(self.number, self._ownership.owner.claim)
 
-    @store_errors()
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            with self.ledger.booked(Entry.REPORT), store_errors():
+                yield
+        except StoreError as exc:
+            # A signal, as an ``except Exception`` in user code must not hold it back.
+            raise TrialInterrupted(str(exc)) from exc
+
     def _report(self, metrics: EpochMetrics) -> None:
         is_known = bool(self.history) and metrics.epoch <= self.history[-1].epoch
         before = self._trial if is_known else self._ownership.require()
@@ -201,7 +215,7 @@ class RunningTrial:
         trial = copy.copy(before)  # what the storage would say now, without asking it again
         value = metrics.values[self.study.spec.objective.metrics[0]]
         trial.intermediate_values = {**before.intermediate_values, metrics.epoch: value}
-        return bool(self.study.pruner.prune(self._handle, trial))
+        return self.study.pruner.is_over(self._handle, trial)
 
     @store_errors()
     def require_ownership(self) -> None:

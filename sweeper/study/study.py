@@ -20,7 +20,7 @@ from sweeper.paths import RunPaths
 from sweeper.study.agents import AgentAtWork, agents_at_work
 from sweeper.study.attributes import Attr, TrialRecord, state_of
 from sweeper.study.leases import Leases
-from sweeper.study.pruners import build_pruner
+from sweeper.study.pruner_in_use import PrunerInUse
 from sweeper.study.queue import Plan, TrialQueue
 from sweeper.study.sampler_in_use import SamplerInUse
 from sweeper.study.samplers.optuna import build_sampler
@@ -54,7 +54,7 @@ class SweepStudy:
         queue: The trials that wait.
         leases: Of the agents that work on it.
         sampler: Who draws, and what it sees.
-        pruner: Says which trials end early.
+        pruner: Says which trials end early, and what that hangs on.
     """
 
     def __init__(self, spec: StudySpec, paths: RunPaths, storage: BaseStorage) -> None:
@@ -76,7 +76,7 @@ class SweepStudy:
         )
         self.leases = Leases(storage, self.study_id, locality(paths.study_dir))
         self.sampler = SamplerInUse(storage, self.study_id, spec, self.goal)
-        self.pruner = build_pruner(spec.pruner)
+        self.pruner = PrunerInUse(storage, self.study_id, spec, self.lock)
 
     @cached_property
     def is_small(self) -> bool:
@@ -138,5 +138,8 @@ class SweepStudy:
         if window is not None:
             storage = Excerpt(storage, window.trials(self.cache))
         return optuna.Study(
-            self.spec.name, storage, sampler=build_sampler("random", seed=0), pruner=self.pruner
+            self.spec.name,
+            storage,
+            sampler=build_sampler("random", seed=0),
+            pruner=self.pruner.built(),
         )

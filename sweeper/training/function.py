@@ -52,6 +52,30 @@ class UserTrial:
         """What was reported so far, also before a restart."""
         return self.reporter.history
 
+    def plan_epochs(self, n_epochs: int) -> None:
+        """Tell how many epochs the trial will report, before its first report.
+
+        A pruner with ``min_epochs: auto`` takes it, of the first trial that tells, unless the
+        study file has ``train.epochs``. After its last epoch a trial is not pruned.
+
+        Args:
+            n_epochs: The last epoch that will be reported, >= 1.
+
+        Raises:
+            TrainingError: If it is none, or comes after a report.
+            TrialInterrupted: To end the trial now; let it pass.
+        """
+        if not _is_epoch(n_epochs):
+            raise TrainingError(
+                f"trial.plan_epochs: must be given an integer >= 1, got {n_epochs!r}"
+            )
+        if self._reported:
+            raise TrainingError(
+                f"trial.plan_epochs: comes after the report of epoch {self._reported[-1]}; call "
+                "it before the first report"
+            )
+        self.reporter.plan_epochs(n_epochs)
+
     def report(self, epoch: int, **metrics: float | Tensor) -> None:
         """Tell what one epoch measured.
 
@@ -64,7 +88,7 @@ class UserTrial:
             TrainingError: If the call is none of that.
             TrialPruned, TrialDiverged, TrialInterrupted: To end the trial now; let them pass.
         """
-        if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 1:
+        if not _is_epoch(epoch):
             raise TrainingError(f"trial.report: epoch must be an integer >= 1, got {epoch!r}")
         if self._reported and epoch <= self._reported[-1]:
             raise TrainingError(
@@ -108,6 +132,10 @@ def train_function(config: TrialConfig, trial: UserTrial) -> None:
             f"train.function: {config.train.function} ended without a report; call "
             f"trial.report(epoch, {trial.objective.metrics[0]}=...) after each epoch"
         )
+
+
+def _is_epoch(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _as_params(section: DataConfig | ModelConfig | FunctionConfig) -> dict[str, Any]:

@@ -31,6 +31,14 @@ class Reporter(Protocol):
         """Make sure that no other process has taken the trial over; raises TrialLost if so."""
         ...
 
+    def plan_epochs(self, n_epochs: int) -> None:
+        """Take note of how many epochs the trial will report, before the first one.
+
+        Raises:
+            TrialInterrupted: If the process must stop now.
+        """
+        ...
+
     def report(self, metrics: EpochMetrics) -> None:
         """Record one epoch; an epoch that is known already is ignored.
 

@@ -38,8 +38,9 @@ def refusal(folder: Path, kind: type[SweeperError], **changes: Any) -> str:
 def test_each_architecture_runs_a_batch_and_its_largest_model_is_measured(tmp_path: Path) -> None:
     choices = {"mlp": {"width": {"choices": [8, 64, 16]}}, "cnn": {"depth": 1, "channels": 2}}
     lines = checked(tmp_path, model={"architecture": {"choices": choices}})
+    assert lines[2] == "pruner none: nothing is pruned"
     timings = ("an update of ", "proposed: ")  # only where there is more than one precision
-    first, largest, other = (line for line in lines[3:-1] if not line.startswith(timings))
+    first, largest, other = (line for line in lines[4:-1] if not line.startswith(timings))
     # 64 pixels, two hidden layers, 10 classes.
     assert f"mlp with {64 * 8 + 8 + 8 * 8 + 8 + 8 * 10 + 10} weights, first batch of 64" in first
     n_weights = 64 * 64 + 64 + 64 * 64 + 64 + 64 * 10 + 10

@@ -44,7 +44,7 @@ def test_a_resolved_file_writes_the_defaults_out() -> None:
     assert plain["data"] == {"name": "digits", "validation": 0.1, "batch_size": 64}
     assert plain["train"]["momentum"] == TrainConfig.momentum
     assert plain["train"]["l1"] == {"low": 0.0, "high": 1.0}
-    assert plain["pruner"] == {"name": "asha", "min_epochs": 1, "reduction_factor": 3}
+    assert plain["pruner"] == {"name": "asha", "min_epochs": "auto", "reduction_factor": 3}
     assert list(plain["train"])[0] == "epochs"
 
 

@@ -16,6 +16,9 @@ from tests.support.spec_files import BASE, assert_refused
          "3: pruner.patience: none does not look at it; it takes no other key"),
         ("pruner: {min_epochs: 11}",
          "3: pruner.min_epochs: asks for 11 epochs, but train.epochs is 10; lower one"),
+        ("pruner: {min_epochs: automatic}",
+         "3: pruner.min_epochs: must be 'auto' or a whole number, got 'automatic'; did you "
+         "mean 'auto'?"),
         ("pruner: {min_epochs: 5}\ntrain: {epochs: {choices: [2, 4]}}",
          "3: pruner.min_epochs: asks for 5 epochs, but train.epochs is 4; lower one"),
         ("pruner: {min_epochs: 5}\ntrain: {epochs: {low: 2, high: 4}}",

@@ -3,7 +3,7 @@
 import pytest
 
 from sweeper.config.settings import DataConfig, FunctionConfig, ModelConfig, Scalar, TrainConfig
-from sweeper.config.space import first_value, is_forbidden, suggest_config
+from sweeper.config.space import first_value, is_forbidden, most_epochs, suggest_config
 from tests.support.spec_files import drawing, study
 
 BRANCHED = study(
@@ -174,3 +174,29 @@ def test_zero_is_forbidden_also_as_a_step_between_a_number_and_its_negative() ->
     at = [-0.3 + i * 0.1 for i in range(7)]
     assert 0 < at[3] < 1e-15  # not 0.0
     assert [is_forbidden(spec, {"train.x": x}) for x in at] == [i in (3, 6) for i in range(7)]
+
+
+@pytest.mark.parametrize(
+    ("train", "longest"),
+    [
+        ("{}", 10),
+        ("{epochs: 7}", 7),
+        ("{epochs: {low: 3, high: 12, step: 3}}", 12),
+        ("{epochs: {choices: [5, 20, 10]}}", 20),
+        ("{epochs: 4, optimizer: {choices: {sgd: {epochs: 30}, adamw: {}}}}", 30),
+        ("{epochs: 40, optimizer: {choices: {sgd: {epochs: 30}, adamw: {}}}}", 40),
+        # Each branch has its own, so that the default of 10 is nobody's.
+        ("{optimizer: {choices: {sgd: {epochs: 3}, adamw: {epochs: {low: 2, high: 6}}}}}", 6),
+        ("{optimizer: {choices: {sgd: {epochs: 3}, adamw: {schedule: {choices: "
+         "{cosine: {epochs: 8}, step: {}}}}}}}", 10),
+        ("{function: 'my:run'}", None),
+        ("{function: 'my:run', epochs: {low: 5, high: 15}}", 15),
+        ("{function: 'my:run', epochs: until it is good}", None),
+        ("{function: 'my:run', epochs: {low: 0.5, high: 1.5}}", None),
+        ("{function: {choices: {'my:run': {epochs: 5}, 'my:other': {}}}}", 5),
+    ],
+)  # fmt: skip
+def test_the_longest_trial_is_known_from_the_file(train: str, longest: int | None) -> None:
+    spec = study(f"data: {{name: digits}}\nmodel: {{architecture: mlp}}\n"
+                 f"objective: {{metric: val_accuracy}}\ntrain: {train}")  # fmt: skip
+    assert most_epochs(spec) == longest

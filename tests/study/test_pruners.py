@@ -3,6 +3,8 @@ from typing import Any
 
 import pytest
 
+from sweeper.config.study import PrunerSpec
+from sweeper.study.pruners import Epochs, PrunerUse, explain_pruner, min_epochs
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
 from sweeper.trial import EpochMetrics, TrialState
@@ -47,7 +49,7 @@ def test_asha_lets_the_best_third_of_each_rung_go_on(tmp_path: Path) -> None:
     [
         # Two to start with; then 0.59 lies below the median 0.6 of 0.7 and 0.5, 0.61 does not.
         (
-            {"name": "median", "startup_trials": 2},
+            {"name": "median", "startup_trials": 2, "min_epochs": 1},
             [(0.7,) * 3, (0.5,) * 3, (0.59,) * 3, (0.61,) * 3],
             [3, 3, 1, 3],
         ),
@@ -77,7 +79,8 @@ def test_pruners_end_the_trials_they_should(
 
 
 def test_what_is_reported_beside_the_objective_is_nothing_to_a_pruner(tmp_path: Path) -> None:
-    study = begin_in_memory(tmp_path, pruner={"name": "median", "startup_trials": 1})
+    pruner = {"name": "median", "startup_trials": 1, "min_epochs": 1}
+    study = begin_in_memory(tmp_path, pruner=pruner)
     run_trial(study, reports(0.5))
 
     def worse(claim: RunningTrial) -> None:
@@ -87,11 +90,42 @@ def test_what_is_reported_beside_the_objective_is_nothing_to_a_pruner(tmp_path: 
     assert study.trials()[1].intermediate_values == {1: 0.4}
 
 
-def test_hyperband_prunes_once_it_knows_how_long_a_trial_is(tmp_path: Path) -> None:
-    train = {"epochs": 9, "learning_rate": {"low": 0.001, "high": 0.1}}
-    study = begin_in_memory(
-        tmp_path, pruner={"name": "hyperband"}, train=train, budget={"trials": 20}
-    )
-    ends = rungs(study, *[(1.0 - 0.01 * number,) * 9 for number in range(20)])
-    assert ends[0] == (TrialState.COMPLETE, 9)
-    assert {TrialState.PRUNED, TrialState.COMPLETE} == {state for state, _ in ends}
+@pytest.mark.parametrize(
+    ("n_epochs", "first"),
+    [(1, 1), (2, 2), (4, 2), (9, 2), (20, 2), (21, 3), (27, 3), (30, 3), (52, 6), (200, 20)],
+)
+def test_auto_prunes_nothing_in_the_first_tenth_of_the_longest_trial(
+    n_epochs: int, first: int
+) -> None:
+    assert min_epochs(n_epochs) == first
+
+
+AUTO = "auto takes 1/10 of the longest trial, at least 2"
+
+
+@pytest.mark.parametrize(
+    ("spec", "epochs", "expected"),
+    [
+        (PrunerSpec(), Epochs(27, ""),
+         PrunerUse("asha", 3, 27, f"first rung after epoch 3 of 27, {AUTO}")),
+        (PrunerSpec(min_epochs=5), Epochs(27, ""),
+         PrunerUse("asha", 5, 27, "first rung after epoch 5 of 27, as the study file says")),
+        (PrunerSpec(min_epochs=5), None,
+         PrunerUse("asha", 5, None, "first rung after epoch 5, as the study file says")),
+        (PrunerSpec(name="median"), Epochs(9, "trial 0 planned 9"),
+         PrunerUse("median", 2, 9,
+                   f"no trial ends before epoch 2 of 9, {AUTO}; trial 0 planned 9")),
+        (PrunerSpec(name="patient"), Epochs(9, ""),
+         PrunerUse("patient", None, None, "a trial ends after 3 epochs without improvement")),
+        (PrunerSpec(name="none"), Epochs(9, ""),
+         PrunerUse("none", None, None, "nothing is pruned")),
+        (PrunerSpec(name="hyperband", min_epochs=2), None,
+         PrunerUse("hyperband", None, None, "nothing is pruned until a trial is complete, as "
+                   "nobody says how many epochs there are: give the file train.epochs, or let "
+                   "train.function call trial.plan_epochs(n)")),
+    ],
+)  # fmt: skip
+def test_which_pruner_it_is_and_from_when_on_is_said(
+    spec: PrunerSpec, epochs: Epochs | None, expected: PrunerUse
+) -> None:
+    assert explain_pruner(spec, epochs) == expected

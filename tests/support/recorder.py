@@ -24,6 +24,7 @@ class Recorder:
         self.ledger = TimeLedger()
         self.history: list[EpochMetrics] = []
         self.heard: list[int] = []
+        self.planned: list[int] = []
         self.stop_after = stop_after
         self.n_batches = n_batches
         self._signal = signal
@@ -36,6 +37,9 @@ class Recorder:
             return False
         self.n_batches -= 1
         return self.n_batches <= 0
+
+    def plan_epochs(self, n_epochs: int) -> None:
+        self.planned.append(n_epochs)
 
     def report(self, metrics: EpochMetrics) -> None:
         self.heard.append(metrics.epoch)

@@ -147,6 +147,24 @@ def test_epochs_of_a_users_function_must_increase(tmp_path: Path) -> None:
         trial.report(2, val_accuracy=0.7)
 
 
+def test_a_trial_says_before_its_first_report_how_many_it_will_have(tmp_path: Path) -> None:
+    reporter = Recorder()
+    trial = user_trial(tmp_path, reporter)
+    trial.plan_epochs(30)
+    assert reporter.planned == [30]
+    trial.report(2, val_accuracy=0.5)
+    with pytest.raises(
+        TrainingError, match="plan_epochs: comes after the report of epoch 2; call"
+    ):
+        trial.plan_epochs(30)
+
+
+@pytest.mark.parametrize("n_epochs", [0, 1.0, True, None])
+def test_the_number_of_epochs_must_be_a_positive_integer(n_epochs: Any, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="plan_epochs: must be given an integer >= 1, got"):
+        user_trial(tmp_path, Recorder()).plan_epochs(n_epochs)
+
+
 def test_a_metric_needs_a_name_that_mlflow_takes(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="'top 5 @%' is no name for a metric: MLflow takes"):
         user_trial(tmp_path, Recorder()).report(1, val_accuracy=0.5, **{"top 5 @%": 1.0})
