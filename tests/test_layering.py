@@ -24,7 +24,7 @@ STUDY_ROWS = (
     ("storage",),
     ("leases", "presence", "attributes", "pruners"),
     ("trial_cache",),
-    ("samplers", "agents", "failures"),
+    ("samplers", "agents", "failures", "best"),
     ("queue", "sampler_in_use", "pruner_in_use"),
     ("study",),
     ("create", "ownership", "tell", "result"),

@@ -13,8 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.commands.best import format_best, format_best_pruned
 from sweeper.commands.trial_table import MOST_STOPPED, TrialRow, TrialTable
-from sweeper.study.result import Best, Result
+from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
 from sweeper.study.trial_cache import Standing
 from sweeper.text import format_seconds
@@ -80,16 +81,6 @@ def _counts(result: Result) -> str:
     return ", ".join(f"{n} {state.value}" for state, n in sorted(result.counts.items()) if n)
 
 
-def format_best(best: Best) -> list[str]:
-    """The values of a best trial on one line, then a line for each of its parameters."""
-    values = ", ".join(f"{name} {value:.6g}" for name, value in best.values.items())
-    lines = [f"trial {best.number}: {values}"]
-    for name, value in best.params.items():
-        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-        lines.append(f"  {name:<34} {shown}")
-    return lines
-
-
 class _Lines:
     """One line for each finished trial: what a log file or a scheduler keeps."""
 
@@ -119,6 +110,8 @@ class _Lines:
             self._print("no trial is complete, so there is no best one")
         for best in result.front:
             self._print("best " + "\n".join(format_best(best)))
+        if pruned := format_best_pruned(result):
+            self._print("pruned " + "\n".join(pruned))
         if result.seconds:
             self._print(f"time: {render_seconds(result.seconds)}")
         for hint in hints:

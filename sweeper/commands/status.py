@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.live import Live
 from rich.text import Text
 
-from sweeper.commands.progress import format_best
+from sweeper.commands.best import format_best, format_best_pruned
 from sweeper.config.study import StudySpec
 from sweeper.errors import StudyError
 from sweeper.launchers.queue import StudyQueue
@@ -123,10 +123,12 @@ def _render_result(result: Result, queue: list[str]) -> str:
         *_under("agents", [render_agent(agent) for agent in result.agents]),
         *queue,
         f"sampler  {sampler}: {why}",
+        f"pruner   {result.pruner.name}: {result.pruner.why}",
         f"time     {render_seconds(result.seconds)}",
     ]
     for best in result.front:
         lines += _under("best", format_best(best))
+    lines += _under("pruned", format_best_pruned(result))
     for failure in result.failures:
         lines.append(f"failed   {failure.n_trials}: {failure.cause}")
         again = f", tried again {failure.n_retries} x" if failure.n_retries else ""

@@ -1,5 +1,6 @@
 """A :class:`StudySpec` -> YAML text that reads back as the same study, passwords apart."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -9,7 +10,7 @@ import yaml
 from sweeper.config.cluster import ClusterSpec
 from sweeper.config.ranges import Choices, FloatRange, IntRange, Section
 from sweeper.config.scalars import field_types
-from sweeper.config.settings import DataConfig, TrainConfig
+from sweeper.config.settings import DataConfig, Scalar, TrainConfig
 from sweeper.config.study import PRUNER_KEYS, StudySpec
 from sweeper.config.yaml_source import parse_scalar
 from sweeper.text import redacted
@@ -20,6 +21,14 @@ def render_study(spec: StudySpec) -> str:
     return yaml.dump(
         plain_study(spec), Dumper=_Dumper, sort_keys=False, width=99, allow_unicode=True
     )
+
+
+def render_setting(setting: Mapping[str, Scalar]) -> str:
+    """Values by dotted name as an item of ``enqueue``, on one line."""
+    text: str = yaml.dump(
+        dict(setting), Dumper=_Dumper, sort_keys=False, default_flow_style=True, width=math.inf
+    )
+    return text.strip()
 
 
 class _Dumper(yaml.SafeDumper):

@@ -1,7 +1,6 @@
 """What a study has come to, read from its storage: for people, scripts and notebooks."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -9,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.config.settings import Scalar
 from sweeper.errors import ExitCode
 from sweeper.events import Ended, read_events
 from sweeper.paths import RunPaths
 from sweeper.study.agents import AgentAtWork
 from sweeper.study.attributes import Attr, state_of
+from sweeper.study.best import Best, BestPruned, best_complete, best_pruned
+from sweeper.study.pruners import PrunerUse
 from sweeper.study.study import SweepStudy
 from sweeper.timing import add_seconds, harness_share
 from sweeper.trial import EpochMetrics, FailureKind, TrialState
@@ -25,21 +25,6 @@ if TYPE_CHECKING:
 
 #: So many trials tell the pace: few enough to follow a change in the number of agents.
 _PACE = 50
-
-
-@dataclass(frozen=True)
-class Best:
-    """A trial that no other one beats.
-
-    Attributes:
-        number: Of the trial.
-        values: The objective's metrics, of the epoch that counts.
-        params: What was searched, by dotted name.
-    """
-
-    number: int
-    values: Mapping[str, float]
-    params: Mapping[str, Scalar]
 
 
 @dataclass(frozen=True)
@@ -123,14 +108,35 @@ class Result:
         return self._study.sampler.explain()
 
     @property
+    def pruner(self) -> PrunerUse:
+        """The pruner, how early it ends trials, and why."""
+        return self._study.pruner.explain()
+
+    @property
     def best(self) -> Best | None:
         """The best complete trial; None before the first, or with several metrics."""
         objective = self._study.spec.objective
-        complete = self._study.trials((OptunaState.COMPLETE,))
-        if not complete or len(objective.metrics) > 1:
+        if len(objective.metrics) > 1:
             return None
-        sign = -1 if objective.directions[0] == "maximize" else 1
-        return self._as_best(min(complete, key=lambda trial: sign * trial.values[0]))
+        trials = self._study.trials((OptunaState.COMPLETE,))
+        found = best_complete(trials, objective.directions[0])
+        return self._as_best(found) if found else None
+
+    @property
+    def best_pruned(self) -> BestPruned | None:
+        """The best pruned trial if it is better than every complete one; it has no model.
+
+        Should its setting have been trained to its end since, it is not meant.
+        """
+        objective = self._study.spec.objective
+        if len(objective.metrics) > 1:
+            return None
+        trials = self._study.trials((OptunaState.COMPLETE, OptunaState.PRUNED))
+        found = best_pruned(trials, objective.directions[0])
+        if found is None:
+            return None
+        best = self._as_best(found)
+        return BestPruned(best.number, best.values, best.params, found.last_step or 0)
 
     @property
     def front(self) -> list[Best]:
@@ -172,6 +178,7 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """What ``--json`` prints."""
         sampler, why = self.sampler
+        pruner, pruned = self.pruner, self.best_pruned
         seconds = self.seconds
         return {
             "study": self.name,
@@ -184,10 +191,23 @@ class Result:
             ],
             "trials_per_hour": self.trials_per_hour,
             "sampler": {"name": sampler, "why": why},
+            "pruner": {
+                "name": pruner.name,
+                "min_epochs": pruner.min_epochs,
+                "epochs": pruner.n_epochs,
+                "why": pruner.why,
+            },
             "best": [
                 {"trial": b.number, "values": dict(b.values), "params": dict(b.params)}
                 for b in self.front
             ],
+            "best_pruned": pruned
+            and {
+                "trial": pruned.number,
+                "values": dict(pruned.values),
+                "params": dict(pruned.params),
+                "epochs": pruned.epoch,
+            },
             "seconds": seconds,
             "harness_share": harness_share(seconds),
             "failures": [

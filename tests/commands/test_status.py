@@ -71,9 +71,10 @@ def test_a_study_that_runs_shows_who_works_on_it(tmp_path: Path) -> None:
     agent = f"agents   node7 (pid {os.getpid()}), 2 x cpu, seen "
     assert lines[3].startswith(agent)
     assert lines[4].startswith("sampler  random: ")
-    assert lines[5].startswith("time     ")
-    assert lines[6] == "best     trial 1: val_accuracy 0.75"
-    assert lines[7].split()[0] == "train.learning_rate"
+    assert lines[5] == "pruner   none: nothing is pruned"
+    assert lines[6].startswith("time     ")
+    assert lines[7] == "best     trial 1: val_accuracy 0.75"
+    assert lines[8].split()[0] == "train.learning_rate"
     assert [(agent["name"], agent["devices"]) for agent in found["agents"]] == [
         (AGENT, ["cpu", "cpu"])
     ]
@@ -152,3 +153,26 @@ def test_watching_a_study_at_its_goal_is_one_look(
 def test_watching_what_nobody_will_begin_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="study 'small' has not begun: sweeper run"):
         watch_status(spec_of(tmp_path), tmp_path / "mlruns", as_json=True)
+
+
+def test_the_pruner_and_a_pruned_trial_that_was_better_than_the_best_are_shown(
+    tmp_path: Path,
+) -> None:
+    study = begin(tmp_path, pruner={"name": "asha"})
+    run_trial(study, reports(0.5, 0.6, 0.7))
+    run_trial(study, reports(0.8, 0.5))
+    lines = shown(study)
+    assert (
+        "pruner   asha: first rung after epoch 2 of 3, auto takes 1/10 of the longest trial, "
+        "at least 2"
+    ) in lines
+    at = lines.index(
+        "pruned   trial 1: val_accuracy 0.8, better than any complete one; it was pruned after "
+        "epoch 2, so it has no model"
+    )
+    assert lines[at - 2].startswith("best     trial 0")
+    assert lines[at + 1].split()[0] == "train.learning_rate"
+    assert lines[at + 2].startswith("         to train it to its end: set budget.trials: 11, ")
+    found = shown_json(study)
+    assert found["best_pruned"]["trial"] == 1
+    assert (found["pruner"]["min_epochs"], found["pruner"]["epochs"]) == (2, 3)

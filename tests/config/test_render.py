@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sweeper.config.ranges import Choices, FloatRange, IntRange, Range, option_word
 from sweeper.config.reader import load_study, parse_study
-from sweeper.config.render import render_study
+from sweeper.config.render import render_setting, render_study
 from sweeper.config.settings import Scalar, TrainConfig
 from sweeper.config.space import first_value, suggest_config
 from sweeper.config.study import StudySpec
@@ -89,6 +89,15 @@ BRANCHED = st.dictionaries(KEYS, RANGES, min_size=1, max_size=3).map(branched)
 def test_any_range_and_any_text_reads_back_as_it_was(values: dict[str, Range | str]) -> None:
     spec = replace(USERS_OWN, sections={"train": {"function": "my:run", **values}})
     assert again(spec).sections == spec.sections
+
+
+@examples(60)
+@given(SCALARS)
+def test_a_setting_to_enqueue_reads_back_as_it_was(value: Scalar) -> None:
+    spec = replace(USERS_OWN, sections={"train": {"function": "my:run", "x": Choices((value,))}})
+    item = f"enqueue:\n  - {render_setting({'train.x': value})}"
+    text = render_study(spec).replace("enqueue: []", item)
+    assert parse_study(text, spec.path).enqueue == ({"train.x": value},)
 
 
 @examples(60)

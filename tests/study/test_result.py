@@ -6,12 +6,14 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import create_trial
 
 from sweeper.errors import ExitCode, TrialPruned
-from sweeper.study.result import Best, Failure, Result
+from sweeper.study.best import Best, BestPruned
+from sweeper.study.result import Failure, Result
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
 from sweeper.trial import TrialState
 from tests.support.sweep_studies import (
     PRUNED,
+    Body,
     begin,
     begin_in_memory,
     claim_trial,
@@ -85,6 +87,12 @@ def test_json_holds_what_a_script_wants_to_know(tmp_path: Path) -> None:
         "agents": [],
         "trials_per_hour": None,
         "sampler": {"name": "random", "why": "named in the study file"},
+        "pruner": {
+            "name": "none",
+            "min_epochs": None,
+            "epochs": None,
+            "why": "nothing is pruned",
+        },
         "best": [
             {
                 "trial": 0,
@@ -92,6 +100,7 @@ def test_json_holds_what_a_script_wants_to_know(tmp_path: Path) -> None:
                 "params": {"train.learning_rate": 0.05},
             }
         ],
+        "best_pruned": None,
         "failures": [{"cause": "ValueError: no", "kind": "exception", "trials": 1, "retries": 0}],
     }
 
@@ -201,3 +210,52 @@ def test_the_best_trial_is_complete_and_best_in_the_studys_direction(tmp_path: P
         found = Result(study).best
         assert found is not None
         assert found.number == best
+
+
+def test_a_pruned_trial_that_was_better_than_the_best_is_shown_until_its_setting_is_finished(
+    tmp_path: Path,
+) -> None:
+    study = begin(tmp_path)
+    run_trial(study, reports(0.5, 0.6, 0.4))
+    run_trial(study, reports(0.9, float("nan")))  # diverged is not pruned
+    for value in (0.55, 0.7, 0.8):
+        run_trial(study, pruned_after_two(value))
+    found = Result(study).best_pruned
+    params = study.trials()[4].params
+    assert found == BestPruned(4, {"val_accuracy": 0.8}, params, 2)
+    assert Result(study).to_json()["best_pruned"] == {
+        "trial": 4,
+        "values": {"val_accuracy": 0.8},
+        "params": params,
+        "epochs": 2,
+    }
+    longer = begin(tmp_path, enqueue=[params], budget={"trials": 11})
+    for _ in range(6):
+        run_trial(longer, reports(0.1))
+    assert {trial.params["train.learning_rate"] for trial in longer.trials()[5:]} >= set(
+        params.values()
+    )
+    found = Result(longer).best_pruned
+    assert found is not None
+    assert found.number == 3
+
+
+def pruned_after_two(value: float) -> Body:
+    def body(claim: RunningTrial) -> None:
+        reports(value, value / 2)(claim)
+        raise TrialPruned("by hand")
+
+    return body
+
+
+def test_without_a_complete_trial_the_best_pruned_one_is_shown(tmp_path: Path) -> None:
+    objective = {"metric": "val_accuracy", "direction": "minimize"}
+    study = begin_in_memory(tmp_path, objective=objective)
+    run_trial(study, PRUNED)  # without any value
+    assert Result(study).best_pruned is None
+    run_trial(study, pruned_after_two(0.8))
+    found = Result(study).best_pruned
+    assert found is not None
+    assert (found.number, found.values) == (1, {"val_accuracy": 0.4})
+    run_trial(study, reports(0.4))
+    assert Result(study).best_pruned is None

@@ -1,0 +1,43 @@
+"""The best trials of a study in lines for people."""
+
+from sweeper.config.render import render_setting
+from sweeper.study.best import Best, BestPruned
+from sweeper.study.result import Result
+
+
+def format_best(best: Best) -> list[str]:
+    """The values of a best trial on one line, then a line for each of its parameters."""
+    return [f"trial {best.number}: {_values(best)}", *_params(best)]
+
+
+def format_best_pruned(result: Result) -> list[str]:
+    """A pruned trial that was better than the best one, and how to finish it; mostly no line."""
+    pruned = result.best_pruned
+    if pruned is None:
+        return []
+    n_trials = max(result.goal, result.n_finished) + 1
+    changes = [f"budget.trials: {n_trials}", "pruner: {name: none}"]
+    added = [f"  - {render_setting(pruned.params)}"]
+    if result.sampler[0] == "grid":  # which takes no setting beside its points
+        changes.append("sampler: {name: random}")
+        added *= 2  # the pruned trial, which began with it, stands for one
+    return [
+        f"trial {pruned.number}: {_values(pruned)}, better than any complete one; it was pruned "
+        f"after epoch {pruned.epoch}, so it has no model",
+        *_params(pruned),
+        f"to train it to its end: set {', '.join(changes)}, add this to enqueue, and run the "
+        "study again",
+        *added,
+    ]
+
+
+def _values(best: Best | BestPruned) -> str:
+    return ", ".join(f"{name} {value:.6g}" for name, value in best.values.items())
+
+
+def _params(best: Best | BestPruned) -> list[str]:
+    shown = (
+        (name, f"{value:.4g}" if isinstance(value, float) else str(value))
+        for name, value in best.params.items()
+    )
+    return [f"  {name:<34} {value}" for name, value in shown]

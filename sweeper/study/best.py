@@ -1,0 +1,81 @@
+"""The best trials of a study: the complete one, and a pruned one that was better."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from sweeper.config.settings import Scalar
+from sweeper.study.attributes import state_of
+from sweeper.trial import Direction, TrialState
+
+
+@dataclass(frozen=True)
+class Best:
+    """A trial that no other one beats.
+
+    Attributes:
+        number: Of the trial.
+        values: The objective's metrics, of the epoch that counts.
+        params: What was searched, by dotted name.
+    """
+
+    number: int
+    values: Mapping[str, float]
+    params: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True)
+class BestPruned:
+    """A pruned trial that was better than any complete one is; it has no model.
+
+    Attributes:
+        number: Of the trial.
+        values: The objective's metric, of the epoch that counts.
+        params: What was searched, by dotted name.
+        epoch: After which it was pruned.
+    """
+
+    number: int
+    values: Mapping[str, float]
+    params: Mapping[str, Scalar]
+    epoch: int
+
+
+def best_complete(trials: Sequence[FrozenTrial], direction: Direction) -> FrozenTrial | None:
+    """The best of the complete trials, the earliest among equals.
+
+    Args:
+        trials: In any state, each of one value at most.
+        direction: Of that value.
+    """
+    complete = (trial for trial in trials if trial.state == OptunaState.COMPLETE)
+    return min(complete, key=lambda trial: _loss(trial, direction), default=None)
+
+
+def best_pruned(trials: Sequence[FrozenTrial], direction: Direction) -> FrozenTrial | None:
+    """The best of the pruned trials if it is better than every complete one.
+
+    Not one that diverged, nor one whose setting has since been trained to its end. Arguments as
+    for :func:`best_complete`.
+    """
+    best = best_complete(trials, direction)
+    bound = math.inf if best is None else _loss(best, direction)
+    pruned = (
+        trial
+        for trial in trials
+        if state_of(trial) == TrialState.PRUNED
+        and trial.values
+        and _loss(trial, direction) < bound
+    )
+    finished = [trial.params for trial in trials if trial.state == OptunaState.COMPLETE]
+    for trial in sorted(pruned, key=lambda trial: _loss(trial, direction)):
+        if trial.params not in finished:
+            return trial
+    return None
+
+
+def _loss(trial: FrozenTrial, direction: Direction) -> float:
+    return float(trial.values[0]) * (-1 if direction == "maximize" else 1)
