@@ -1,5 +1,8 @@
 """The best trials of a study in lines for people."""
 
+from dataclasses import asdict, replace
+
+from sweeper.config.grid import count_settings
 from sweeper.config.render import render_setting
 from sweeper.study.best import Best, BestPruned
 from sweeper.study.result import Result
@@ -15,12 +18,16 @@ def format_best_pruned(result: Result) -> list[str]:
     pruned = result.best_pruned
     if pruned is None:
         return []
-    n_trials = max(result.goal, result.n_finished) + 1
+    spec, n_trials = result.spec, max(result.goal, result.n_finished) + 1
+    is_grid = spec.sampler.name == "grid"  # which takes no setting beside its points
+    sampler = replace(spec.sampler, name="random") if is_grid else spec.sampler
+    if count_settings(spec, n_trials) < n_trials:  # which would end the study before
+        sampler = replace(sampler, duplicates="reseed")
     changes = [f"budget.trials: {n_trials}", "pruner: {name: none}"]
-    added = [f"  - {render_setting(pruned.params)}"]
-    if result.sampler[0] == "grid":  # which takes no setting beside its points
-        changes.append("sampler: {name: random}")
-        added *= 2  # the pruned trial, which began with it, stands for one
+    if sampler != spec.sampler:
+        changes.append(f"sampler: {render_setting(asdict(sampler))}")
+    # A grid's trial began with its setting, so it stands for the first of two.
+    added = [f"  - {render_setting(pruned.params)}"] * (2 if is_grid else 1)
     return [
         f"trial {pruned.number}: {_values(pruned)}, better than any complete one; it was pruned "
         f"after epoch {pruned.epoch}, so it has no model",

@@ -24,7 +24,7 @@ def render_study(spec: StudySpec) -> str:
 
 
 def render_setting(setting: Mapping[str, Scalar]) -> str:
-    """Values by dotted name as an item of ``enqueue``, on one line."""
+    """Values by name as a study file has them, such as an item of ``enqueue``, on one line."""
     text: str = yaml.dump(
         dict(setting), Dumper=_Dumper, sort_keys=False, default_flow_style=True, width=math.inf
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from sweeper.config.study import StudySpec
 from sweeper.errors import ExitCode
 from sweeper.events import Ended, read_events
 from sweeper.paths import RunPaths
@@ -55,6 +56,11 @@ class Result:
     def __init__(self, study: SweepStudy, exit_code: ExitCode | None = None) -> None:
         self._study = study
         self.exit_code = exit_code
+
+    @property
+    def spec(self) -> StudySpec:
+        """The study file."""
+        return self._study.spec
 
     @property
     def name(self) -> str:

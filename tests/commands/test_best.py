@@ -31,6 +31,7 @@ SPACES: dict[str, dict[str, Any]] = {
         },
     },
     "enqueued": {"enqueue": [{"train.learning_rate": 0.05}, ENQUEUED]},
+    "tiny": {"train": {"epochs": 3, "learning_rate": {"choices": [0.1, 0.2, 0.3]}}},
     "grid": {
         "sampler": {"name": "grid"},
         "train": {"epochs": 3, "learning_rate": {"low": 0.1, "high": 0.3, "step": 0.1}},
