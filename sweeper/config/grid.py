@@ -6,7 +6,6 @@ from typing import Any
 
 from sweeper.config.ranges import (
     Choices,
-    FloatRange,
     IntRange,
     Range,
     Section,
@@ -21,23 +20,9 @@ from sweeper.text import format_count
 #: What ``forbid`` still wants of the ranges that have no value yet, a combination each; an empty
 #: one is fulfilled.
 _Rules = Sequence[Mapping[str, Scalar]]
-Setting = frozenset[tuple[str, Scalar]]
 
 #: Stands for every value of a range that no rule names, all of which are counted at once.
 _OTHER: Any = object()
-
-
-def setting_key(ranges: Mapping[str, Range], setting: Mapping[str, Scalar]) -> Setting:
-    """What is the same of the same settings, however their values were computed.
-
-    Args:
-        ranges: Of the study, by dotted name.
-        setting: Values by dotted name.
-    """
-    return frozenset(
-        (name, canonical(ranges[name], value) if name in ranges else value)
-        for name, value in setting.items()
-    )
 
 
 def count_settings(spec: StudySpec, most: int) -> int:
@@ -118,15 +103,29 @@ def _points_from(
     given: Mapping[str, Scalar],
 ) -> Iterator[dict[str, Scalar]]:
     """Every setting that goes on from the values of the ranges drawn first."""
-    if rules and not _count(sections, begun, rules, 1):
+    open_ranges = _open_ranges(sections, begun)
+    is_free = not rules and not any(map(has_branches, open_ranges.values()))
+    if is_free or not open_ranges:
+        if all(rules):
+            yield from ({**begun, **rest} for rest in _combined([*open_ranges.items()], given))
+    elif _count(sections, begun, rules, 1):
+        name, values = next(iter(open_ranges.items()))
+        for value in _options(name, values, given):
+            narrowed = _narrowed(rules, name, canonical(values, value))
+            yield from _points_from(sections, {**begun, name: value}, narrowed, given)
+
+
+def _combined(
+    ranges: Sequence[tuple[str, Range]], given: Mapping[str, Scalar]
+) -> Iterator[dict[str, Scalar]]:
+    """Every combination of values of ranges that have nothing to do with each other."""
+    if not ranges:
+        yield {}
         return
-    name, values = next(iter(_open_ranges(sections, begun).items()), ("", None))
-    if values is None:
-        yield dict(begun)
-        return
-    for value in [given[name]] if name in given else _countable(values):
-        narrowed = _narrowed(rules, name, canonical(values, value))
-        yield from _points_from(sections, {**begun, name: value}, narrowed, given)
+    (name, values), *others = ranges
+    for value in _options(name, values, given):
+        for rest in _combined(others, given):
+            yield {name: value, **rest}
 
 
 def _count(
@@ -233,12 +232,14 @@ def _size(values: Range, endless: int) -> int:
     return round((values.high - values.low) / values.step) + 1
 
 
-def _countable(values: Range) -> Iterator[Scalar]:
+def _options(name: str, values: Range, given: Mapping[str, Scalar]) -> Iterator[Scalar]:
+    """The values of a range in their order; the given one alone, if there is one."""
+    if name in given:
+        return iter((given[name],))
     if isinstance(values, Choices):
         return iter(dict.fromkeys(values.options))
     if isinstance(values, IntRange):
         return iter(range(values.low, values.high + 1, values.step))
-    assert isinstance(values, FloatRange)
     assert values.step is not None, "a grid of real numbers has a step"
     low, step = values.low, values.step
-    return (low + i * step for i in range(round((values.high - low) / step) + 1))
+    return (low + i * step for i in range(_size(values, 0)))

@@ -54,6 +54,8 @@ Range = FloatRange | IntRange | Choices
 Value = Any
 #: Keys of one part of the study file, ranges included.
 Section = Mapping[str, Value]
+#: What is the same of the same settings, see :func:`setting_key`.
+Setting = frozenset[tuple[str, Scalar]]
 
 
 def has_branches(value: object) -> bool:
@@ -70,6 +72,19 @@ def canonical(values: Range, value: Scalar) -> Scalar:
         return value
     assert isinstance(value, int | float)
     return values.low + round((value - values.low) / values.step) * values.step
+
+
+def setting_key(ranges: Mapping[str, Range], setting: Mapping[str, Scalar]) -> Setting:
+    """What is the same of the same settings, however their values were computed.
+
+    Args:
+        ranges: Of the study, by dotted name.
+        setting: Values by dotted name.
+    """
+    return frozenset(
+        (name, canonical(ranges[name], value) if name in ranges else value)
+        for name, value in setting.items()
+    )
 
 
 def walk_ranges(section: Section, path: str) -> Iterator[tuple[str, Range]]:

@@ -15,7 +15,8 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.config.grid import Setting, grid_points, setting_key
+from sweeper.config.grid import grid_points
+from sweeper.config.ranges import Setting, setting_key
 from sweeper.config.settings import Scalar
 from sweeper.config.study import StudySpec
 from sweeper.durable import Step, durable

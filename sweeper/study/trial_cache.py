@@ -13,8 +13,7 @@ from typing import NamedTuple
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.config.grid import Setting, setting_key
-from sweeper.config.ranges import Range
+from sweeper.config.ranges import Range, Setting, setting_key
 from sweeper.config.settings import Scalar
 from sweeper.study.attributes import FIXED_PARAMS
 from sweeper.trial import Direction

@@ -14,10 +14,9 @@ from sweeper.config.grid import (
     count_settings,
     explain_goal,
     grid_points,
-    setting_key,
     untried,
 )
-from sweeper.config.ranges import Choices, FloatRange, IntRange, Range
+from sweeper.config.ranges import Choices, FloatRange, IntRange, Range, setting_key
 from sweeper.config.settings import Scalar
 from sweeper.config.space import first_value, is_forbidden, suggest_config
 from sweeper.config.study import StudySpec

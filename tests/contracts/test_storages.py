@@ -331,14 +331,14 @@ def test_a_grid_is_tried_once_also_by_two_commands(place: Place) -> None:
 @pytest.mark.gate
 def test_no_setting_is_drawn_twice_however_many_draw_at_once(place: Place) -> None:
     space: dict[str, Any] = {
-        "budget": {"trials": 8},
-        "train": {"epochs": 1, "momentum": {"low": 0.1, "high": 0.8, "step": 0.1}},
+        "budget": {"trials": 6},
+        "train": {"epochs": 1, "momentum": {"low": 0.0, "high": 0.9, "step": 0.05}},
     }
     place = replace(place, changes={**place.changes, **space})
     study = place.begin()
     compete(place, of_one_epoch, [place.folder] * place.n_processes)
-    tried = [round(trial.params["train.momentum"], 9) for trial in study.trials()]
-    assert sorted(tried) == [i / 10 for i in range(1, 9)]
+    tried = {round(trial.params["train.momentum"], 9) for trial in study.trials()}
+    assert len(tried) == study.n_finished() == 6
 
 
 def test_enqueued_settings_come_first(place: Place) -> None:
