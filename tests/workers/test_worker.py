@@ -10,7 +10,7 @@ from sweeper.study.study import SweepStudy
 from sweeper.workers.devices import Placement
 from sweeper.workers.forkserver import ForkServer
 from sweeper.workers.process import WorkerProcess
-from tests.support.function_studies import worker_args
+from tests.support.function_studies import begin_function, worker_args
 from tests.support.sweep import wait_until
 from tests.support.sweep_studies import begin
 
@@ -21,6 +21,12 @@ pytestmark = pytest.mark.gate  # its server imports torch
 def server() -> Iterator[ForkServer]:
     with closing(ForkServer(print)) as server:
         yield server
+
+
+#: Says how many epochs it will report, and measures the same after each.
+PLAN = """trial.plan_epochs(30)
+    for epoch in range(1, 31):
+        trial.report(epoch, score=params["train"]["x"])"""
 
 
 def work(study: SweepStudy, folder: Path, server: ForkServer) -> WorkerProcess:
@@ -49,3 +55,14 @@ def test_a_worker_names_the_users_file_and_the_line_there(
         f"StudyError: {file}:{line}: forbid: leaves nothing to draw: 1000 uniform draws were all "
         "forbidden; loosen it"
     )
+
+
+def test_the_pruner_is_told_how_many_epochs_a_function_has(
+    tmp_path: Path, server: ForkServer
+) -> None:
+    enqueue = [{"train.x": 0.9}, {"train.x": 0.1}]
+    study = begin_function(tmp_path, PLAN, trials=2, pruner={"name": "asha"}, enqueue=enqueue)
+    worker = work(study, tmp_path, server)
+    assert worker.end == "", worker.last_lines()
+    assert [trial.last_step for trial in study.trials()] == [30, 3]
+    assert Result(study).pruner.why.endswith("; trial 0 planned 30")
