@@ -28,12 +28,14 @@ def format_best_pruned(result: Result) -> list[str]:
         changes.append(f"sampler: {render_setting(asdict(sampler))}")
     # A grid's trial began with its setting, so it stands for the first of two.
     added = [f"  - {render_setting(pruned.params)}"] * (2 if is_grid else 1)
+    # Before, the trials that are still to come would not be pruned either.
+    when = "" if result.n_finished >= result.goal else " once the goal is reached"
     return [
         f"trial {pruned.number}: {_values(pruned)}, better than any complete one; it was pruned "
         f"after epoch {pruned.epoch}, so it has no model",
         *_params(pruned),
-        f"to train it to its end: set {', '.join(changes)}, add this to enqueue, and run the "
-        "study again",
+        f"to train it to its end{when}: set {', '.join(changes)}, add this to enqueue, and run "
+        "the study again",
         *added,
     ]
 

@@ -8,6 +8,7 @@ from sweeper.commands.progress import Progress, Tally, Ticker, open_screen
 from sweeper.commands.trial_table import TrialTable
 from sweeper.events import EventWriter, Started
 from sweeper.paths import RunPaths
+from sweeper.study.result import Result
 from sweeper.study.trial_cache import Standing
 from sweeper.trial import Objective
 from tests.support.sweep_studies import begin, reports, run_trial
@@ -57,6 +58,24 @@ def test_the_time_that_is_left_follows_the_trials_of_this_command(
         "[3/10, 14s left] trial 1 complete in 0s: val_accuracy 0.5  (epoch 1 of 1)",
         "[3/10, 14s left] trial 2 complete in 0s: val_accuracy 0.75  (epoch 1 of 1)",
     ]
+
+
+def test_the_summary_ends_with_the_best_trial_and_a_pruned_one_that_was_better(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = begin(tmp_path, pruner={"name": "asha"}, budget={"trials": 2})
+    run_trial(study, reports(0.5, 0.6, 0.7))
+    run_trial(study, reports(0.8, 0.5))
+    open_screen(ACCURACY).summary(Result(study), ["and then"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [
+        "small: 2 of 2 trials: 1 complete, 1 pruned",
+        "best trial 0: val_accuracy 0.7",
+    ]
+    assert lines[3].startswith("pruned trial 1: val_accuracy 0.8, better than any complete one; ")
+    assert lines[5].startswith("to train it to its end: set budget.trials: 3, ")
+    assert lines[6].startswith("  - {train.learning_rate: ")
+    assert lines[-1] == "and then"
 
 
 def test_progress_is_said_every_five_seconds() -> None:

@@ -172,7 +172,9 @@ def test_the_pruner_and_a_pruned_trial_that_was_better_than_the_best_are_shown(
     )
     assert lines[at - 2].startswith("best     trial 0")
     assert lines[at + 1].split()[0] == "train.learning_rate"
-    assert lines[at + 2].startswith("         to train it to its end: set budget.trials: 11, ")
+    assert lines[at + 2].startswith(
+        "         to train it to its end once the goal is reached: set budget.trials: 11, "
+    )
     found = shown_json(study)
     assert found["best_pruned"]["trial"] == 1
     assert (found["pruner"]["min_epochs"], found["pruner"]["epochs"]) == (2, 3)
