@@ -32,13 +32,12 @@ WOOD = study(
     """\
 train:
   function: 'my:run'
-  inner: {size: {low: 1, high: 2}, kind: {choices: {x: {size: 9}, y: }}}
+  inner: {size: {choices: [true, null]}, kind: {choices: {x: {size: 9}, y: }}}
   net:
     choices:
       mlp: {depth: {low: 1, high: 5, step: 2}, drop: 0}
       cnn: {pool: {choices: {max: {drop: {choices: [0.2, 0.4]}}, mean: }}}
   drop: {low: -0.2, high: 0.2, step: 0.2}
-  flag: {choices: [true, null]}
   opt: {choices: {sgd: {speed: {choices: [1, 2]}}, adam: }}
   speed: {low: 5, high: 6}
 """
@@ -96,8 +95,8 @@ RULES = st.lists(
 
 def test_a_space_without_rules_is_all_that_a_trial_can_draw() -> None:
     # mlp: 3 depths; cnn: 2 drops of max, 3 drops of mean. sgd: 2 speeds of its own, adam: 2.
-    # inner: 1 size of x, 2 of y.
-    assert len(EVERYTHING) == (3 + 2 + 3) * 2 * (2 + 2) * (1 + 2)
+    # inner: the size of x, or one of two.
+    assert len(EVERYTHING) == (3 + 2 + 3) * (2 + 2) * (1 + 2)
     assert points(WOOD) == EVERYTHING
     assert count_settings(WOOD, MOST) == len(EVERYTHING)
 
