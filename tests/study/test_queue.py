@@ -9,6 +9,7 @@ from optuna.trial import TrialState as OptunaState
 
 from sweeper.locks import FileLock
 from sweeper.study.queue import Plan, TrialQueue
+from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
 from sweeper.study.trial_cache import TrialCache
 from sweeper.trial import FailureKind, TrialState
@@ -20,6 +21,7 @@ from tests.support.sweep_studies import (
     raises,
     reports,
     run_all,
+    run_claimed,
     run_trial,
     spec_of,
 )
@@ -212,6 +214,26 @@ def test_what_an_enqueued_setting_leaves_out_is_drawn(tmp_path: Path) -> None:
     params = study.trials()[0].params
     assert params.keys() == {"data.batch_size", "train.learning_rate"}
     assert params["data.batch_size"] == 64
+
+
+def test_a_setting_that_failed_is_wanted_again_and_no_other_repeated_for_it(
+    tmp_path: Path,
+) -> None:
+    study = begin_in_memory(tmp_path, train={"optimizer": {"choices": ["sgd", "adamw"]}})
+
+    def body(claim: RunningTrial) -> None:
+        if study.trials()[claim.number].params["train.optimizer"] == "sgd":
+            raise MemoryError("too big")
+        GOOD(claim)
+
+    for _ in range(7):
+        trial = claim_trial(study) or claim_trial(study, alone=True)
+        assert trial is not None
+        run_claimed(study, trial, body)
+    ended = [trial for trial in study.trials() if trial.state.is_finished()]
+    ends = Counter((trial.params["train.optimizer"], trial.state.name) for trial in ended)
+    assert ends == {("adamw", "COMPLETE"): 1, ("sgd", "FAIL"): 3}
+    assert study.n_finished() < study.goal
 
 
 def bare_queue(folder: Path, storage: InMemoryStorage, goal: int) -> TrialQueue:
