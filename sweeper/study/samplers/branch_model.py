@@ -1,0 +1,105 @@
+"""What a study's trials say of settings that were not tried, in every branch of its space."""
+
+import math
+
+import numpy as np
+from scipy.stats import qmc
+
+from sweeper.study.samplers.acquisition import log_expected_improvement, promise
+from sweeper.study.samplers.axis import Array
+from sweeper.study.samplers.gaussian_process import GaussianProcess
+from sweeper.study.samplers.latent import LatentSpace
+from sweeper.study.samplers.observations import warp
+
+#: Trials' worth of common mean and scale in each branch.
+_SHRINK = 3.0
+#: Alternatives of what the running trials may end with.
+_ALTERNATIVES = 16
+
+
+class BranchModel:
+    """One Gaussian process over all branches, with a mean and a scale of outcomes in each.
+
+    Args:
+        space: The search space.
+        rows: Latent rows of what was observed [n, ranges].
+        losses: Lower is better; infinite for the worst, but not all [n].
+        reach: How far training was, in (0, 1] [n].
+    """
+
+    def __init__(self, space: LatentSpace, rows: Array, losses: Array, reach: Array) -> None:
+        self._space = space
+        self._rows = rows
+        self._branch = space.branch(rows)
+        warped = warp(losses, by_rank=len(space.branches) == 1)
+        self._offset, self._scale = _units(self._branch, warped, len(space.branches))
+        self._known = np.column_stack([space.embed(rows), reach])
+        self._outcomes = (warped - self._offset[self._branch]) / self._scale[self._branch]
+        column = np.append(space.column, len(space.names))
+        self._process = GaussianProcess(self._known, self._outcomes, column)
+        expected = self._process.predict(space.embed_at_end(rows))[0]
+        self._expected = self._offset[self._branch] + self._scale[self._branch] * expected
+        #: What is to be undercut in each branch, in its own units [branches, alternatives].
+        self._target = self._find_targets()[:, None]
+        self.best_first = np.argsort(self._expected, kind="stable")
+
+    @property
+    def lengths(self) -> Array:
+        """Of each range, in units of the whole of it: the shorter, the more it matters."""
+        return self._process.lengths[:-1]
+
+    def best_rows(self, branch: int, most: int) -> Array:
+        """Those observed in a branch that are expected to end best."""
+        own = self.best_first[self._branch[self.best_first] == branch]
+        return self._rows[own[:most]]
+
+    def assume(self, pending: Array, rng: np.random.Generator) -> None:
+        """Take trials into account that run.
+
+        Args:
+            pending: Their latent rows [p, ranges].
+            rng: Of the outcomes that are drawn for them.
+        """
+        self._process.condition(self._known, self._outcomes)
+        at = self._space.embed_at_end(pending)
+        normal = qmc.MultivariateNormalQMC(np.zeros(len(at)), seed=rng).random(_ALTERNATIVES)
+        drawn = self._process.draw(at, normal.T)
+        known = np.repeat(self._outcomes[:, None], _ALTERNATIVES, axis=1)
+        self._process.condition(np.concatenate([self._known, at]), np.concatenate([known, drawn]))
+        self._target = np.repeat(self._find_targets()[:, None], _ALTERNATIVES, axis=1)
+        for branch, outcomes in zip(self._space.branch(pending), drawn, strict=True):
+            self._target[branch] = np.minimum(self._target[branch], outcomes)
+
+    def score(self, rows: Array, branch: int) -> Array:
+        """Log of what each row of a branch may gain upon the branch's own best [m]."""
+        mean, deviation = self._process.predict(self._space.embed_at_end(rows))
+        if mean.ndim == 1:
+            return log_expected_improvement(mean, deviation, self._target[branch, 0])
+        return log_expected_improvement(mean, deviation, self._target[branch])
+
+    def promise(self, rows: Array, branch: int) -> float:
+        """What the best of some rows of a branch may gain upon the best of all."""
+        mean, deviation = self._process.predict(self._space.embed_at_end(rows))
+        if mean.ndim > 1:
+            mean = mean.mean(axis=1)
+        mean = self._offset[branch] + self._scale[branch] * mean
+        return promise(mean, self._scale[branch] * deviation, float(np.min(self._expected)))
+
+    def _find_targets(self) -> Array:
+        """The best that is expected of what was observed in each branch; else the best of all."""
+        targets = np.full(len(self._offset), np.min(self._expected))
+        for branch in np.unique(self._branch):
+            targets[branch] = np.min(self._expected[self._branch == branch])
+        return (targets - self._offset) / self._scale
+
+
+def _units(branch: Array, outcomes: Array, n_branches: int) -> tuple[Array, Array]:
+    """Mean and scale of each branch, drawn towards those of all."""
+    mean, scale = np.mean(outcomes), max(np.std(outcomes), 1e-9)
+    offsets, scales = np.empty(n_branches), np.empty(n_branches)
+    for at in range(n_branches):
+        own = outcomes[branch == at]
+        offsets[at] = (_SHRINK * mean + own.sum()) / (_SHRINK + len(own))
+        squares = _SHRINK * scale**2 + np.sum((own - offsets[at]) ** 2)
+        scales[at] = max(math.sqrt(squares / (_SHRINK + len(own))), 1e-9)
+    return offsets, scales

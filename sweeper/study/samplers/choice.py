@@ -1,0 +1,128 @@
+"""The setting of one trial, chosen among those that it may have."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from sweeper.study.samplers.axis import Array
+from sweeper.study.samplers.branch_model import BranchModel
+from sweeper.study.samplers.latent import LatentSpace
+from sweeper.study.samplers.local_search import LocalSearch
+
+#: Of an equal share of the trials that no branch has less of.
+_SHARE = 0.5
+#: Rows that all branches together are looked at with, and each at least.
+_CANDIDATES, _FEWEST_CANDIDATES = 512, 128
+#: Rows near the best ones of a branch are looked at as well.
+_NEIGHBOURED = 3
+_UNIFORM_ROWS, _UNIFORM_ROUNDS = 1024, 16
+
+
+class Choice:
+    """What one trial may be given: allowed, not tried, and with the values that it has already.
+
+    Args:
+        space: The search space.
+        held: Range -> unit of what the trial has already.
+        tried: Latent rows of the trials before and beside it [n, ranges].
+        rng: Of all draws.
+    """
+
+    def __init__(
+        self,
+        space: LatentSpace,
+        held: Mapping[int, float],
+        tried: Array,
+        rng: np.random.Generator,
+    ) -> None:
+        self._space = space
+        self._held = held
+        self._tried = tried
+        self._tried_keys = set(space.keys(tried))
+        self._rng = rng
+
+    def first(self, rows: Array) -> Array | None:
+        """The first of some rows that the trial may be given."""
+        rows = self._open(rows)
+        return rows[0] if len(rows) else None
+
+    def uniform(self) -> Array | None:
+        """Any row; None if so many draws found none."""
+        for _ in range(_UNIFORM_ROUNDS):
+            row = self.first(self._drawn(_UNIFORM_ROWS))
+            if row is not None:
+                return row
+        return None
+
+    def best(self, model: BranchModel, listed: Array | None) -> Array | None:
+        """The row of which the model expects most; None if it finds none.
+
+        Args:
+            model: Knows what is pending.
+            listed: All rows of the space, if it is a small one.
+        """
+        search = LocalSearch(self._space, {*self._held, *self._space.forks}, self._rng)
+        found = [
+            (branch, rows)
+            for branch in self._branches()
+            if len(rows := self._candidates(model, search, branch, listed))
+        ]
+        if not found:
+            return None
+        branch, rows = found[self._pick(model, found)] if len(found) > 1 else found[0]
+        if listed is not None:
+            best: Array = rows[model.score(rows, branch).argmax()]
+            return best
+
+        def score(rows: Array) -> Array:
+            scores = model.score(rows, branch)
+            scores[~self._is_open(rows)] = -np.inf
+            return scores
+
+        return search.climb(rows, score)
+
+    def _branches(self) -> Iterator[int]:
+        """Those that the held values allow."""
+        space = self._space
+        counts = space.active(space.branches)
+        for at, row in enumerate(space.branches):
+            if all(
+                row[fork] == self._held[fork]
+                for fork in space.forks
+                if fork in self._held and counts[at, fork]
+            ):
+                yield at
+
+    def _candidates(
+        self, model: BranchModel, search: LocalSearch, branch: int, listed: Array | None
+    ) -> Array:
+        space = self._space
+        if listed is not None:
+            return self._open(listed[space.branch(listed) == branch])
+        rows = self._drawn(max(_CANDIDATES // len(space.branches), _FEWEST_CANDIDATES))
+        rows[:, space.forks] = space.branches[branch][space.forks]
+        near = [search.moves(row) for row in model.best_rows(branch, _NEIGHBOURED)]
+        return self._open(np.concatenate([rows, *near]))
+
+    def _pick(self, model: BranchModel, found: Sequence[tuple[int, Array]]) -> int:
+        """The branch that has had too few trials, else the one that may gain most."""
+        n_branches = len(self._space.branches)
+        n_of = np.bincount(self._space.branch(self._tried), minlength=n_branches)
+        fewest = min(range(len(found)), key=lambda at: n_of[found[at][0]])
+        if n_of[found[fewest][0]] < _SHARE / n_branches * len(self._tried):
+            return fewest
+        gains = [model.promise(rows, branch) for branch, rows in found]
+        return int(np.argmax(gains))
+
+    def _drawn(self, n: int) -> Array:
+        return self._space.spread(self._rng.random((n, len(self._space.names))))
+
+    def _open(self, rows: Array) -> Array:
+        rows = rows.copy()
+        for at, unit in self._held.items():
+            rows[:, at] = unit
+        return rows[self._is_open(rows)]
+
+    def _is_open(self, rows: Array) -> Array:
+        is_new = [key not in self._tried_keys for key in self._space.keys(rows)]
+        return self._space.is_allowed(rows) & np.array(is_new, bool)

@@ -1,0 +1,124 @@
+"""The sampler ``conditional_gp``: one Gaussian process over all branches of a search space.
+
+What does not count in a branch is imputed at its middle, so that one kernel spans all branches;
+each branch has a mean and a scale of outcomes of its own, drawn towards the common ones. The
+branch is the one whose best point is expected to gain most; the point in it has the highest log
+expected improvement upon the branch's own best. A pruned trial teaches at each rung, with the
+epoch as one more parameter; one that diverged counts as the worst. What runs is taken into account
+by outcomes drawn for it. No setting is proposed twice while another is left.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from optuna.trial import FrozenTrial
+from scipy.stats import qmc
+
+from sweeper.config.study import StudySpec
+from sweeper.study.attributes import Attr, state_of
+from sweeper.study.samplers.axis import Array
+from sweeper.study.samplers.branch_model import BranchModel
+from sweeper.study.samplers.choice import Choice
+from sweeper.study.samplers.latent import LatentSpace
+from sweeper.study.samplers.observations import observe
+from sweeper.study.samplers.proposal import FALLBACK, MODEL, SOBOL, Proposal, Request
+from sweeper.trial import FailureKind, TrialState
+
+#: Trials by the Sobol sequence before the model draws; with branches, so many of each but at most
+#: twice as many.
+_STARTUP, _STARTUP_A_BRANCH = 10, 3
+#: A space with no more settings is gone through as a whole.
+_MOST_LISTED = 1024
+#: Failures that the settings are to blame for.
+_BLAMED = (FailureKind.OUT_OF_MEMORY, FailureKind.TRIAL_TIMEOUT)
+
+
+class ConditionalGP:
+    """See the module.
+
+    Args:
+        spec: The study file.
+    """
+
+    def __init__(self, spec: StudySpec) -> None:
+        self._spec = spec
+        self._space = LatentSpace(spec)
+        self._sign = -1 if spec.objective.directions[0] == "maximize" else 1
+        n_branches = len(self._space.branches)
+        self._startup = max(_STARTUP, min(_STARTUP_A_BRANCH * n_branches, 2 * _STARTUP))
+        self._row_of: dict[int, Array] = {}
+
+    def ask(self, history: Sequence[FrozenTrial], requests: Sequence[Request]) -> list[Proposal]:
+        """See :class:`~sweeper.study.samplers.proposal.Sampler`."""
+        trials = [trial for trial in history if trial.params]
+        tried = [self._row(trial) for trial in trials]
+        pending = [self._row(trial) for trial in trials if not trial.state.is_finished()]
+        model = self._fit(trials)
+        proposals = []
+        for request in requests:
+            rng = np.random.default_rng([self._spec.seed % 2**63, request.number])
+            choice = Choice(self._space, self._space.held(request.given), self._stack(tried), rng)
+            if model is not None and pending:
+                model.assume(self._stack(pending), rng)
+            row, drawn_by = self._choose(choice, model, request.number)
+            tried.append(row)
+            pending.append(row)
+            proposals.append(Proposal(self._space.params(row), drawn_by))
+        return proposals
+
+    def _choose(self, choice: Choice, model: BranchModel | None, number: int) -> tuple[Array, str]:
+        if model is None:
+            row, drawn_by = choice.first(self._sequence(number)), SOBOL
+        else:
+            row, drawn_by = choice.best(model, self._listed), MODEL
+        if row is None:
+            row, drawn_by = choice.uniform(), FALLBACK
+        assert row is not None
+        return row, drawn_by
+
+    def _fit(self, trials: Sequence[FrozenTrial]) -> BranchModel | None:
+        """None before enough is seen to make a model of."""
+        ended = [trial for trial in trials if self._teaches(trial)]
+        seen = observe(ended, self._sign, is_bad=[self._is_bad(trial) for trial in ended])
+        finite = seen.losses[np.isfinite(seen.losses)]
+        if seen.n_trials < self._startup or len(np.unique(finite)) < 2:
+            return None
+        rows = self._stack([self._row(trial) for trial in seen.trials])
+        return BranchModel(self._space, rows, seen.losses, seen.reach)
+
+    def _teaches(self, trial: FrozenTrial) -> bool:
+        return trial.state.is_finished() and (
+            state_of(trial) != TrialState.FAILED or self._is_bad(trial)
+        )
+
+    def _is_bad(self, trial: FrozenTrial) -> bool:
+        """Whether it is as bad as a trial can be, by fault of its settings."""
+        state = state_of(trial)
+        if state == TrialState.FAILED:
+            return trial.user_attrs.get(Attr.FAILURE) in _BLAMED
+        values = [*(trial.values or []), *trial.intermediate_values.values()]
+        return state == TrialState.DIVERGED or not values or not np.all(np.isfinite(values))
+
+    def _row(self, trial: FrozenTrial) -> Array:
+        if trial.number in self._row_of:
+            return self._row_of[trial.number]
+        draws = np.random.default_rng(trial.number).random(len(self._space.names))
+        row = self._space.row(trial.params, draws)
+        if trial.state.is_finished():
+            self._row_of[trial.number] = row
+        return row
+
+    def _stack(self, rows: Sequence[Array]) -> Array:
+        return np.array(rows).reshape(-1, len(self._space.names))
+
+    def _sequence(self, number: int) -> Array:
+        """Points of the Sobol sequence that the study's trials share, from that of one on."""
+        n_names = len(self._space.names)
+        sobol = qmc.Sobol(n_names, seed=np.random.default_rng(self._spec.seed % 2**63))
+        n_points = 2 ** max(number + 1, 32).bit_length()
+        return self._space.spread(sobol.random(n_points))[number:]
+
+    @cached_property
+    def _listed(self) -> Array | None:
+        return self._space.listed(_MOST_LISTED)

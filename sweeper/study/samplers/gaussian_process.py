@@ -1,0 +1,142 @@
+"""Gaussian-process regression in numpy and scipy: enough for some hundred settings."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.optimize import minimize
+
+Array = NDArray[Any]
+
+#: Median and width, in logarithms, of the prior of a length; 1 is the whole of a range. Longer
+#: than half of a range, as most parameters matter little (Hvarfner et al. 2024, arXiv:2402.02229).
+_LENGTH = (math.log(1.2), 1.0)
+_SCALE = (0.0, 1.0)
+_NOISE = (math.log(1e-3), 2.0)
+_LEAST_NOISE = math.log(1e-6)
+_JITTER = 1e-8
+_MOST_STEPS = 40
+
+
+class GaussianProcess:
+    """Zero mean, Matern-5/2 with a length for each parameter, noise that is the same everywhere.
+
+    Lengths, scale and noise are those of the highest posterior density, found by exact gradients.
+
+    Args:
+        points: Where outcomes are known [n, columns].
+        outcomes: About standardised [n].
+        column: Column -> parameter, an integer from 0 [columns].
+
+    Attributes:
+        lengths: Of each parameter, in units of its range; one that never varied has the prior's.
+        noise: Variance.
+    """
+
+    def __init__(self, points: Array, outcomes: Array, column: Array) -> None:
+        squares = _squares(points, column)
+        varies = squares.max(axis=1) > 0
+        n = int(varies.sum())
+        centre = np.array([_LENGTH[0]] * n + [_SCALE[0], _NOISE[0]])
+        width = np.array([_LENGTH[1]] * n + [_SCALE[1], _NOISE[1]])
+        bounds = list(zip(centre - 4 * width, centre + 4 * width, strict=True))
+        bounds[-1] = (_LEAST_NOISE, bounds[-1][1])
+        found = minimize(
+            _loss,
+            centre,
+            (squares[varies], outcomes, centre, width),
+            "L-BFGS-B",
+            jac=True,
+            bounds=bounds,
+            options={"maxiter": _MOST_STEPS, "ftol": 1e-5},
+        )
+        self.lengths = np.full(len(varies), math.exp(_LENGTH[0]))
+        self.lengths[varies] = np.exp(found.x[:-2])
+        self._scale, self.noise = map(float, np.exp(found.x[-2:]))
+        self._per_column = self.lengths[column]
+        self.condition(points, outcomes)
+
+    def condition(self, points: Array, outcomes: Array) -> None:
+        """Take other data and keep the kernel.
+
+        Args:
+            points: [n, columns].
+            outcomes: [n], or several alternatives at once [n, alternatives].
+        """
+        self._points = points / self._per_column
+        kernel = self._scale * _matern(_distances(self._points, self._points))[0]
+        kernel[np.diag_indices_from(kernel)] += self.noise + _JITTER
+        self._factor = cho_factor(kernel, lower=True, check_finite=False)
+        self._weights = cho_solve(self._factor, outcomes, check_finite=False)
+
+    def predict(self, points: Array) -> tuple[Array, Array]:
+        """Mean [m], or [m, alternatives], and standard deviation without noise [m]."""
+        cross, halved = self._cross(points)
+        variance = np.maximum(self._scale - np.sum(halved * halved, axis=0), 1e-12)
+        return cross.T @ self._weights, np.sqrt(variance)
+
+    def draw(self, points: Array, normal: Array) -> Array:
+        """Outcomes at points, drawn together [m, draws].
+
+        Args:
+            points: [m, columns].
+            normal: Standard normal numbers [m, draws].
+        """
+        cross, halved = self._cross(points)
+        scaled = points / self._per_column
+        covariance = self._scale * _matern(_distances(scaled, scaled))[0] - halved.T @ halved
+        covariance[np.diag_indices_from(covariance)] += self.noise + 1e-6 * self._scale
+        factor = np.linalg.cholesky(covariance)
+        drawn: Array = (cross.T @ self._weights)[:, None] + factor @ normal
+        return drawn
+
+    def _cross(self, points: Array) -> tuple[Array, Array]:
+        distances = _distances(self._points, points / self._per_column)
+        cross = self._scale * _matern(distances)[0]
+        return cross, solve_triangular(self._factor[0], cross, lower=True, check_finite=False)
+
+
+def _squares(points: Array, column: Array) -> Array:
+    """Squared differences of each two points in each parameter [parameters, n * n]."""
+    squares = np.zeros((column.max() + 1, len(points) ** 2))
+    for at, parameter in enumerate(column):
+        squares[parameter] += np.subtract.outer(points[:, at], points[:, at]).ravel() ** 2
+    return squares
+
+
+def _loss(
+    theta: Array, squares: Array, outcomes: Array, centre: Array, width: Array
+) -> tuple[float, Array]:
+    """Negative logarithm of the posterior density of the kernel's logarithms, and its gradient.
+
+    Source: Rasmussen and Williams 2006, eq. 5.8 and 5.9, with a normal prior.
+    """
+    n, inverse, (scale, noise) = len(outcomes), np.exp(-2 * theta[:-2]), np.exp(theta[-2:])
+    kernel, slope = _matern((inverse @ squares).reshape(n, n))
+    covariance = scale * kernel
+    covariance[np.diag_indices(n)] += noise + _JITTER
+    try:
+        factor = cho_factor(covariance, lower=True, check_finite=False)
+    except np.linalg.LinAlgError:
+        return 1e10, np.zeros_like(theta)
+    weights, off = cho_solve(factor, outcomes, check_finite=False), (theta - centre) / width
+    loss = 0.5 * outcomes @ weights + np.log(np.diag(factor[0])).sum() + 0.5 * off @ off
+    outer = cho_solve(factor, np.eye(n), check_finite=False) - np.outer(weights, weights)
+    lengths = -scale * inverse * (squares @ (outer * slope).ravel())
+    by_scale, by_noise = 0.5 * scale * np.sum(outer * kernel), 0.5 * noise * np.trace(outer)
+    return float(loss), np.array([*lengths, by_scale, by_noise]) + off / width
+
+
+def _distances(a: Array, b: Array) -> Array:
+    """Squared distances [a, b]."""
+    squared: Array = np.sum(a * a, 1)[:, None] + np.sum(b * b, 1) - 2 * a @ b.T
+    return np.maximum(squared, 0)
+
+
+def _matern(squared: Array) -> tuple[Array, Array]:
+    """Matern-5/2 of squared distances, and its derivative by them."""
+    root = np.sqrt(5 * squared)
+    decay = np.exp(-root)
+    return (1 + root + 5 / 3 * squared) * decay, -5 / 6 * (1 + root) * decay

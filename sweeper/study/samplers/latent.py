@@ -1,0 +1,201 @@
+"""A search space as rows of numbers: what a model of its settings computes with."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from sweeper.config.ranges import Choices, Range
+from sweeper.config.settings import Scalar
+from sweeper.config.space import first_value, grid_points, suggest_config
+from sweeper.config.study import StudySpec
+from sweeper.study.samplers.axis import Array, Axis
+
+#: Branches that are told apart. With more, a trial says too little of each, and choices that come
+#: later in the file are searched like any other.
+_MOST_BRANCHES = 24
+
+
+class LatentSpace:
+    """The settings of a study as rows: a unit of each range, also of one that is not drawn.
+
+    Which ranges count in a row is asked of :func:`~sweeper.config.space.suggest_config`, once for
+    each combination of the choices that have branches.
+
+    Args:
+        spec: The study file.
+
+    Attributes:
+        names: Dotted names of the ranges, in file order, which is the order of a row [n].
+        axes: Of each range.
+        n_levels: Different values of each range, ``inf`` without steps [n].
+        is_nominal: Whether its values have no order [n].
+        column: Embedded column -> range; see :meth:`embed`.
+        branches: One row for each branch, of which only ``forks`` matter [branches, n].
+        forks: Ranges whose values tell the branches apart.
+    """
+
+    def __init__(self, spec: StudySpec) -> None:
+        self._spec = spec
+        ranges = spec.ranges()
+        self.names = list(ranges)
+        self._position = {name: at for at, name in enumerate(self.names)}
+        self.axes = [Axis(values) for values in ranges.values()]
+        self.n_levels = np.array([axis.n_levels for axis in self.axes], float)
+        self.is_nominal = np.array([axis.is_nominal for axis in self.axes], bool)
+        self._options: dict[int, Choices] = {
+            at: values
+            for at, values in enumerate(ranges.values())
+            if isinstance(values, Choices) and any(values.branches.values())
+        }
+        self._switches = np.array(list(self._options), int)
+        # A hash of a row's switches: exact but for one in 2**64.
+        self._factors = np.random.default_rng(0).integers(1, 2**62, len(self._switches)) * 2 + 1
+        self._active_of: dict[int, Array] = {}
+        self.forks, self.branches = self._find_branches()
+        self._forbidden = self._forbidden_units()
+        width = np.where(self.is_nominal, self.n_levels, 1).astype(int)
+        self.column = np.repeat(np.arange(len(self.names)), width)
+        self._option = np.concatenate([np.arange(n) for n in width]) if len(width) else width
+        self._is_hot = self.is_nominal[self.column]
+        self._middle = np.where(self._is_hot, 1 / width[self.column] / math.sqrt(2), 0.5)
+
+    def held(self, given: Mapping[str, Scalar]) -> dict[int, float]:
+        """Range -> the unit of its value, of those that a setting has already.
+
+        Raises:
+            ValueError: If a value is none of its range.
+        """
+        return {
+            at: self.axes[at].unit(given[name])
+            for at, name in enumerate(self.names)
+            if name in given
+        }
+
+    def row(self, params: Mapping[str, Scalar], draws: Array) -> Array:
+        """The latent row of a setting.
+
+        Args:
+            params: Values by dotted name; names of no range are left out.
+            draws: Numbers in [0, 1) for the ranges without a value [n].
+
+        Raises:
+            ValueError: If a value is none of its range.
+        """
+        row = self.spread(draws[None])[0]
+        for at, unit in self.held(params).items():
+            row[at] = unit
+        return row
+
+    def params(self, row: Array) -> dict[str, Scalar]:
+        """The setting of a row: values of the ranges that count in it, by dotted name."""
+        counts = self.active(row[None])[0]
+        return {
+            name: self.axes[at].value(row[at]) for at, name in enumerate(self.names) if counts[at]
+        }
+
+    def spread(self, draws: Array) -> Array:
+        """Rows from numbers in [0, 1) [..., n], each value of a discrete range equally likely."""
+        columns = [axis.spread(draws[:, at]) for at, axis in enumerate(self.axes)]
+        return np.column_stack(columns) if columns else draws
+
+    def active(self, rows: Array) -> Array:
+        """Which ranges count in each row [rows, n]."""
+        hashes = self._switch_values(rows) @ self._factors
+        found, first, of = np.unique(hashes, return_index=True, return_inverse=True)
+        return np.array(
+            [self._active(key, rows[at]) for key, at in zip(found, first, strict=True)]
+        )[of]
+
+    def branch(self, rows: Array) -> Array:
+        """Index of each row's branch, an integer [rows]."""
+        chosen = np.where(self.active(rows), rows, -1)[:, self.forks]
+        own = np.where(self.active(self.branches), self.branches, -1)[:, self.forks]
+        return np.argmax(np.all(chosen[:, None] == own[None], axis=2), axis=1)
+
+    def keys(self, rows: Array) -> list[bytes]:
+        """What tells settings apart, of each row."""
+        return [row.tobytes() for row in np.where(self.active(rows), rows, -1).round(6)]
+
+    def is_allowed(self, rows: Array) -> Array:
+        """Whether ``forbid`` lets each row be, a truth value [rows]."""
+        allowed = np.ones(len(rows), bool)
+        if self._forbidden:
+            active = self.active(rows)
+            for rule in self._forbidden:
+                allowed &= ~np.all(
+                    [active[:, at] & (abs(rows[:, at] - unit) < 1e-9) for at, unit in rule], axis=0
+                )
+        return allowed
+
+    def embed(self, rows: Array) -> Array:
+        """Points whose distances a kernel takes [rows, columns].
+
+        An ordered range is its unit; options without order are corners of a simplex with edges of
+        length 1; what does not count is the middle, or the centre.
+        """
+        units = rows[:, self.column]
+        hot = (units == self._option) / math.sqrt(2)
+        points = np.where(self._is_hot, hot, units)
+        return np.where(self.active(rows)[:, self.column], points, self._middle)
+
+    def embed_at_end(self, rows: Array) -> Array:
+        """The same with one more column, how far training is: at its end."""
+        return np.column_stack([self.embed(rows), np.ones(len(rows))])
+
+    def listed(self, most: int) -> Array | None:
+        """All rows that ``forbid`` allows, if no more than so many are to be gone through."""
+        if np.prod(self.n_levels) > most:
+            return None
+        points = grid_points(self._spec)
+        rows = [self.row(point, np.zeros(len(self.names))) for point in points]
+        return np.array(rows).reshape(-1, len(self.names))
+
+    def _switch_values(self, rows: Array) -> Array:
+        units = rows[:, self._switches]
+        steps = np.where(self.is_nominal, 1, self.n_levels - 1)[self._switches]
+        return np.rint(units * steps).astype(np.int64)
+
+    def _active(self, key: int, row: Array) -> Array:
+        if key not in self._active_of:
+            self._active_of[key] = self._ask(row)
+        return self._active_of[key]
+
+    def _ask(self, row: Array) -> Array:
+        counts = np.zeros(len(self.names), bool)
+
+        def suggest(name: str, values: Range) -> Scalar:
+            at = self._position[name]
+            counts[at] = True
+            return (
+                self.axes[at].value(row[at]) if at in self._options else first_value(name, values)
+            )
+
+        suggest_config(self._spec, suggest, seed=0)
+        return counts
+
+    def _find_branches(self) -> tuple[Array, Array]:
+        """Forks, parents before what hangs on them, and a row for each combination of them."""
+        rows = np.zeros((1, len(self.names)))
+        forks: list[int] = []
+        for at in self._switches:
+            counts = self.active(rows)[:, at]
+            units = self.axes[at].levels(np.random.default_rng(0), _MOST_BRANCHES + 1)
+            wider = np.repeat(rows, np.where(counts, len(units), 1), axis=0)
+            wider[np.repeat(counts, np.where(counts, len(units), 1)), at] = np.tile(
+                units, counts.sum()
+            )
+            if len(wider) > _MOST_BRANCHES:
+                break
+            rows, forks = wider, [*forks, int(at)]
+        return np.array(forks, int), rows
+
+    def _forbidden_units(self) -> Sequence[Sequence[tuple[int, float]]]:
+        return [
+            [
+                (at, self.axes[at].unit(value))
+                for name, value in rule.items()
+                if (at := self._position[name]) is not None
+            ]
+            for rule in self._spec.forbid
+        ]
