@@ -10,19 +10,17 @@ from sweeper.study.samplers.axis import Array
 _GRID = 64
 
 
-def log_expected_improvement(mean: Array, deviation: Array, target: Array | float) -> Array:
-    """Log of E[max(target - y, 0)] of normal outcomes y.
+def log_expected_improvement(mean: Array, deviation: Array, target: Array) -> Array:
+    """Log of E[max(target - y, 0)] of normal outcomes y [m].
 
     Args:
-        mean: Of each point [m], or of each in several cases that are as likely [m, cases].
+        mean: Of each point in alternatives that are as likely [m, alternatives].
         deviation: Of each point, > 0 [m].
-        target: What is to be undercut, in each case [cases].
+        target: What is to be undercut [alternatives].
 
     Source: Jones et al. 1998, eq. 15; in logarithms, as Ament et al. 2023 (arXiv:2310.20708)
     have it.
     """
-    if mean.ndim == 1:
-        return np.log(deviation) + _log_improvement((target - mean) / deviation)
     each = _log_improvement((target - mean) / deviation[:, None])
     improvement: Array = np.log(deviation) + logsumexp(each, axis=1) - math.log(mean.shape[1])
     return improvement
@@ -54,6 +52,6 @@ def promise(mean: Array, deviation: Array, target: float) -> float:
     most = float(np.max(target - mean + 6 * deviation))
     if most <= 0:
         return most
-    gains = np.linspace(0, most, _GRID + 1)[1:]
+    gains = (np.arange(_GRID) + 0.5) * (most / _GRID)
     z = (mean[:, None] - target + gains) / deviation[:, None]
-    return float(np.sum(-np.expm1(np.sum(log_ndtr(z), axis=0))) * gains[0])
+    return float(np.sum(-np.expm1(np.sum(log_ndtr(z), axis=0))) * most / _GRID)

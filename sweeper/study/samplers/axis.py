@@ -1,7 +1,6 @@
 """One range of a search space as a line, or as points without order."""
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +8,9 @@ from numpy.typing import NDArray
 from sweeper.config.ranges import Choices, FloatRange, Range
 from sweeper.config.settings import Scalar
 
-Array = NDArray[Any]
+Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
+Mask = NDArray[np.bool_]
 
 #: Levels of a discrete range that are listed; of a longer one each unit is rounded by itself.
 _MOST_LISTED = 1024
@@ -32,7 +33,7 @@ class Axis:
     def __init__(self, values: Range) -> None:
         self._range = values
         self.is_nominal = False
-        self._options: list[Any] = []
+        self._options: list[Scalar] = []
         if isinstance(values, Choices):
             self.is_nominal = not has_order(values)
             self._options = list(values.options)
@@ -90,7 +91,8 @@ class Axis:
             return np.floor(draws * self.n_levels)
         is_log = not self._options and getattr(self._range, "log", False)
         if self._levels is not None and not is_log:
-            return self._levels[np.floor(draws * self.n_levels).astype(int)]
+            listed: Array = self._levels[np.floor(draws * self.n_levels).astype(int)]
+            return listed
         return self.snap(draws)
 
     def levels(self, rng: np.random.Generator, most: int) -> Array:
@@ -108,8 +110,8 @@ class Axis:
             return None
         if self._options or self.n_levels == 1:
             return np.arange(self.n_levels) / max(self.n_levels - 1, 1)
-        low, step = self._range.low, self._range.step  # type: ignore[union-attr]
-        return self._to_unit(low + np.arange(self.n_levels) * step)
+        assert not isinstance(self._range, Choices)
+        return self._to_unit(self._range.low + np.arange(self.n_levels) * (self._range.step or 0))
 
     def _index(self, value: Scalar) -> int:
         for index, option in enumerate(self._options):

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from sweeper.study.samplers.acquisition import log_expected_improvement, promise
-from sweeper.study.samplers.axis import Array
+from sweeper.study.samplers.axis import Array, Indices
 from sweeper.study.samplers.gaussian_process import GaussianProcess
 from sweeper.study.samplers.latent import LatentSpace
 from sweeper.study.samplers.observations import warp
@@ -37,65 +37,68 @@ class BranchModel:
         self._outcomes = (warped - self._offset[self._branch]) / self._scale[self._branch]
         column = np.append(space.column, len(space.names))
         self._process = GaussianProcess(self._known, self._outcomes, column)
-        expected = self._process.predict(space.embed_at_end(rows))[0]
-        self._expected = self._offset[self._branch] + self._scale[self._branch] * expected
-        #: What is to be undercut in each branch, in its own units [branches, alternatives].
-        self._target = self._find_targets()[:, None]
-        self.best_first = np.argsort(self._expected, kind="stable")
+        expected = self._process.predict(space.embed_at_end(rows))[0][:, 0]
+        #: What is expected at the end of each, without noise [n].
+        self._ends = self._offset[self._branch] + self._scale[self._branch] * expected
+        #: What it did end with; where that was not seen, what is expected [n].
+        self._seen = np.where(reach == 1, warped, self._ends)
+        self._targets = self._find_targets()[:, None]
 
     @property
     def lengths(self) -> Array:
         """Of each range, in units of the whole of it: the shorter, the more it matters."""
-        return self._process.lengths[:-1]
+        lengths: Array = self._process.lengths[:-1]
+        return lengths
 
     def best_rows(self, branch: int, most: int) -> Array:
         """Those observed in a branch that are expected to end best."""
-        own = self.best_first[self._branch[self.best_first] == branch]
-        return self._rows[own[:most]]
+        order = np.argsort(self._ends, kind="stable")
+        best: Array = self._rows[order[self._branch[order] == branch][:most]]
+        return best
 
     def assume(self, pending: Array, rng: np.random.Generator) -> None:
-        """Take trials into account that run.
+        """Take trials into account that run, in place of those of an earlier call.
 
         Args:
             pending: Their latent rows [p, ranges].
             rng: Of the outcomes that are drawn for them.
         """
-        self._process.condition(self._known, self._outcomes)
+        known = np.repeat(self._outcomes[:, None], _ALTERNATIVES, axis=1)
+        self._process.condition(self._known, known)
         at = self._space.embed_at_end(pending)
         normal = qmc.MultivariateNormalQMC(np.zeros(len(at)), seed=rng).random(_ALTERNATIVES)
         drawn = self._process.draw(at, normal.T)
-        known = np.repeat(self._outcomes[:, None], _ALTERNATIVES, axis=1)
         self._process.condition(np.concatenate([self._known, at]), np.concatenate([known, drawn]))
-        self._target = np.repeat(self._find_targets()[:, None], _ALTERNATIVES, axis=1)
+        self._targets = np.repeat(self._find_targets()[:, None], _ALTERNATIVES, axis=1)
         for branch, outcomes in zip(self._space.branch(pending), drawn, strict=True):
-            self._target[branch] = np.minimum(self._target[branch], outcomes)
+            self._targets[branch] = np.minimum(self._targets[branch], outcomes)
 
     def score(self, rows: Array, branch: int) -> Array:
-        """Log of what each row of a branch may gain upon the branch's own best [m]."""
+        """Log of what each row of a branch may gain upon the best that was seen in it [m].
+
+        What is seen of a row has noise, and people keep the best that was seen; so both have it.
+        """
         mean, deviation = self._process.predict(self._space.embed_at_end(rows))
-        if mean.ndim == 1:
-            return log_expected_improvement(mean, deviation, self._target[branch, 0])
-        return log_expected_improvement(mean, deviation, self._target[branch])
+        deviation = np.sqrt(deviation**2 + self._process.noise)
+        return log_expected_improvement(mean, deviation, self._targets[branch])
 
     def promise(self, rows: Array, branch: int) -> float:
         """What the best of some rows of a branch may gain upon the best of all."""
         mean, deviation = self._process.predict(self._space.embed_at_end(rows))
-        if mean.ndim > 1:
-            mean = mean.mean(axis=1)
-        mean = self._offset[branch] + self._scale[branch] * mean
-        return promise(mean, self._scale[branch] * deviation, float(np.min(self._expected)))
+        mean = self._offset[branch] + self._scale[branch] * mean.mean(axis=1)
+        return promise(mean, self._scale[branch] * deviation, float(np.min(self._ends)))
 
     def _find_targets(self) -> Array:
-        """The best that is expected of what was observed in each branch; else the best of all."""
-        targets = np.full(len(self._offset), np.min(self._expected))
+        """What is to be undercut in each branch, in its own units [branches]."""
+        best = np.full(len(self._offset), np.min(self._seen))
         for branch in np.unique(self._branch):
-            targets[branch] = np.min(self._expected[self._branch == branch])
-        return (targets - self._offset) / self._scale
+            best[branch] = np.min(self._seen[self._branch == branch])
+        return (best - self._offset) / self._scale
 
 
-def _units(branch: Array, outcomes: Array, n_branches: int) -> tuple[Array, Array]:
+def _units(branch: Indices, outcomes: Array, n_branches: int) -> tuple[Array, Array]:
     """Mean and scale of each branch, drawn towards those of all."""
-    mean, scale = np.mean(outcomes), max(np.std(outcomes), 1e-9)
+    mean, scale = np.mean(outcomes), max(float(np.std(outcomes)), 1e-9)
     offsets, scales = np.empty(n_branches), np.empty(n_branches)
     for at in range(n_branches):
         own = outcomes[branch == at]

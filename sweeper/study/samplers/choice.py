@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from sweeper.study.samplers.axis import Array
+from sweeper.study.samplers.axis import Array, Mask
 from sweeper.study.samplers.branch_model import BranchModel
 from sweeper.study.samplers.latent import LatentSpace
 from sweeper.study.samplers.local_search import LocalSearch
@@ -123,6 +123,7 @@ class Choice:
             rows[:, at] = unit
         return rows[self._is_open(rows)]
 
-    def _is_open(self, rows: Array) -> Array:
+    def _is_open(self, rows: Array) -> Mask:
         is_new = [key not in self._tried_keys for key in self._space.keys(rows)]
-        return self._space.is_allowed(rows) & np.array(is_new, bool)
+        is_open: Mask = self._space.is_allowed(rows) & np.array(is_new, bool)
+        return is_open

@@ -79,18 +79,16 @@ class ConditionalGP:
 
     def _fit(self, trials: Sequence[FrozenTrial]) -> BranchModel | None:
         """None before enough is seen to make a model of."""
-        ended = [trial for trial in trials if self._teaches(trial)]
-        seen = observe(ended, self._sign, is_bad=[self._is_bad(trial) for trial in ended])
-        finite = seen.losses[np.isfinite(seen.losses)]
-        if seen.n_trials < self._startup or len(np.unique(finite)) < 2:
+        teaching = [trial for trial in trials if self._teaches(trial)]
+        seen = observe(teaching, self._sign, is_bad=[self._is_bad(trial) for trial in teaching])
+        losses = np.array(seen.losses)
+        if seen.n_trials < self._startup or len(np.unique(losses[np.isfinite(losses)])) < 2:
             return None
         rows = self._stack([self._row(trial) for trial in seen.trials])
-        return BranchModel(self._space, rows, seen.losses, seen.reach)
+        return BranchModel(self._space, rows, losses, np.array(seen.reach))
 
     def _teaches(self, trial: FrozenTrial) -> bool:
-        return trial.state.is_finished() and (
-            state_of(trial) != TrialState.FAILED or self._is_bad(trial)
-        )
+        return state_of(trial) != TrialState.FAILED or self._is_bad(trial)
 
     def _is_bad(self, trial: FrozenTrial) -> bool:
         """Whether it is as bad as a trial can be, by fault of its settings."""
@@ -98,7 +96,10 @@ class ConditionalGP:
         if state == TrialState.FAILED:
             return trial.user_attrs.get(Attr.FAILURE) in _BLAMED
         values = [*(trial.values or []), *trial.intermediate_values.values()]
-        return state == TrialState.DIVERGED or not values or not np.all(np.isfinite(values))
+        is_over = trial.state.is_finished()
+        return (
+            state == TrialState.DIVERGED or is_over and not np.all(np.isfinite(values or np.nan))
+        )
 
     def _row(self, trial: FrozenTrial) -> Array:
         if trial.number in self._row_of:

@@ -1,14 +1,12 @@
 """Gaussian-process regression in numpy and scipy: enough for some hundred settings."""
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize
 
-Array = NDArray[Any]
+from sweeper.study.samplers.axis import Array, Indices
 
 #: Median and width, in logarithms, of the prior of a length; 1 is the whole of a range. Longer
 #: than half of a range, as most parameters matter little (Hvarfner et al. 2024, arXiv:2402.02229).
@@ -35,7 +33,7 @@ class GaussianProcess:
         noise: Variance.
     """
 
-    def __init__(self, points: Array, outcomes: Array, column: Array) -> None:
+    def __init__(self, points: Array, outcomes: Array, column: Indices) -> None:
         squares = _squares(points, column)
         varies = squares.max(axis=1) > 0
         n = int(varies.sum())
@@ -56,14 +54,14 @@ class GaussianProcess:
         self.lengths[varies] = np.exp(found.x[:-2])
         self._scale, self.noise = map(float, np.exp(found.x[-2:]))
         self._per_column = self.lengths[column]
-        self.condition(points, outcomes)
+        self.condition(points, outcomes[:, None])
 
     def condition(self, points: Array, outcomes: Array) -> None:
         """Take other data and keep the kernel.
 
         Args:
             points: [n, columns].
-            outcomes: [n], or several alternatives at once [n, alternatives].
+            outcomes: Alternatives of them, each a column [n, alternatives].
         """
         self._points = points / self._per_column
         kernel = self._scale * _matern(_distances(self._points, self._points))[0]
@@ -72,24 +70,24 @@ class GaussianProcess:
         self._weights = cho_solve(self._factor, outcomes, check_finite=False)
 
     def predict(self, points: Array) -> tuple[Array, Array]:
-        """Mean [m], or [m, alternatives], and standard deviation without noise [m]."""
+        """Mean of each alternative [m, alternatives], standard deviation without noise [m]."""
         cross, halved = self._cross(points)
         variance = np.maximum(self._scale - np.sum(halved * halved, axis=0), 1e-12)
         return cross.T @ self._weights, np.sqrt(variance)
 
     def draw(self, points: Array, normal: Array) -> Array:
-        """Outcomes at points, drawn together [m, draws].
+        """Outcomes with noise at points, drawn together [m, alternatives].
 
         Args:
             points: [m, columns].
-            normal: Standard normal numbers [m, draws].
+            normal: Standard normal numbers [m, alternatives].
         """
         cross, halved = self._cross(points)
         scaled = points / self._per_column
         covariance = self._scale * _matern(_distances(scaled, scaled))[0] - halved.T @ halved
         covariance[np.diag_indices_from(covariance)] += self.noise + 1e-6 * self._scale
         factor = np.linalg.cholesky(covariance)
-        drawn: Array = (cross.T @ self._weights)[:, None] + factor @ normal
+        drawn: Array = cross.T @ self._weights + factor @ normal
         return drawn
 
     def _cross(self, points: Array) -> tuple[Array, Array]:
@@ -98,7 +96,7 @@ class GaussianProcess:
         return cross, solve_triangular(self._factor[0], cross, lower=True, check_finite=False)
 
 
-def _squares(points: Array, column: Array) -> Array:
+def _squares(points: Array, column: Indices) -> Array:
     """Squared differences of each two points in each parameter [parameters, n * n]."""
     squares = np.zeros((column.max() + 1, len(points) ** 2))
     for at, parameter in enumerate(column):

@@ -9,7 +9,7 @@ from sweeper.config.ranges import Choices, Range
 from sweeper.config.settings import Scalar
 from sweeper.config.space import first_value, grid_points, suggest_config
 from sweeper.config.study import StudySpec
-from sweeper.study.samplers.axis import Array, Axis
+from sweeper.study.samplers.axis import Array, Axis, Indices, Mask
 
 #: Branches that are told apart. With more, a trial says too little of each, and choices that come
 #: later in the file are searched like any other.
@@ -51,7 +51,7 @@ class LatentSpace:
         self._switches = np.array(list(self._options), int)
         # A hash of a row's switches: exact but for one in 2**64.
         self._factors = np.random.default_rng(0).integers(1, 2**62, len(self._switches)) * 2 + 1
-        self._active_of: dict[int, Array] = {}
+        self._active_of: dict[int, Mask] = {}
         self.forks, self.branches = self._find_branches()
         self._forbidden = self._forbidden_units()
         width = np.where(self.is_nominal, self.n_levels, 1).astype(int)
@@ -82,7 +82,7 @@ class LatentSpace:
         Raises:
             ValueError: If a value is none of its range.
         """
-        row = self.spread(draws[None])[0]
+        row: Array = self.spread(draws[None])[0]
         for at, unit in self.held(params).items():
             row[at] = unit
         return row
@@ -99,25 +99,26 @@ class LatentSpace:
         columns = [axis.spread(draws[:, at]) for at, axis in enumerate(self.axes)]
         return np.column_stack(columns) if columns else draws
 
-    def active(self, rows: Array) -> Array:
+    def active(self, rows: Array) -> Mask:
         """Which ranges count in each row [rows, n]."""
         hashes = self._switch_values(rows) @ self._factors
         found, first, of = np.unique(hashes, return_index=True, return_inverse=True)
-        return np.array(
-            [self._active(key, rows[at]) for key, at in zip(found, first, strict=True)]
-        )[of]
+        each = [self._active(key, rows[at]) for key, at in zip(found, first, strict=True)]
+        active: Mask = np.array(each, bool).reshape(-1, rows.shape[1])[of]
+        return active
 
-    def branch(self, rows: Array) -> Array:
+    def branch(self, rows: Array) -> Indices:
         """Index of each row's branch, an integer [rows]."""
         chosen = np.where(self.active(rows), rows, -1)[:, self.forks]
         own = np.where(self.active(self.branches), self.branches, -1)[:, self.forks]
-        return np.argmax(np.all(chosen[:, None] == own[None], axis=2), axis=1)
+        found: Indices = np.argmax(np.all(chosen[:, None] == own[None], axis=2), axis=1)
+        return found
 
     def keys(self, rows: Array) -> list[bytes]:
         """What tells settings apart, of each row."""
-        return [row.tobytes() for row in np.where(self.active(rows), rows, -1).round(6)]
+        return [row.tobytes() for row in np.where(self.active(rows), rows, -1).round(6) + 0.0]
 
-    def is_allowed(self, rows: Array) -> Array:
+    def is_allowed(self, rows: Array) -> Mask:
         """Whether ``forbid`` lets each row be, a truth value [rows]."""
         allowed = np.ones(len(rows), bool)
         if self._forbidden:
@@ -151,17 +152,18 @@ class LatentSpace:
         rows = [self.row(point, np.zeros(len(self.names))) for point in points]
         return np.array(rows).reshape(-1, len(self.names))
 
-    def _switch_values(self, rows: Array) -> Array:
+    def _switch_values(self, rows: Array) -> Indices:
         units = rows[:, self._switches]
         steps = np.where(self.is_nominal, 1, self.n_levels - 1)[self._switches]
-        return np.rint(units * steps).astype(np.int64)
+        values: Indices = np.rint(units * steps).astype(np.int64)
+        return values
 
-    def _active(self, key: int, row: Array) -> Array:
+    def _active(self, key: int, row: Array) -> Mask:
         if key not in self._active_of:
             self._active_of[key] = self._ask(row)
         return self._active_of[key]
 
-    def _ask(self, row: Array) -> Array:
+    def _ask(self, row: Array) -> Mask:
         counts = np.zeros(len(self.names), bool)
 
         def suggest(name: str, values: Range) -> Scalar:
@@ -174,7 +176,7 @@ class LatentSpace:
         suggest_config(self._spec, suggest, seed=0)
         return counts
 
-    def _find_branches(self) -> tuple[Array, Array]:
+    def _find_branches(self) -> tuple[Indices, Array]:
         """Forks, parents before what hangs on them, and a row for each combination of them."""
         rows = np.zeros((1, len(self.names)))
         forks: list[int] = []

@@ -32,8 +32,8 @@ class LocalSearch:
         self._rng = rng
         self._free = [at for at in range(len(space.names)) if at not in held]
 
-    def climb(self, rows: Array, score: Score) -> tuple[Array, float]:
-        """The best row of local searches from the best of some, and its score.
+    def climb(self, rows: Array, score: Score) -> Array:
+        """The best row of local searches from the best of some.
 
         Args:
             rows: [m, n].
@@ -57,8 +57,8 @@ class LocalSearch:
                 break
             # Searches that met go on as one.
             alive = np.array(better)[np.unique(points[better], axis=0, return_index=True)[1]]
-        best = values.argmax()
-        return points[best], float(values[best])
+        best: Array = points[values.argmax()]
+        return best
 
     def moves(self, row: Array) -> Array:
         """The row with one range that counts in it changed, those held and the forks left."""

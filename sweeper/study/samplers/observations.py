@@ -1,7 +1,7 @@
 """What the trials of a study teach a model: a loss at each rung that they reached."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,10 @@ from sweeper.study.samplers.axis import Array
 
 #: Observations that a model is made of; the price of asking grows with their third power.
 MOST_OBSERVATIONS = 160
+#: At which a trial is looked at that went on.
+_MOST_RUNGS = 6
+
+Observation = tuple[FrozenTrial, float, float]
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,8 @@ class Observations:
     """
 
     trials: Sequence[FrozenTrial]
-    losses: Array
-    reach: Array
+    losses: Sequence[float]
+    reach: Sequence[float]
 
     @property
     def n_trials(self) -> int:
@@ -36,54 +40,58 @@ class Observations:
 
 
 def observe(trials: Sequence[FrozenTrial], sign: int, *, is_bad: Sequence[bool]) -> Observations:
-    """Losses of the trials that ended, at each rung, an epoch after which trials were pruned.
+    """Losses of trials at their end and at rungs, epochs after which trials were pruned.
 
     What a loss at a rung lacks to one at the end is the median gain, from rung to rung, of those
-    that went on.
+    that went on. A trial that runs teaches at the rungs that it has passed.
 
     Args:
-        trials: Ended ones.
+        trials: That ended or run.
         sign: 1 to minimise, -1 to maximise.
         is_bad: Of each trial: it counts as worse than all others.
     """
-    seen: list[tuple[FrozenTrial, float, float]] = []
-    curves: dict[int, dict[int, float]] = {}
-    for trial, bad in zip(trials, is_bad, strict=True):
-        if bad:
-            seen.append((trial, math.inf, 1.0))
-        else:
-            curves[trial.number] = _curve(trial, sign)
-    end = 1 + max((max(curve) for curve in curves.values() if curve), default=0)
-    for trial in trials:
-        if trial.number in curves and trial.state == TrialState.COMPLETE:
+    good = [trial for trial, bad in zip(trials, is_bad, strict=True) if not bad]
+    curves = {trial.number: _curve(trial, sign) for trial in good}
+    end = 1 + max((max(curve, default=0) for curve in curves.values()), default=0)
+    for trial in good:
+        if trial.state == TrialState.COMPLETE:
             curves[trial.number][end] = sign * trial.values[0]
-    stops = {max(curve) for curve in curves.values() if curve and end not in curve}
-    rungs = [*sorted(stops), end]
-    lack = _lacks(rungs, curves.values())
-    by_number = {trial.number: trial for trial in trials}
-    for number, curve in curves.items():
-        for rung in (rung for rung in rungs if rung in curve):
-            loss = curve[rung] + lack[rung]
-            seen.append((by_number[number], loss, math.log1p(rung) / math.log1p(end)))
-    # What was learned early in training is worth least, then what is old.
-    seen.sort(key=lambda found: (found[2], found[0].number))
-    seen = seen[-MOST_OBSERVATIONS:]
+    stops = {t.number: max(curves[t.number]) for t in good if t.state == TrialState.PRUNED}
+    epochs = [*sorted(set(stops.values())), end]
+    lack = _lacks(epochs, curves.values())
+    rungs = {epochs[at] for at in np.linspace(0, len(epochs) - 1, _MOST_RUNGS).round().astype(int)}
+    seen = [
+        (trial, curves[trial.number][epoch] + lack[epoch], math.log1p(epoch) / math.log1p(end))
+        for trial in good
+        for epoch in {*rungs, stops.get(trial.number, end)}.intersection(curves[trial.number])
+    ]
+    seen += [(trial, math.inf, 1.0) for trial, bad in zip(trials, is_bad, strict=True) if bad]
+    told = _most_telling(seen)
     return Observations(
-        [trial for trial, _, _ in seen],
-        np.array([loss for _, loss, _ in seen], float),
-        np.array([reach for _, _, reach in seen], float),
+        [trial for trial, _, _ in told],
+        [loss for _, loss, _ in told],
+        [reach for *_, reach in told],
     )
+
+
+def _most_telling(seen: list[Observation]) -> list[Observation]:
+    """Those of the lowest loss, a fourth; then the latest in training and the newest."""
+    by_loss = sorted(seen, key=lambda found: (found[1], found[0].number))
+    n_best = MOST_OBSERVATIONS // 4
+    rest = sorted(by_loss[n_best:], key=lambda found: (-found[2], -found[0].number))
+    kept = [*by_loss[:n_best], *rest[: MOST_OBSERVATIONS - n_best]]
+    return sorted(kept, key=lambda found: (found[0].number, found[2]))
 
 
 def _curve(trial: FrozenTrial, sign: int) -> dict[int, float]:
     """Epoch -> the best loss so far."""
     values = trial.intermediate_values
     epochs = sorted(values)
-    losses = np.minimum.accumulate([sign * values[epoch] for epoch in epochs]) if epochs else []
-    return dict(zip(epochs, map(float, losses), strict=True))
+    losses = np.minimum.accumulate([sign * values[epoch] for epoch in epochs] or [0.0])
+    return dict(zip(epochs, map(float, losses), strict=False))
 
 
-def _lacks(rungs: Sequence[int], curves: "Sequence[Mapping[int, float]]") -> dict[int, float]:
+def _lacks(rungs: Sequence[int], curves: Collection[Mapping[int, float]]) -> dict[int, float]:
     lack = {rungs[-1]: 0.0}
     for now, then in zip(rungs[-2::-1], rungs[:0:-1], strict=True):
         gains = [curve[then] - curve[now] for curve in curves if now in curve and then in curve]
@@ -102,11 +110,12 @@ def warp(losses: Array, *, by_rank: bool) -> Array:
     """
     finite = np.minimum(losses, np.max(losses[np.isfinite(losses)]))
     if not by_rank:
-        return _tame(finite, 0.75, 5.0)
+        return _tame(finite, 0.5, 5.0)
     tamed = _tame(finite, 0.5, 1.0)
     tamed = (tamed - tamed.mean()) / max(tamed.std(), 1e-12)
     scores: Array = ndtri((rankdata(finite) - 0.5) / len(finite))
-    return (tamed + scores) / 2
+    warped: Array = (tamed + scores) / 2
+    return warped
 
 
 def _tame(losses: Array, quantile: float, reach: float) -> Array:

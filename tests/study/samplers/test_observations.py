@@ -1,0 +1,106 @@
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from sweeper.study.samplers.observations import MOST_OBSERVATIONS, observe, warp
+
+Curve = dict[int, float]
+
+
+def trial(number: int, state: TrialState, curve: Curve, value: float | None = None) -> FrozenTrial:
+    made = create_trial(state=state, value=value, intermediate_values=curve)
+    made.number = number
+    return made
+
+
+def complete(number: int, curve: Curve) -> FrozenTrial:
+    return trial(number, TrialState.COMPLETE, curve, min(curve.values()))
+
+
+def pruned(number: int, curve: Curve) -> FrozenTrial:
+    return trial(number, TrialState.PRUNED, curve)
+
+
+def observed(*trials: FrozenTrial, **more: Any) -> list[tuple[int, float, float]]:
+    seen = observe(trials, 1, **{"is_bad": [False] * len(trials), **more})
+    each = zip(seen.trials, seen.losses, seen.reach, strict=True)
+    return [(t.number, round(loss, 9), round(reach, 9)) for t, loss, reach in each]
+
+
+def test_a_complete_trial_is_seen_at_its_end() -> None:
+    assert observed(complete(0, {1: 3.0, 2: 1.0}), complete(1, {1: 2.0, 2: 4.0})) == [
+        (0, 1.0, 1.0), (1, 2.0, 1.0),
+    ]  # fmt: skip
+
+
+def test_a_pruned_one_is_seen_at_the_rungs_it_reached_and_is_given_what_others_gained() -> None:
+    at = [math.log1p(epoch) / math.log1p(5) for epoch in (1, 2)]
+    seen = observed(
+        complete(0, {1: 5.0, 2: 4.0, 3: 3.0, 4: 1.0}),  # gains 1, then 3
+        pruned(1, {1: 6.0}),
+        pruned(2, {1: 5.5, 2: 3.5}),  # gains 2
+    )
+    # From 1 to 2 the median gain is 1.5, from 2 to the end 3.
+    assert seen == [
+        (0, 0.5, round(at[0], 9)), (0, 1.0, round(at[1], 9)), (0, 1.0, 1.0),
+        (1, 1.5, round(at[0], 9)),
+        (2, 1.0, round(at[0], 9)), (2, 0.5, round(at[1], 9)),
+    ]  # fmt: skip
+
+
+def test_the_best_epoch_so_far_counts() -> None:
+    seen = observed(complete(0, {1: 1.0, 2: 2.0, 3: 0.5}), pruned(1, {1: 3.0, 2: 7.0}))
+    assert [loss for number, loss, _ in seen if number == 1] == [2.5]
+
+
+def test_a_trial_that_runs_teaches_at_the_rungs_it_has_passed() -> None:
+    running = trial(2, TrialState.RUNNING, {1: 1.0, 2: 0.5, 3: 0.4})
+    seen = observed(complete(0, {1: 2.0, 2: 1.0, 3: 1.0, 4: 1.0}), pruned(1, {1: 3.0, 2: 3.0}))
+    with_it = observed(
+        complete(0, {1: 2.0, 2: 1.0, 3: 1.0, 4: 1.0}), pruned(1, {1: 3.0, 2: 3.0}), running
+    )
+    assert [found for found in with_it if found[0] == 2] == [(2, 0.5, seen[0][2])]
+
+
+def test_what_is_bad_is_the_worst_at_the_end() -> None:
+    seen = observed(complete(0, {1: 1.0}), pruned(1, {1: math.nan}), is_bad=[False, True])
+    assert seen == [(0, 1.0, 1.0), (1, math.inf, 1.0)]
+
+
+def test_to_maximise_is_to_minimise_the_negative() -> None:
+    accuracy = trial(0, TrialState.COMPLETE, {1: 0.5, 2: 0.8}, 0.8)
+    assert observe([accuracy], -1, is_bad=[False]).losses == [-0.8]
+
+
+def test_of_many_the_best_and_the_latest_are_kept() -> None:
+    values = np.random.default_rng(0).permutation(1000) + 1.0
+    trials = [complete(at, {1: float(value)}) for at, value in enumerate(values)]
+    seen = observe(trials, 1, is_bad=[False] * len(trials))
+    numbers = [t.number for t in seen.trials]
+    assert len(numbers) == MOST_OBSERVATIONS
+    assert set(np.argsort(values)[: MOST_OBSERVATIONS // 4]) <= set(numbers)
+    assert set(range(1000 - MOST_OBSERVATIONS // 2, 1000)) <= set(numbers)
+
+
+@pytest.mark.parametrize("by_rank", [True, False])
+def test_warping_keeps_the_order_and_tames_what_lies_far_off(by_rank: bool) -> None:
+    losses = np.array([0.1, 0.2, 0.15, 0.3, 0.25, 1e9, math.inf])
+    warped = warp(losses, by_rank=by_rank)
+    order = np.argsort(losses, kind="stable")
+    assert (np.diff(warped[order][:-1]) > 0).all()
+    assert warped[5] == warped[6]
+    assert np.ptp(warped) < 200 * np.ptp(warped[:5])
+
+
+def test_warping_by_rank_knows_no_unit() -> None:
+    losses = np.random.default_rng(0).lognormal(size=30)
+    assert_allclose(warp(losses, by_rank=True), warp(losses * 1e3 - 7, by_rank=True), atol=1e-6)
+
+
+def test_equal_losses_are_no_error() -> None:
+    assert np.isfinite(warp(np.ones(5), by_rank=True)).all()
+    assert np.isfinite(warp(np.ones(5), by_rank=False)).all()
