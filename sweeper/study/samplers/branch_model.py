@@ -36,7 +36,7 @@ class BranchModel:
         self._known = np.column_stack([space.embed(rows), reach])
         self._outcomes = (warped - self._offset[self._branch]) / self._scale[self._branch]
         column = np.append(space.column, len(space.names))
-        self._process = GaussianProcess(self._known, self._outcomes, column)
+        self._process = GaussianProcess(self._known, self._outcomes, column, np.isfinite(losses))
         expected = self._process.predict(space.embed_at_end(rows))[0][:, 0]
         #: What is expected at the end of each, without noise [n].
         self._ends = self._offset[self._branch] + self._scale[self._branch] * expected

@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 from scipy.optimize import minimize
 
-from sweeper.study.samplers.axis import Array, Indices
+from sweeper.study.samplers.axis import Array, Indices, Mask
 
 #: Median and width, in logarithms, of the prior of a length; 1 is the whole of a range. Longer
 #: than half of a range, as most parameters matter little (Hvarfner et al. 2024, arXiv:2402.02229).
@@ -15,7 +16,7 @@ _SCALE = (0.0, 1.0)
 _NOISE = (math.log(1e-3), 2.0)
 _LEAST_NOISE = math.log(1e-6)
 _JITTER = 1e-8
-_MOST_STEPS = 40
+_MOST_STEPS = 25
 
 
 class GaussianProcess:
@@ -27,14 +28,17 @@ class GaussianProcess:
         points: Where outcomes are known [n, columns].
         outcomes: About standardised [n].
         column: Column -> parameter, an integer from 0 [columns].
+        is_smooth: Which of them tell lengths, scale and noise; the others, beyond some cliff, do
+            not [n].
 
     Attributes:
         lengths: Of each parameter, in units of its range; one that never varied has the prior's.
         noise: Variance.
     """
 
-    def __init__(self, points: Array, outcomes: Array, column: Indices) -> None:
-        squares = _squares(points, column)
+    def __init__(self, points: Array, outcomes: Array, column: Indices, is_smooth: Mask) -> None:
+        pairs = np.tril_indices(int(is_smooth.sum()), -1)
+        squares = _squares(points[is_smooth], column, pairs)
         varies = squares.max(axis=1) > 0
         n = int(varies.sum())
         centre = np.array([_LENGTH[0]] * n + [_SCALE[0], _NOISE[0]])
@@ -44,7 +48,7 @@ class GaussianProcess:
         found = minimize(
             _loss,
             centre,
-            (squares[varies], outcomes, centre, width),
+            (pairs, squares[varies], outcomes[is_smooth], centre, width),
             "L-BFGS-B",
             jac=True,
             bounds=bounds,
@@ -96,34 +100,43 @@ class GaussianProcess:
         return cross, solve_triangular(self._factor[0], cross, lower=True, check_finite=False)
 
 
-def _squares(points: Array, column: Indices) -> Array:
-    """Squared differences of each two points in each parameter [parameters, n * n]."""
-    squares = np.zeros((column.max() + 1, len(points) ** 2))
+def _squares(points: Array, column: Indices, pairs: tuple[Indices, Indices]) -> Array:
+    """Squared differences of each pair of points in each parameter [parameters, pairs]."""
+    squares = np.zeros((column.max() + 1, len(pairs[0])))
     for at, parameter in enumerate(column):
-        squares[parameter] += np.subtract.outer(points[:, at], points[:, at]).ravel() ** 2
+        squares[parameter] += (points[pairs[0], at] - points[pairs[1], at]) ** 2
     return squares
 
 
 def _loss(
-    theta: Array, squares: Array, outcomes: Array, centre: Array, width: Array
+    theta: Array,
+    pairs: tuple[Indices, Indices],
+    squares: Array,
+    outcomes: Array,
+    centre: Array,
+    width: Array,
 ) -> tuple[float, Array]:
     """Negative logarithm of the posterior density of the kernel's logarithms, and its gradient.
+
+    All matrices are symmetric, so only what is below their diagonals is computed.
 
     Source: Rasmussen and Williams 2006, eq. 5.8 and 5.9, with a normal prior.
     """
     n, inverse, (scale, noise) = len(outcomes), np.exp(-2 * theta[:-2]), np.exp(theta[-2:])
-    kernel, slope = _matern((inverse @ squares).reshape(n, n))
-    covariance = scale * kernel
-    covariance[np.diag_indices(n)] += noise + _JITTER
-    try:
-        factor = cho_factor(covariance, lower=True, check_finite=False)
-    except np.linalg.LinAlgError:
+    kernel, slope = _matern(inverse @ squares)
+    covariance = np.zeros((n, n), order="F")
+    covariance[pairs] = scale * kernel
+    covariance[np.diag_indices(n)] = scale + noise + _JITTER
+    factor, fault = dpotrf(covariance, lower=True, overwrite_a=True)
+    if fault:
         return 1e10, np.zeros_like(theta)
-    weights, off = cho_solve(factor, outcomes, check_finite=False), (theta - centre) / width
-    loss = 0.5 * outcomes @ weights + np.log(np.diag(factor[0])).sum() + 0.5 * off @ off
-    outer = cho_solve(factor, np.eye(n), check_finite=False) - np.outer(weights, weights)
-    lengths = -scale * inverse * (squares @ (outer * slope).ravel())
-    by_scale, by_noise = 0.5 * scale * np.sum(outer * kernel), 0.5 * noise * np.trace(outer)
+    weights, off = dpotrs(factor, outcomes, lower=True)[0], (theta - centre) / width
+    loss = 0.5 * outcomes @ weights + np.log(np.diag(factor)).sum() + 0.5 * off @ off
+    precision = dpotri(factor, lower=True)[0]
+    outer = precision[pairs] - weights[pairs[0]] * weights[pairs[1]]
+    trace = np.trace(precision) - weights @ weights
+    lengths = -2 * scale * inverse * (squares @ (outer * slope))
+    by_scale, by_noise = scale * (outer @ kernel + 0.5 * trace), 0.5 * noise * trace
     return float(loss), np.array([*lengths, by_scale, by_noise]) + off / width
 
 

@@ -91,8 +91,8 @@ def test_warping_keeps_the_order_and_tames_what_lies_far_off(by_rank: bool) -> N
     losses = np.array([0.1, 0.2, 0.15, 0.3, 0.25, 1e9, math.inf])
     warped = warp(losses, by_rank=by_rank)
     order = np.argsort(losses, kind="stable")
-    assert (np.diff(warped[order][:-1]) > 0).all()
-    assert warped[5] == warped[6]
+    assert (np.diff(warped[order]) > 0).all()
+    assert warped[5] < warped[6]
     assert np.ptp(warped) < 200 * np.ptp(warped[:5])
 
 
