@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sweeper.config.grid import count_settings, grid_points
 from sweeper.config.ranges import Choices, Range
 from sweeper.config.settings import Scalar
-from sweeper.config.space import first_value, grid_points, suggest_config
+from sweeper.config.space import first_value, suggest_config
 from sweeper.config.study import StudySpec
 from sweeper.study.samplers.axis import Array, Axis, Indices, Mask
 
@@ -146,7 +147,7 @@ class LatentSpace:
 
     def listed(self, most: int) -> Array | None:
         """All rows that ``forbid`` allows, if no more than so many are to be gone through."""
-        if np.prod(self.n_levels) > most:
+        if count_settings(self._spec, most + 1) > most:
             return None
         points = grid_points(self._spec)
         rows = [self.row(point, np.zeros(len(self.names))) for point in points]
@@ -195,9 +196,9 @@ class LatentSpace:
     def _forbidden_units(self) -> Sequence[Sequence[tuple[int, float]]]:
         return [
             [
-                (at, self.axes[at].unit(value))
+                (at := self._position[name], self.axes[at].unit(value))
                 for name, value in rule.items()
-                if (at := self._position[name]) is not None
             ]
             for rule in self._spec.forbid
+            if rule.keys() <= self._position.keys()  # on fallback data there may be fewer
         ]

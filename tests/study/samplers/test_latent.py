@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import yaml
 
+from sweeper.config.grid import grid_points
 from sweeper.config.reader import parse_study
 from sweeper.config.settings import Scalar
-from sweeper.config.space import grid_points
 from sweeper.study.samplers.latent import LatentSpace
 
 CONDITIONAL: dict[str, Any] = {
