@@ -29,7 +29,7 @@ from postgres_server import storages
 from results import describe_machine, render_facts, render_table, write_section
 
 #: The dear ones first, while the history is shortest.
-SAMPLERS = ("gp", "auto", "tpe", "random")
+SAMPLERS = ("gp", "conditional_gp", "tpe", "random")
 HISTORIES = (10, 1_000, 10_000)
 N_WORKERS = 16
 

@@ -17,7 +17,7 @@ from sweeper.study.samplers.optuna import to_distribution
 from sweeper.study.storage.backend import open_storage
 from sweeper.study.study import SweepStudy
 
-#: Flat, so that ``auto`` takes gp for a small budget.
+#: Flat, as a search without branches is.
 STUDY = """
 name: after_{n_before}
 budget: {{trials: {goal}}}

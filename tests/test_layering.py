@@ -35,6 +35,7 @@ STUDY_ROWS = (
 #: Library -> what may import it, packages and modules; whoever else needs it asks them.
 LIBRARIES = {
     "optuna": {"study"},
+    "scipy": {"study"},
     "sqlalchemy": {"study", "tracking"},
     "grpc": {"study"},
     "fsspec": {"study"},

@@ -115,6 +115,7 @@ def _queue_lines(queue: StudyQueue) -> list[str]:
 
 def _render_result(result: Result, queue: list[str]) -> str:
     sampler, why = result.sampler
+    drawn = ", ".join(f"{n} {by}" for by, n in result.drawn_by.items())
     lines = [
         f"study    {result.name}",
         f"goal     {result.n_finished} of {result.goal} trials finished{_pace(result)}",
@@ -123,6 +124,7 @@ def _render_result(result: Result, queue: list[str]) -> str:
         *_under("agents", [render_agent(agent) for agent in result.agents]),
         *queue,
         f"sampler  {sampler}: {why}",
+        *_under("drawn", [drawn] if drawn else []),
         f"pruner   {result.pruner.name}: {result.pruner.why}",
         f"time     {render_seconds(result.seconds)}",
     ]

@@ -70,11 +70,14 @@ class BudgetSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerSpec:
-    """Which Optuna sampler draws the values."""
+    """What draws the values."""
 
     name: Annotated[
-        Literal["auto", "tpe", "gp", "random", "grid", "qmc", "cmaes", "nsga2"],
-        Field(description="What proposes values; auto takes gp or tpe by budget and space"),
+        Literal["auto", "conditional_gp", "tpe", "gp", "random", "grid", "qmc", "cmaes", "nsga2"],
+        Field(
+            description="What proposes values; auto takes conditional_gp, or tpe for several "
+            "metrics"
+        ),
     ] = "auto"
     duplicates: Annotated[
         Literal["never", "reseed"],

@@ -1,6 +1,7 @@
 """What sweeper keeps of a study and of its trials in the storage's own attributes."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -31,10 +32,13 @@ class Attr(StrEnum):
     SECONDS = "sweeper.seconds"
     KEY = "sweeper.key"
     EPOCHS = "sweeper.epochs"
+    DRAWN_BY = "sweeper.drawn_by"
 
 
 #: Where Optuna's own ``enqueue_trial`` keeps the values that a trial begins with.
 FIXED_PARAMS = "fixed_params"
+#: Failures that the settings are to blame for.
+_BLAMED = (FailureKind.OUT_OF_MEMORY, FailureKind.TRIAL_TIMEOUT)
 
 
 class Owner(NamedTuple):
@@ -74,6 +78,20 @@ def state_of(trial: FrozenTrial) -> TrialState:
     if trial.state == OptunaState.PRUNED:
         return TrialState(trial.user_attrs.get(Attr.STATE, TrialState.PRUNED))
     return TrialState(trial.state.name.lower())
+
+
+def is_bad(trial: FrozenTrial) -> bool:
+    """Whether it ended as badly as a trial can, by fault of its settings.
+
+    So it is if it diverged, reported nothing finite, or failed by memory or time-out.
+    """
+    state = state_of(trial)
+    if not trial.state.is_finished():
+        return False
+    if state == TrialState.FAILED:
+        return trial.user_attrs.get(Attr.FAILURE) in _BLAMED
+    values = [*(trial.values or []), *trial.intermediate_values.values()]
+    return state == TrialState.DIVERGED or not values or not all(map(math.isfinite, values))
 
 
 @dataclass(frozen=True)

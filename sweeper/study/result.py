@@ -114,6 +114,12 @@ class Result:
         return self._study.sampler.explain()
 
     @property
+    def drawn_by(self) -> Counter[str]:
+        """What drew how many trials, in the order in which each drew its first."""
+        drawn = (trial.user_attrs.get(Attr.DRAWN_BY) for trial in self._study.trials())
+        return Counter(name for name in drawn if name)
+
+    @property
     def pruner(self) -> PrunerUse:
         """The pruner, how early it ends trials, and why."""
         return self._study.pruner.explain()
@@ -176,7 +182,7 @@ class Result:
         return add_seconds(*(trial.user_attrs.get(Attr.SECONDS, {}) for trial in ended))
 
     def trials(self) -> "pd.DataFrame":
-        """One row a trial: number, state, metrics of the objective, epochs, seconds, params."""
+        """One row a trial: number, state, metrics, epochs, seconds, what drew it, params."""
         import pandas as pd
 
         return pd.DataFrame([self._row(trial) for trial in self._study.trials()])
@@ -197,6 +203,7 @@ class Result:
             ],
             "trials_per_hour": self.trials_per_hour,
             "sampler": {"name": sampler, "why": why},
+            "drawn_by": dict(self.drawn_by),
             "pruner": {
                 "name": pruner.name,
                 "min_epochs": pruner.min_epochs,
@@ -248,6 +255,7 @@ class Result:
             "epochs": trial.last_step or self._n_epochs(trial.number),
             "seconds": seconds,
             "cause": trial.user_attrs.get(Attr.CAUSE, ""),
+            "drawn_by": trial.user_attrs.get(Attr.DRAWN_BY, ""),
             **self._params(trial),
         }
 

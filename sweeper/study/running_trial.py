@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -24,7 +23,7 @@ from sweeper.events import (
 )
 from sweeper.study.attributes import Attr
 from sweeper.study.ownership import Ownership
-from sweeper.study.samplers.draw import draw_config
+from sweeper.study.samplers.draw import Drawn
 from sweeper.study.samplers.optuna import to_distribution
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.storage.transfer import TrialTransfer
@@ -51,6 +50,7 @@ class RunningTrial:
         study: The study.
         number: Of the trial within its study.
         history: What it reported so far, also in earlier processes.
+        drawn_by: What drew its settings; empty if that is not known, or it has not been drawn.
         is_stopping: Whether this process must stop.
         ledger: Where this process books its time.
     """
@@ -67,6 +67,7 @@ class RunningTrial:
         self.study = study
         self.number = trial.number
         self.history: list[EpochMetrics] = []
+        self.drawn_by = ""
         self.is_stopping = is_stopping
         self.ledger = ledger
         self._transfer = transfer
@@ -93,24 +94,25 @@ class RunningTrial:
         """
         alone = self.study.lock.held() if self.study.is_small else nullcontext()
         with self.ledger.booked(Entry.CLAIM), alone:
-            window = self.study.sampler.window()
-            config, searched = draw_config(
-                self.study.handle(window),
-                self._trial,
-                self.study.spec,
-                sampler_name=window.sampler,
-                is_tried=partial(self.study.cache.is_tried, but=self.number),
-            )
+            [drawn] = self.study.draw([self._trial])
             self.require_ownership()
-            self._write_params(searched)
+            self._write(drawn)
+        config = drawn.config
         self._params = config.params
+        self.drawn_by = drawn.drawn_by
         if isinstance(config.train, TrainConfig):
             self._n_epochs = config.train.epochs
         return config
 
-    def _write_params(self, searched: Mapping[str, Scalar]) -> None:
+    def _write(self, drawn: Drawn) -> None:
+        """What drew it comes first, so that whoever goes on with the trial finds it."""
+        if drawn.drawn_by != self._trial.user_attrs.get(Attr.DRAWN_BY, ""):
+            with durable(Step.DRAW):
+                self.study.storage.set_trial_user_attr(
+                    self._trial_id, Attr.DRAWN_BY, drawn.drawn_by
+                )
         ranges = self.study.spec.ranges()
-        for name, value in searched.items():
+        for name, value in drawn.searched.items():
             if name not in self._trial.params:
                 distribution = to_distribution(ranges[name])
                 with durable(Step.DRAW):

@@ -1,7 +1,6 @@
 """Which sampler draws, how much of the study it sees, and when that has become too dear."""
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from statistics import fmean, median
 from typing import Any
 
@@ -15,12 +14,10 @@ from sweeper.study.samplers.window import TrialWindow
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.trial_cache import TrialCache
 
-log = logging.getLogger("sweeper")
-
 #: Trials measured before the price is judged.
 _JUDGED_TRIALS = 5
-#: Of training time.
-_MOST_ASKING = 0.1
+#: What a draw may cost, whichever is more: a share of training, and seconds.
+_MOST_ASKING, _MOST_ASKING_S = 0.1, 1.0
 
 
 class SamplerInUse:
@@ -91,7 +88,7 @@ class SamplerInUse:
 
 
 class AskingBudget:
-    """What one worker's asking has cost, held to a tenth of training.
+    """What one worker's asking has cost, held to a second or a tenth of training.
 
     A sampler that is too dear sees fewer trials from then on, one named in the study file as
     well. Where that does not help, ``auto`` moves on to a cheaper one.
@@ -99,11 +96,15 @@ class AskingBudget:
     Args:
         sampler: Of the study.
         cache: What this process has seen of its trials.
+        note: Told when it has become too dear.
     """
 
-    def __init__(self, sampler: SamplerInUse, cache: TrialCache) -> None:
+    def __init__(
+        self, sampler: SamplerInUse, cache: TrialCache, note: Callable[[str], None]
+    ) -> None:
         self._sampler = sampler
         self._cache = cache
+        self._note = note
         self._window = sampler.window()
         self._spent: list[tuple[float, float]] = []
 
@@ -131,12 +132,12 @@ class AskingBudget:
         # The median, as the first call of a sampler imports what it needs.
         asking_s = median(asking for asking, _ in self._spent)
         training_s = fmean(training for _, training in self._spent)
-        if asking_s <= _MOST_ASKING * training_s:
+        if asking_s <= max(_MOST_ASKING_S, _MOST_ASKING * training_s):
             return
         name = self._window.sampler
         why = (
-            f"asking {name} took {asking_s * 1000:.0f} ms a trial beside "
-            f"{training_s * 1000:.0f} ms of training, more than a tenth"
+            f"asking {name} took {asking_s:.1f} s a trial beside {training_s:.1f} s of training; "
+            "it may take a second, or a tenth of training"
         )
         if narrower := self._window.narrower(self._cache, why):
             self._sampler.narrow(narrower)
@@ -144,4 +145,5 @@ class AskingBudget:
             self._sampler.change(CHEAPER[name], why)
         else:
             return
-        log.warning("sampler %s: %s", *self._sampler.explain())
+        name, why = self._sampler.explain()
+        self._note(f"sampler {name}: {why}")

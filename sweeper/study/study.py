@@ -6,7 +6,6 @@ The storage is the truth about trials.
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
@@ -23,8 +22,9 @@ from sweeper.study.leases import Leases
 from sweeper.study.pruner_in_use import PrunerInUse
 from sweeper.study.queue import Plan, TrialQueue
 from sweeper.study.sampler_in_use import SamplerInUse
+from sweeper.study.samplers.draw import Drawn, ask, open_sampler
 from sweeper.study.samplers.optuna import build_sampler
-from sweeper.study.samplers.window import Excerpt, TrialWindow
+from sweeper.study.samplers.proposal import Sampler
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.storage.object_store import ObjectStore
 from sweeper.study.storage.shared_locks import open_locks
@@ -77,6 +77,7 @@ class SweepStudy:
         self.leases = Leases(storage, self.study_id, locality(paths.study_dir))
         self.sampler = SamplerInUse(storage, self.study_id, spec, self.goal)
         self.pruner = PrunerInUse(storage, self.study_id, spec, self.lock)
+        self._samplers: dict[str, Sampler] = {}
 
     @cached_property
     def is_small(self) -> bool:
@@ -128,18 +129,35 @@ class SweepStudy:
         """Those at work, on whatever machine."""
         return agents_at_work(self.storage, self.study_id, self.leases, self.paths.presence_dir)
 
-    def handle(self, window: TrialWindow | None = None) -> optuna.Study:
-        """A fresh Optuna study object; it caches the trials, so none is kept.
+    def draw(self, trials: Sequence[FrozenTrial]) -> list[Drawn]:
+        """Settings for claimed trials, by the sampler in use; nothing is written.
 
-        Args:
-            window: All that a sampler sees that is asked with it; None for the whole study.
+        Raises:
+            StudyError: If ``forbid`` leaves nothing that could be drawn.
         """
-        storage: Any = self.storage
-        if window is not None:
-            storage = Excerpt(storage, window.trials(self.cache))
+        window = self.sampler.window()
+        name = window.sampler
+        if name not in self._samplers:
+            self._samplers[name] = open_sampler(
+                name,
+                self.spec,
+                storage=self.storage,
+                study_id=self.study_id,
+                pruner=self.pruner.built,
+            )
+        return ask(
+            self._samplers[name],
+            self.spec,
+            trials=trials,
+            history=window.trials(self.cache),
+            is_tried=self.cache.is_tried,
+        )
+
+    def handle(self) -> optuna.Study:
+        """A fresh Optuna study object; it caches the trials, so none is kept."""
         return optuna.Study(
             self.spec.name,
-            storage,
+            self.storage,
             sampler=build_sampler("random", seed=0),
             pruner=self.pruner.built(),
         )

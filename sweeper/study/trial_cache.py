@@ -6,7 +6,7 @@ look to look, and a claim or a poll costs little more after ten thousand trials 
 
 import threading
 from bisect import insort
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -85,19 +85,16 @@ class TrialCache:
         """Up to ``n`` trials that have ended, as of the last look, the latest end first."""
         return self._ended[: -n - 1 : -1]
 
-    def is_tried(self, setting: Mapping[str, Scalar], *, but: int) -> bool:
+    def is_tried(self, setting: Mapping[str, Scalar]) -> bool:
         """Whether a trial that did not fail has that setting, or will, as of the last look.
 
         Args:
             setting: Values by dotted name.
-            but: Number of a trial that does not count.
         """
         key = setting_key(self._ranges, setting)
         with self._lock:
             return key in self._settings or any(
-                key == setting_key(self._ranges, begun_with(trial))
-                for trial in self._open
-                if trial.number != but
+                key == setting_key(self._ranges, begun_with(trial)) for trial in self._open
             )
 
     def all(self) -> list[FrozenTrial]:
@@ -106,19 +103,19 @@ class TrialCache:
             return self._read()
 
     def excerpt(
-        self, n_best: int, n_ended: int, states: Container[TrialState]
+        self, n_best: int, n_ended: int, teaches: Callable[[FrozenTrial], bool]
     ) -> list[FrozenTrial]:
         """By number: trials that have not ended, and of those that have the best and the latest.
 
         Args:
             n_best: Complete trials that are taken for their values, of each metric.
             n_ended: Ended trials in all; the latest make up the rest.
-            states: In which the latest ended.
+            teaches: Whether an ended trial may be among the latest.
         """
         with self._lock:
             trials = self._read()
             chosen = {trial.number for ranked in self._ranked for trial in ranked[:n_best]}
-            latest = (trial for trial in reversed(self._ended) if trial.state in states)
+            latest = filter(teaches, reversed(self._ended))
             while len(chosen) < n_ended and (trial := next(latest, None)):
                 chosen.add(trial.number)
             chosen |= {trial.number for trial in self._open}

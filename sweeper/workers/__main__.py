@@ -23,6 +23,7 @@ from sweeper.errors import StoreError, TrialLost
 from sweeper.paths import RunPaths
 from sweeper.study.create import load_study_from_storage
 from sweeper.study.presence import Presence
+from sweeper.study.samplers import conditional_gp  # noqa: F401  # scipy, loaded once for all forks
 from sweeper.study.storage.backend import store_errors
 from sweeper.text import log_to_stderr
 from sweeper.workers.forkserver import SERVE, name_process, serve

@@ -55,7 +55,7 @@ class Worker:
         self._study = study
         self._stopping = stopping
         self._runtime = Runtime(torch.device(args.device), study.spec.run.precision)
-        self._asking = AskingBudget(study.sampler, study.cache)
+        self._asking = AskingBudget(study.sampler, study.cache, _note)
         self._room = Room(study.paths.device_room(args.device))
         self._transfer = (
             TrialTransfer(study.object_store, study.paths, _note) if study.object_store else None
@@ -155,7 +155,7 @@ class Worker:
             self._asking.spend(drawn - begun, time.monotonic() - drawn)
 
     def _run_function(self, config: TrialConfig, trial: RunningTrial) -> None:
-        trial.start(None, config.model, params={}, tags=self._tags(config))
+        trial.start(None, config.model, params={}, tags=self._tags(config, trial))
         user_trial = UserTrial(
             number=trial.number,
             seed=config.seed,
@@ -177,7 +177,7 @@ class Worker:
             if key not in config.model.params and isinstance(value, bool | int | float | str)
         }
         model = ModelConfig(architecture=config.model.architecture, params=arguments)
-        trial.start(data.info, model, params=defaults, tags=self._tags(config))
+        trial.start(data.info, model, params=defaults, tags=self._tags(config, trial))
         weights = train(
             config,
             data,
@@ -207,10 +207,11 @@ class Worker:
         )
         return data
 
-    def _tags(self, config: TrialConfig) -> dict[str, str]:
+    def _tags(self, config: TrialConfig, trial: RunningTrial) -> dict[str, str]:
         return {
             **self._args.tags,
             "sampler": self._study.sampler.explain()[0],
+            **({"drawn_by": trial.drawn_by} if trial.drawn_by else {}),
             "seed": str(config.seed),
             "device": str(self._runtime.device),
             "host": socket.gethostname(),

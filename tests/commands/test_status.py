@@ -71,10 +71,11 @@ def test_a_study_that_runs_shows_who_works_on_it(tmp_path: Path) -> None:
     agent = f"agents   node7 (pid {os.getpid()}), 2 x cpu, seen "
     assert lines[3].startswith(agent)
     assert lines[4].startswith("sampler  random: ")
-    assert lines[5] == "pruner   none: nothing is pruned"
-    assert lines[6].startswith("time     ")
-    assert lines[7] == "best     trial 1: val_accuracy 0.75"
-    assert lines[8].split()[0] == "train.learning_rate"
+    assert lines[5] == "drawn    2 random"
+    assert lines[6] == "pruner   none: nothing is pruned"
+    assert lines[7].startswith("time     ")
+    assert lines[8] == "best     trial 1: val_accuracy 0.75"
+    assert lines[9].split()[0] == "train.learning_rate"
     assert [(agent["name"], agent["devices"]) for agent in found["agents"]] == [
         (AGENT, ["cpu", "cpu"])
     ]

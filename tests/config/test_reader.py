@@ -72,8 +72,8 @@ seed: 2
         ("budget: {timeout: .inf}", "3: budget.timeout: must be finite, got inf"),
         ("budget: {timeout: 1:30}",
          "3: budget.timeout: must be a duration such as 2h, 90m, 1h30m or 45s, got '1:30'"),
-        ("sampler: {name: hyperopt}", "3: sampler.name: must be 'auto', 'tpe', 'gp', 'random', "
-         "'grid', 'qmc', 'cmaes' or 'nsga2', got 'hyperopt'"),
+        ("sampler: {name: hyperopt}", "3: sampler.name: must be 'auto', 'conditional_gp', "
+         "'tpe', 'gp', 'random', 'grid', 'qmc', 'cmaes' or 'nsga2', got 'hyperopt'"),
         ("sampler: tpe", "3: sampler: must be a mapping of name, duplicates, got 'tpe'"),
         ("run: {workers: four, device: gpu, precision: fp16}",
          "3: run.workers: must be 'auto' or a whole number, got 'four'\n"

@@ -1,12 +1,15 @@
+import math
 import time
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState as OptunaState
+from optuna.trial import create_trial
 
 from sweeper.errors import DataError
-from sweeper.study.attributes import Attr, Owner, TrialRecord, settle, settle_fingerprint
+from sweeper.study.attributes import Attr, Owner, TrialRecord, is_bad, settle, settle_fingerprint
 from sweeper.study.study import SweepStudy
-from sweeper.trial import TrialState
+from sweeper.trial import FailureKind, TrialState
 from tests.support.sweep_studies import (
     AGENT,
     begin_in_memory,
@@ -53,6 +56,7 @@ def test_a_record_says_in_our_words_what_the_storage_has(tmp_path: Path) -> None
 def test_the_names_on_disk_are_those_of_studies_that_have_begun() -> None:
     assert sorted(Attr) == [
         "sweeper.cause",
+        "sweeper.drawn_by",
         "sweeper.epochs",
         "sweeper.failure",
         "sweeper.fingerprint",
@@ -66,3 +70,33 @@ def test_the_names_on_disk_are_those_of_studies_that_have_begun() -> None:
         "sweeper.sight",
         "sweeper.state",
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "attributes", "values", "expected"),
+    [
+        (OptunaState.COMPLETE, {}, {1: 0.5}, False),
+        (OptunaState.PRUNED, {}, {1: 0.5}, False),
+        (OptunaState.PRUNED, {}, {}, True),
+        (OptunaState.PRUNED, {}, {1: 0.5, 2: math.inf}, True),
+        (OptunaState.PRUNED, {Attr.STATE: TrialState.DIVERGED}, {1: 0.5}, True),
+        (OptunaState.FAIL, {Attr.FAILURE: FailureKind.OUT_OF_MEMORY}, {1: 0.5}, True),
+        (OptunaState.FAIL, {Attr.FAILURE: FailureKind.TRIAL_TIMEOUT}, {}, True),
+        (OptunaState.FAIL, {Attr.FAILURE: FailureKind.LOST_WORKER}, {}, False),
+        (OptunaState.FAIL, {}, {}, False),
+        (OptunaState.RUNNING, {}, {}, False),
+    ],
+)
+def test_a_trial_is_bad_by_fault_of_its_settings_alone(
+    state: OptunaState,
+    attributes: dict[Attr, object],
+    values: dict[int, float],
+    expected: bool,
+) -> None:
+    trial = create_trial(
+        state=state,
+        value=0.5 if state == OptunaState.COMPLETE else None,
+        user_attrs={str(key): value for key, value in attributes.items()},
+        intermediate_values=values,
+    )
+    assert is_bad(trial) == expected

@@ -87,6 +87,7 @@ def test_json_holds_what_a_script_wants_to_know(tmp_path: Path) -> None:
         "agents": [],
         "trials_per_hour": None,
         "sampler": {"name": "random", "why": "named in the study file"},
+        "drawn_by": {"enqueue": 1, "random": 5},
         "pruner": {
             "name": "none",
             "min_epochs": None,
@@ -115,6 +116,7 @@ def test_trials_are_a_table_with_a_row_each(tmp_path: Path) -> None:
         "epochs",
         "seconds",
         "cause",
+        "drawn_by",
         "train.learning_rate",
     ]
     assert list(table["number"]) == list(range(7))
@@ -135,6 +137,7 @@ def test_trials_are_a_table_with_a_row_each(tmp_path: Path) -> None:
         "val_accuracy is nan after epoch 1",
         "ValueError: no",
     ]
+    assert list(table["drawn_by"]) == ["enqueue", *["random"] * 5, ""]
     assert table["train.learning_rate"][0] == 0.05
     assert (table["seconds"][:5] >= 0).all()
 

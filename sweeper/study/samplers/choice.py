@@ -8,6 +8,7 @@ from sweeper.study.samplers.axis import Array, Mask
 from sweeper.study.samplers.branch_model import BranchModel
 from sweeper.study.samplers.latent import LatentSpace
 from sweeper.study.samplers.local_search import LocalSearch
+from sweeper.study.samplers.proposal import IsTried
 
 #: Of an equal share of the trials that no branch has less of.
 _SHARE = 0.5
@@ -26,6 +27,7 @@ class Choice:
         held: Range -> unit of what the trial has already.
         tried: Latent rows of the trials before and beside it [n, ranges].
         rng: Of all draws.
+        is_tried: Whether a trial that is not among those has a setting.
     """
 
     def __init__(
@@ -34,17 +36,31 @@ class Choice:
         held: Mapping[int, float],
         tried: Array,
         rng: np.random.Generator,
+        is_tried: IsTried,
     ) -> None:
         self._space = space
         self._held = held
         self._tried = tried
         self._tried_keys = set(space.keys(tried))
         self._rng = rng
+        self._is_tried = is_tried
 
     def first(self, rows: Array) -> Array | None:
         """The first of some rows that the trial may be given."""
-        rows = self._open(rows)
-        return rows[0] if len(rows) else None
+        for row in self._open(rows):
+            [key] = self._space.keys(row[None])
+            if key not in self._tried_keys:
+                if not self._is_tried(self._space.params(row)):
+                    found: Array = row
+                    return found
+                self._tried_keys.add(key)
+        return None
+
+    def nearest(self, row: Array) -> Array | None:
+        """The row itself, else the nearest of those that differ from it in one range."""
+        moves = LocalSearch(self._space, self._held, self._rng).moves(row)
+        apart = np.sum((self._space.embed(moves) - self._space.embed(row[None])) ** 2, axis=1)
+        return self.first(np.concatenate([row[None], moves[np.argsort(apart, kind="stable")]]))
 
     def uniform(self) -> Array | None:
         """Any row; None if so many draws found none."""
@@ -53,6 +69,10 @@ class Choice:
             if row is not None:
                 return row
         return None
+
+    def with_repeats(self) -> "Choice":
+        """The same for a trial that may have what was tried."""
+        return Choice(self._space, self._held, self._tried[:0], self._rng, lambda _: False)
 
     def best(self, model: BranchModel, listed: Array | None) -> Array | None:
         """The row of which the model expects most; None if it finds none.

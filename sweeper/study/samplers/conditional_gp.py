@@ -16,22 +16,29 @@ from optuna.trial import FrozenTrial
 from scipy.stats import qmc
 
 from sweeper.config.study import StudySpec
-from sweeper.study.attributes import Attr, state_of
+from sweeper.study.attributes import is_bad, state_of
 from sweeper.study.samplers.axis import Array
 from sweeper.study.samplers.branch_model import BranchModel
 from sweeper.study.samplers.choice import Choice
+from sweeper.study.samplers.fallback import Fallback
 from sweeper.study.samplers.latent import LatentSpace
 from sweeper.study.samplers.observations import observe
-from sweeper.study.samplers.proposal import FALLBACK, MODEL, SOBOL, Proposal, Request
-from sweeper.trial import FailureKind, TrialState
+from sweeper.study.samplers.proposal import (
+    FALLBACK,
+    MODEL,
+    SOBOL,
+    IsTried,
+    Proposal,
+    Request,
+    or_proposed,
+)
+from sweeper.trial import TrialState
 
 #: Trials by the Sobol sequence before the model draws; with branches, so many of each but at most
 #: twice as many.
 _STARTUP, _STARTUP_A_BRANCH = 10, 3
 #: A space with no more settings is gone through as a whole.
 _MOST_LISTED = 1024
-#: Failures that the settings are to blame for.
-_BLAMED = (FailureKind.OUT_OF_MEMORY, FailureKind.TRIAL_TIMEOUT)
 
 
 class ConditionalGP:
@@ -48,58 +55,52 @@ class ConditionalGP:
         n_branches = len(self._space.branches)
         self._startup = max(_STARTUP, min(_STARTUP_A_BRANCH * n_branches, 2 * _STARTUP))
         self._row_of: dict[int, Array] = {}
+        self._fallback = Fallback(spec, self._space)
 
-    def ask(self, history: Sequence[FrozenTrial], requests: Sequence[Request]) -> list[Proposal]:
+    def ask(
+        self, history: Sequence[FrozenTrial], requests: Sequence[Request], is_tried: IsTried
+    ) -> list[Proposal]:
         """See :class:`~sweeper.study.samplers.proposal.Sampler`."""
         trials = [trial for trial in history if trial.params]
         tried = [self._row(trial) for trial in trials]
         pending = [self._row(trial) for trial in trials if not trial.state.is_finished()]
         model = self._fit(trials)
-        proposals = []
+        proposals: list[Proposal] = []
+        is_taken = or_proposed(is_tried, proposals)
         for request in requests:
             rng = np.random.default_rng([self._spec.seed % 2**63, request.number])
-            choice = Choice(self._space, self._space.held(request.given), self._stack(tried), rng)
+            held = self._space.held(request.given)
+            choice = Choice(self._space, held, self._stack(tried), rng, is_taken)
             if model is not None and pending:
                 model.assume(self._stack(pending), rng)
             row, drawn_by = self._choose(choice, model, request.number)
+            if row is None or drawn_by == FALLBACK:
+                row = self._fallback.find(request, choice, is_taken, row)
             tried.append(row)
             pending.append(row)
             proposals.append(Proposal(self._space.params(row), drawn_by))
         return proposals
 
-    def _choose(self, choice: Choice, model: BranchModel | None, number: int) -> tuple[Array, str]:
+    def _choose(
+        self, choice: Choice, model: BranchModel | None, number: int
+    ) -> tuple[Array | None, str]:
+        """A row and what drew it; what there is to fall back on if it may not be had."""
         if model is None:
             row, drawn_by = choice.first(self._sequence(number)), SOBOL
         else:
             row, drawn_by = choice.best(model, self._listed), MODEL
-        if row is None:
-            row, drawn_by = choice.uniform(), FALLBACK
-        assert row is not None
-        return row, drawn_by
+        is_open = row is not None and choice.first(row[None]) is not None
+        return row, drawn_by if is_open else FALLBACK
 
     def _fit(self, trials: Sequence[FrozenTrial]) -> BranchModel | None:
         """None before enough is seen to make a model of."""
-        teaching = [trial for trial in trials if self._teaches(trial)]
-        seen = observe(teaching, self._sign, is_bad=[self._is_bad(trial) for trial in teaching])
+        teaching = [t for t in trials if state_of(t) != TrialState.FAILED or is_bad(t)]
+        seen = observe(teaching, self._sign, is_bad=list(map(is_bad, teaching)))
         losses = np.array(seen.losses)
         if seen.n_trials < self._startup or len(np.unique(losses[np.isfinite(losses)])) < 2:
             return None
         rows = self._stack([self._row(trial) for trial in seen.trials])
         return BranchModel(self._space, rows, losses, np.array(seen.reach))
-
-    def _teaches(self, trial: FrozenTrial) -> bool:
-        return state_of(trial) != TrialState.FAILED or self._is_bad(trial)
-
-    def _is_bad(self, trial: FrozenTrial) -> bool:
-        """Whether it is as bad as a trial can be, by fault of its settings."""
-        state = state_of(trial)
-        if state == TrialState.FAILED:
-            return trial.user_attrs.get(Attr.FAILURE) in _BLAMED
-        values = [*(trial.values or []), *trial.intermediate_values.values()]
-        is_over = trial.state.is_finished()
-        return (
-            state == TrialState.DIVERGED or is_over and not np.all(np.isfinite(values or np.nan))
-        )
 
     def _row(self, trial: FrozenTrial) -> Array:
         if trial.number in self._row_of:

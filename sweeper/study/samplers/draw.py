@@ -1,116 +1,135 @@
-"""The settings of one trial, drawn by a sampler.
+"""The settings of claimed trials: what each has already, and what a sampler proposes for the rest.
 
-Values are drawn in memory first and written to the storage once they are accepted, so that a
-forbidden or repeated setting can be drawn again within the same trial.
+Nothing is written to the storage here. The same seed and history give the same settings, so a
+process that is killed before it has written them does no harm.
 """
 
-import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-import optuna
-from optuna.pruners import _filter_study
-from optuna.samplers import BaseSampler
+from optuna.pruners import BasePruner
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from sweeper.config.ranges import Range
 from sweeper.config.settings import Scalar, TrialConfig
-from sweeper.config.space import is_forbidden, suggest_config
+from sweeper.config.space import first_value, suggest_config
 from sweeper.config.study import StudySpec
-from sweeper.errors import StudyError
-from sweeper.study.samplers.optuna import build_sampler, to_distribution
-from sweeper.study.samplers.seeds import draw_seed, trial_seed
+from sweeper.study.attributes import FIXED_PARAMS, Attr
+from sweeper.study.samplers.proposal import ENQUEUE, GRID, IsTried, Proposal, Request, Sampler
+from sweeper.study.samplers.seeds import trial_seed
+from sweeper.study.trial_cache import begun_with
 
-log = logging.getLogger("sweeper")
-
-#: Draws by the study's sampler, then by a uniform one, before a setting is taken as it is.
-_REDRAWS = 10
-_UNIFORM_REDRAWS = 1000
+Setting = Mapping[str, Scalar]
 
 
-def draw_config(
-    study: optuna.Study,
-    trial: FrozenTrial,
+@dataclass(frozen=True)
+class Drawn:
+    """What a trial runs with.
+
+    Attributes:
+        config: Its settings.
+        searched: Those of them that were searched, by dotted name.
+        drawn_by: What drew them; empty if nothing is searched, or an older version did not keep
+            it.
+    """
+
+    config: TrialConfig
+    searched: Setting
+    drawn_by: str
+
+
+def open_sampler(
+    name: str,
     spec: StudySpec,
     *,
-    sampler_name: str,
-    is_tried: Callable[[Mapping[str, Scalar]], bool],
-) -> tuple[TrialConfig, Mapping[str, Scalar]]:
-    """Settings for a claimed trial.
-
-    What the trial has already (it was interrupted) or was enqueued with stays; the sampler draws
-    the rest. A forbidden or repeated setting is drawn again a bounded number of times; after
-    that a repeated one runs with its own seed, and a forbidden one is replaced by a uniform draw.
+    storage: BaseStorage,
+    study_id: int,
+    pruner: Callable[[], BasePruner],
+) -> Sampler:
+    """A sampler that lives as long as the process.
 
     Args:
-        study: A fresh handle: Optuna caches the history in it while drawing.
-        trial: In state RUNNING.
+        name: Any of the study file's sampler names but ``auto``.
         spec: The study file.
-        sampler_name: Any of the study file's sampler names but ``auto``.
-        is_tried: Whether another trial has that setting, which is then drawn again.
+        storage: Of the study.
+        study_id: In that storage.
+        pruner: Of the study.
+    """
+    # scipy's statistics take a third of a second to import, and few commands draw.
+    if name == "conditional_gp":
+        from sweeper.study.samplers.conditional_gp import ConditionalGP
 
-    Returns:
-        The settings, and those of them that were searched, by dotted name.
+        return ConditionalGP(spec)
+    from sweeper.study.samplers.optuna_sampler import OptunaSampler
+
+    return OptunaSampler(name, spec, storage=storage, study_id=study_id, pruner=pruner)
+
+
+def ask(
+    sampler: Sampler,
+    spec: StudySpec,
+    *,
+    trials: Sequence[FrozenTrial],
+    history: Sequence[FrozenTrial],
+    is_tried: IsTried,
+) -> list[Drawn]:
+    """Settings for claimed trials.
+
+    What a trial has already (it was interrupted) or was enqueued with stays; the sampler draws
+    the rest. When all settings were tried, one is repeated, and runs with another seed.
+
+    Args:
+        sampler: That is in use.
+        spec: The study file.
+        trials: In state RUNNING.
+        history: What the sampler sees of the study.
+        is_tried: Whether another trial has a setting.
 
     Raises:
         StudyError: If ``forbid`` leaves nothing that could be drawn.
     """
-    seed = trial_seed(spec.seed, trial.number)
-    for sampler, accept_repeats in _samplers(spec, sampler_name, trial.number):
-        draw = _Draw(study, trial, sampler)
-        config = suggest_config(spec, draw.suggest, seed=seed)
-        if is_forbidden(spec, draw.values):
-            continue
-        is_new = draw.n_free and not trial.params
-        if is_new and not accept_repeats and is_tried(draw.values):
-            continue
-        return config, draw.values
-    raise StudyError(
-        f"{spec.place('forbid')}: leaves nothing to draw: {_UNIFORM_REDRAWS} uniform draws were "
-        "all forbidden; loosen it"
-    )
+    numbers = {trial.number for trial in trials}
+    others = [trial for trial in history if trial.number not in numbers]
+    given = {trial.number: begun_with(trial) for trial in trials}
+    requests = [Request(n, found) for n, found in given.items() if not _is_whole(spec, found)]
+    proposals = sampler.ask(others, requests, is_tried) if requests else []
+    proposal_of = {r.number: found for r, found in zip(requests, proposals, strict=True)}
+    return [_settle(spec, trial, proposal_of.get(trial.number)) for trial in trials]
 
 
-def _samplers(spec: StudySpec, name: str, number: int) -> Iterator[tuple[BaseSampler, bool]]:
-    for attempt in range(_REDRAWS + 1):
-        seed = draw_seed(spec.seed, number, attempt)
-        yield build_sampler(name, seed=seed, study_seed=spec.seed), attempt == _REDRAWS
-    log.warning(
-        "trial %d: the %s sampler draws forbidden settings only; drawing uniformly", number, name
-    )
-    for attempt in range(_UNIFORM_REDRAWS):
-        seed = draw_seed(spec.seed, number, _REDRAWS + 1 + attempt)
-        yield build_sampler("random", seed=seed), True
+def _settle(spec: StudySpec, trial: FrozenTrial, proposal: Proposal | None) -> Drawn:
+    proposed: Setting = proposal.values if proposal else {}
+    values: Setting = {**proposed, **begun_with(trial)}
+    searched: dict[str, Scalar] = {}
+
+    def suggest(name: str, _: Range) -> Scalar:
+        searched[name] = values[name]
+        return values[name]
+
+    config = suggest_config(spec, suggest, seed=trial_seed(spec.seed, trial.number))
+    drawn_by = proposal.drawn_by if proposal else _drawn_before(spec, trial)
+    return Drawn(config, searched, drawn_by)
 
 
-class _Draw:
-    """One draw of all values, in memory; the steps of ``optuna.Trial`` without its writes."""
+def _drawn_before(spec: StudySpec, trial: FrozenTrial) -> str:
+    """What drew a trial that lacks nothing."""
+    if Attr.DRAWN_BY in trial.user_attrs:
+        return str(trial.user_attrs[Attr.DRAWN_BY])
+    if not spec.ranges() or not _is_whole(spec, trial.system_attrs.get(FIXED_PARAMS, {})):
+        return ""
+    return GRID if spec.sampler.name == "grid" else ENQUEUE
 
-    def __init__(self, study: optuna.Study, trial: FrozenTrial, sampler: BaseSampler) -> None:
-        self.values: dict[str, Scalar] = {}
-        self.n_free = 0
-        # Under hyperband a sampler sees the trials of one bracket, as in Optuna's own trials.
-        study = _filter_study(study, trial)
-        self._study, self._trial, self._sampler = study, trial, sampler
-        self._given: Mapping[str, Scalar] = {
-            **trial.system_attrs.get("fixed_params", {}),
-            **trial.params,
-        }
-        sampler.before_trial(study, trial)
-        self._relative: Mapping[str, Scalar] | None = None
 
-    def suggest(self, name: str, values: Range) -> Scalar:
-        self.values[name] = self._given[name] if name in self._given else self._draw(name, values)
-        return self.values[name]
+def _is_whole(spec: StudySpec, given: Setting) -> bool:
+    """Whether values are there for all ranges that count."""
+    missing: list[str] = []
 
-    def _draw(self, name: str, values: Range) -> Scalar:
-        self.n_free += 1
-        distribution = to_distribution(values)
-        if self._relative is None:
-            space = self._sampler.infer_relative_search_space(self._study, self._trial)
-            self._relative = self._sampler.sample_relative(self._study, self._trial, space)
-        if name in self._relative:
-            return self._relative[name]
-        value: Scalar = self._sampler.sample_independent(
-            self._study, self._trial, name, distribution
-        )
-        return value
+    def suggest(name: str, values: Range) -> Scalar:
+        if name in given:
+            return given[name]
+        missing.append(name)
+        return first_value(name, values)
+
+    suggest_config(spec, suggest, seed=0)
+    return not missing

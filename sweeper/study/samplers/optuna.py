@@ -11,18 +11,23 @@ from optuna.samplers import BaseSampler
 
 from sweeper.config.ranges import FloatRange, IntRange, Range
 
+#: Complete trials before gp draws; Optuna's own number, without which it would draw at random.
+GP_STARTUP = 10
+
 
 def build_sampler(name: str, *, seed: int, study_seed: int = 0) -> BaseSampler:
     """An Optuna sampler. ``grid`` needs none: its points are waiting in the storage.
 
     Args:
-        name: Any of the study file's sampler names but ``auto``.
+        name: Any of the study file's sampler names but ``auto`` and ``conditional_gp``.
         seed: Of this draw, in [0, 2**32).
         study_seed: Of the one low-discrepancy sequence that all draws of a study share.
     """
     samplers = optuna.samplers
     if name == "gp":
-        return samplers.GPSampler(seed=seed, warn_independent_sampling=False)
+        return samplers.GPSampler(
+            seed=seed, n_startup_trials=GP_STARTUP, warn_independent_sampling=False
+        )
     if name == "tpe":
         return samplers.TPESampler(seed=seed, multivariate=True, group=True)
     if name == "qmc":

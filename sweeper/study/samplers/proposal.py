@@ -1,6 +1,6 @@
 """What a sampler is asked for, and what it answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -9,7 +9,10 @@ from optuna.trial import FrozenTrial
 from sweeper.config.settings import Scalar
 
 #: What drew a setting, beside the names of Optuna's samplers.
-SOBOL, MODEL, ENQUEUE, FALLBACK = "sobol", "model", "enqueue", "fallback"
+SOBOL, MODEL, ENQUEUE, FALLBACK, GRID = "sobol", "model", "enqueue", "fallback", "grid"
+
+#: Whether a trial of the study, seen by the sampler or not, has a setting: values by dotted name.
+IsTried = Callable[[Mapping[str, Scalar]], bool]
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,21 @@ class Proposal:
 class Sampler(Protocol):
     """Proposes settings from what the trials before have shown."""
 
-    def ask(self, history: Sequence[FrozenTrial], requests: Sequence[Request]) -> list[Proposal]:
+    def ask(
+        self, history: Sequence[FrozenTrial], requests: Sequence[Request], is_tried: IsTried
+    ) -> list[Proposal]:
         """A setting for each request, one that spreads from the others.
 
         Args:
-            history: Trials that ended or run, by number, but not those that ask.
+            history: Trials that ended, run or wait, by number, but not those that ask.
             requests: Of trials that begin now.
+            is_tried: No setting is proposed of which it says so while another is left.
+
+        Raises:
+            StudyError: If ``forbid`` leaves nothing to propose.
         """
+
+
+def or_proposed(is_tried: IsTried, proposals: Sequence[Proposal]) -> IsTried:
+    """Whether a setting was tried, or is among proposals, to which more may be added."""
+    return lambda setting: is_tried(setting) or any(setting == p.values for p in proposals)

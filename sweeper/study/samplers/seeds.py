@@ -17,18 +17,17 @@ def trial_seed(study_seed: int, number: int) -> int:
     return _hashed(f"{study_seed}/{number}") >> 1
 
 
-def draw_seed(study_seed: int, number: int, attempt: int) -> int:
-    """Seed of the sampler for one draw of a trial's settings.
+def draw_seed(study_seed: int, number: int) -> int:
+    """Seed of the sampler for one trial's settings.
 
     Args:
         study_seed: Of the study file, any integer.
         number: Of the trial, >= 0.
-        attempt: Draws of this trial that were not accepted, >= 0.
 
     Returns:
         An integer in [0, 2**32), which is what Optuna's samplers take.
     """
-    return _hashed(f"{study_seed}/{number}/draw/{attempt}") >> 32
+    return _hashed(f"{study_seed}/{number}/draw/0") >> 32
 
 
 def _hashed(text: str) -> int:

@@ -8,19 +8,23 @@ from typing import Any, NamedTuple
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper.study.attributes import is_bad
 from sweeper.study.trial_cache import TrialCache
 
 #: Ended trials seen by samplers whose asking takes longer with each; the others see all of them.
-#: So many take 15 ms (tpe, cmaes) or 0.2 s (gp, to which 500 would be seconds).
-_MOST_SEEN = {"gp": 200, "tpe": 1000, "cmaes": 1000}
+#: So many take 15 ms (tpe, cmaes) or 0.2 s (gp, to which 500 would be seconds); conditional_gp
+#: chooses what it models among them.
+_MOST_SEEN = {"conditional_gp": 1000, "gp": 200, "tpe": 1000, "cmaes": 1000}
 #: Fewer make a sampler hardly cheaper, but worse: of 500 trials on a function of seven variables
 #: the best was as good when tpe saw 250 as when it saw all, and less good with 100 (seven seeds).
-_FEWEST_SEEN = {"gp": 100, "tpe": 250, "cmaes": 250}
+_FEWEST_SEEN = {"conditional_gp": 160, "gp": 100, "tpe": 250, "cmaes": 250}
 #: Best trials among them. tpe holds the rest against 25 good ones at most (its ``gamma``); further
 #: good ones in the rest would tell it that they are common.
 _MOST_BEST = 25
-#: How a trial ended that the sampler learns from.
+#: How a trial ended that the sampler learns from; from one that ended badly each does. For
+#: conditional_gp a failure is a setting that was tried.
 _LEARNT_FROM = {
+    "conditional_gp": (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL),
     "gp": (TrialState.COMPLETE,),
     "tpe": (TrialState.COMPLETE, TrialState.PRUNED),
     "cmaes": (TrialState.COMPLETE,),
@@ -52,7 +56,7 @@ class TrialWindow(NamedTuple):
         """What the sampler sees now, by number."""
         if self.n_ended is None:
             return cache.all()
-        return cache.excerpt(self._n_best, self.n_ended, _LEARNT_FROM[self.sampler])
+        return cache.excerpt(self._n_best, self.n_ended, self._teaches)
 
     def narrower(self, cache: TrialCache, why: str) -> "TrialWindow | None":
         """Half of what the sampler sees now; None when it is no dearer for what it sees."""
@@ -71,6 +75,9 @@ class TrialWindow(NamedTuple):
             f"it sees the best {self._n_best} and the latest {self.n_ended - self._n_best} "
             f"trials: {price}"
         )
+
+    def _teaches(self, trial: FrozenTrial) -> bool:
+        return trial.state in _LEARNT_FROM[self.sampler] or is_bad(trial)
 
     @property
     def _n_best(self) -> int:

@@ -9,24 +9,26 @@ from tests.support.sweep_studies import (
     spec_of,
 )
 
+OURS = "conditional_gp", "it learns from every trial, pruned ones too, in all branches at once"
+TWO_METRICS = {"metric": ["val_accuracy", "val_loss"], "direction": ["maximize", "minimize"]}
+
 
 @pytest.mark.parametrize(
     ("changes", "choice"),
     [
+        ({"budget": {"trials": 200}}, OURS),
+        ({"budget": {"trials": 20_000}}, OURS),
+        ({"model": CONDITIONAL}, OURS),
         (
-            {"budget": {"trials": 200}},
-            ("gp", "a flat space and at most 200 trials"),
-        ),
-        (
-            {"budget": {"trials": 201}},
-            ("tpe", "more than 200 trials, where gp's asking gets slow"),
-        ),
-        (
-            {"model": CONDITIONAL},
-            ("tpe", "the space is conditional; gp would see only what all branches share"),
+            {"objective": TWO_METRICS},
+            ("tpe", "conditional_gp, which auto takes else, models one metric"),
         ),
         ({"train": {"epochs": 1}}, ("random", "nothing is searched")),
         ({"sampler": {"name": "qmc"}}, ("qmc", "named in the study file")),
+        (
+            {"sampler": {"name": "gp"}},
+            ("gp", "named in the study file; tpe draws until 10 trials are complete"),
+        ),
     ],
 )
 def test_auto_takes_the_sampler_that_fits(

@@ -1,16 +1,19 @@
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import FrozenTrial
 
 from sweeper.config.reader import parse_study
 from sweeper.errors import StudyError
+from sweeper.study.attributes import Attr
 from sweeper.study.running_trial import RunningTrial
-from sweeper.study.samplers.draw import draw_config
+from sweeper.study.samplers.draw import ask, open_sampler
 from sweeper.study.samplers.seeds import trial_seed
 from sweeper.study.study import SweepStudy
+from sweeper.trial import TrialState
 from tests.support.sweep_studies import (
     begin_in_memory,
     claim_trial,
@@ -20,12 +23,12 @@ from tests.support.sweep_studies import (
     run_trial,
 )
 
-SAMPLERS = ("gp", "tpe", "random", "qmc", "cmaes", "nsga2")
 #: Four settings in all.
 FOUR: Mapping[str, Any] = {
     "data": {"name": "digits", "batch_size": {"choices": [32, 64]}},
     "train": {"optimizer": {"choices": ["sgd", "adamw"]}},
 }
+RATE = "train.learning_rate"
 
 
 def reseeding(sampler: str) -> dict[str, str]:
@@ -37,19 +40,18 @@ def settings(study: SweepStudy) -> list[dict[str, Any]]:
     return [trial.params for trial in study.trials() if trial.state.is_finished()]
 
 
-# A point that was drawn already is drawn anew up to ten times. With random the fourth of four
-# points is missed by all eleven draws once in 24 studies, (3/4)**11, so the seeds are chosen:
-# for each of them, all draws being functions of seed and history, the four are found.
-@pytest.mark.parametrize(("sampler", "seed"), [("random", 7), ("tpe", 7), ("nsga2", 7)])
-def test_four_points_are_all_tried_before_one_is_repeated(
-    tmp_path: Path, sampler: str, seed: int
-) -> None:
-    study = begin_in_memory(tmp_path, **FOUR, sampler=reseeding(sampler), seed=seed)
-    for _ in range(5):
-        run_trial(study, reports(0.5))
-    first, fifth = settings(study)[:4], settings(study)[4]
-    assert len({tuple(sorted(params.items())) for params in first}) == 4
-    assert fifth in first
+def drawn_by(study: SweepStudy) -> list[str | None]:
+    return [
+        trial.user_attrs.get(Attr.DRAWN_BY)
+        for trial in study.trials()
+        if trial.state.is_finished()
+    ]
+
+
+def claimed(study: SweepStudy) -> FrozenTrial:
+    trial = claim_trial(study)
+    assert trial is not None
+    return trial
 
 
 def test_a_repeated_setting_runs_with_another_seed(tmp_path: Path) -> None:
@@ -69,7 +71,7 @@ def test_a_repeated_setting_runs_with_another_seed(tmp_path: Path) -> None:
 
 
 def test_the_setting_of_a_failed_trial_may_be_drawn_again(tmp_path: Path) -> None:
-    # With this seed the second trial draws first what the first one had.
+    # With this seed the second trial draws what the first one had.
     failed = begin_in_memory(tmp_path / "failed", **FOUR, seed=2)
     run_trial(failed, lambda claim: claim.report(epoch(1, 1 / 0)))
     complete = begin_in_memory(tmp_path / "complete", **FOUR, seed=2)
@@ -80,52 +82,107 @@ def test_the_setting_of_a_failed_trial_may_be_drawn_again(tmp_path: Path) -> Non
     assert complete.trials()[1].params != complete.trials()[0].params
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_forbidden_settings_are_never_drawn(tmp_path: Path, sampler: str) -> None:
-    forbid = [
-        {"train.optimizer": "sgd", "data.batch_size": 32},
-        {"train.optimizer": "sgd", "data.batch_size": 64},
-        {"train.optimizer": "adamw", "data.batch_size": 32},
-    ]
-    study = begin_in_memory(tmp_path, **FOUR, forbid=forbid, sampler=reseeding(sampler))
-    run_all(study, reports(0.5))
-    assert settings(study) == [{"train.optimizer": "adamw", "data.batch_size": 64}] * 10
-
-
-def test_a_sampler_that_draws_forbidden_settings_only_is_replaced_loudly(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    options = list(range(1, 41))
-    model = {"architecture": "mlp", "width": {"choices": options}}
-    forbid = [{"model.width": width} for width in options[1:]]
-    study = begin_in_memory(
-        tmp_path, model=model, train={"epochs": 1}, forbid=forbid, budget={"trials": 1}, seed=1
-    )
-    with caplog.at_level(logging.WARNING, logger="sweeper"):
-        run_all(study, reports(0.5))
-    assert settings(study) == [{"model.width": 1}]
-    assert caplog.messages == [
-        "trial 0: the random sampler draws forbidden settings only; drawing uniformly"
-    ]
-
-
 def test_forbidding_everything_is_told(tmp_path: Path) -> None:
     text = "\n".join(
         [
+            "name: small",
             "budget: {trials: 1}",
             "data: {name: digits}",
             "model: {architecture: mlp}",
-            "train: {optimizer: {choices: [sgd, adamw]}}",
-            "forbid: [{train.optimizer: sgd}, {train.optimizer: adamw}]",
+            "train: {optimizer: {choices: [sgd, adamw]}, nesterov: {choices: [true, false]}}",
+            "forbid: [{train.optimizer: sgd}, {train.optimizer: adamw, train.nesterov: true}]",
         ]
     )
     spec = parse_study(text, Path("studies/none.yaml"))
     study = begin_in_memory(tmp_path, **FOUR)
-    trial = claim_trial(study, "worker")
-    assert trial is not None
-    with pytest.raises(StudyError) as caught:
-        draw_config(study.handle(), trial, spec, sampler_name="random", is_tried=lambda _: False)
-    assert str(caught.value) == (
-        "studies/none.yaml:5: forbid: leaves nothing to draw: 1000 uniform draws were all "
-        "forbidden; loosen it"
+    trial = claimed(study)
+    trial.system_attrs = {"fixed_params": {"train.nesterov": True}}
+    sampler = open_sampler(
+        "random",
+        spec,
+        storage=study.storage,
+        study_id=study.study_id,
+        pruner=study.pruner.built,
     )
+    with pytest.raises(StudyError) as caught:
+        ask(sampler, spec, trials=[trial], history=[], is_tried=lambda _: False)
+    assert str(caught.value) == (
+        "studies/none.yaml:6: forbid: leaves nothing to draw beside train.nesterov=True: "
+        "thousands of uniform draws were all forbidden; loosen it"
+    )
+
+
+def test_what_drew_each_trial_is_kept(tmp_path: Path) -> None:
+    both = {"data.batch_size": 32, "train.optimizer": "sgd"}
+    study = begin_in_memory(
+        tmp_path,
+        **FOUR,
+        enqueue=[both, {"data.batch_size": 64}],
+        budget={"trials": 5},
+        sampler=reseeding("random"),
+    )
+    run_all(study, reports(0.5))
+    assert settings(study)[0] == both
+    assert settings(study)[1]["data.batch_size"] == 64
+    names = drawn_by(study)
+    assert names[:2] == ["enqueue", "random"]
+    assert set(names[2:]) <= {"random", "fallback"}
+    assert names[4] == "fallback"  # a repeat, as all four were tried
+
+
+def test_points_of_a_grid_are_the_grids(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path, **FOUR, sampler={"name": "grid"}, budget={})
+    run_all(study, reports(0.5))
+    assert drawn_by(study) == ["grid"] * 4
+
+
+def test_where_nothing_is_searched_nothing_draws(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path, train={"epochs": 1}, budget={"trials": 1})
+    run_all(study, reports(0.5))
+    assert drawn_by(study) == [None]
+
+
+def test_a_resumed_trial_keeps_what_it_was_drawn_with_and_by(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path, sampler={"name": "auto"})
+    state = run_trial(study, reports(0.5), is_stopping=lambda: True)
+    assert state == TrialState.WAITING
+    before = study.trials()[0]
+    study.sampler.change("random", "to see that it is not asked")
+    drawn = []
+    run_trial(study, lambda claim: drawn.append(claim.drawn_by))
+    after = study.trials()[0]
+    assert after.params == before.params
+    assert drawn == [after.user_attrs[Attr.DRAWN_BY]] == ["sobol"]
+
+
+def test_of_a_trial_that_an_older_version_drew_it_is_not_known_by_what(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path)
+    space = FloatDistribution(0.001, 0.1, log=True)
+    study.storage.set_trial_param(study.trial_id(0), RATE, 0.01, space)
+    run_trial(study, reports(0.5))
+    assert settings(study) == [{RATE: 0.01}]
+    assert drawn_by(study) == [None]
+
+
+def test_a_process_that_died_before_it_wrote_the_settings_leaves_the_word_to_the_next(
+    tmp_path: Path,
+) -> None:
+    study = begin_in_memory(tmp_path)
+    study.storage.set_trial_user_attr(study.trial_id(0), Attr.DRAWN_BY, "sobol")
+    run_trial(study, reports(0.5))
+    assert drawn_by(study) == ["random"]
+
+
+def test_what_drew_it_costs_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = begin_in_memory(tmp_path)
+    written: list[object] = []
+    write = study.storage.set_trial_user_attr
+
+    def note(trial_id: int, key: str, value: object) -> None:
+        written.append(key)
+        write(trial_id, key, value)
+
+    monkeypatch.setattr(study.storage, "set_trial_user_attr", note)
+    run_trial(study, reports(0.5), is_stopping=lambda: True)
+    run_trial(study, reports(0.5))
+    assert written.count(Attr.DRAWN_BY) == 1

@@ -13,7 +13,7 @@ def test_seeds_of_neighbouring_trials_and_studies_differ_and_stay_in_range() -> 
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
-def test_the_seed_of_a_draw_differs_with_each_attempt_and_fits_optuna() -> None:
-    seeds = {draw_seed(7, number, attempt) for number in range(50) for attempt in range(20)}
+def test_the_seed_of_a_draw_differs_with_each_trial_and_fits_optuna() -> None:
+    seeds = {draw_seed(study, number) for study in range(20) for number in range(50)}
     assert len(seeds) == 1000
     assert all(0 <= seed < 2**32 for seed in seeds)

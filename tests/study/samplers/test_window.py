@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +7,11 @@ import pytest
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from sweeper.study.attributes import Attr
 from sweeper.study.samplers.optuna import to_distribution
 from sweeper.study.samplers.window import Excerpt, TrialWindow
 from sweeper.study.study import SweepStudy
+from sweeper.trial import FailureKind, TrialState
 from tests.support.sweep_studies import begin_in_memory, numbers, reports, run_trial
 
 ENDED = (OptunaState.COMPLETE, OptunaState.PRUNED, OptunaState.FAIL)
@@ -19,7 +21,12 @@ def begin(folder: Path, sampler: str, *, n_trials: int = 2000) -> SweepStudy:
     return begin_in_memory(folder, sampler={"name": sampler}, budget={"trials": n_trials})
 
 
-def add(study: SweepStudy, n: int, state: OptunaState = OptunaState.COMPLETE) -> None:
+def add(
+    study: SweepStudy,
+    n: int,
+    state: OptunaState = OptunaState.COMPLETE,
+    attributes: Mapping[str, Any] | None = None,
+) -> None:
     """Trials that ended one after the other, each worse than the one before."""
     [(name, values)] = study.spec.ranges().items()
     begun = len(study.trials())
@@ -29,18 +36,20 @@ def add(study: SweepStudy, n: int, state: OptunaState = OptunaState.COMPLETE) ->
             value=None if state == OptunaState.FAIL else -float(number),
             params={name: 0.001 + number / 1e6},
             distributions={name: to_distribution(values)},
+            user_attrs=dict(attributes or {}),
         )
         study.storage.create_new_trial(study.study_id, trial)
 
 
 def seen(study: SweepStudy, window: TrialWindow | None = None) -> Sequence[FrozenTrial]:
-    """Ended trials that a sampler finds through Optuna's study."""
-    handle = study.handle(window or study.sampler.window())
-    return handle.get_trials(deepcopy=False, states=ENDED)
+    """Ended trials that a sampler finds."""
+    shown = (window or study.sampler.window()).trials(study.cache)
+    return [trial for trial in shown if trial.state in ENDED]
 
 
 @pytest.mark.parametrize(
-    ("sampler", "most", "n_best"), [("gp", 200, 20), ("tpe", 1000, 25), ("cmaes", 1000, 25)]
+    ("sampler", "most", "n_best"),
+    [("conditional_gp", 1000, 25), ("gp", 200, 20), ("tpe", 1000, 25), ("cmaes", 1000, 25)],
 )
 def test_a_sampler_that_gets_dearer_sees_the_best_and_the_latest(
     tmp_path: Path, sampler: str, most: int, n_best: int
@@ -71,6 +80,18 @@ def test_what_fits_is_seen_whole_but_for_failures(tmp_path: Path) -> None:
     assert {trial.state for trial in seen(study, TrialWindow.at_first("gp"))} == {
         OptunaState.COMPLETE
     }
+    assert {trial.state for trial in seen(study, TrialWindow.at_first("conditional_gp"))} == {
+        *ENDED
+    }
+
+
+@pytest.mark.parametrize("sampler", ["conditional_gp", "gp", "tpe", "cmaes"])
+def test_each_sees_what_ended_badly(tmp_path: Path, sampler: str) -> None:
+    study = begin(tmp_path, sampler)
+    add(study, 2)
+    add(study, 1, OptunaState.PRUNED, {str(Attr.STATE): TrialState.DIVERGED})
+    add(study, 1, OptunaState.FAIL, {str(Attr.FAILURE): FailureKind.TRIAL_TIMEOUT})
+    assert numbers(seen(study))[-2:] == [len(study.trials()) - 2, len(study.trials()) - 1]
 
 
 def test_what_is_not_seen_does_not_count_in_a_draw(tmp_path: Path) -> None:

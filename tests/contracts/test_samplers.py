@@ -1,0 +1,280 @@
+"""What every sampler keeps to, whatever it learns from."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from sweeper.config.ranges import Choices, Range
+from sweeper.config.rules import contains
+from sweeper.config.settings import Scalar
+from sweeper.config.space import is_forbidden, suggest_config
+from sweeper.study.attributes import Attr
+from sweeper.study.samplers.draw import Drawn
+from sweeper.study.samplers.optuna import to_distribution
+from sweeper.study.study import SweepStudy
+from sweeper.trial import FailureKind, TrialState
+from tests.support.sweep_studies import begin_in_memory, claim_trial, reports, run_trial
+
+SAMPLERS = ("conditional_gp", "gp", "tpe", "random", "qmc", "cmaes", "nsga2")
+#: One of each kind of range, in two branches.
+MIXED: Mapping[str, Any] = {
+    "data": {"name": "digits", "batch_size": {"choices": [64, 16, 32, 128]}},
+    "model": {
+        "architecture": {
+            "choices": {
+                "mlp": {
+                    "depth": {"low": 1, "high": 9, "step": 2},
+                    "width": {"low": 4, "high": 512, "log": True},
+                    "activation": {"choices": ["relu", "tanh", "gelu"]},
+                },
+                "cnn": {"dropout": {"low": 0.0, "high": 0.5, "step": 0.1}},
+            }
+        }
+    },
+    "train": {
+        "nesterov": {"choices": [True, False]},
+        "momentum": {"low": 0.5, "high": 0.99},
+        "learning_rate": {"low": 1e-4, "high": 0.1, "log": True},
+    },
+}
+#: 24 settings.
+TINY: Mapping[str, Any] = {
+    "data": {"name": "digits", "batch_size": {"choices": [16, 32, 64]}},
+    "model": {"architecture": "mlp", "depth": {"low": 1, "high": 4}},
+    "train": {"epochs": 1, "optimizer": {"choices": ["sgd", "adamw"]}},
+}
+ONE: Mapping[str, Any] = {"train": {"epochs": 1, "l2": {"low": 0.0, "high": 0.5}}}
+SIXTY: Mapping[str, Any] = {
+    "train": {"function": "mine:run", **{f"x{i}": {"low": 0.0, "high": 1.0} for i in range(60)}}
+}
+
+Value = Callable[[int], float]
+
+
+def begin(folder: Path, sampler: str, **changes: Any) -> SweepStudy:
+    """A study that goes on when all settings were tried."""
+    return begin_in_memory(
+        folder,
+        **{"budget": {"trials": 5000}, **changes},
+        sampler={"name": sampler, "duplicates": "reseed"},
+    )
+
+
+def random_setting(study: SweepStudy, rng: Random) -> dict[str, Scalar]:
+    drawn: dict[str, Scalar] = {}
+
+    def suggest(name: str, values: Range) -> Scalar:
+        if isinstance(values, Choices):
+            drawn[name] = rng.choice(values.options)
+        elif isinstance(values.low, int) and isinstance(values.step, int):
+            drawn[name] = rng.randrange(values.low, int(values.high) + 1, values.step)
+        elif values.step:
+            drawn[name] = values.low + values.step * rng.randint(0, 5)
+        else:
+            drawn[name] = rng.uniform(values.low, values.high)
+        return drawn[name]
+
+    while not drawn or is_forbidden(study.spec, drawn):
+        drawn.clear()
+        suggest_config(study.spec, suggest, seed=0)
+    return drawn
+
+
+def add(
+    study: SweepStudy,
+    n: int,
+    value: Value = lambda number: math.sin(number),
+    state: TrialState = TrialState.COMPLETE,
+) -> None:
+    """Made-up trials of random settings that ended so."""
+    rng = Random(len(study.trials()))
+    ranges = study.spec.ranges()
+    end = {
+        TrialState.COMPLETE: OptunaState.COMPLETE,
+        TrialState.DIVERGED: OptunaState.PRUNED,
+        TrialState.FAILED: OptunaState.FAIL,
+    }[state]
+    attributes: dict[str, Any] = {Attr.STATE: state, Attr.FAILURE: FailureKind.OUT_OF_MEMORY}
+    for number in range(n):
+        setting = random_setting(study, rng)
+        trial = optuna.trial.create_trial(
+            state=end,
+            value=value(number) if state == TrialState.COMPLETE else None,
+            intermediate_values={1: value(number)},
+            params=setting,
+            distributions={name: to_distribution(ranges[name]) for name in setting},
+            user_attrs={} if state == TrialState.COMPLETE else attributes,
+        )
+        study.storage.create_new_trial(study.study_id, trial)
+
+
+def claim(study: SweepStudy, n: int) -> list[FrozenTrial]:
+    trials = [claim_trial(study) for _ in range(n)]
+    return [trial for trial in trials if trial]
+
+
+def ask(study: SweepStudy, n: int = 1) -> list[Drawn]:
+    return study.draw(claim(study, n))
+
+
+def assert_valid(study: SweepStudy, drawn: Sequence[Drawn]) -> None:
+    ranges = study.spec.ranges()
+    for found in drawn:
+        assert found.drawn_by
+        assert not is_forbidden(study.spec, found.searched)
+        counted: dict[str, Scalar] = {}
+
+        def suggest(
+            name: str, _: Range, found: Drawn = found, counted: dict[str, Scalar] = counted
+        ) -> Scalar:
+            counted[name] = found.searched[name]
+            return counted[name]
+
+        suggest_config(study.spec, suggest, seed=0)
+        assert counted == found.searched
+        for name, value in found.searched.items():
+            assert contains(ranges[name], value), (name, value)
+    settings = [frozenset(found.searched.items()) for found in drawn]
+    assert len(set(settings)) == len(settings)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("n", [0, 1, 12, 60])
+def test_each_value_is_one_of_its_range_and_counts_in_its_branch(
+    tmp_path: Path, sampler: str, n: int
+) -> None:
+    study = begin(tmp_path, sampler, **MIXED)
+    add(study, n)
+    assert_valid(study, ask(study, 4))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("space", [ONE, SIXTY], ids=["one parameter", "sixty"])
+def test_one_parameter_or_sixty(tmp_path: Path, sampler: str, space: Mapping[str, Any]) -> None:
+    study = begin(tmp_path, sampler, **space)
+    add(study, 14)
+    assert_valid(study, ask(study, 2))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_same_seed_and_history_give_the_same_answers(tmp_path: Path, sampler: str) -> None:
+    answers = []
+    for folder, seed, n in [("a", 7, 14), ("b", 7, 14), ("c", 8, 14), ("d", 7, 0), ("e", 7, 0)]:
+        study = begin(tmp_path / folder, sampler, **MIXED, seed=seed)
+        add(study, n)
+        answers.append([found.searched for found in ask(study, 3)])
+    assert answers[0] == answers[1]
+    assert answers[0] != answers[2]
+    assert answers[3] == answers[4]
+
+
+# Where qmc is in its sequence stands in the storage, so a process that is killed costs it a point.
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "qmc"])
+def test_a_process_that_is_killed_before_it_writes_does_no_harm(
+    tmp_path: Path, sampler: str
+) -> None:
+    study = begin(tmp_path, sampler, **MIXED)
+    add(study, 14)
+    trials = claim(study, 2)
+    before = study.draw(trials)
+    after = SweepStudy(study.spec, study.paths, study.storage)
+    assert after.draw(trials) == before
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("end", ["constant", "diverged", "failed", "huge"])
+def test_odd_outcomes_stop_nobody(tmp_path: Path, sampler: str, end: str) -> None:
+    study = begin(tmp_path, sampler, **MIXED)
+    add(study, 12, (lambda _: 0.5) if end == "constant" else lambda number: 10.0 ** (9 * number))
+    if end == "diverged":
+        add(study, 6, lambda number: math.nan if number % 2 else math.inf, TrialState.DIVERGED)
+    if end == "failed":
+        add(study, 6, state=TrialState.FAILED)
+    assert_valid(study, ask(study, 2))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_nothing_but_bad_ends_stops_nobody(tmp_path: Path, sampler: str) -> None:
+    study = begin(tmp_path, sampler, **MIXED)
+    add(study, 14, lambda _: math.nan, TrialState.DIVERGED)
+    assert_valid(study, ask(study, 2))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_what_forbid_leaves_of_a_space_is_drawn_from(tmp_path: Path, sampler: str) -> None:
+    """One in a hundred combinations of two ranges."""
+    model = {
+        "architecture": "mlp",
+        "depth": {"low": 1, "high": 10},
+        "width": {"choices": [2**i for i in range(10)]},
+    }
+    forbid = [
+        {"model.depth": depth, "model.width": 2**i}
+        for depth in range(1, 11)
+        for i in range(10)
+        if (depth, i) != (4, 5)
+    ]
+    study = begin(tmp_path, sampler, model=model, forbid=forbid)
+    add(study, 14)
+    drawn = ask(study, 3)
+    assert_valid(study, drawn)
+    if sampler == "conditional_gp":  # the others propose what is then replaced
+        assert [found.drawn_by for found in drawn] == ["model"] * 3
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_small_space_is_gone_through_before_a_setting_is_repeated(
+    tmp_path: Path, sampler: str
+) -> None:
+    study = begin(tmp_path, sampler, **TINY)
+    for number in range(25):
+        run_trial(study, reports(math.sin(number)))
+    settings = [frozenset(trial.params.items()) for trial in study.trials() if trial.params]
+    assert len(set(settings[:24])) == 24
+    assert settings[24] in settings[:24]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_those_that_ask_together_get_different_settings_of_a_small_space(
+    tmp_path: Path, sampler: str
+) -> None:
+    study = begin(tmp_path, sampler, **TINY)
+    drawn = ask(study, 24)
+    assert_valid(study, drawn)
+
+
+@pytest.mark.parametrize(("sampler", "n"), [("gp", 250), ("tpe", 300), ("conditional_gp", 2000)])
+def test_hundreds_of_trials(tmp_path: Path, sampler: str, n: int) -> None:
+    study = begin(tmp_path, sampler, **MIXED)
+    add(study, n)
+    assert_valid(study, ask(study, 2))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_what_a_trial_was_enqueued_with_stays(tmp_path: Path, sampler: str) -> None:
+    given = {"model.architecture": "cnn", "train.momentum": 0.75}
+    study = begin(tmp_path, sampler, **MIXED, enqueue=[given])
+    add(study, 14)
+    [drawn] = ask(study)
+    assert_valid(study, [drawn])
+    assert drawn.searched.items() >= given.items()
+
+
+def test_a_setting_that_the_sampler_does_not_see_is_not_repeated(tmp_path: Path) -> None:
+    """All but one of 24 settings were tried, and the window shows none of them."""
+    for sampler in SAMPLERS:
+        study = begin(tmp_path / sampler, sampler, **TINY)
+        for number in range(23):
+            run_trial(study, reports(math.sin(number)))
+        tried = {frozenset(trial.params.items()) for trial in study.trials() if trial.params}
+        study.cache.excerpt = lambda *_: []  # type: ignore[method-assign]
+        study.cache.all = lambda: []  # type: ignore[method-assign]
+        [drawn] = ask(study)
+        assert frozenset(drawn.searched.items()) not in tried
