@@ -24,6 +24,9 @@ from sweeper.study.samplers.seeds import draw_seed
 from sweeper.study.samplers.shown_trials import ShownTrials
 from sweeper.study.samplers.window import Excerpt
 
+#: That learn nothing, so that a long history need not be shown.
+_BLIND = ("random", "grid")
+
 
 class OptunaSampler:
     """One of Optuna's samplers, told the truth: see :mod:`sweeper.study.samplers.shown_trials`.
@@ -59,7 +62,7 @@ class OptunaSampler:
         self, history: Sequence[FrozenTrial], requests: Sequence[Request], is_tried: IsTried
     ) -> list[Proposal]:
         """See :class:`~sweeper.study.samplers.proposal.Sampler`."""
-        shown = self._shown.trials(history)
+        shown = [] if self._name in _BLIND else self._shown.trials(history)
         proposals: list[Proposal] = []
         is_taken = or_proposed(is_tried, proposals)
         for request in requests:

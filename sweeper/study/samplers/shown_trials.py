@@ -8,6 +8,7 @@ complete with the worst value that was seen.
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
@@ -41,7 +42,7 @@ class ShownTrials:
             else to_distribution(values)
             for name, values in ranges.items()
         }
-        self._ended: dict[int, FrozenTrial] = {}
+        self._ended: dict[int, _Ended] = {}
 
     def distribution(self, name: str) -> BaseDistribution:
         """Of a range, as a sampler is shown it."""
@@ -56,8 +57,15 @@ class ShownTrials:
 
     def trials(self, history: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """The trials of a study that have settings, by number."""
-        worst = self._worst(history)
-        return [self._with_value(trial, worst) for trial in history if trial.params]
+        with_settings = [trial for trial in history if trial.params]
+        ended = [self._look_at(trial) for trial in with_settings if trial.state.is_finished()]
+        worst = self._worst(ended)
+        # What a sampler noted of a trial that runs is what it proposed, not what it was given.
+        open_ = [
+            self.running(t.number, t.params) for t in with_settings if not t.state.is_finished()
+        ]
+        shown = [_as_complete(t.shown, worst) if t.is_bad and worst else t.shown for t in ended]
+        return sorted([*shown, *open_], key=lambda trial: trial.number)
 
     def running(
         self, number: int, params: Mapping[str, Scalar], *, trial_id: int = -1
@@ -71,30 +79,23 @@ class ShownTrials:
             datetime_start=None,
             datetime_complete=None,
             params=self._params(params),
-            distributions={name: self._distributions[name] for name in params},
+            distributions=self._distributions_of(params),
             user_attrs={},
             system_attrs={},
             intermediate_values={},
         )
 
-    def _with_value(self, trial: FrozenTrial, worst: list[float] | None) -> FrozenTrial:
-        if not trial.state.is_finished():
-            # What a sampler noted of a trial that runs is what it proposed, not what it was given.
-            return self.running(trial.number, trial.params)
+    def _look_at(self, trial: FrozenTrial) -> "_Ended":
         if trial.number not in self._ended:
-            self._ended[trial.number] = self._on_lines(trial)
-        shown = self._ended[trial.number]
-        if worst is not None and is_bad(trial):
-            shown = copy.copy(shown)
-            shown.state, shown.values = TrialState.COMPLETE, worst
-        return shown
+            self._ended[trial.number] = _Ended(self._on_lines(trial), is_bad(trial))
+        return self._ended[trial.number]
 
     def _on_lines(self, trial: FrozenTrial) -> FrozenTrial:
         if not self._options.keys() & trial.params.keys():
             return trial
         shown = copy.copy(trial)
         shown.params = self._params(trial.params)
-        shown.distributions = {name: self._distributions[name] for name in trial.params}
+        shown.distributions = self._distributions_of(trial.params)
         if Attr.DRAWN_BY not in trial.user_attrs:
             # Drawn by a sampler that was shown names: what cmaes noted is of fewer dimensions.
             shown.system_attrs = {}
@@ -104,14 +105,31 @@ class ShownTrials:
         return {
             name: self._options[name].index(value) if name in self._options else value
             for name, value in params.items()
+            if name in self._distributions
         }
 
-    def _worst(self, history: Sequence[FrozenTrial]) -> list[float] | None:
-        """Of each metric the worst value that is finite; None if none was seen."""
-        seen = [trial.values for trial in history if trial.values and not is_bad(trial)]
+    def _distributions_of(self, params: Mapping[str, Scalar]) -> dict[str, BaseDistribution]:
+        return {name: self._distributions[name] for name in params if name in self._distributions}
+
+    def _worst(self, ended: Sequence["_Ended"]) -> list[float] | None:
+        """Of each metric the worst value; None if none was seen."""
+        seen = [trial.shown.values for trial in ended if trial.shown.values and not trial.is_bad]
         if not seen:
             return None
         return [
             (min if direction == "maximize" else max)(values)
             for direction, values in zip(self._directions, zip(*seen, strict=True), strict=True)
         ]
+
+
+class _Ended(NamedTuple):
+    """A trial that ended, as it is shown, and whether it ended badly."""
+
+    shown: FrozenTrial
+    is_bad: bool
+
+
+def _as_complete(trial: FrozenTrial, values: Sequence[float]) -> FrozenTrial:
+    shown = copy.copy(trial)
+    shown.state, shown.values = TrialState.COMPLETE, values
+    return shown
