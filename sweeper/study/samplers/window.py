@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper.durable import Step, durable
 from sweeper.study.attributes import is_bad
 from sweeper.study.trial_cache import TrialCache
 
@@ -18,6 +19,8 @@ _MOST_SEEN = {"conditional_gp": 1000, "gp": 200, "tpe": 1000, "cmaes": 1000}
 #: Fewer make a sampler hardly cheaper, but worse: of 500 trials on a function of seven variables
 #: the best was as good when tpe saw 250 as when it saw all, and less good with 100 (seven seeds).
 _FEWEST_SEEN = {"conditional_gp": 160, "gp": 100, "tpe": 250, "cmaes": 250}
+#: In the names of what tpe and gp note of a trial before it has its params.
+_PROPOSED = ":relative_params"
 #: Best trials among them. tpe holds the rest against 25 good ones at most (its ``gamma``); further
 #: good ones in the rest would tell it that they are common.
 _MOST_BEST = 25
@@ -86,9 +89,10 @@ class TrialWindow(NamedTuple):
 
 
 class Excerpt:
-    """A storage that shows only some trials of its study; all else is the storage's own.
+    """A storage that shows only some trials of its study; nearly all else is the storage's own.
 
-    An Optuna sampler reads whatever it learns from through ``get_all_trials``.
+    An Optuna sampler reads whatever it learns from through ``get_all_trials``. What it would let
+    others know of a trial that it draws is not written: the trial's params are, a moment later.
     """
 
     def __init__(self, storage: BaseStorage, trials: Sequence[FrozenTrial]) -> None:
@@ -104,6 +108,12 @@ class Excerpt:
         """The trials that are shown, as :class:`optuna.storages.BaseStorage` has it."""
         shown = [trial for trial in self._trials if states is None or trial.state in states]
         return copy.deepcopy(shown) if deepcopy else shown
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """As :class:`optuna.storages.BaseStorage` has it."""
+        if _PROPOSED not in key:
+            with durable(Step.DRAW):
+                self._storage.set_trial_system_attr(trial_id, key, value)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)

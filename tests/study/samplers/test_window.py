@@ -171,3 +171,16 @@ def test_an_excerpt_of_a_storage_shows_its_trials_and_writes_to_the_storage(
     assert copied is not shared
     excerpt.set_trial_user_attr(study.trial_id(0), "seen", True)
     assert study.trials()[0].user_attrs == {"seen": True}
+    before = dict(study.trials()[0].system_attrs)
+    excerpt.set_trial_system_attr(study.trial_id(0), "cma:generation", 3)
+    assert study.trials()[0].system_attrs == {**before, "cma:generation": 3}
+
+
+@pytest.mark.parametrize("sampler", ["gp", "tpe"])
+def test_what_a_sampler_proposes_is_not_written_twice(tmp_path: Path, sampler: str) -> None:
+    study = begin(tmp_path, sampler)
+    add(study, 12)
+    before = dict(study.trials()[0].system_attrs)
+    run_trial(study, reports(0.5))
+    assert study.trials()[0].params
+    assert study.trials()[0].system_attrs == before
