@@ -29,6 +29,12 @@ PLAN = """trial.plan_epochs(30)
         trial.report(epoch, score=params["train"]["x"])"""
 
 
+#: Lets asking be free of charge only.
+DEAR = """from sweeper.study import sampler_in_use
+    sampler_in_use._MOST_ASKING = sampler_in_use._MOST_ASKING_S = 0.0
+    trial.report(1, score=params["train"]["x"])"""
+
+
 def work(study: SweepStudy, folder: Path, server: ForkServer) -> WorkerProcess:
     """A real worker of the study, at its end."""
     study.leases.renew("agent")
@@ -42,9 +48,11 @@ def work(study: SweepStudy, folder: Path, server: ForkServer) -> WorkerProcess:
 def test_a_worker_names_the_users_file_and_the_line_there(
     tmp_path: Path, server: ForkServer
 ) -> None:
-    everything = [{"train.optimizer": word} for word in ("sgd", "adam")]
-    train = {"optimizer": {"choices": ["sgd", "adam"]}}
-    study = begin(tmp_path, train=train, forbid=everything)
+    enqueue = [{"train.optimizer": "sgd"}]
+    forbid = [{**enqueue[0], "train.nesterov": value} for value in (True, False)]
+    either = {"choices": [True, False]}
+    train = {"epochs": 1, "optimizer": {"choices": ["sgd", "adam"]}, "nesterov": either}
+    study = begin(tmp_path, train=train, forbid=forbid, enqueue=enqueue)
     file = study.spec.path
     line = study.spec.line("forbid")
     assert render_study(study.spec).splitlines()[line - 1] != "forbid:"
@@ -52,8 +60,8 @@ def test_a_worker_names_the_users_file_and_the_line_there(
     assert worker.end == "", worker.last_lines()
     [failure] = Result(study).failures
     assert failure.cause == (
-        f"StudyError: {file}:{line}: forbid: leaves nothing to draw: 1000 uniform draws were all "
-        "forbidden; loosen it"
+        f"StudyError: {file}:{line}: forbid: leaves nothing to draw beside "
+        "train.optimizer=sgd: thousands of uniform draws were all forbidden; loosen it"
     )
 
 
@@ -66,3 +74,15 @@ def test_the_pruner_is_told_how_many_epochs_a_function_has(
     assert worker.end == "", worker.last_lines()
     assert [trial.last_step for trial in study.trials()] == [30, 3]
     assert Result(study).pruner.why.endswith("; trial 0 planned 30")
+
+
+def test_the_agent_hears_at_once_that_a_sampler_has_become_too_dear(
+    tmp_path: Path, server: ForkServer
+) -> None:
+    study = begin_function(tmp_path, DEAR, trials=7, sampler={"name": "auto"})
+    worker = work(study, tmp_path, server)
+    [note] = worker.take_notes()
+    assert worker.end == "", worker.last_lines()
+    assert note.startswith("sampler tpe: asking conditional_gp took ")
+    assert Result(study).sampler[0] == "tpe"
+    assert Result(study).drawn_by == {"sobol": 5, "tpe": 2}
