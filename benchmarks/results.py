@@ -72,6 +72,12 @@ def _cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def sweeper_commit() -> str:
+    """The last one that changed ``sweeper``."""
+    command = ["git", "-C", str(HERE.parent), "log", "-1", "--format=%H", "--", "sweeper"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def _commit() -> str:
     def git(*words: str) -> str:
         command = ["git", "-C", str(HERE.parent), *words]

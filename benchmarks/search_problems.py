@@ -16,11 +16,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 #: Rows of a table's study: what is a number, and what a name.
 _NAMES = ("activation_fn_1", "activation_fn_2", "lr_schedule")
 #: That the learning rate of a table has.
 _RATES = ("init_lr", "learning_rate_init")
+#: Stands for none, where its logarithm is told.
+_LEAST_REGRET = 1e-8
 #: A wrong branch ends no better.
 _FLOOR = 0.2
 #: Epochs of a whole training, the time constants of the slowest and of the fastest learning rate,
@@ -43,6 +46,7 @@ class Problem:
         report: What a trial of a setting reports, epoch by epoch; nan where it diverges.
         regret: How much worse a setting is than the best one, without noise.
         forbid: As in a study file.
+        n_epochs: Of a whole trial.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Problem:
     report: Curve
     regret: Callable[[Values], float]
     forbid: Sequence[Mapping[str, Any]] = ()
+    n_epochs: int = 1
 
 
 class Table:
@@ -88,9 +93,9 @@ class Table:
         """Of all losses."""
         return float(np.median(self.losses))
 
-    def scaled(self, index: Sequence[int]) -> float:
-        """The loss with 0 for the best and 1 for the median."""
-        return (float(self.losses[tuple(index)]) - self.best) / (self.median - self.best)
+    def scaled(self, loss: float) -> float:
+        """A loss with 0 for the best and 1 for the median."""
+        return (loss - self.best) / (self.median - self.best)
 
     def by_index(self, prefix: str = "") -> dict[str, Any]:
         """Ranges of a study file: whole numbers where there is an order, else choices."""
@@ -105,14 +110,13 @@ class Table:
         """Ranges of a study file as people write them: choices of the values."""
         return {name: {"choices": levels} for name, levels in self.levels.items()}
 
-    def index(self, values: Values, prefix: str = "") -> list[int]:
-        """Where a setting stands, be it given by values or by their indices."""
-        found = []
+    def loss(self, values: Values, prefix: str = "", *, as_values: bool = False) -> float:
+        """Of a setting, given as :meth:`by_index` or :meth:`by_value` have it."""
+        place = []
         for name, levels in self.levels.items():
-            value = values[prefix + name]
-            is_value = name in _NAMES or prefix == "" and values.get("as_values", False)
-            found.append(levels.index(value) if is_value else int(value))
-        return found
+            found = values[prefix + name]
+            place.append(levels.index(found) if as_values or name in _NAMES else int(found))
+        return float(self.losses[tuple(place)])
 
 
 def load_tables(folder: Path) -> dict[str, Table]:
@@ -127,16 +131,13 @@ def flat(table: Table, *, as_choices: bool = False, as_logs: bool = True) -> Pro
     The regret is relative, in logarithms to the base of 10.
     """
 
-    def index(values: Values) -> list[int]:
-        return table.index({**values, "as_values": as_choices})
-
     def report(values: Values, _: np.random.Generator) -> Sequence[float]:
-        loss = float(table.losses[tuple(index(values))])
+        loss = table.loss(values, as_values=as_choices)
         return [math.log(loss) if table.is_error and as_logs else abs(loss)]
 
     def regret(values: Values) -> float:
-        loss = float(table.losses[tuple(index(values))])
-        return math.log10(max((loss - table.best) / abs(table.best), 1e-8))
+        loss = table.loss(values, as_values=as_choices)
+        return math.log10(max((loss - table.best) / abs(table.best), _LEAST_REGRET))
 
     kind = ("choices" if as_choices else "flat") + ("" if as_logs else " raw")
     study = table.by_value() if as_choices else table.by_index()
@@ -152,7 +153,7 @@ def conditional(tables: Sequence[Table], right: str) -> Problem:
         name = values["table"]
         table = by_name[name]
         floor = 0.0 if name == right else _FLOOR
-        return floor + table.scaled(table.index(values, f"table.{name}."))
+        return floor + table.scaled(table.loss(values, f"table.{name}."))
 
     branches = {table.name: table.by_index() for table in tables}
     position = [table.name for table in tables].index(right)
@@ -170,10 +171,11 @@ def curves(table: Table) -> Problem:
     rate = next(name for name in _RATES if name in table.levels)
     n_rates = len(table.levels[rate])
 
-    def course(values: Values) -> np.ndarray:
-        end = table.scaled(table.index(values))
-        tau = _SLOWEST * (_FASTEST / _SLOWEST) ** (values[rate] / (n_rates - 1))
-        return end + (1 - end) * np.exp(-np.arange(1, EPOCHS + 1) / tau)
+    def course(values: Values) -> NDArray[np.float64]:
+        end = table.scaled(table.loss(values))
+        tau: float = _SLOWEST * (_FASTEST / _SLOWEST) ** (int(values[rate]) / (n_rates - 1))
+        left: NDArray[np.float64] = np.exp(-np.arange(1, EPOCHS + 1) / tau)
+        return end + (1 - end) * left
 
     def report(values: Values, rng: np.random.Generator) -> Sequence[float]:
         return list(course(values) + _NOISE * rng.standard_normal(EPOCHS))
@@ -184,6 +186,7 @@ def curves(table: Table) -> Problem:
         "minimize",
         report,
         lambda values: float(course(values)[-1]),
+        n_epochs=EPOCHS,
     )
 
 
@@ -195,11 +198,8 @@ def cliff() -> Problem:
         step = rate - math.log10(1 - momentum)  # of the sum of a rate's updates
         if step > -1.0:
             return math.nan
-        return (
-            0.3 * (-1.0 - step) ** 2
-            + (values["dropout"] - 0.2) ** 2
-            + 0.1 * abs(math.log2(values["width"]) - 7)
-        )
+        off: float = 0.3 * (-1.0 - step) ** 2 + (values["dropout"] - 0.2) ** 2
+        return off + 0.1 * abs(math.log2(values["width"]) - 7)
 
     study = {
         "rate": {"low": 1e-5, "high": 1.0, "log": True},
@@ -215,7 +215,7 @@ def tiny() -> Problem:
     study = {name: {"choices": [1, 2, 4, 8]} for name in "abc"}
 
     def loss(values: Values) -> float:
-        return abs(values["a"] * values["b"] - values["c"] * 3) / 10
+        return abs(int(values["a"]) * int(values["b"]) - int(values["c"]) * 3) / 10
 
     return Problem("tiny", study, "minimize", lambda values, _: [loss(values)], loss)
 
@@ -224,11 +224,8 @@ def hardly_allowed() -> Problem:
     """A space of 4,096 settings of which ``forbid`` leaves 64."""
     study = {name: {"choices": [1, 2, 3, 4, 5, 6, 7, 8]} for name in "abcd"}
     forbid = [{"a": a, "b": b} for a in range(1, 9) for b in range(1, 9) if (a, b) != (3, 5)]
-    return Problem(
-        "forbid",
-        study,
-        "minimize",
-        lambda values, _: [abs(values["c"] - 4) + abs(values["d"] - 6) / 2],
-        lambda values: abs(values["c"] - 4) + abs(values["d"] - 6) / 2,
-        forbid,
-    )
+
+    def loss(values: Values) -> float:
+        return abs(int(values["c"]) - 4) + abs(int(values["d"]) - 6) / 2
+
+    return Problem("forbid", study, "minimize", lambda values, _: [loss(values)], loss, forbid)
