@@ -119,7 +119,7 @@ def trials(folder: Path) -> list[Trial]:
             marks=(3, 6, 12),
             is_by_epochs=True,
         ),
-        Trial("beside a cliff", [cliff()], ("gp", "tpe"), marks=(50,)),
+        Trial("beside a cliff", [cliff()], ("tpe",), marks=(50,)),
         Trial("64 settings", [tiny()], (), marks=(64,)),
         Trial("1 % allowed", [hardly_allowed()], (), marks=(64,)),
     ]
