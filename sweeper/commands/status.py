@@ -125,6 +125,7 @@ def _render_result(result: Result, queue: list[str]) -> str:
         *queue,
         f"sampler  {sampler}: {why}",
         *_under("drawn", [drawn] if drawn else []),
+        *_under("model", _model_lines(result)),
         f"pruner   {result.pruner.name}: {result.pruner.why}",
         f"time     {render_seconds(result.seconds)}",
     ]
@@ -137,6 +138,14 @@ def _render_result(result: Result, queue: list[str]) -> str:
         lines.append(f"         ({failure.kind}{again})")
         lines += [f"         {line}" for line in failure.details.splitlines()]
     return "\n".join(lines)
+
+
+def _model_lines(result: Result) -> list[str]:
+    """What the sampler's model says, if there is one."""
+    if result.model is None:
+        return []
+    expected = result.model.expects(result.spec.objective.metrics[0])
+    return [f"what matters, by length: {result.model.matters()}", f"expects {expected}"]
 
 
 def _under(title: str, lines: list[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial
@@ -16,6 +17,7 @@ from sweeper.study.agents import AgentAtWork
 from sweeper.study.attributes import Attr, state_of
 from sweeper.study.best import Best, BestPruned, best_complete, best_pruned
 from sweeper.study.pruners import PrunerUse
+from sweeper.study.samplers.model_view import ModelView
 from sweeper.study.study import SweepStudy
 from sweeper.timing import add_seconds, harness_share
 from sweeper.trial import EpochMetrics, FailureKind, TrialState
@@ -119,6 +121,14 @@ class Result:
         drawn = (trial.user_attrs.get(Attr.DRAWN_BY) for trial in self._study.trials())
         return Counter(name for name in drawn if name)
 
+    @cached_property
+    def model(self) -> ModelView | None:
+        """What the sampler's model has learnt; None if it has none, or not yet.
+
+        With several metrics, and where nothing is searched, there is none.
+        """
+        return self._study.explain_model()
+
     @property
     def pruner(self) -> PrunerUse:
         """The pruner, how early it ends trials, and why."""
@@ -204,6 +214,7 @@ class Result:
             "trials_per_hour": self.trials_per_hour,
             "sampler": {"name": sampler, "why": why},
             "drawn_by": dict(self.drawn_by),
+            "model": self.model and asdict(self.model),
             "pruner": {
                 "name": pruner.name,
                 "min_epochs": pruner.min_epochs,

@@ -23,6 +23,7 @@ from sweeper.study.pruner_in_use import PrunerInUse
 from sweeper.study.queue import Plan, TrialQueue
 from sweeper.study.sampler_in_use import SamplerInUse
 from sweeper.study.samplers.draw import Drawn, ask, open_sampler
+from sweeper.study.samplers.model_view import ModelView
 from sweeper.study.samplers.optuna import build_sampler
 from sweeper.study.samplers.proposal import Sampler
 from sweeper.study.storage.backend import store_errors
@@ -136,7 +137,21 @@ class SweepStudy:
             StudyError: If ``forbid`` leaves nothing that could be drawn.
         """
         window = self.sampler.window()
-        name = window.sampler
+        return ask(
+            self._opened(window.sampler),
+            self.spec,
+            trials=trials,
+            history=window.trials(self.cache),
+            is_tried=self.cache.is_tried,
+        )
+
+    def explain_model(self) -> ModelView | None:
+        """What the model of the sampler in use says; None if it has none, or not yet."""
+        window = self.sampler.window()
+        sampler = self._opened(window.sampler)
+        return sampler.explain(window.trials(self.cache), self.cache.is_tried)
+
+    def _opened(self, name: str) -> Sampler:
         if name not in self._samplers:
             self._samplers[name] = open_sampler(
                 name,
@@ -145,13 +160,7 @@ class SweepStudy:
                 study_id=self.study_id,
                 pruner=self.pruner.built,
             )
-        return ask(
-            self._samplers[name],
-            self.spec,
-            trials=trials,
-            history=window.trials(self.cache),
-            is_tried=self.cache.is_tried,
-        )
+        return self._samplers[name]
 
     def handle(self) -> optuna.Study:
         """A fresh Optuna study object; it caches the trials, so none is kept."""

@@ -145,6 +145,7 @@ class Mirror:
         best_trials: Sequence[int],
         counts: Mapping[TrialState, int],
         seconds: Mapping[str, float],
+        sampler: Mapping[str, str],
     ) -> None:
         """Let the parent run show what the study has come to. May be called many times.
 
@@ -158,6 +159,7 @@ class Mirror:
                 machine sent, the number alone is known here.
             counts: Trials by state.
             seconds: Where the time of all trials went.
+            sampler: What is to be told of it, tags without the ``sweeper.`` prefix.
 
         Raises:
             TrackerError: If MLflow cannot be used now. Call again later.
@@ -171,6 +173,7 @@ class Mirror:
             "sweeper.best_runs": ", ".join(cursor.run_id for cursor in cursors.values()),
             "sweeper.trials": ", ".join(f"{n} {state}" for state, n in counts.items() if n),
             "sweeper.time": render_seconds(seconds),
+            **{f"sweeper.{name}": text for name, text in sampler.items()},
         }
         with tracker_errors(self._uri):
             if goal_reached and self._study.log_models == "best":

@@ -110,7 +110,22 @@ def _finish(mirror: "Mirror", study: SweepStudy) -> None:
         is_reached = result.n_finished >= result.goal
         best_trials = [best.number for best in result.front]
         counts, seconds = result.counts, result.seconds
-    mirror.finish(goal_reached=is_reached, best_trials=best_trials, counts=counts, seconds=seconds)
+        sampler = _tell_sampler(result)
+    mirror.finish(
+        goal_reached=is_reached,
+        best_trials=best_trials,
+        counts=counts,
+        seconds=seconds,
+        sampler=sampler,
+    )
+
+
+def _tell_sampler(result: Result) -> dict[str, str]:
+    told = {"drawn": ", ".join(f"{n} {by}" for by, n in result.drawn_by.items())}
+    if result.model is not None:
+        told["matters"] = result.model.matters()
+        told["expects"] = result.model.expects(result.spec.objective.metrics[0])
+    return told
 
 
 class BackgroundSync:

@@ -1,5 +1,7 @@
 import json
+import math
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +56,44 @@ def test_a_study_that_has_not_begun_says_how_it_begins(tmp_path: Path) -> None:
             show_status(spec, tmp_path / "mlruns", as_json=as_json)
         assert str(caught.value) == f"study 'small' has not begun: sweeper run {spec.path}"
     assert not (tmp_path / "mlruns").exists()
+
+
+def accuracy_by_rate(study: SweepStudy, n_trials: int) -> None:
+    """Run trials whose accuracy has its top at a learning rate of 0.01."""
+
+    def body(claim: RunningTrial) -> None:
+        rate = float(claim.study.trials()[claim.number].params["train.learning_rate"])
+        claim.report(epoch(1, 0.9 - 0.1 * math.log10(rate / 0.01) ** 2))
+
+    for _ in range(n_trials):
+        run_trial(study, body)
+
+
+def test_what_the_model_has_learnt_is_shown_once_there_is_one(tmp_path: Path) -> None:
+    train = {
+        "epochs": 3,
+        "momentum": {"low": 0.0, "high": 0.9},
+        "learning_rate": {"low": 0.001, "high": 0.1, "log": True},
+    }
+    study = begin(tmp_path, sampler={"name": "auto"}, budget={"trials": 20}, train=train)
+    accuracy_by_rate(study, 9)
+    assert not [line for line in shown(study) if line.startswith("model")]
+    assert shown_json(study)["model"] is None
+    accuracy_by_rate(study, 6)
+    lines, found = shown(study), shown_json(study)["model"]
+    assert "drawn    10 sobol, 5 model" in lines
+    at = next(n for n, line in enumerate(lines) if line.startswith("model"))
+    assert lines[at].startswith("model    what matters, by length: train.learning_rate 0.")
+    assert re.fullmatch(
+        r" {9}expects val_accuracy 0\.\d+ of the best untried setting, better than the best with "
+        r"a chance of \d+%",
+        lines[at + 1],
+    )
+    assert list(found["lengths"]) == ["train.learning_rate", "train.momentum"]
+    assert found["setting"].keys() == {"train.learning_rate", "train.momentum"}
+    assert found["setting"]["train.learning_rate"] == pytest.approx(0.01, rel=0.3)
+    assert found["expected"] == pytest.approx(0.9, abs=0.01)
+    assert 0 <= found["chance"] <= 1
 
 
 def test_a_study_that_runs_shows_who_works_on_it(tmp_path: Path) -> None:
@@ -164,7 +204,7 @@ def test_the_pruner_and_a_pruned_trial_that_was_better_than_the_best_are_shown(
     run_trial(study, reports(0.8, 0.5))
     lines = shown(study)
     assert (
-        "pruner   asha: first rung after epoch 2 of 3, auto takes 1/10 of the longest trial, "
+        "pruner   asha: first rung after epoch 2 of 3, auto takes 1/15 of the longest trial, "
         "at least 2"
     ) in lines
     at = lines.index(

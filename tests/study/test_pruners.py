@@ -92,22 +92,22 @@ def test_what_is_reported_beside_the_objective_is_nothing_to_a_pruner(tmp_path: 
 
 @pytest.mark.parametrize(
     ("n_epochs", "first"),
-    [(1, 1), (2, 2), (4, 2), (9, 2), (20, 2), (21, 3), (27, 3), (30, 3), (52, 6), (200, 20)],
+    [(1, 1), (2, 2), (4, 2), (9, 2), (30, 2), (31, 3), (45, 3), (52, 4), (200, 14)],
 )
-def test_auto_prunes_nothing_in_the_first_tenth_of_the_longest_trial(
+def test_auto_prunes_nothing_in_the_first_fifteenth_of_the_longest_trial(
     n_epochs: int, first: int
 ) -> None:
     assert min_epochs(n_epochs) == first
 
 
-AUTO = "auto takes 1/10 of the longest trial, at least 2"
+AUTO = "auto takes 1/15 of the longest trial, at least 2"
 
 
 @pytest.mark.parametrize(
     ("spec", "epochs", "expected"),
     [
         (PrunerSpec(), Epochs(27, ""),
-         PrunerUse("asha", 3, 27, f"first rung after epoch 3 of 27, {AUTO}")),
+         PrunerUse("asha", 2, 27, f"first rung after epoch 2 of 27, {AUTO}")),
         (PrunerSpec(min_epochs=5), Epochs(27, ""),
          PrunerUse("asha", 5, 27, "first rung after epoch 5 of 27, as the study file says")),
         (PrunerSpec(min_epochs=5), None,

@@ -88,6 +88,7 @@ def test_json_holds_what_a_script_wants_to_know(tmp_path: Path) -> None:
         "trials_per_hour": None,
         "sampler": {"name": "random", "why": "named in the study file"},
         "drawn_by": {"enqueue": 1, "random": 5},
+        "model": None,
         "pruner": {
             "name": "none",
             "min_epochs": None,

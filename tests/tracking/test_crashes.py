@@ -45,7 +45,9 @@ def work(root: Path, uri: str, log_models: LogModels, stage: str = "", point: st
     enter("send")
     mirror.send()
     enter("finish")
-    mirror.finish(goal_reached=True, best_trials=[0], counts={TrialState.COMPLETE: 1}, seconds={})
+    mirror.finish(
+        goal_reached=True, best_trials=[0], counts={TrialState.COMPLETE: 1}, seconds={}, sampler={}
+    )
 
 
 def write_study(store: Store) -> None:

@@ -290,10 +290,10 @@ def test_none_logs_no_model_and_best_only_that_of_the_best_trial_at_the_end(stor
         mirror.send()
         assert logged_models(store) == []
     counts = {TrialState.COMPLETE: 2}
-    mirror.finish(goal_reached=False, best_trials=[1], counts=counts, seconds={})
+    mirror.finish(goal_reached=False, best_trials=[1], counts=counts, seconds={}, sampler={})
     assert logged_models(store) == []
     for _ in range(2):
-        mirror.finish(goal_reached=True, best_trials=[1], counts=counts, seconds={})
+        mirror.finish(goal_reached=True, best_trials=[1], counts=counts, seconds={}, sampler={})
     [model] = logged_models(store)
     assert model.source_run_id == store.runs("trial")[1].info.run_id
 

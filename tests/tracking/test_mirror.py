@@ -84,12 +84,24 @@ def test_in_the_end_the_database_file_alone_holds_everything(store: Store) -> No
     mirror = store.mirror()
     mirror.send()
     counts = {TrialState.COMPLETE: 2}
-    mirror.finish(goal_reached=True, best_trials=[1], counts=counts, seconds={})
+    mirror.finish(goal_reached=True, best_trials=[1], counts=counts, seconds={}, sampler={})
     copied = store.paths.root / "copied.db"
     copied.write_bytes(store.paths.mlflow_db.read_bytes())
     with closing(sqlite3.connect(copied)) as database:
         statuses = database.execute("SELECT status FROM runs").fetchall()
     assert statuses == [("FINISHED",)] * 3
+
+
+def test_the_parent_run_tells_of_the_sampler(store: Store) -> None:
+    two_complete_trials(store)
+    mirror = store.mirror()
+    mirror.send()
+    told = {"drawn": "1 sobol, 1 model", "matters": "train.learning_rate 0.2"}
+    counts = {TrialState.COMPLETE: 2}
+    mirror.finish(goal_reached=True, best_trials=[1], counts=counts, seconds={}, sampler=told)
+    [parent] = store.runs("study")
+    assert parent.data.tags["sweeper.drawn"] == "1 sobol, 1 model"
+    assert parent.data.tags["sweeper.matters"] == "train.learning_rate 0.2"
 
 
 def test_the_parent_run_holds_the_resolved_study_file(store: Store) -> None:
@@ -337,7 +349,7 @@ def test_a_study_that_reached_its_goal_is_finished_and_shows_its_best(store: Sto
     mirror.send()
     counts = {TrialState.COMPLETE: 2, TrialState.PRUNED: 0}
     for _ in range(2):
-        mirror.finish(goal_reached=True, best_trials=[1], counts=counts, seconds={})
+        mirror.finish(goal_reached=True, best_trials=[1], counts=counts, seconds={}, sampler={})
     [parent] = store.runs("study")
     assert parent.info.status == "FINISHED"
     assert parent.data.tags["sweeper.best_trials"] == "1"
@@ -350,7 +362,9 @@ def test_a_study_stopped_before_its_goal_waits_and_runs_again(store: Store) -> N
     two_complete_trials(store)
     mirror = store.mirror()
     mirror.send()
-    mirror.finish(goal_reached=False, best_trials=[], counts={TrialState.COMPLETE: 2}, seconds={})
+    mirror.finish(
+        goal_reached=False, best_trials=[], counts={TrialState.COMPLETE: 2}, seconds={}, sampler={}
+    )
     assert [run.info.status for run in store.runs("study")] == ["SCHEDULED"]
     store.mirror().open()
     assert [run.info.status for run in store.runs("study")] == ["RUNNING"]
@@ -361,15 +375,15 @@ def test_a_study_of_which_a_trial_runs_elsewhere_is_running(store: Store) -> Non
     mirror = store.mirror()
     mirror.send()
     counts = {TrialState.COMPLETE: 2, TrialState.RUNNING: 1}
-    mirror.finish(goal_reached=False, best_trials=[], counts=counts, seconds={})
+    mirror.finish(goal_reached=False, best_trials=[], counts=counts, seconds={}, sampler={})
     assert [run.info.status for run in store.runs("study")] == ["RUNNING"]
-    mirror.finish(goal_reached=True, best_trials=[], counts=counts, seconds={})
+    mirror.finish(goal_reached=True, best_trials=[], counts=counts, seconds={}, sampler={})
     assert [run.info.status for run in store.runs("study")] == ["FINISHED"]
 
 
 def test_who_starts_nothing_leaves_the_parent_run_as_it_is(store: Store) -> None:
     mirror = store.mirror()
-    mirror.finish(goal_reached=True, best_trials=[], counts={}, seconds={})
+    mirror.finish(goal_reached=True, best_trials=[], counts={}, seconds={}, sampler={})
     before = [(run.info.status, run.info.end_time, run.data.tags) for run in store.runs("study")]
     store.append(0, started())
     assert store.mirror(is_start=False).send() == 1

@@ -193,7 +193,7 @@ def test_the_study_shows_no_best_of_a_trial_that_ended_elsewhere(store: Store) -
     counts = {TrialState.COMPLETE: 1}
     for mirror in (there.mirror(), here):
         mirror.send()
-        mirror.finish(goal_reached=True, best_trials=[0], counts=counts, seconds={})
+        mirror.finish(goal_reached=True, best_trials=[0], counts=counts, seconds={}, sampler={})
     [parent] = store.runs("study")
     assert parent.data.metrics["best_val_accuracy"] == 0.75
 

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from scipy.special import ndtr
 from scipy.stats import qmc
 
 from sweeper.study.samplers.acquisition import log_expected_improvement, promise
@@ -33,10 +34,12 @@ class BranchModel:
         self._branch = space.branch(rows)
         warped = warp(losses, by_rank=len(space.branches) == 1)
         self._offset, self._scale = _units(self._branch, warped, len(space.branches))
+        is_finite = np.isfinite(losses)
+        self._losses, self._warped = losses[is_finite], warped[is_finite]
         self._known = np.column_stack([space.embed(rows), reach])
         self._outcomes = (warped - self._offset[self._branch]) / self._scale[self._branch]
         column = np.append(space.column, len(space.names))
-        self._process = GaussianProcess(self._known, self._outcomes, column, np.isfinite(losses))
+        self._process = GaussianProcess(self._known, self._outcomes, column, is_finite)
         expected = self._process.predict(space.embed_at_end(rows))[0][:, 0]
         #: What is expected at the end of each, without noise [n].
         self._ends = self._offset[self._branch] + self._scale[self._branch] * expected
@@ -87,6 +90,25 @@ class BranchModel:
         mean, deviation = self._process.predict(self._space.embed_at_end(rows))
         mean = self._offset[branch] + self._scale[branch] * mean.mean(axis=1)
         return promise(mean, self._scale[branch] * deviation, float(np.min(self._ends)))
+
+    def expect(self, row: Array) -> tuple[float, float]:
+        """The loss of a row, and the chance that what is seen of it is the best of all."""
+        branch = self._space.branch(row[None])[0]
+        mean, deviation = self._process.predict(self._space.embed_at_end(row[None]))
+        warped = self._offset[branch] + self._scale[branch] * float(mean.mean())
+        spread = self._scale[branch] * math.sqrt(float(deviation[0]) ** 2 + self._process.noise)
+        chance = ndtr((float(np.min(self._seen)) - warped) / spread)
+        return self._unwarp(warped), float(chance)
+
+    def _unwarp(self, warped: float) -> float:
+        """The loss that is warped to a value, by a line beyond the best one."""
+        order = np.argsort(self._warped)
+        known, losses = self._warped[order], self._losses[order]
+        if warped >= known[0]:
+            return float(np.interp(warped, known, losses))
+        middle = len(known) // 2
+        slope = (losses[middle] - losses[0]) / max(known[middle] - known[0], 1e-12)
+        return float(losses[0] + slope * (warped - known[0]))
 
     def _find_targets(self) -> Array:
         """What is to be undercut in each branch, in its own units [branches]."""

@@ -22,6 +22,7 @@ from sweeper.study.samplers.branch_model import BranchModel
 from sweeper.study.samplers.choice import Choice
 from sweeper.study.samplers.fallback import Fallback
 from sweeper.study.samplers.latent import LatentSpace
+from sweeper.study.samplers.model_view import ModelView
 from sweeper.study.samplers.observations import observe
 from sweeper.study.samplers.proposal import (
     FALLBACK,
@@ -80,6 +81,22 @@ class ConditionalGP:
             pending.append(row)
             proposals.append(Proposal(self._space.params(row), drawn_by))
         return proposals
+
+    def explain(self, history: Sequence[FrozenTrial], is_tried: IsTried) -> ModelView | None:
+        """See :class:`~sweeper.study.samplers.proposal.Sampler`."""
+        trials = [trial for trial in history if trial.params]
+        model = self._fit(trials)
+        if model is None:
+            return None
+        rng = np.random.default_rng(self._spec.seed % 2**63)
+        tried = self._stack([self._row(trial) for trial in trials])
+        row = Choice(self._space, {}, tried, rng, is_tried).best(model, self._listed)
+        if row is None:
+            return None
+        loss, chance = model.expect(row)
+        each = sorted(zip(model.lengths, self._space.names, strict=True))
+        lengths = {name: float(length) for length, name in each}
+        return ModelView(lengths, self._space.params(row), self._sign * loss, chance)
 
     def _choose(
         self, choice: Choice, model: BranchModel | None, number: int

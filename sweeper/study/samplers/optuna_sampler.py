@@ -58,6 +58,9 @@ class OptunaSampler:
         self._pruner = pruner
         self._shown = ShownTrials(spec.ranges(), spec.objective.directions)
 
+    def explain(self, history: Sequence[FrozenTrial], is_tried: IsTried) -> None:
+        """Nothing: what Optuna's samplers have learnt is theirs."""
+
     def ask(
         self, history: Sequence[FrozenTrial], requests: Sequence[Request], is_tried: IsTried
     ) -> list[Proposal]:

@@ -7,6 +7,7 @@ from typing import Protocol
 from optuna.trial import FrozenTrial
 
 from sweeper.config.settings import Scalar
+from sweeper.study.samplers.model_view import ModelView
 
 #: What drew a setting, beside the names of Optuna's samplers.
 SOBOL, MODEL, ENQUEUE, FALLBACK, GRID = "sobol", "model", "enqueue", "fallback", "grid"
@@ -56,6 +57,12 @@ class Sampler(Protocol):
 
         Raises:
             StudyError: If ``forbid`` leaves nothing to propose.
+        """
+
+    def explain(self, history: Sequence[FrozenTrial], is_tried: IsTried) -> ModelView | None:
+        """What its model says after these trials.
+
+        None if it has no model, or not yet one, or if all settings were tried.
         """
 
 
