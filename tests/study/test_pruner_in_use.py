@@ -49,10 +49,10 @@ def ends(study: SweepStudy) -> Sequence[int]:
 def test_the_study_file_says_how_long_the_longest_trial_is(tmp_path: Path) -> None:
     epochs = {"low": 9, "high": 30}
     study = begin(tmp_path, {"epochs": epochs, "learning_rate": {"low": 0.001, "high": 0.1}})
-    assert used(study) == (3, 30)
+    assert used(study) == (2, 30)
     for value in (0.9, 0.5):
         run_trial(another_worker(study), reports(*[value] * 9))
-    assert ends(study) == [9, 3]
+    assert ends(study) == [9, 2]
 
 
 def test_a_function_says_it_and_every_worker_prunes_by_the_first_that_does(tmp_path: Path) -> None:
@@ -60,15 +60,15 @@ def test_a_function_says_it_and_every_worker_prunes_by_the_first_that_does(tmp_p
     assert used(study) == (None, None)
     assert run_trial(study, planned(30, *[0.9] * 30)) == TrialState.COMPLETE
     state = run_trial(another_worker(study), planned(90, *[0.5] * 90))
-    assert (state, ends(study)) == (TrialState.PRUNED, [30, 3])
-    assert used(study) == used(another_worker(study)) == (3, 30)
+    assert (state, ends(study)) == (TrialState.PRUNED, [30, 2])
+    assert used(study) == used(another_worker(study)) == (2, 30)
     assert study.pruner.explain().why.endswith("; trial 0 planned 30")
 
 
 def test_the_file_outweighs_a_function(tmp_path: Path) -> None:
     study = begin(tmp_path, {**FUNCTION, "epochs": 50})
     run_trial(study, planned(30, *[0.9] * 30))
-    assert used(study) == (5, 50)
+    assert used(study) == (4, 50)
 
 
 def test_after_the_epoch_that_a_function_calls_its_last_no_trial_is_pruned(tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_if_nobody_says_it_the_first_complete_trial_tells(tmp_path: Path) -> Non
     assert study.pruner.explain().why.startswith("nothing is pruned until a trial is complete")
     for value in (0.9, 0.4):
         run_trial(another_worker(study), reports(*[value] * 30))
-    assert ends(study) == [30, 25, 30, 3]
-    assert used(study) == (3, 30)
+    assert ends(study) == [30, 25, 30, 2]
+    assert used(study) == (2, 30)
     assert study.pruner.explain().why.endswith("; trial 0 had 30")
 
 

@@ -72,7 +72,7 @@ def test_the_pruner_is_told_how_many_epochs_a_function_has(
     study = begin_function(tmp_path, PLAN, trials=2, pruner={"name": "asha"}, enqueue=enqueue)
     worker = work(study, tmp_path, server)
     assert worker.end == "", worker.last_lines()
-    assert [trial.last_step for trial in study.trials()] == [30, 3]
+    assert [trial.last_step for trial in study.trials()] == [30, 2]
     assert Result(study).pruner.why.endswith("; trial 0 planned 30")
 
 
