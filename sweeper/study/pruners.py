@@ -11,9 +11,9 @@ from optuna.pruners import BasePruner
 from sweeper.config.space import most_epochs
 from sweeper.config.study import PRUNER_KEYS, PrunerSpec, StudySpec
 
-#: Of the longest trial; ``min_epochs: auto`` prunes nothing before. Of curves of 27 epochs over
-#: published tables (``benchmarks/search.py``), where settings that learn fast often end badly, the
-#: first rung at 2 left the lowest mean loss; at 1 it lost slow learners, at 3 too few trials began.
+#: Of the longest trial; ``min_epochs: auto`` prunes nothing before. On curves of 27 epochs over
+#: published tables (``benchmarks/search.py``), where what learns fast often ends badly, the first
+#: rung at 2 left the lowest mean loss; at 1 it lost slow learners, at 3 too few trials began.
 FIRST_SHARE = Fraction(1, 15)
 #: Epochs, of trials that have so many; ``auto`` prunes nothing before.
 FIRST_LEAST = 2
