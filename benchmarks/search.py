@@ -107,10 +107,10 @@ def trials(folder: Path) -> list[Trial]:
             for right in _RIGHT
         ),
         Trial(
-            "four branches, long",
-            [branched(*_RIGHT[0])],
+            "four branches of nine parameters each",
+            [conditional([*errors, *(table.again() for table in errors)], errors[0].name)],
             (),
-            marks=(100, 150, 200, 300),
+            marks=(100, 200, 300),
         ),
         Trial(
             "curves, by whole trainings",
@@ -191,9 +191,13 @@ def best_at(asked: Sequence[Asked], trial: Trial) -> list[float]:
     return found
 
 
-def cpu_ms(asked: Sequence[Asked]) -> float:
-    """Of an ask, over the last ten."""
-    return 1000 * float(np.mean([one.cpu_s for one in asked[-10:]]))
+def cpu_ms(asked: Sequence[Asked], trial: Trial) -> list[float]:
+    """Of an ask, over the ten before each mark; of epochs, before the end."""
+    marks = (len(asked),) if trial.is_by_epochs else trial.marks
+    return [
+        1000 * float(np.mean([one.cpu_s for one in asked[max(mark - 10, 0) : mark]]))
+        for mark in marks
+    ]
 
 
 Results = Mapping[str, Sequence[Asked]]
@@ -224,7 +228,10 @@ def rows_of(trial: Trial, n_seeds: int, results: Results) -> Iterator[list[str]]
             " / ".join(map(str, trial.marks)),
             " / ".join(_quartiles(column) for column in zip(*best.values(), strict=True)),
             "" if name == _OWN else " / ".join(f"{median(column):+.2f}" for column in gains.T),
-            f"{median(map(cpu_ms, each.values())):.0f}",
+            " / ".join(
+                f"{median(column):.0f}"
+                for column in zip(*(cpu_ms(asked, trial) for asked in each.values()), strict=True)
+            ),
             f"{np.mean([sum(math.isnan(a.regret) for a in t) for t in each.values()]):.1f}",
             f"{np.mean([sum(a.is_repeated for a in t) for t in each.values()]):.1f}",
         ]
@@ -244,7 +251,7 @@ def render(measured: Sequence[Trial], n_seeds: int, results: Results) -> str:
         "Regret of the best setting so far, over tables and seeds, lower is better: in a flat "
         "space log10 of the relative one, -8 for none; else in units from the best (0) to the "
         "median (1) of a table. Paired are the medians of the differences by table and seed. CPU "
-        "is that of the last ten asks; of sweeper's with all that a worker does to draw. Diverged "
+        "is that of ten asks before each mark; of sweeper's with all that a worker does to draw. Diverged "
         "and repeated are trials of a whole search.\n\n"
     ) + render_table(head, rows)
 

