@@ -18,6 +18,7 @@ from dataclasses import astuple, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import optuna
@@ -216,25 +217,24 @@ def rows_of(trial: Trial, n_seeds: int, results: Results) -> Iterator[list[str]]
     }
     own = {at: best_at(asked, trial) for at, asked in found[_OWN].items()}
     for name, each in found.items():
-        if not each:
-            continue
-        best = {at: best_at(asked, trial) for at, asked in each.items()}
-        both = [at for at in best if at in own]
-        gains = np.array([np.subtract(own[at], best[at]) for at in both]).reshape(len(both), -1)
-        yield [
-            trial.title,
-            name,
-            str(len(best)),
-            " / ".join(map(str, trial.marks)),
-            " / ".join(_quartiles(column) for column in zip(*best.values(), strict=True)),
-            "" if name == _OWN else " / ".join(f"{median(column):+.2f}" for column in gains.T),
-            " / ".join(
-                f"{median(column):.0f}"
-                for column in zip(*(cpu_ms(asked, trial) for asked in each.values()), strict=True)
-            ),
-            f"{np.mean([sum(math.isnan(a.regret) for a in t) for t in each.values()]):.1f}",
-            f"{np.mean([sum(a.is_repeated for a in t) for t in each.values()]):.1f}",
-        ]
+        if each:
+            yield [trial.title, name, *_cells(trial, each, {} if name == _OWN else own)]
+
+
+def _cells(
+    trial: Trial, each: Mapping[tuple[str, int], Sequence[Asked]], own: Mapping[Any, list[float]]
+) -> Iterator[str]:
+    """What is said of one contender; ``own`` are sweeper's regrets, to be held against its."""
+    best = {at: best_at(asked, trial) for at, asked in each.items()}
+    gains = [np.subtract(own[at], found) for at, found in best.items() if at in own]
+    cpu = [cpu_ms(asked, trial) for asked in each.values()]
+    yield str(len(best))
+    yield " / ".join(map(str, trial.marks))
+    yield " / ".join(_quartiles(column) for column in zip(*best.values(), strict=True))
+    yield " / ".join(f"{median(column):+.2f}" for column in zip(*gains, strict=True))
+    yield " / ".join(f"{median(column):.0f}" for column in zip(*cpu, strict=True))
+    yield f"{np.mean([sum(math.isnan(a.regret) for a in asked) for asked in each.values()]):.1f}"
+    yield f"{np.mean([sum(a.is_repeated for a in asked) for asked in each.values()]):.1f}"
 
 
 def _quartiles(values: Sequence[float]) -> str:
@@ -251,8 +251,8 @@ def render(measured: Sequence[Trial], n_seeds: int, results: Results) -> str:
         "Regret of the best setting so far, over tables and seeds, lower is better: in a flat "
         "space log10 of the relative one, -8 for none; else in units from the best (0) to the "
         "median (1) of a table. Paired are the medians of the differences by table and seed. CPU "
-        "is that of ten asks before each mark; of sweeper's with all that a worker does to draw. Diverged "
-        "and repeated are trials of a whole search.\n\n"
+        "is that of ten asks before each mark, of sweeper's with all that a worker does to draw. "
+        "Diverged and repeated are trials of a whole search.\n\n"
     ) + render_table(head, rows)
 
 

@@ -1,3 +1,5 @@
+import gzip
+import math
 import os
 import subprocess
 import sys
@@ -11,6 +13,9 @@ import first_step
 import memory
 import pruning
 import pytest
+import search
+import search_problems
+import search_replay
 import step
 import torch
 import worker_profile
@@ -55,6 +60,52 @@ def test_pruners_race_to_the_lower_of_both_final_values() -> None:
     assert "the same best is there 3.0 x as early, and all trials are over 4.0 x as early" in page
     assert "| 1 | asha | 0.8000 | 0.8000 | 2.0 | 10.0 | 2 | 7 |" in page
     assert "| 1 | none | 0.9000 | 0.8000 | 6.0 | 40.0 | 3 | 0 |" in page
+
+
+def test_a_search_is_judged_by_what_it_reported_best_not_by_what_it_could_not_see() -> None:
+    problem = search_problems.tiny()
+    trial = search.Trial("t", [problem], (), marks=(1, 3))
+    asked = [
+        search_replay.Asked(regret=0.5, lowest=0.4, n_epochs=1, cpu_s=0.01, is_repeated=False),
+        search_replay.Asked(regret=0.1, lowest=0.45, n_epochs=1, cpu_s=0.01, is_repeated=False),
+        search_replay.Asked(regret=0.3, lowest=0.2, n_epochs=1, cpu_s=0.03, is_repeated=True),
+    ]
+    assert search.best_at(asked, trial) == [0.5, 0.3]
+    assert search.cpu_ms(asked, trial) == pytest.approx([10.0, 50 / 3])
+
+
+def test_marks_of_whole_trainings_are_epochs() -> None:
+    trial = search.Trial("t", [search_problems.tiny()], (), marks=(1, 2), is_by_epochs=True)
+    epochs = search_problems.EPOCHS
+    asked = [search_replay.Asked(float(n), -float(n), epochs // 3, 0.0, False) for n in range(7)]
+    assert search.best_at(asked, trial) == [2.0, 5.0]
+
+
+def test_both_ways_of_searching_meet_the_same_answers() -> None:
+    problem = search_problems.tiny()
+    for name in ("sweeper", "tpe"):
+        asked = search_replay.contender(name)(problem, 0, 12, 2, math.inf)
+        assert len(asked) == 12
+        assert all(one.lowest == one.regret for one in asked)
+    assert not any(
+        one.is_repeated for one in search_replay.contender("sweeper")(problem, 1, 64, 1, math.inf)
+    )
+
+
+def test_curves_end_where_the_budget_of_epochs_does(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "mlp_small.csv.gz", "wt") as file:
+        file.write("learning_rate_init,width,valid_score_0,valid_score_1\n")
+        for rate in range(4):
+            file.writelines(
+                f"{rate},{width},{0.5 + rate / 10},{width / 10}\n" for width in range(4)
+            )
+    [table] = search_problems.load_tables(tmp_path).values()
+    assert table.best == -0.55
+    assert table.loss({"learning_rate_init": 3, "width": 0}) == -0.4
+    problem = search_problems.curves(table)
+    for name in ("sweeper", "random+asha"):
+        asked = search_replay.contender(name)(problem, 0, 100, 1, 60)
+        assert sum(one.n_epochs for one in asked) == 60
 
 
 def test_the_first_step_is_where_the_earliest_first_epoch_began(tmp_path: Path) -> None:
