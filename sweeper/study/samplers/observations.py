@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from sweeper.study.samplers.axis import Array
 
@@ -116,12 +115,19 @@ def warp(losses: Array, *, by_rank: bool) -> Array:
     if by_rank:
         tamed = _tame(finite, 0.5, 1.0)
         tamed = (tamed - tamed.mean()) / max(float(tamed.std()), 1e-12)
-        scores: Array = ndtri((rankdata(finite) - 0.5) / len(finite))
+        scores: Array = ndtri((_ranks(finite) - 0.5) / len(finite))
         warped: Array = (tamed + scores) / 2
     else:
         warped = _tame(finite, 0.5, 5.0)
     warped[~is_finite] += _BAD * np.std(warped[is_finite])
     return warped
+
+
+def _ranks(losses: Array) -> Array:
+    """From 1 for the lowest; equal ones share the mean of theirs."""
+    _, of, n_equal = np.unique(losses, return_inverse=True, return_counts=True)
+    ranks: Array = (np.cumsum(n_equal) - (n_equal - 1) / 2)[of]
+    return ranks
 
 
 def _tame(losses: Array, quantile: float, reach: float) -> Array:

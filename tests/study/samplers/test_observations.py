@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeper.study.samplers.observations import MOST_OBSERVATIONS, observe, warp
+from sweeper.study.samplers.observations import MOST_OBSERVATIONS, _ranks, observe, warp
 
 Curve = dict[int, float]
 
@@ -104,3 +104,8 @@ def test_warping_by_rank_knows_no_unit() -> None:
 def test_equal_losses_are_no_error() -> None:
     assert np.isfinite(warp(np.ones(5), by_rank=True)).all()
     assert np.isfinite(warp(np.ones(5), by_rank=False)).all()
+
+
+def test_equal_losses_share_their_ranks() -> None:
+    found = _ranks(np.array([3.0, 1.0, 3.0, 2.0, 3.0]))
+    assert found.tolist() == [4.0, 1.0, 4.0, 2.0, 4.0]
