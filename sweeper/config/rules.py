@@ -119,7 +119,7 @@ class _Rules:
                 if isinstance(values, FloatRange) and values.step is None:
                     message = "a grid needs a step, or choices, in place of every real number"
                     self._add(path, message)
-        if name in ("cmaes", "conditional_gp") and len(self._spec.objective.metrics) > 1:
+        if name == "cmaes" and len(self._spec.objective.metrics) > 1:
             self._add("sampler.name", f"{name} takes one metric; use nsga2, tpe or gp")
         if name == "grid" and self._spec.enqueue:
             self._add("enqueue", "a grid tries everything already; drop it")

@@ -74,10 +74,7 @@ class SamplerSpec:
 
     name: Annotated[
         Literal["auto", "conditional_gp", "tpe", "gp", "random", "grid", "qmc", "cmaes", "nsga2"],
-        Field(
-            description="What proposes values; auto takes conditional_gp, or tpe for several "
-            "metrics"
-        ),
+        Field(description="What proposes values; auto takes conditional_gp"),
     ] = "auto"
     duplicates: Annotated[
         Literal["never", "reseed"],

@@ -12,9 +12,6 @@ from tests.support.spec_files import BASE, assert_refused
          "pruner: {name: asha}",
          "4: sampler.name: cmaes takes one metric; use nsga2, tpe or gp\n"
          "5: pruner.name: several metrics cannot be pruned by; set it to none"),
-        ("objective: {metric: [val_loss, val_accuracy]}\nsampler: {name: conditional_gp}\n"
-         "pruner: {name: none}",
-         "4: sampler.name: conditional_gp takes one metric; use nsga2, tpe or gp"),
         ("pruner: {name: none, patience: 3}",
          "3: pruner.patience: none does not look at it; it takes no other key"),
         ("pruner: {min_epochs: 11}",

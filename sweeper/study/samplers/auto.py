@@ -18,5 +18,8 @@ def choose_sampler(spec: StudySpec) -> tuple[str, str]:
     if not spec.ranges():
         return "random", "nothing is searched"
     if len(spec.objective.metrics) > 1:
-        return "tpe", "conditional_gp, which auto takes else, models one metric"
+        return (
+            "conditional_gp",
+            "it weighs the metrics anew for each trial, in all branches at once",
+        )
     return "conditional_gp", "it learns from every trial, pruned ones too, in all branches at once"

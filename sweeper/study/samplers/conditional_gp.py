@@ -22,7 +22,7 @@ from sweeper.study.samplers.choice import Choice
 from sweeper.study.samplers.fallback import Fallback
 from sweeper.study.samplers.latent import LatentSpace
 from sweeper.study.samplers.model_view import ModelView
-from sweeper.study.samplers.observations import observe
+from sweeper.study.samplers.observations import observe, observe_several
 from sweeper.study.samplers.proposal import (
     FALLBACK,
     MODEL,
@@ -53,7 +53,7 @@ class ConditionalGP:
     def __init__(self, spec: StudySpec) -> None:
         self._spec = spec
         self._space = LatentSpace(spec)
-        self._sign = -1 if spec.objective.directions[0] == "maximize" else 1
+        self._signs = [-1 if way == "maximize" else 1 for way in spec.objective.directions]
         n_branches = len(self._space.branches)
         self._startup = max(_STARTUP, min(_STARTUP_A_BRANCH * n_branches, 2 * _STARTUP))
         self._row_of: dict[int, Array] = {}
@@ -66,13 +66,15 @@ class ConditionalGP:
         trials = [trial for trial in history if trial.params]
         tried = [self._row(trial) for trial in trials]
         pending = [self._row(trial) for trial in trials if not trial.state.is_finished()]
-        model = self._fit(trials)
+        model = None
         proposals: list[Proposal] = []
         is_taken = or_proposed(is_tried, proposals)
         for request in requests:
             rng = np.random.default_rng([self._spec.seed % 2**63, request.number])
             held = self._space.held(request.given)
             choice = Choice(self._space, held, self._stack(tried), rng, is_taken)
+            if model is None or len(self._signs) > 1:
+                model = self._fit(trials, rng)
             if model is not None and pending:
                 model.assume(self._stack(pending), rng)
             row, drawn_by = self._choose(choice, model, request.number)
@@ -86,10 +88,10 @@ class ConditionalGP:
     def explain(self, history: Sequence[FrozenTrial], is_tried: IsTried) -> ModelView | None:
         """See :class:`~sweeper.study.samplers.proposal.Sampler`."""
         trials = [trial for trial in history if trial.params]
-        model = self._fit(trials)
+        rng = np.random.default_rng(self._spec.seed % 2**63)
+        model = self._fit(trials, rng) if len(self._signs) == 1 else None
         if model is None:
             return None
-        rng = np.random.default_rng(self._spec.seed % 2**63)
         tried = self._stack([self._row(trial) for trial in trials])
         row = Choice(self._space, {}, tried, rng, is_tried).best(model, self._listed)
         if row is None:
@@ -97,7 +99,7 @@ class ConditionalGP:
         loss, chance = model.expect(row)
         each = sorted(zip(model.lengths, self._space.names, strict=True))
         lengths = {name: float(length) for length, name in each}
-        return ModelView(lengths, self._space.params(row), self._sign * loss, chance)
+        return ModelView(lengths, self._space.params(row), self._signs[0] * loss, chance)
 
     def _choose(
         self, choice: Choice, model: BranchModel | None, number: int
@@ -110,10 +112,15 @@ class ConditionalGP:
         is_open = row is not None and choice.first(row[None]) is not None
         return row, drawn_by if is_open else FALLBACK
 
-    def _fit(self, trials: Sequence[FrozenTrial]) -> BranchModel | None:
-        """None before enough is seen to make a model of."""
+    def _fit(self, trials: Sequence[FrozenTrial], rng: np.random.Generator) -> BranchModel | None:
+        """None before enough is seen to make a model of; of several metrics by weights drawn."""
         teaching = [t for t in trials if state_of(t) != TrialState.FAILED or is_bad(t)]
-        seen = observe(teaching, self._sign, is_bad=list(map(is_bad, teaching)))
+        bad = list(map(is_bad, teaching))
+        if len(self._signs) == 1:
+            seen = observe(teaching, self._signs[0], is_bad=bad)
+        else:
+            weights = rng.dirichlet(np.ones(len(self._signs)))
+            seen = observe_several(teaching, self._signs, is_bad=bad, weights=weights)
         losses = np.array(seen.losses)
         if seen.n_trials < self._startup or len(np.unique(losses[np.isfinite(losses)])) < 2:
             return None

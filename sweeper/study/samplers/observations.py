@@ -12,6 +12,8 @@ from sweeper.study.samplers.axis import Array
 
 #: Observations that a model is made of; the price of asking grows with their third power.
 MOST_OBSERVATIONS = 160
+#: Part of the sum of several losses, beside the largest (Knowles 2006).
+_OF_ALL = 0.05
 #: At which a trial is looked at that went on.
 _MOST_RUNGS = 6
 #: So far above the worst lie trials that diverged, in deviations of the others: with less, a fifth
@@ -68,21 +70,21 @@ def observe(trials: Sequence[FrozenTrial], sign: int, *, is_bad: Sequence[bool])
         for epoch in {*rungs, stops.get(trial.number, end)}.intersection(curves[trial.number])
     ]
     seen += [(trial, math.inf, 1.0) for trial, bad in zip(trials, is_bad, strict=True) if bad]
-    told = _most_telling(seen)
-    return Observations(
-        [trial for trial, _, _ in told],
-        [loss for _, loss, _ in told],
-        [reach for *_, reach in told],
-    )
+    return _most_telling(seen)
 
 
-def _most_telling(seen: list[Observation]) -> list[Observation]:
+def _most_telling(seen: list[Observation]) -> Observations:
     """Those of the lowest loss, a fourth; then the latest in training and the newest."""
     by_loss = sorted(seen, key=lambda found: (found[1], found[0].number))
     n_best = MOST_OBSERVATIONS // 4
     rest = sorted(by_loss[n_best:], key=lambda found: (-found[2], -found[0].number))
     kept = [*by_loss[:n_best], *rest[: MOST_OBSERVATIONS - n_best]]
-    return sorted(kept, key=lambda found: (found[0].number, found[2]))
+    told = sorted(kept, key=lambda found: (found[0].number, found[2]))
+    return Observations(
+        [trial for trial, _, _ in told],
+        [loss for _, loss, _ in told],
+        [reach for *_, reach in told],
+    )
 
 
 def _curve(trial: FrozenTrial, sign: int) -> dict[int, float]:
@@ -99,6 +101,46 @@ def _lacks(rungs: Sequence[int], curves: Collection[Mapping[int, float]]) -> dic
         gains = [curve[then] - curve[now] for curve in curves if now in curve and then in curve]
         lack[now] = lack[then] + (float(np.median(gains)) if gains else 0.0)
     return lack
+
+
+def observe_several(
+    trials: Sequence[FrozenTrial],
+    signs: Sequence[int],
+    *,
+    is_bad: Sequence[bool],
+    weights: Array,
+) -> Observations:
+    """One loss of trials that have several, each weighed: the largest, and a little of them all.
+
+    With weights that are drawn anew for each question, the answers spread along the Pareto front.
+
+    Args:
+        trials: That ended.
+        signs: Of each metric, 1 to minimise, -1 to maximise [metrics].
+        is_bad: As in :func:`observe`.
+        weights: Of the metrics, which add up to 1 [metrics].
+
+    Source: Knowles 2006 (ParEGO), eq. 2; on ranks and tamed losses in equal parts, not on the
+    losses themselves.
+    """
+    each = list(zip(trials, is_bad, strict=True))
+    good = [t for t, bad in each if not bad and t.state == TrialState.COMPLETE]
+    losses = np.array([t.values for t in good], float).reshape(-1, len(signs)) * signs
+    weighed = weights * np.array([_in_unit(column) for column in losses.T]).T
+    whole = weighed.max(axis=1, initial=0) + _OF_ALL * weighed.sum(axis=1)
+    seen = [(trial, float(loss), 1.0) for trial, loss in zip(good, whole, strict=True)]
+    seen += [(trial, math.inf, 1.0) for trial, bad in each if bad]
+    return _most_telling(seen)
+
+
+def _in_unit(losses: Array) -> Array:
+    """Losses of one metric in [0, 1]."""
+    if not len(losses):
+        return losses
+    tamed = _tame(losses, 0.5, 1.0)
+    tamed = (tamed - tamed.min()) / max(float(np.ptp(tamed)), 1e-12)
+    unit: Array = (tamed + (_ranks(losses) - 0.5) / len(losses)) / 2
+    return unit
 
 
 def warp(losses: Array, *, by_rank: bool) -> Array:

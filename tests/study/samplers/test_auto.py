@@ -21,7 +21,10 @@ TWO_METRICS = {"metric": ["val_accuracy", "val_loss"], "direction": ["maximize",
         ({"model": CONDITIONAL}, OURS),
         (
             {"objective": TWO_METRICS},
-            ("tpe", "conditional_gp, which auto takes else, models one metric"),
+            (
+                "conditional_gp",
+                "it weighs the metrics anew for each trial, in all branches at once",
+            ),
         ),
         ({"train": {"epochs": 1}}, ("random", "nothing is searched")),
         ({"sampler": {"name": "qmc"}}, ("qmc", "named in the study file")),

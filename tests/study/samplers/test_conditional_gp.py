@@ -159,3 +159,24 @@ def test_it_begins_by_the_sequence_also_where_little_is_allowed() -> None:
     assert sources(search.go_on(12, lambda v: abs(v["train.c"] - 4) + v["train.d"])) == [
         *["sobol"] * 10, *["model"] * 2,
     ]  # fmt: skip
+
+
+def test_several_metrics_spread_along_the_front() -> None:
+    objective = {"metric": ["loss", "size"], "direction": ["minimize", "minimize"]}
+    search = Search(LINE, objective=objective)
+    ranges = search.spec.ranges()
+    for number in range(30):
+        values, _ = search.ask()
+        x, y = float(str(values["train.x"])), float(str(values["train.y"]))
+        trial = optuna.trial.create_trial(
+            values=[x**2 + y, (x - 1) ** 2 + y],
+            params=dict(values),
+            distributions={name: to_distribution(ranges[name]) for name in values},
+        )
+        trial.number = number
+        search.trials.append(trial)
+    late = [trial.params for trial in search.trials[15:]]
+    # The front is y = 0, from x = 0 to x = 1.
+    assert sum(params["train.y"] < 0.1 for params in late) >= 10
+    assert min(params["train.x"] for params in late) < 0.25
+    assert max(params["train.x"] for params in late) > 0.75

@@ -6,7 +6,13 @@ import pytest
 from numpy.testing import assert_allclose
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeper.study.samplers.observations import MOST_OBSERVATIONS, _ranks, observe, warp
+from sweeper.study.samplers.observations import (
+    MOST_OBSERVATIONS,
+    _ranks,
+    observe,
+    observe_several,
+    warp,
+)
 
 Curve = dict[int, float]
 
@@ -109,3 +115,40 @@ def test_equal_losses_are_no_error() -> None:
 def test_equal_losses_share_their_ranks() -> None:
     found = _ranks(np.array([3.0, 1.0, 3.0, 2.0, 3.0]))
     assert found.tolist() == [4.0, 1.0, 4.0, 2.0, 4.0]
+
+
+def several(number: int, *values: float) -> FrozenTrial:
+    made = create_trial(state=TrialState.COMPLETE, values=list(values))
+    made.number = number
+    return made
+
+
+def test_of_several_losses_the_largest_weighed_one_counts_and_a_little_of_them_all() -> None:
+    # Of two, ranks are 1/4 and 3/4, units 0 and 1; each counts half.
+    trials = [several(0, 0.0, 3.0), several(1, 1.0, 0.0)]
+    bad = [False, False]
+    first, second = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+    by_first = observe_several(trials, [1, 1], is_bad=bad, weights=first).losses
+    by_second = observe_several(trials, [1, 1], is_bad=bad, weights=second).losses
+    assert by_first == pytest.approx([1.05 * (0 + 0.25) / 2, 1.05 * (1 + 0.75) / 2])
+    assert by_second == pytest.approx(by_first[::-1])
+    half = observe_several(trials, [1, 1], is_bad=bad, weights=np.array([0.5, 0.5])).losses
+    assert half == pytest.approx([0.5 * 0.875 + 0.05 * 0.5] * 2)
+
+
+def test_a_maximised_metric_is_the_other_way_round() -> None:
+    trials = [several(0, 0.0, 1.0), several(1, 0.0, 2.0)]
+    only = np.array([0.0, 1.0])
+    up = observe_several(trials, [1, -1], is_bad=[False] * 2, weights=only).losses
+    assert up[1] < up[0]
+
+
+def test_of_several_what_is_bad_and_what_runs() -> None:
+    running = create_trial(state=TrialState.RUNNING)
+    running.number = 2
+    trials = [several(0, 1.0, 2.0), trial(1, TrialState.PRUNED, {}), running]
+    seen = observe_several(
+        trials, [1, 1], is_bad=[False, True, False], weights=np.array([0.5, 0.5])
+    )
+    assert [t.number for t in seen.trials] == [0, 1]
+    assert seen.losses[1] == math.inf
