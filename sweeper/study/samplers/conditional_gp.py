@@ -117,7 +117,8 @@ class ConditionalGP:
         teaching = [t for t in trials if state_of(t) != TrialState.FAILED or is_bad(t)]
         bad = list(map(is_bad, teaching))
         if len(self._signs) == 1:
-            seen = observe(teaching, self._signs[0], is_bad=bad)
+            points = self._space.embed(self._stack([self._row(trial) for trial in teaching]))
+            seen = observe(teaching, self._signs[0], is_bad=bad, points=points)
         else:
             weights = rng.dirichlet(np.ones(len(self._signs)))
             seen = observe_several(teaching, self._signs, is_bad=bad, weights=weights)

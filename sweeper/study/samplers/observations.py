@@ -1,8 +1,9 @@
 """What the trials of a study teach a model: a loss at each rung that they reached."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
@@ -14,11 +15,14 @@ from sweeper.study.samplers.axis import Array
 MOST_OBSERVATIONS = 160
 #: Part of the sum of several losses, beside the largest (Knowles 2006).
 _OF_ALL = 0.05
+#: Of the regression of gains: so many settings, each a whole range off, halve what it takes for
+#: granted, which is that gains are the same everywhere.
+_RIDGE = 1.0
 #: At which a trial is looked at that went on.
 _MOST_RUNGS = 6
-#: So far above the worst lie trials that diverged, in deviations of the others: with less, a fifth
-#: of the trials beside a cliff diverge; with more, the model keeps away from what is best there.
-_BAD = 1.5
+#: So far above the worst lie trials that diverged, in deviations of the others: with less, more
+#: trials diverge beside a cliff; with more, the model keeps away from what is best there.
+_BAD = 2.0
 
 Observation = tuple[FrozenTrial, float, float]
 
@@ -43,30 +47,38 @@ class Observations:
         return len({trial.number for trial in self.trials})
 
 
-def observe(trials: Sequence[FrozenTrial], sign: int, *, is_bad: Sequence[bool]) -> Observations:
+def observe(
+    trials: Sequence[FrozenTrial], sign: int, *, is_bad: Sequence[bool], points: Array
+) -> Observations:
     """Losses of trials at their end and at rungs, epochs after which trials were pruned.
 
-    What a loss at a rung lacks to one at the end is the median gain, from rung to rung, of those
-    that went on. A trial that runs teaches at the rungs that it has passed.
+    What a loss at a rung lacks to one at the end is taken from those that went on: the median of
+    what they gained, and how it changes with the setting. A trial that runs teaches at the rungs
+    that it has passed.
 
     Args:
         trials: That ended or run.
         sign: 1 to minimise, -1 to maximise.
         is_bad: Of each trial: it counts as worse than all others.
+        points: Embedded settings of the trials [trials, columns].
     """
-    good = [trial for trial, bad in zip(trials, is_bad, strict=True) if not bad]
-    curves = {trial.number: _curve(trial, sign) for trial in good}
+    good = [(t, point) for t, bad, point in zip(trials, is_bad, points, strict=True) if not bad]
+    curves = {trial.number: _curve(trial, sign) for trial, _ in good}
     end = 1 + max((max(curve, default=0) for curve in curves.values()), default=0)
-    for trial in good:
+    for trial, _ in good:
         if trial.state == TrialState.COMPLETE:
             curves[trial.number][end] = sign * trial.values[0]
-    stops = {t.number: max(curves[t.number]) for t in good if t.state == TrialState.PRUNED}
+    stops = {t.number: max(curves[t.number]) for t, _ in good if t.state == TrialState.PRUNED}
     epochs = [*sorted(set(stops.values())), end]
-    lack = _lacks(epochs, curves.values())
+    lacks = _lacks(epochs, list(curves.values()), points[~np.array(is_bad, bool)])
     rungs = {epochs[at] for at in np.linspace(0, len(epochs) - 1, _MOST_RUNGS).round().astype(int)}
     seen = [
-        (trial, curves[trial.number][epoch] + lack[epoch], math.log1p(epoch) / math.log1p(end))
-        for trial in good
+        (
+            trial,
+            curves[trial.number][epoch] + lacks[epoch].at(point),
+            math.log1p(epoch) / math.log1p(end),
+        )
+        for trial, point in good
         for epoch in {*rungs, stops.get(trial.number, end)}.intersection(curves[trial.number])
     ]
     seen += [(trial, math.inf, 1.0) for trial, bad in zip(trials, is_bad, strict=True) if bad]
@@ -95,12 +107,36 @@ def _curve(trial: FrozenTrial, sign: int) -> dict[int, float]:
     return dict(zip(epochs, map(float, losses), strict=False))
 
 
-def _lacks(rungs: Sequence[int], curves: Collection[Mapping[int, float]]) -> dict[int, float]:
-    lack = {rungs[-1]: 0.0}
+class _Lack(NamedTuple):
+    """What is still to be gained, a linear function of the setting."""
+
+    constant: float
+    slope: Array
+
+    def at(self, point: Array) -> float:
+        return self.constant + float(point @ self.slope)
+
+
+def _lacks(
+    rungs: Sequence[int], curves: Sequence[Mapping[int, float]], points: Array
+) -> dict[int, _Lack]:
+    """Of each rung; the last is the end, where nothing lacks."""
+    lacks = {rungs[-1]: _Lack(0.0, np.zeros(points.shape[1]))}
     for now, then in zip(rungs[-2::-1], rungs[:0:-1], strict=True):
-        gains = [curve[then] - curve[now] for curve in curves if now in curve and then in curve]
-        lack[now] = lack[then] + (float(np.median(gains)) if gains else 0.0)
-    return lack
+        both = [at for at, curve in enumerate(curves) if now in curve and then in curve]
+        gains = np.array([curves[at][then] - curves[at][now] for at in both])
+        constant, slope = _regress(points[both], gains) if both else lacks[rungs[-1]]
+        lacks[now] = _Lack(lacks[then].constant + constant, lacks[then].slope + slope)
+    return lacks
+
+
+def _regress(points: Array, gains: Array) -> _Lack:
+    """Ridge regression about the median; outliers count as far as four median deviations."""
+    middle, centre = float(np.median(gains)), points.mean(axis=0)
+    most = 4 * np.median(abs(gains - middle))
+    off, away = np.clip(gains - middle, -most, most), points - centre
+    slope = np.linalg.solve(away.T @ away + _RIDGE * np.eye(len(centre)), away.T @ off)
+    return _Lack(middle - float(centre @ slope), slope)
 
 
 def observe_several(

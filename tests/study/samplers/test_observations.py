@@ -32,7 +32,8 @@ def pruned(number: int, curve: Curve) -> FrozenTrial:
 
 
 def observed(*trials: FrozenTrial, **more: Any) -> list[tuple[int, float, float]]:
-    seen = observe(trials, 1, **{"is_bad": [False] * len(trials), **more})
+    more = {"is_bad": [False] * len(trials), "points": np.zeros((len(trials), 1)), **more}
+    seen = observe(trials, 1, **more)
     each = zip(seen.trials, seen.losses, seen.reach, strict=True)
     return [(t.number, round(loss, 9), round(reach, 9)) for t, loss, reach in each]
 
@@ -58,6 +59,28 @@ def test_a_pruned_one_is_seen_at_the_rungs_it_reached_and_is_given_what_others_g
     ]  # fmt: skip
 
 
+def test_what_gains_more_in_some_place_is_given_more_there() -> None:
+    places = np.linspace(0, 1, 21)[:, None]
+    # From epoch 1 to the end, a complete trial gains twice what its place is.
+    trials = [complete(at, {1: 5.0, 9: 5.0 - 2 * x}) for at, (x,) in enumerate(places)]
+    slow, fast = pruned(21, {1: 5.0}), pruned(22, {1: 5.0})
+    seen = observed(*trials, slow, fast, points=np.vstack([places, [[1.0]], [[0.0]]]))
+    [loss_of_slow] = [loss for number, loss, _ in seen if number == 21]
+    [loss_of_fast] = [loss for number, loss, _ in seen if number == 22]
+    assert loss_of_slow == pytest.approx(3.0, abs=0.5)
+    assert loss_of_fast == pytest.approx(5.0, abs=0.5)
+    assert loss_of_slow + loss_of_fast == pytest.approx(8.0)
+
+
+def test_a_few_gains_are_no_rule() -> None:
+    points = np.array([[0.0], [1.0], [0.5]])
+    trials = [complete(0, {1: 5.0, 2: 4.0}), complete(1, {1: 5.0, 2: 2.0}), pruned(2, {1: 5.0})]
+    of_two = observed(*trials, points=points)
+    assert [loss for number, loss, _ in of_two if number == 2] == [3.0]
+    off = observed(*trials[:2], pruned(2, {1: 5.0}), points=np.array([[0.0], [1.0], [1.0]]))
+    assert [loss for number, loss, _ in off if number == 2] == [pytest.approx(3 - 1 / 3)]
+
+
 def test_the_best_epoch_so_far_counts() -> None:
     seen = observed(complete(0, {1: 1.0, 2: 2.0, 3: 0.5}), pruned(1, {1: 3.0, 2: 7.0}))
     assert [loss for number, loss, _ in seen if number == 1] == [2.5]
@@ -79,13 +102,13 @@ def test_what_is_bad_is_the_worst_at_the_end() -> None:
 
 def test_to_maximise_is_to_minimise_the_negative() -> None:
     accuracy = trial(0, TrialState.COMPLETE, {1: 0.5, 2: 0.8}, 0.8)
-    assert observe([accuracy], -1, is_bad=[False]).losses == [-0.8]
+    assert observe([accuracy], -1, is_bad=[False], points=np.zeros((1, 1))).losses == [-0.8]
 
 
 def test_of_many_the_best_and_the_latest_are_kept() -> None:
     values = np.random.default_rng(0).permutation(1000) + 1.0
     trials = [complete(at, {1: float(value)}) for at, value in enumerate(values)]
-    seen = observe(trials, 1, is_bad=[False] * len(trials))
+    seen = observe(trials, 1, is_bad=[False] * len(trials), points=np.zeros((len(trials), 2)))
     numbers = [t.number for t in seen.trials]
     assert len(numbers) == MOST_OBSERVATIONS
     assert set(np.argsort(values)[: MOST_OBSERVATIONS // 4]) <= set(numbers)
