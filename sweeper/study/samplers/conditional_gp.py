@@ -89,7 +89,7 @@ class ConditionalGP:
         """See :class:`~sweeper.study.samplers.proposal.Sampler`."""
         trials = [trial for trial in history if trial.params]
         rng = np.random.default_rng(self._spec.seed % 2**63)
-        model = self._fit(trials, rng) if len(self._signs) == 1 else None
+        model = self._fit(trials, rng) if trials and len(self._signs) == 1 else None
         if model is None:
             return None
         tried = self._stack([self._row(trial) for trial in trials])

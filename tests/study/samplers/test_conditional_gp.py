@@ -95,6 +95,12 @@ def test_studies_of_another_seed_begin_elsewhere_and_processes_of_one_study_alik
     assert first == again != other
 
 
+def test_where_nothing_is_searched_there_is_nothing_to_explain() -> None:
+    search = Search({})
+    search.add({}, 0.5, TrialState.COMPLETE)
+    assert search.sampler.explain(search.trials, lambda _: False) is None
+
+
 def test_equal_outcomes_teach_nothing() -> None:
     assert sources(Search(LINE).go_on(15, lambda _: 0.5)) == ["sobol"] * 15
 
