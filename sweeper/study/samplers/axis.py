@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
-#: Levels of a discrete range that are listed; of a longer one each unit is rounded by itself.
+#: Steps of a range that are listed; of a longer one each unit is rounded by itself.
 _MOST_LISTED = 1024
 
 
@@ -106,7 +106,7 @@ class Axis:
         return units if len(units) <= most else rng.choice(units, most, replace=False)
 
     def _list_levels(self) -> Array | None:
-        if self.is_nominal or self.n_levels > _MOST_LISTED:
+        if self.is_nominal or (self.n_levels > _MOST_LISTED and not self._options):
             return None
         if self._options or self.n_levels == 1:
             return np.arange(self.n_levels) / max(self.n_levels - 1, 1)

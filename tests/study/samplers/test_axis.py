@@ -54,6 +54,7 @@ def test_what_is_no_value_is_refused(value: object) -> None:
         FloatRange(-1.0, 1.0, step=0.1),
         FloatRange(1e-5, 1e-1, log=True),
         Choices((4, 1, 9, 7)),
+        Choices(tuple(range(2000))),
         Choices(("x", "y", None)),
     ],
 )
