@@ -68,7 +68,11 @@ def observe(
     for trial, _ in good:
         if trial.state == TrialState.COMPLETE:
             curves[trial.number][end] = sign * trial.values[0]
-    stops = {t.number: max(curves[t.number]) for t, _ in good if t.state == TrialState.PRUNED}
+    stops = {
+        t.number: max(curve)
+        for t, _ in good
+        if t.state == TrialState.PRUNED and (curve := curves[t.number])
+    }
     epochs = [*sorted(set(stops.values())), end]
     lacks = _lacks(epochs, list(curves.values()), points[~np.array(is_bad, bool)])
     rungs = {epochs[at] for at in np.linspace(0, len(epochs) - 1, _MOST_RUNGS).round().astype(int)}
@@ -100,9 +104,9 @@ def _most_telling(seen: list[Observation]) -> Observations:
 
 
 def _curve(trial: FrozenTrial, sign: int) -> dict[int, float]:
-    """Epoch -> the best loss so far."""
+    """Epoch -> the best loss so far; one that is not finite may stand in a trial that runs."""
     values = trial.intermediate_values
-    epochs = sorted(values)
+    epochs = sorted(epoch for epoch in values if math.isfinite(values[epoch]))
     losses = np.minimum.accumulate([sign * values[epoch] for epoch in epochs] or [0.0])
     return dict(zip(epochs, map(float, losses), strict=False))
 

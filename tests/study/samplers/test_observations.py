@@ -59,6 +59,22 @@ def test_a_pruned_one_is_seen_at_the_rungs_it_reached_and_is_given_what_others_g
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_trial_that_diverges_at_this_moment_teaches_what_it_was_before(value: float) -> None:
+    others = [
+        complete(0, {1: 3.0, 2: 2.0, 3: 2.0}),
+        pruned(1, {1: 4.0}),
+        pruned(2, {1: 4.0, 2: 3}),
+    ]
+    runs = trial(3, TrialState.RUNNING, {1: 5.0, 2: value})
+    assert observed(*others, runs) == observed(*others, trial(3, TrialState.RUNNING, {1: 5.0}))
+
+
+def test_a_pruned_trial_of_others_that_has_a_value_and_no_epochs_teaches_nothing() -> None:
+    others = [complete(0, {1: 3.0, 2: 2.0}), pruned(1, {1: 4.0})]
+    assert observed(*others, trial(2, TrialState.PRUNED, {}, 1.0)) == observed(*others)
+
+
 def test_what_gains_more_in_some_place_is_given_more_there() -> None:
     places = np.linspace(0, 1, 21)[:, None]
     # From epoch 1 to the end, a complete trial gains twice what its place is.
