@@ -50,7 +50,7 @@ class Axis:
         self._levels = self._list_levels()
 
     def unit(self, value: Scalar) -> float:
-        """Of one value of the range.
+        """Of one value of the range; of the nearest step, as values come with rounding errors.
 
         Raises:
             ValueError: If it is none.
@@ -60,7 +60,7 @@ class Axis:
             return float(index) if self.is_nominal else index / max(len(self._options) - 1, 1)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{value!r} is no number")
-        return float(self._to_unit(np.array(float(value))))
+        return float(self.snap(self._to_unit(np.array([float(value)])))[0])
 
     def value(self, unit: float) -> Scalar:
         """The value at a unit, the nearest one if it lies between two."""

@@ -91,6 +91,14 @@ def test_what_does_not_count_makes_no_distance() -> None:
     assert np.array_equal(space.embed(row[None]), space.embed(other[None]))
 
 
+def test_what_is_forbidden_need_not_be_the_step_to_the_last_digit() -> None:
+    third = {"low": 0.0, "high": 1.0, "step": 0.3333333}  # its last step is 0.9999999
+    space = space_of({"a": third}, forbid=[{"train.a": 1.0}])
+    rows = space.axes[0].levels(np.random.default_rng(0), 9)[:, None]
+    assert space.is_allowed(rows).tolist() == [True, True, True, False]
+    assert space.is_allowed(space.row({"train.a": 1.0}, np.zeros(1))[None]).tolist() == [False]
+
+
 def test_forbidden_rows() -> None:
     space = space_of(
         {"a": {"choices": [1, 2, 3]}, "b": {"low": 0.0, "high": 1.0, "step": 0.1}},
