@@ -74,12 +74,15 @@ class Choice:
         """The same for a trial that may have what was tried."""
         return Choice(self._space, self._held, self._tried[:0], self._rng, lambda _: False)
 
-    def best(self, model: BranchModel, listed: Array | None) -> Array | None:
+    def best(
+        self, model: BranchModel, listed: Array | None, *, is_fair: bool = True
+    ) -> Array | None:
         """The row of which the model expects most; None if it finds none.
 
         Args:
             model: Knows what is pending.
             listed: All rows of the space, if it is a small one.
+            is_fair: A branch that has had too few trials comes before the one that may gain most.
         """
         search = LocalSearch(self._space, {*self._held, *self._space.forks}, self._rng)
         found = [
@@ -89,7 +92,7 @@ class Choice:
         ]
         if not found:
             return None
-        branch, rows = found[self._pick(model, found)] if len(found) > 1 else found[0]
+        branch, rows = found[self._pick(model, found, is_fair)] if len(found) > 1 else found[0]
         if listed is not None:
             best: Array = rows[model.score(rows, branch).argmax()]
             return best
@@ -124,12 +127,12 @@ class Choice:
         near = [search.moves(row) for row in model.best_rows(branch, _NEIGHBOURED)]
         return self._open(np.concatenate([rows, *near]))
 
-    def _pick(self, model: BranchModel, found: Sequence[tuple[int, Array]]) -> int:
-        """The branch that has had too few trials, else the one that may gain most."""
+    def _pick(self, model: BranchModel, found: Sequence[tuple[int, Array]], is_fair: bool) -> int:
+        """The branch that has had too few trials, if that counts, else that may gain most."""
         n_branches = len(self._space.branches)
         n_of = np.bincount(self._space.branch(self._tried), minlength=n_branches)
         fewest = min(range(len(found)), key=lambda at: n_of[found[at][0]])
-        if n_of[found[fewest][0]] < _SHARE / n_branches * len(self._tried):
+        if is_fair and n_of[found[fewest][0]] < _SHARE / n_branches * len(self._tried):
             return fewest
         gains = [model.promise(rows, branch) for branch, rows in found]
         return int(np.argmax(gains))

@@ -93,7 +93,8 @@ class ConditionalGP:
         if model is None:
             return None
         tried = self._stack([self._row(trial) for trial in trials])
-        row = Choice(self._space, {}, tried, rng, is_tried).best(model, self._listed)
+        choice = Choice(self._space, {}, tried, rng, is_tried)
+        row = choice.best(model, self._listed, is_fair=False)
         if row is None:
             return None
         loss, chance = model.expect(row)

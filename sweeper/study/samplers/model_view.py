@@ -17,7 +17,7 @@ class ModelView:
         lengths: By dotted name, the shortest first: over so much of its range, 1 is the whole, a
             parameter must change to make another outcome likely. So the shorter, the more it
             matters; one that varied never has a length that nothing was learnt of.
-        setting: The untried one that it would try next, values by dotted name.
+        setting: The untried one that may gain most, values by dotted name.
         expected: Of the objective's metric there.
         chance: That it is better than the best so far, in [0, 1].
     """

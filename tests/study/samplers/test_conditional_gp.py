@@ -115,6 +115,22 @@ def test_no_branch_is_starved() -> None:
     assert min(kinds.count(kind) for kind in "abcd") >= 60 / 4 / 2 - 1
 
 
+def test_the_best_untried_setting_is_not_of_a_branch_that_is_only_to_have_its_share() -> None:
+    def loss(values: Mapping[str, Any]) -> float:
+        return sum(at for at in values.values() if at != "a") if "a" in values.values() else 9.0
+
+    search = Search(FORK)
+    search.go_on(30, loss)
+    drawn, told = [], []
+    for _ in range(8):
+        view = search.sampler.explain(search.trials, lambda _: False)
+        assert view is not None
+        told.append(view.setting["train.kind"])
+        drawn += [values["train.kind"] for values, _ in search.go_on(1, loss)]
+    assert {"b", "c", "d"} <= set(drawn)
+    assert told == ["a"] * 8
+
+
 def test_the_better_branch_is_searched_most() -> None:
     def loss(values: Mapping[str, Any]) -> float:
         if values["train.kind"] != "d":
