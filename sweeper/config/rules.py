@@ -120,7 +120,9 @@ class _Rules:
                     message = "a grid needs a step, or choices, in place of every real number"
                     self._add(path, message)
         if name == "cmaes" and len(self._spec.objective.metrics) > 1:
-            self._add("sampler.name", f"{name} takes one metric; use nsga2, tpe or gp")
+            self._add(
+                "sampler.name", f"{name} takes one metric; use conditional_gp, nsga2, tpe or gp"
+            )
         if name == "grid" and self._spec.enqueue:
             self._add("enqueue", "a grid tries everything already; drop it")
 

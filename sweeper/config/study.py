@@ -249,5 +249,5 @@ class StudySpec:
 
 #: Each trial that waits is a record in the storage.
 MOST_TRIALS = 1_000_000
-#: Of a file that searches something and sets no budget; enough for gp on a handful of ranges.
+#: Of a file that searches something and sets no budget; enough for a handful of ranges.
 DEFAULT_TRIALS = 50

@@ -10,7 +10,7 @@ from tests.support.spec_files import BASE, assert_refused
     [
         ("objective: {metric: [val_loss, val_accuracy]}\nsampler: {name: cmaes}\n"
          "pruner: {name: asha}",
-         "4: sampler.name: cmaes takes one metric; use nsga2, tpe or gp\n"
+         "4: sampler.name: cmaes takes one metric; use conditional_gp, nsga2, tpe or gp\n"
          "5: pruner.name: several metrics cannot be pruned by; set it to none"),
         ("pruner: {name: none, patience: 3}",
          "3: pruner.patience: none does not look at it; it takes no other key"),
