@@ -40,8 +40,6 @@ class Axis:
             if not self.is_nominal:
                 self._options.sort()
             self.n_levels: float = len(self._options)
-        elif values.high == values.low:
-            self.n_levels = 1
         elif isinstance(values, FloatRange) and values.step is None:
             self.n_levels = math.inf
         else:
@@ -57,7 +55,7 @@ class Axis:
         """
         if self._options:
             index = self._index(value)
-            return float(index) if self.is_nominal else index / max(len(self._options) - 1, 1)
+            return float(index) if self.is_nominal else index / (len(self._options) - 1)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{value!r} is no number")
         return float(self.snap(self._to_unit(np.array([float(value)])))[0])
@@ -108,8 +106,8 @@ class Axis:
     def _list_levels(self) -> Array | None:
         if self.is_nominal or (self.n_levels > _MOST_LISTED and not self._options):
             return None
-        if self._options or self.n_levels == 1:
-            return np.arange(self.n_levels) / max(self.n_levels - 1, 1)
+        if self._options:
+            return np.arange(self.n_levels) / (self.n_levels - 1)
         assert not isinstance(self._range, Choices)
         return self._to_unit(self._range.low + np.arange(self.n_levels) * (self._range.step or 0))
 
@@ -122,8 +120,6 @@ class Axis:
     def _to_unit(self, numbers: Array) -> Array:
         values = self._range
         assert not isinstance(values, Choices)
-        if values.high == values.low:
-            return np.zeros_like(numbers)
         if values.log:
             units = np.log(numbers / values.low) / math.log(values.high / values.low)
         else:

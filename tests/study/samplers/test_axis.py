@@ -13,7 +13,7 @@ from sweeper.study.samplers.axis import Axis, has_order
         (FloatRange(0.0, 1.0, step=0.25), 0.75, 0.75),
         (IntRange(1, 5), 2, 0.25),
         (IntRange(1, 16, log=True), 4, 0.5),
-        (IntRange(3, 3), 3, 0.0),
+        (Choices((3,)), 3, 0.0),
         (IntRange(0, 1_000_000), 250_000, 0.25),
         (Choices((16, 64, 32)), 32, 0.5),
         (Choices((0.1, 1, 0.5)), 1, 1.0),
