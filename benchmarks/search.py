@@ -231,7 +231,7 @@ def _cells(
     yield str(len(best))
     yield " / ".join(map(str, trial.marks))
     yield " / ".join(_quartiles(column) for column in zip(*best.values(), strict=True))
-    yield " / ".join(f"{median(column):+.2f}" for column in zip(*gains, strict=True))
+    yield " / ".join(f"{median(column):+.2g}" for column in zip(*gains, strict=True))
     yield " / ".join(f"{median(column):.0f}" for column in zip(*cpu, strict=True))
     yield f"{np.mean([sum(math.isnan(a.regret) for a in asked) for asked in each.values()]):.1f}"
     yield f"{np.mean([sum(a.is_repeated for a in asked) for asked in each.values()]):.1f}"
@@ -239,7 +239,7 @@ def _cells(
 
 def _quartiles(values: Sequence[float]) -> str:
     low, middle, high = np.percentile(values, [25, 50, 75])
-    return f"{middle:.2f} [{low:.2f} {high:.2f}]"
+    return f"{middle:.3g} [{low:.3g} {high:.3g}]"
 
 
 def render(measured: Sequence[Trial], n_seeds: int, results: Results) -> str:
