@@ -96,6 +96,11 @@ def trials(folder: Path) -> list[Trial]:
             [flat(table, as_logs=False) for table in errors],
             ("gp", "tpe"),
         ),
+        Trial(
+            "the same, numbers as `choices` and the error itself",
+            [flat(table, as_choices=True, as_logs=False) for table in errors],
+            ("gp", "tpe"),
+        ),
         Trial("HPOBench MLP", [*map(flat, scores)], ("tpe",)),
         Trial(
             "FCNet, 8 running",
