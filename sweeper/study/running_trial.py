@@ -53,6 +53,7 @@ class RunningTrial:
         drawn_by: What drew its settings; empty if that is not known, or it has not been drawn.
         is_stopping: Whether this process must stop.
         ledger: Where this process books its time.
+        asking_s: Seconds that the sampler took, without what was waited for others.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class RunningTrial:
         self.number = trial.number
         self.history: list[EpochMetrics] = []
         self.drawn_by = ""
+        self.asking_s = 0.0
         self.is_stopping = is_stopping
         self.ledger = ledger
         self._transfer = transfer
@@ -94,7 +96,9 @@ class RunningTrial:
         """
         alone = self.study.lock.held() if self.study.is_small else nullcontext()
         with self.ledger.booked(Entry.CLAIM), alone:
+            begun_s = time.monotonic()
             [drawn] = self.study.draw([self._trial])
+            self.asking_s = time.monotonic() - begun_s
             self.require_ownership()
             self._write(drawn)
         config = drawn.config

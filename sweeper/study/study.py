@@ -35,6 +35,8 @@ from sweeper.trial import TrialState
 #: Settings for each trial of the goal, up to which a study takes care that none is tried twice at
 #: one moment. Beyond it is rare and spoils little, while drawing one by one would cost each trial.
 _FEW = 10
+#: Trials whose draws, which run in other processes now, are foreseen.
+_MOST_BESIDE = 7
 
 
 class SweepStudy:
@@ -137,13 +139,16 @@ class SweepStudy:
             StudyError: If ``forbid`` leaves nothing that could be drawn.
         """
         window = self.sampler.window()
-        return ask(
+        history = window.trials(self.cache)
+        beside = [] if window.sampler != "conditional_gp" else _drawing(history, trials)
+        drawn = ask(
             self._opened(window.sampler),
             self.spec,
-            trials=trials,
-            history=window.trials(self.cache),
+            trials=[*beside, *trials],
+            history=history,
             is_tried=self.cache.is_tried,
         )
+        return drawn[len(beside) :]
 
     def explain_model(self) -> ModelView | None:
         """What the model of the sampler in use says; None if it has none, or not yet."""
@@ -170,3 +175,11 @@ class SweepStudy:
             sampler=build_sampler("random", seed=0),
             pruner=self.pruner.built(),
         )
+
+
+def _drawing(history: Sequence[FrozenTrial], trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Trials before these whose settings are drawn at this moment; what they get can be told."""
+    first = min(trial.number for trial in trials)
+    running = (trial for trial in history if trial.state == OptunaState.RUNNING)
+    blank = [trial for trial in running if trial.number < first and not trial.params]
+    return blank[-_MOST_BESIDE:]

@@ -143,16 +143,16 @@ class Worker:
             )
 
     def _run(self, trial: RunningTrial) -> None:
-        begun = time.monotonic()
+        begun_s = time.monotonic()
         config = trial.draw()
-        drawn = time.monotonic()
         try:
             if isinstance(config.train, FunctionConfig):
                 self._run_function(config, trial)
             else:
                 self._train_model(config, trial)
         finally:
-            self._asking.spend(drawn - begun, time.monotonic() - drawn)
+            training_s = time.monotonic() - begun_s - trial.asking_s
+            self._asking.spend(trial.asking_s, training_s)
 
     def _run_function(self, config: TrialConfig, trial: RunningTrial) -> None:
         trial.start(None, config.model, params={}, tags=self._tags(config, trial))

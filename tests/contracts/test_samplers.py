@@ -189,6 +189,15 @@ def test_a_process_that_is_killed_before_it_writes_does_no_harm(
     assert after.draw(trials) == before
 
 
+def test_what_others_draw_at_this_moment_is_foreseen(tmp_path: Path) -> None:
+    study = begin(tmp_path, "conditional_gp", **SIXTY)
+    add(study, 14)
+    trials = claim(study, 3)
+    alone = [found for trial in trials for found in study.draw([trial])]  # none is written
+    assert alone == study.draw(trials)
+    assert_valid(study, alone)
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("end", ["constant", "diverged", "failed", "huge"])
 def test_odd_outcomes_stop_nobody(tmp_path: Path, sampler: str, end: str) -> None:

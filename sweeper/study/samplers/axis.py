@@ -121,7 +121,8 @@ class Axis:
         values = self._range
         assert not isinstance(values, Choices)
         if values.log:
-            units = np.log(numbers / values.low) / math.log(values.high / values.low)
+            low, high = math.log(values.low), math.log(values.high)
+            units = (np.log(numbers) - low) / (high - low)
         else:
             units = (numbers - values.low) / (values.high - values.low)
         return np.clip(units, 0, 1)
@@ -130,7 +131,8 @@ class Axis:
         values = self._range
         assert not isinstance(values, Choices)
         if values.log:
-            numbers = values.low * (values.high / values.low) ** units
+            low, high = math.log(values.low), math.log(values.high)
+            numbers = np.exp(low + units * (high - low))
         else:
             numbers = values.low + units * (values.high - values.low)
         if values.step is not None:

@@ -90,11 +90,20 @@ def observe(
 
 
 def _most_telling(seen: list[Observation]) -> Observations:
-    """Those of the lowest loss, a fourth; then the latest in training and the newest."""
-    by_loss = sorted(seen, key=lambda found: (found[1], found[0].number))
-    n_best = MOST_OBSERVATIONS // 4
-    rest = sorted(by_loss[n_best:], key=lambda found: (-found[2], -found[0].number))
-    kept = [*by_loss[:n_best], *rest[: MOST_OBSERVATIONS - n_best]]
+    """A fourth for the lowest loss, the latest in training and the newest for the rest.
+
+    Of what is bad no more than a fourth is kept, unless there is too little else.
+    """
+    quarter = MOST_OBSERVATIONS // 4
+    newest = sorted(seen, key=lambda found: (-found[2], -found[0].number))
+    finite = [found for found in newest if math.isfinite(found[1])]
+    bad = [found for found in newest if not math.isfinite(found[1])]
+    bad = bad[: max(quarter, MOST_OBSERVATIONS - len(finite))]
+    # Of equal ones the earlier is the better one.
+    best = sorted(finite, key=lambda found: (found[1], found[0].number))[:quarter]
+    taken = set(map(id, best))
+    rest = [found for found in finite if id(found) not in taken]
+    kept = [*best, *bad, *rest[: MOST_OBSERVATIONS - len(best) - len(bad)]]
     told = sorted(kept, key=lambda found: (found[0].number, found[2]))
     return Observations(
         [trial for trial, _, _ in told],

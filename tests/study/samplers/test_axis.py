@@ -11,6 +11,7 @@ from sweeper.study.samplers.axis import Axis, has_order
         (FloatRange(1.0, 3.0), 1.5, 0.25),
         (FloatRange(1e-4, 1.0, log=True), 1e-3, 0.25),
         (FloatRange(0.0, 1.0, step=0.25), 0.75, 0.75),
+        (FloatRange(1e-300, 1e300, log=True), 1.0, 0.5),
         (IntRange(1, 5), 2, 0.25),
         (IntRange(1, 16, log=True), 4, 0.5),
         (Choices((3,)), 3, 0.0),

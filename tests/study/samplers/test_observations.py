@@ -131,6 +131,17 @@ def test_of_many_the_best_and_the_latest_are_kept() -> None:
     assert set(range(1000 - MOST_OBSERVATIONS // 2, 1000)) <= set(numbers)
 
 
+def test_of_what_is_bad_a_fourth_is_kept() -> None:
+    trials = [complete(at, {1: float(at)}) for at in range(400)]
+    is_bad = [at % 2 == 1 for at in range(400)]
+    seen = observe(trials, 1, is_bad=is_bad, points=np.zeros((400, 1)))
+    bad = [t.number for t in seen.trials if t.number % 2]
+    assert len(seen.trials) == MOST_OBSERVATIONS
+    assert bad == list(range(321, 400, 2))
+    few = observe(trials[:160], 1, is_bad=is_bad[:160], points=np.zeros((160, 1)))
+    assert [t.number for t in few.trials] == list(range(160))
+
+
 @pytest.mark.parametrize("by_rank", [True, False])
 def test_warping_keeps_the_order_and_tames_what_lies_far_off(by_rank: bool) -> None:
     losses = np.array([0.1, 0.2, 0.15, 0.3, 0.25, 1e9, math.inf])
