@@ -9,8 +9,16 @@ from tests.support.sweep import PATIENCE_S, Sweep, kill_group, wait_until
 pytestmark = pytest.mark.slow
 
 
+def write_long(sweep: Sweep, trials: int) -> None:
+    """Trials that run until they are stopped, as nothing is pruned."""
+    sweep.write_default(trials=trials, epochs=120)
+    text = sweep.file.read_text()
+    sweep.write(text.replace("name: asha, min_epochs: 1, reduction_factor: 3", "name: none"))
+    assert sweep.file.read_text() != text
+
+
 def test_cancel_drains_every_agent_and_the_same_command_goes_on(sweep: Sweep) -> None:
-    sweep.write_default(trials=4, epochs=120)
+    write_long(sweep, trials=4)
     agents = [sweep.start(), sweep.start()]
     try:
         wait_until(lambda: sweep.paths.journal.exists() and len(sweep.study().agents()) == 2)
@@ -31,9 +39,7 @@ def test_cancel_drains_every_agent_and_the_same_command_goes_on(sweep: Sweep) ->
     assert all("`sweeper cancel` asks this command to stop" in output for output in outputs)
     assert set(sweep.states().values()) == {"waiting"}
     assert sweep.study().agents() == []
-    sweep.write_default(trials=4, epochs=120)
-    text = sweep.file.read_text().replace("budget: {trials: 4}", "budget: {trials: 1}")
-    sweep.write(text)
+    write_long(sweep, trials=1)
     assert sweep.run().returncode == 0
     assert sweep.n_resumed() >= 1
 
