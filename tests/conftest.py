@@ -137,7 +137,8 @@ def postgres() -> Iterator[Postgres]:
     # As root, it runs as another user, from whom each pytest that starts takes pytest's folders.
     with TemporaryDirectory(prefix="postgres-") as folder:
         try:
-            server = Postgres(Path(folder))
+            # Tests of eight machines, and what those before have left open, are near 100.
+            server = Postgres(Path(folder), connections=300)
         except Exception as exc:  # whatever keeps a server from running here
             pytest.skip(f"PostgreSQL does not run on this machine: {exc}")
         yield server
