@@ -2,6 +2,8 @@
 
 import logging
 import re
+from collections.abc import Mapping
+from typing import Any
 
 _SECRETS = "((?:ssl)?password|passwd|token|secret|api_?key)"
 _QUOTED = """('[^']*'|"[^"]*")"""
@@ -29,6 +31,11 @@ def redacted(text: str) -> str:
 def format_count(n: int, noun: str) -> str:
     """``1 trial`` or ``2 trials``."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def format_counts(counts: Mapping[Any, int]) -> str:
+    """``3 complete, 1 pruned``; what there is none of is left out."""
+    return ", ".join(f"{n} {name}" for name, n in counts.items() if n)
 
 
 def format_seconds(seconds: float) -> str:

@@ -2,7 +2,8 @@ import logging
 
 import pytest
 
-from sweeper.text import format_count, format_seconds, log_to_stderr
+from sweeper.text import format_count, format_counts, format_seconds, log_to_stderr
+from sweeper.trial import TrialState
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,9 @@ def test_a_traceback_in_the_log_shows_no_password(
     assert shown.startswith("ERROR no study at http://***@host\nTraceback")
     assert "ValueError: postgresql://***@host/db" in shown
     assert "hunter2" not in shown
+
+
+def test_counts_in_words_leave_out_what_there_is_none_of() -> None:
+    assert format_counts({"complete": 3, "failed": 0, "pruned": 1}) == "3 complete, 1 pruned"
+    assert format_counts({TrialState.COMPLETE: 2}) == "2 complete"
+    assert format_counts({}) == ""

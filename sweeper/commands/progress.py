@@ -18,7 +18,7 @@ from sweeper.commands.trial_table import MOST_STOPPED, TrialRow, TrialTable
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
 from sweeper.study.trial_cache import Standing
-from sweeper.text import format_seconds
+from sweeper.text import format_counts, format_seconds
 from sweeper.timing import render_seconds
 from sweeper.trial import Objective, TrialState
 
@@ -77,10 +77,6 @@ def _describe(row: TrialRow, objective: Objective) -> str:
     return f"{values}  (epoch {row.best.epoch} of {row.epoch})"
 
 
-def _counts(result: Result) -> str:
-    return ", ".join(f"{n} {state.value}" for state, n in sorted(result.counts.items()) if n)
-
-
 class _Lines:
     """One line for each finished trial: what a log file or a scheduler keeps."""
 
@@ -104,7 +100,8 @@ class _Lines:
 
     def summary(self, result: Result, hints: Sequence[str]) -> None:
         self._print(
-            f"{result.name}: {result.n_finished} of {result.goal} trials: {_counts(result)}"
+            f"{result.name}: {result.n_finished} of {result.goal} trials: "
+            f"{format_counts(dict(sorted(result.counts.items())))}"
         )
         if result.n_finished and not result.front:
             self._print("no trial is complete, so there is no best one")

@@ -19,7 +19,7 @@ from sweeper.study.agents import render_agent
 from sweeper.study.find import FoundStudy, find_study
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
-from sweeper.text import format_seconds
+from sweeper.text import format_counts, format_seconds
 from sweeper.timing import render_seconds
 
 _WATCH_S = 2.0
@@ -115,12 +115,11 @@ def _queue_lines(queue: StudyQueue) -> list[str]:
 
 def _render_result(result: Result, queue: list[str]) -> str:
     sampler, why = result.sampler
-    drawn = ", ".join(f"{n} {by}" for by, n in result.drawn_by.items())
+    drawn = format_counts(result.drawn_by)
     lines = [
         f"study    {result.name}",
         f"goal     {result.n_finished} of {result.goal} trials finished{_pace(result)}",
-        "trials   "
-        + ", ".join(f"{n} {state.value}" for state, n in sorted(result.counts.items())),
+        f"trials   {format_counts(dict(sorted(result.counts.items())))}",
         *_under("agents", [render_agent(agent) for agent in result.agents]),
         *queue,
         f"sampler  {sampler}: {why}",

@@ -9,6 +9,7 @@ from mlflow.entities import Metric
 from sweeper.durable import Step, durable
 from sweeper.errors import RequestRefusedError
 from sweeper.study.leases import LEASE_S
+from sweeper.text import format_counts
 from sweeper.timing import render_seconds
 from sweeper.tracking.batch import best_metrics
 from sweeper.tracking.client import (
@@ -171,7 +172,7 @@ class Mirror:
         tags = {
             "sweeper.best_trials": ", ".join(map(str, best_trials)),
             "sweeper.best_runs": ", ".join(cursor.run_id for cursor in cursors.values()),
-            "sweeper.trials": ", ".join(f"{n} {state}" for state, n in counts.items() if n),
+            "sweeper.trials": format_counts(counts),
             "sweeper.time": render_seconds(seconds),
             **{f"sweeper.{name}": text for name, text in sampler.items()},
         }

@@ -19,6 +19,7 @@ from sweeper.study.storage.backend import store_errors
 from sweeper.study.storage.fetch import fetch_ended
 from sweeper.study.storage.shared_locks import founding
 from sweeper.study.study import SweepStudy
+from sweeper.text import format_counts
 from sweeper.tracking.imports import loading
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _finish(mirror: "Mirror", study: SweepStudy) -> None:
 
 
 def _tell_sampler(result: Result) -> dict[str, str]:
-    told = {"drawn": ", ".join(f"{n} {by}" for by, n in result.drawn_by.items())}
+    told = {"drawn": format_counts(result.drawn_by)}
     if result.model is not None:
         told["matters"] = result.model.matters()
         told["expects"] = result.model.expects(result.spec.objective.metrics[0])

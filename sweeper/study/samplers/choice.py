@@ -107,7 +107,7 @@ class Choice:
     def _branches(self) -> Iterator[int]:
         """Those that the held values allow."""
         space = self._space
-        counts = space.active(space.branches)
+        counts = space.counts_in_branch
         for at, row in enumerate(space.branches):
             if all(
                 row[fork] == self._held[fork]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -44,12 +45,12 @@ class LatentSpace:
         self.axes = [Axis(values) for values in ranges.values()]
         self.n_levels = np.array([axis.n_levels for axis in self.axes], float)
         self.is_nominal = np.array([axis.is_nominal for axis in self.axes], bool)
-        self._options: dict[int, Choices] = {
-            at: values
-            for at, values in enumerate(ranges.values())
-            if isinstance(values, Choices) and any(values.branches.values())
-        }
-        self._switches = np.array(list(self._options), int)
+        self._switches = np.flatnonzero(
+            [
+                isinstance(values, Choices) and any(values.branches.values())
+                for values in ranges.values()
+            ]
+        )
         # A hash of a row's switches: exact but for one in 2**64.
         self._factors = np.random.default_rng(0).integers(1, 2**62, len(self._switches)) * 2 + 1
         self._active_of: dict[int, Mask] = {}
@@ -111,9 +112,18 @@ class LatentSpace:
     def branch(self, rows: Array) -> Indices:
         """Index of each row's branch, an integer [rows]."""
         chosen = np.where(self.active(rows), rows, -1)[:, self.forks]
-        own = np.where(self.active(self.branches), self.branches, -1)[:, self.forks]
-        found: Indices = np.argmax(np.all(chosen[:, None] == own[None], axis=2), axis=1)
+        found: Indices = np.argmax(np.all(chosen[:, None] == self._labels, axis=2), axis=1)
         return found
+
+    @cached_property
+    def counts_in_branch(self) -> Mask:
+        """Which forks count in each branch; of other ranges it says nothing [branches, n]."""
+        return self.active(self.branches)
+
+    @cached_property
+    def _labels(self) -> Array:
+        labels: Array = np.where(self.counts_in_branch, self.branches, -1)[:, self.forks]
+        return labels
 
     def keys(self, rows: Array) -> list[bytes]:
         """What tells settings apart, of each row."""
@@ -171,7 +181,7 @@ class LatentSpace:
             at = self._position[name]
             counts[at] = True
             return (
-                self.axes[at].value(row[at]) if at in self._options else first_value(name, values)
+                self.axes[at].value(row[at]) if at in self._switches else first_value(name, values)
             )
 
         suggest_config(self._spec, suggest, seed=0)
