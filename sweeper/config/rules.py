@@ -41,6 +41,22 @@ def contains(values: Range, value: Scalar) -> bool:
     return values.step is None or math.isclose(n_steps, round(n_steps), abs_tol=1e-6)
 
 
+def setting_fault(ranges: Mapping[str, Range], name: str, value: Scalar) -> str:
+    """Why a value cannot be set for a range, or nothing.
+
+    Args:
+        ranges: Of the study file, by dotted name.
+        name: Dotted; of no range perhaps.
+        value: Of it.
+    """
+    if name not in ranges:
+        hint = did_you_mean(name, ranges) or "; this file has no range"
+        return f"is not searched{hint}"
+    if not contains(ranges[name], value):
+        return f"must lie within {spell(ranges[name])}, got {shown(value)}"
+    return ""
+
+
 class _Rules:
     """The rules of one study file; a value that has a problem already is left alone."""
 
@@ -132,7 +148,7 @@ class _Rules:
                 for name, value in setting.items():
                     path = f"{part}[{i}].{name}"
                     known = self._problems.concern(name) or self._problems.concern(path)
-                    if not known and (fault := self._setting_fault(name, value)):
+                    if not known and (fault := setting_fault(self._ranges, name, value)):
                         self._add(path, fault)
                     elif not known and (choice := self._missing_choice(name, setting)):
                         self._add(path, f"is drawn only with {choice}; add that")
@@ -143,15 +159,6 @@ class _Rules:
             rules = (rule for item in setting.items() for rule in forbidden.get(item, ()))
             if any(rule <= setting.items() for rule in rules):
                 self._add(f"enqueue[{i}]", "is ruled out by forbid; drop one of the two")
-
-    def _setting_fault(self, name: str, value: Scalar) -> str:
-        """Why a range cannot take the value, or nothing."""
-        if name not in self._ranges:
-            hint = did_you_mean(name, self._ranges) or "; this file has no range"
-            return f"is not searched{hint}"
-        if not contains(self._ranges[name], value):
-            return f"must lie within {spell(self._ranges[name])}, got {shown(value)}"
-        return ""
 
     def _missing_choice(self, name: str, setting: Mapping[str, Scalar]) -> str:
         """The choice on which the named range hangs, if the setting does not make it."""

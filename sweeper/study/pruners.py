@@ -10,6 +10,7 @@ from optuna.pruners import BasePruner
 
 from sweeper.config.space import most_epochs
 from sweeper.config.study import PRUNER_KEYS, PrunerSpec, StudySpec
+from sweeper.text import format_count
 
 #: Of the longest trial; ``min_epochs: auto`` prunes nothing before. On curves of 27 epochs over
 #: published tables (``benchmarks/search.py``), where what learns fast often ends badly, the first
@@ -91,12 +92,16 @@ def explain_pruner(spec: PrunerSpec, epochs: Epochs | None) -> PrunerUse:
         )
         return PrunerUse(spec.name, None, None, why)
     first = _first(spec, epochs)
+    source = f"; {epochs.source}" if epochs and epochs.source else ""
+    if epochs and first > epochs.n:
+        length = format_count(epochs.n, "epoch")
+        why = f"nothing is pruned, as min_epochs is {first} and the longest trial has {length}"
+        return PrunerUse(spec.name, first, epochs.n, f"{why}{source}")
     begin = "first rung after" if spec.name in ("asha", "hyperband") else "no trial ends before"
     whole = f" of {epochs.n}" if epochs else ""
     reason = "as the study file says"
     if spec.min_epochs == "auto":
         reason = f"auto takes {FIRST_SHARE} of the longest trial, at least {FIRST_LEAST}"
-    source = f"; {epochs.source}" if epochs and epochs.source else ""
     why = f"{begin} epoch {first}{whole}, {reason}{source}"
     return PrunerUse(spec.name, first, epochs.n if epochs else None, why)
 
@@ -114,6 +119,8 @@ def build_pruner(spec: PrunerSpec, epochs: Epochs | None) -> BasePruner:
     if spec.name == "none" or (epochs is None and needs_epochs(spec)):
         return pruners.NopPruner()
     first = _first(spec, epochs)
+    if epochs and first > epochs.n:
+        return pruners.NopPruner()
     if spec.name == "asha":
         return pruners.SuccessiveHalvingPruner(
             min_resource=first, reduction_factor=spec.reduction_factor

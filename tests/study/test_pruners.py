@@ -2,9 +2,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.pruners import NopPruner
 
 from sweeper.config.study import PrunerSpec
-from sweeper.study.pruners import Epochs, PrunerUse, explain_pruner, min_epochs
+from sweeper.study.pruners import Epochs, PrunerUse, build_pruner, explain_pruner, min_epochs
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
 from sweeper.trial import EpochMetrics, TrialState
@@ -115,6 +116,9 @@ AUTO = "auto takes 1/15 of the longest trial, at least 2"
         (PrunerSpec(name="median"), Epochs(9, "trial 0 planned 9"),
          PrunerUse("median", 2, 9,
                    f"no trial ends before epoch 2 of 9, {AUTO}; trial 0 planned 9")),
+        (PrunerSpec(name="hyperband", min_epochs=10), Epochs(3, "trial 0 planned 3"),
+         PrunerUse("hyperband", 10, 3, "nothing is pruned, as min_epochs is 10 and the longest "
+                   "trial has 3 epochs; trial 0 planned 3")),
         (PrunerSpec(name="patient"), Epochs(9, ""),
          PrunerUse("patient", None, None, "a trial ends after 3 epochs without improvement")),
         (PrunerSpec(name="none"), Epochs(9, ""),
@@ -129,3 +133,8 @@ def test_which_pruner_it_is_and_from_when_on_is_said(
     spec: PrunerSpec, epochs: Epochs | None, expected: PrunerUse
 ) -> None:
     assert explain_pruner(spec, epochs) == expected
+
+
+def test_hyperband_with_trials_shorter_than_its_first_rung_prunes_nothing() -> None:
+    built = build_pruner(PrunerSpec(name="hyperband", min_epochs=10), Epochs(3, "trial 0"))
+    assert isinstance(built, NopPruner)

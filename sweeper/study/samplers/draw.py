@@ -12,9 +12,11 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from sweeper.config.ranges import Range
+from sweeper.config.rules import setting_fault
 from sweeper.config.settings import Scalar, TrialConfig
 from sweeper.config.space import first_value, suggest_config
 from sweeper.config.study import StudySpec
+from sweeper.errors import StudyError
 from sweeper.study.attributes import FIXED_PARAMS, Attr
 from sweeper.study.samplers.proposal import ENQUEUE, GRID, IsTried, Proposal, Request, Sampler
 from sweeper.study.samplers.seeds import trial_seed
@@ -87,8 +89,11 @@ def ask(
         is_tried: Whether another trial has a setting.
 
     Raises:
-        StudyError: If ``forbid`` leaves nothing that could be drawn.
+        StudyError: If ``forbid`` leaves nothing that could be drawn, or a trial was enqueued with
+            a value that its range has not.
     """
+    for trial in trials:
+        _check_enqueued(spec, trial)
     numbers = {trial.number for trial in trials}
     others = [trial for trial in history if trial.number not in numbers]
     given = {trial.number: begun_with(trial) for trial in trials}
@@ -96,6 +101,17 @@ def ask(
     proposals = sampler.ask(others, requests, is_tried) if requests else []
     proposal_of = {r.number: found for r, found in zip(requests, proposals, strict=True)}
     return [_settle(spec, trial, proposal_of.get(trial.number)) for trial in trials]
+
+
+def _check_enqueued(spec: StudySpec, trial: FrozenTrial) -> None:
+    """Whoever enqueues by Optuna meets no study file that would refuse a value.
+
+    What was enqueued for a range that is not drawn is left alone, as on fallback data.
+    """
+    ranges, fixed = spec.ranges(), trial.system_attrs.get(FIXED_PARAMS, {})
+    for name in fixed.keys() & ranges.keys():
+        if fault := setting_fault(ranges, name, fixed[name]):
+            raise StudyError(f"trial {trial.number} was enqueued with {name}, which {fault}")
 
 
 def _settle(spec: StudySpec, trial: FrozenTrial, proposal: Proposal | None) -> Drawn:

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.support.sweep_studies import (
     begin_in_memory,
     claim_trial,
     epoch,
+    raises,
     reports,
     run_all,
     run_trial,
@@ -110,6 +112,30 @@ def test_forbidding_everything_is_told(tmp_path: Path) -> None:
         "studies/none.yaml:6: forbid: leaves nothing to draw beside train.nesterov=True: "
         "thousands of uniform draws were all forbidden; loosen it"
     )
+
+
+@pytest.mark.parametrize(
+    ("fixed", "told"),
+    [
+        ({"train.optimizer": "adam"},
+         "train.optimizer, which must lie within {choices: [sgd, adamw]}, got 'adam'"),
+        ({RATE: "high"}, "train.learning_rate, which must lie within {low: 0.001, high: 0.1}, "
+         "got 'high'"),
+        ({RATE: 7.0}, "train.learning_rate, which must lie within {low: 0.001, high: 0.1}, got 7"),
+    ],
+)  # fmt: skip
+def test_a_value_enqueued_by_optuna_that_its_range_has_not_is_told(
+    tmp_path: Path, fixed: Mapping[str, Any], told: str
+) -> None:
+    train = {"optimizer": {"choices": ["sgd", "adamw"]},
+             "learning_rate": {"low": 0.001, "high": 0.1}}  # fmt: skip
+    study = begin_in_memory(tmp_path, train=train, budget={"trials": 1})
+    study.handle().enqueue_trial(dict(fixed))
+    run_trial(study, raises(ValueError("makes room for one more")))
+    enqueued = claimed(study)
+    message = f"trial 1 was enqueued with {told}"
+    with pytest.raises(StudyError, match=re.escape(message)):
+        study.draw([enqueued])
 
 
 def test_what_drew_each_trial_is_kept(tmp_path: Path) -> None:
