@@ -101,14 +101,31 @@ def check(
 
 
 @app.command()
-def run(path: StudyFile, as_json: AsJson = False) -> None:
+def run(
+    path: StudyFile,
+    as_json: AsJson = False,
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug",
+            help="Run one trial here instead, for breakpoint(): the one that failed last, or a "
+            "first one. Nothing of it is kept.",
+        ),
+    ] = False,
+) -> None:
     """Work on a study until its goal is reached. Start it again at any time: it goes on.
 
     Example: sweeper run studies/mnist.yaml
     """
     from sweeper.config.reader import load_study
 
+    if debug and as_json:
+        raise typer.BadParameter("a trial to debug prints no JSON", param_hint="--debug")
     spec = load_study(path)
+    if debug:
+        from sweeper.commands.debug import debug_study
+
+        raise typer.Exit(debug_study(spec, ROOT, lambda text: print(text, flush=True)))
     from sweeper.commands.run import run_study
 
     result = run_study(spec, root=ROOT, as_json=as_json)

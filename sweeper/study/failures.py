@@ -2,12 +2,15 @@
 
 import errno
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 
 from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from sweeper.config.settings import Scalar
 from sweeper.durable import Step, durable
 from sweeper.errors import DataError
 from sweeper.study.attributes import Attr, Owner, TrialRecord
@@ -80,6 +83,30 @@ def count_failure(storage: BaseStorage, trial_id: int, kind: FailureKind, n_epoc
 def failed_numbers(trials: Iterable[TrialRecord]) -> list[int]:
     """Numbers of those that failed."""
     return [trial.number for trial in trials if trial.state is TrialState.FAILED]
+
+
+@dataclass(frozen=True)
+class FailedTrial:
+    """A trial that failed.
+
+    Attributes:
+        number: Of the trial.
+        params: What was searched, by dotted name.
+        cause: Why, in one line.
+    """
+
+    number: int
+    params: Mapping[str, Scalar]
+    cause: str
+
+
+def latest_failed(trials: Sequence[FrozenTrial]) -> FailedTrial | None:
+    """The one with the highest number; None if none failed."""
+    for trial in reversed(trials):
+        if trial.state == OptunaState.FAIL:
+            cause = str(trial.user_attrs.get(Attr.CAUSE, "unknown"))
+            return FailedTrial(trial.number, trial.params, cause)
+    return None
 
 
 def is_over(cache: TrialCache, goal: int, earlier: Collection[int]) -> bool:

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,7 +20,7 @@ import torch
 from sweeper.config.reader import load_study
 from sweeper.config.references import make_importable
 from sweeper.config.study import StudySpec
-from sweeper.errors import StoreError, TrialLost
+from sweeper.errors import StoreError, TrainingError, TrialLost
 from sweeper.paths import RunPaths
 from sweeper.study.create import load_study_from_storage
 from sweeper.study.presence import Presence
@@ -28,21 +29,22 @@ from sweeper.study.storage.backend import store_errors
 from sweeper.text import log_to_stderr
 from sweeper.workers.forkserver import SERVE, name_process, serve
 from sweeper.workers.memory import keep_freed_memory
-from sweeper.workers.protocol import DRAIN_S, WorkerArgs, send_end
+from sweeper.workers.protocol import DRAIN_S, Channel, WorkerArgs
 from sweeper.workers.signals import reset_signals
-from sweeper.workers.worker import Worker
+from sweeper.workers.worker import Worker, no_terminal
 
 log = logging.getLogger("sweeper")
 
 
-def main() -> None:
+def main(channel: Channel) -> None:
     """Run one worker to its end."""
     name_process("sweeper-worker")
-    args = WorkerArgs.read(sys.stdin.fileno())
+    args = channel.read_args()
     log_to_stderr("%(asctime)s %(levelname)s %(message)s", logging.INFO)
     faulthandler.register(signal.SIGUSR2, all_threads=False)  # the agent asks where it hangs
     stopping = threading.Event()
-    _listen(stopping)
+    _listen(channel, stopping)
+    sys.breakpointhook = partial(_refuse_breakpoint, args.study_file)
     make_importable(args.import_dirs)
     np.random.seed()  # else forks draw alike until a trial seeds it
     _use_threads(args.n_threads)
@@ -53,7 +55,7 @@ def main() -> None:
     try:
         study = load_study_from_storage(_load_spec(args, paths), paths)
         assert study is not None, "the agent creates the study before its workers"
-        Worker(args, study, stopping).work()
+        Worker(args, study, stopping, channel.send_note).work()
     finally:
         presence.leave()
 
@@ -68,24 +70,34 @@ def _load_spec(args: WorkerArgs, paths: RunPaths) -> StudySpec:
     )
 
 
-def _listen(stopping: threading.Event) -> None:
+def _listen(channel: Channel, stopping: threading.Event) -> None:
     """Stop after the current batch when told to, or when nobody is there to tell."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGUSR1):  # a scheduler may signal the whole job
         signal.signal(number, lambda *_: stopping.set())
     os.register_at_fork(after_in_child=reset_signals)  # processes of user code end as usual
-    threading.Thread(target=_stop_when_alone, args=(stopping,), daemon=True).start()
+    threading.Thread(target=_stop_when_alone, args=(channel, stopping), daemon=True).start()
 
 
-def _stop_when_alone(stopping: threading.Event) -> None:
+def _stop_when_alone(channel: Channel, stopping: threading.Event) -> None:
     """Stop after the current batch once the agent's end of the channel is closed.
 
     What hangs is ended the hard way: nobody else would.
     """
-    os.read(sys.stdin.fileno(), 1)  # unlike sys.stdin, holds no lock that blocks the exit
+    channel.await_end()
     log.warning("the agent is gone; this worker ends after the current batch")
     stopping.set()
     faulthandler.dump_traceback_later(DRAIN_S, exit=True)
+
+
+def _refuse_breakpoint(study_file: str, *args: object, **kwargs: object) -> object:
+    """What ``breakpoint()`` does in a worker, which has no terminal to debug in."""
+    if os.environ.get("PYTHONBREAKPOINT"):  # 0, or a debugger of the user's that needs none
+        return sys.__breakpointhook__(*args, **kwargs)
+    frame = sys._getframe(1)
+    raise TrainingError(
+        f"breakpoint() at {frame.f_code.co_filename}:{frame.f_lineno}: {no_terminal(study_file)}"
+    )
 
 
 def _use_threads(n_threads: int) -> None:
@@ -101,14 +113,15 @@ def _use_threads(n_threads: int) -> None:
 def run_process() -> NoReturn:
     """Run :func:`main`, then end at once: threads that user code left must not keep it alive."""
     code = 0
+    channel = Channel()
     try:
-        main()
-        send_end("")
+        main(channel)
+        channel.send_end("")
     except TrialLost as signal_:
         log.warning("%s; this worker ends", signal_)
-        send_end("")
+        channel.send_end("")
     except StoreError as exc:
-        send_end(str(exc))
+        channel.send_end(str(exc))
     except BaseException:
         log.exception("this worker dies")
         code = 1

@@ -1,12 +1,12 @@
 """What an agent and a worker say to each other; it needs no torch, as an agent has none.
 
-A worker's standard input is a channel to its agent. In comes one line that says what to do, then
-silence, whose end means that the agent is gone. Out go notes for the user, then why it ends.
+A worker starts with a channel to its agent as standard input, and takes it away from there before
+any code of the user's runs. In comes one line that says what to do, then silence, whose end means
+that the agent is gone. Out go notes for the user, then why it ends.
 """
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -15,6 +15,7 @@ from typing import Self
 #: So long a worker may take to finish its batch and put its trial back; a scheduler that sent
 #: SIGTERM kills what is left after 30 s (the defaults of Slurm and Kubernetes).
 DRAIN_S = 20.0
+_STDIN = 0
 #: Follows the reason why a worker ends.
 _END = "\x04"
 #: Follows what the user should know while the worker goes on.
@@ -23,7 +24,7 @@ _NOTE = "\x06"
 
 @dataclass(frozen=True)
 class WorkerArgs:
-    """What the agent tells a worker: one JSON line on its standard input.
+    """What the agent tells a worker: one JSON line on their channel.
 
     Not on its command line, which every user of the machine can read.
 
@@ -81,23 +82,42 @@ class WorkerArgs:
         return cls(**json.loads(line))
 
 
-def send_note(text: str) -> None:
-    """In a worker: let the agent tell the user."""
-    _send(text + _NOTE)
+class Channel:
+    """A worker's end of the channel.
 
-
-def send_end(trouble: str) -> None:
-    """In a worker: say that it ends.
-
-    Args:
-        trouble: Of disk or storage, which is not its trial's fault; empty if no work was left.
+    What it found as standard input is another descriptor from then on, which processes that the
+    user's code starts do not inherit. Who reads standard input is at its end at once.
     """
-    _send(trouble + _END)
 
+    def __init__(self) -> None:
+        self._fd = os.dup(_STDIN)  # which Python closes on exec
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, _STDIN)
+        os.close(nothing)
 
-def _send(text: str) -> None:
-    with suppress(OSError):  # the agent may be gone
-        os.write(sys.stdin.fileno(), text.encode())
+    def read_args(self) -> WorkerArgs:
+        """What to do; raises as :meth:`WorkerArgs.read`."""
+        return WorkerArgs.read(self._fd)
+
+    def await_end(self) -> None:
+        """Return when the agent is gone."""
+        os.read(self._fd, 1)  # unlike a file object, holds no lock that blocks the exit
+
+    def send_note(self, text: str) -> None:
+        """Let the agent tell the user."""
+        self._send(text + _NOTE)
+
+    def send_end(self, trouble: str) -> None:
+        """Say that this worker ends.
+
+        Args:
+            trouble: Of disk or storage, which is not its trial's fault; empty if no work was left.
+        """
+        self._send(trouble + _END)
+
+    def _send(self, text: str) -> None:
+        with suppress(OSError):  # the agent may be gone
+            os.write(self._fd, text.encode())
 
 
 class Messages:
@@ -117,6 +137,6 @@ class Messages:
 
     @property
     def end(self) -> str | None:
-        """What :func:`send_end` was called with; None if it was not."""
+        """What :meth:`Channel.send_end` was called with; None if it was not."""
         last = self._unread.decode().rpartition(_NOTE)[2]
         return last.removesuffix(_END) if last.endswith(_END) else None

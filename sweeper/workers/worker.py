@@ -9,6 +9,8 @@ import os
 import socket
 import threading
 import time
+from bdb import BdbQuit
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 
@@ -16,7 +18,7 @@ import torch
 
 from sweeper.config.settings import DataConfig, FunctionConfig, ModelConfig, TrialConfig
 from sweeper.data.dataset import TrialData, load_data
-from sweeper.errors import TrialInterrupted
+from sweeper.errors import TrainingError, TrialInterrupted
 from sweeper.models.build import model_params
 from sweeper.study.agents import job_of
 from sweeper.study.attributes import settle_fingerprint, wants_device_alone
@@ -36,7 +38,7 @@ from sweeper.training.learner import Runtime
 from sweeper.training.loop import train
 from sweeper.trial import TrialState
 from sweeper.workers.memory import Room, resident_limit, return_device_memory, return_freed_memory
-from sweeper.workers.protocol import WorkerArgs, send_note
+from sweeper.workers.protocol import WorkerArgs
 
 log = logging.getLogger("sweeper")
 
@@ -48,17 +50,33 @@ class _UnwantedError(Exception):
 
 
 class Worker:
-    """Works on one study on one device."""
+    """Works on one study on one device.
 
-    def __init__(self, args: WorkerArgs, study: SweepStudy, stopping: threading.Event) -> None:
+    Args:
+        args: What the agent said.
+        study: What to work on.
+        stopping: Set when it must end after the current batch.
+        tell: Lets the agent tell the user.
+    """
+
+    def __init__(
+        self,
+        args: WorkerArgs,
+        study: SweepStudy,
+        stopping: threading.Event,
+        tell: Callable[[str], None],
+    ) -> None:
         self._args = args
         self._study = study
         self._stopping = stopping
+        self._tell = tell
         self._runtime = Runtime(torch.device(args.device), study.spec.run.precision)
-        self._asking = AskingBudget(study.sampler, study.cache, _note)
+        self._asking = AskingBudget(study.sampler, study.cache, self._note)
         self._room = Room(study.paths.device_room(args.device))
         self._transfer = (
-            TrialTransfer(study.object_store, study.paths, _note) if study.object_store else None
+            TrialTransfer(study.object_store, study.paths, self._note)
+            if study.object_store
+            else None
         )
         self._failed_before = frozenset(args.failed_before)
         self._ledger = TimeLedger(max(0.0, time.time() - args.given_s))
@@ -150,6 +168,8 @@ class Worker:
                 self._run_function(config, trial)
             else:
                 self._train_model(config, trial)
+        except BdbQuit as exc:
+            raise TrainingError(f"a debugger: {no_terminal(self._args.study_file)}") from exc
         finally:
             training_s = time.monotonic() - begun_s - trial.asking_s
             self._asking.spend(trial.asking_s, training_s)
@@ -219,8 +239,14 @@ class Worker:
             **({"job": job} if (job := job_of(os.environ)) else {}),
         }
 
+    def _note(self, text: str) -> None:
+        log.warning("%s", text)
+        self._tell(text)
 
-def _note(text: str) -> None:
-    """Let the agent tell the user."""
-    log.warning("%s", text)
-    send_note(text)
+
+def no_terminal(study_file: str) -> str:
+    """What to say to user code that wants to be debugged in a worker."""
+    return (
+        f"a trial in a worker has no terminal to debug in; `sweeper run --debug {study_file}` "
+        "runs one in yours"
+    )

@@ -1,4 +1,7 @@
 import os
+import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -23,6 +26,26 @@ ARGS = WorkerArgs(
 )
 
 
+#: A worker's beginning, then user code that asks for input in all ways that there are.
+READS = """
+import os, subprocess, sys
+from sweeper.workers.protocol import Channel
+
+channel = Channel()
+args = channel.read_args()
+try:
+    input("overwrite? [y/N] ")
+except EOFError:
+    print("end")
+in_a_process = "import os, sys; print(os.listdir('/proc/self/fd'), repr(sys.stdin.read()))"
+print(repr(sys.stdin.read()), os.read(0, 1))
+print(subprocess.run([sys.executable, "-c", in_a_process], capture_output=True, text=True).stdout)
+channel.send_note(args.study)
+channel.await_end()
+channel.send_end("")
+"""
+
+
 def piped(data: bytes) -> int:
     reading, writing = os.pipe()
     with open(writing, "wb") as file:
@@ -44,6 +67,28 @@ def test_a_worker_that_no_agent_started_says_what_does() -> None:
         pytest.raises(EOFError, match="a worker is started by its agent: sweeper run STUDY"),
     ):
         WorkerArgs.read(pipe.fileno())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/fd")
+def test_user_code_finds_standard_input_at_its_end_and_the_channel_goes_on() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        worker = subprocess.Popen(
+            [sys.executable, "-c", READS], stdin=theirs.fileno(), stdout=-1, text=True
+        )
+    with ours:
+        ours.sendall(ARGS.encode())
+        assert ours.recv(100) == b"small\x06"  # it is not stuck in a read
+        ours.shutdown(socket.SHUT_WR)
+        printed, _ = worker.communicate(timeout=60)
+        assert ours.recv(100) == b"\x04"
+    assert printed.split("\n") == [
+        "overwrite? [y/N] end",
+        "'' b''",
+        "['0', '1', '2', '3'] ''",  # 3 is that of the listing itself
+        "",
+        "",
+    ]
 
 
 def test_notes_are_read_once_whole_and_in_order() -> None:

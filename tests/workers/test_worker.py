@@ -10,7 +10,7 @@ from sweeper.study.study import SweepStudy
 from sweeper.workers.devices import Placement
 from sweeper.workers.forkserver import ForkServer
 from sweeper.workers.process import WorkerProcess
-from tests.support.function_studies import begin_function, worker_args
+from tests.support.function_studies import MEASURE, begin_function, worker_args
 from tests.support.sweep import wait_until
 from tests.support.sweep_studies import begin
 
@@ -33,6 +33,10 @@ PLAN = """trial.plan_epochs(30)
 DEAR = """from sweeper.study import sampler_in_use
     sampler_in_use._MOST_ASKING = sampler_in_use._MOST_ASKING_S = 0.0
     trial.report(1, score=params["train"]["x"])"""
+
+
+#: How user code asks for a debugger.
+DEBUGGERS = {"breakpoint": "breakpoint()", "pdb": "import pdb; pdb.set_trace(); x = 1"}
 
 
 def work(study: SweepStudy, folder: Path, server: ForkServer) -> WorkerProcess:
@@ -86,3 +90,18 @@ def test_the_agent_hears_at_once_that_a_sampler_has_become_too_dear(
     assert note.startswith("sampler tpe: asking conditional_gp took ")
     assert Result(study).sampler[0] == "tpe"
     assert Result(study).drawn_by == {"sobol": 5, "tpe": 2}
+
+
+@pytest.mark.parametrize("body", DEBUGGERS.values(), ids=DEBUGGERS)
+def test_who_asks_for_a_debugger_is_told_how_to_get_one(
+    tmp_path: Path, server: ForkServer, body: str
+) -> None:
+    study = begin_function(tmp_path, body + "\n    " + MEASURE)
+    worker = work(study, tmp_path, server)
+    assert worker.end == "", worker.last_lines()
+    causes = {failure.cause for failure in Result(study).failures}
+    assert len(causes) == 1
+    assert causes.pop().endswith(
+        f": a trial in a worker has no terminal to debug in; `sweeper run --debug "
+        f"{study.spec.path}` runs one in yours"
+    )

@@ -1,0 +1,102 @@
+"""A trial that belongs to no study, in this process: nothing of it is kept."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from sweeper.config.settings import FunctionConfig, TrialConfig
+from sweeper.config.study import StudySpec
+from sweeper.data.dataset import load_data
+from sweeper.errors import TrialInterrupted
+from sweeper.timing import TimeLedger
+from sweeper.training.function import UserTrial, train_function
+from sweeper.training.learner import Runtime
+from sweeper.training.loop import train
+from sweeper.trial import EpochMetrics
+from sweeper.workers.devices import Placement
+from sweeper.workers.memory import resident_limit
+
+
+class _ScratchReporter:
+    """Follows such a trial; see :func:`run_scratch_trial`."""
+
+    def __init__(self, show: Callable[[EpochMetrics], None], n_reports: int | None) -> None:
+        self.ledger = TimeLedger()  # which nobody reads
+        self.history: list[EpochMetrics] = []
+        self._show = show
+        self._n_reports = n_reports
+
+    def is_stopping(self) -> bool:
+        return False
+
+    def require_ownership(self) -> None:
+        pass
+
+    def plan_epochs(self, n_epochs: int) -> None:
+        pass
+
+    def report(self, metrics: EpochMetrics) -> None:
+        self.history.append(metrics)
+        self._show(metrics)
+        if len(self.history) == self._n_reports:
+            raise TrialInterrupted(f"no more than {self._n_reports} reports are wanted")
+
+
+def run_scratch_trial(
+    spec: StudySpec,
+    config: TrialConfig,
+    placement: Placement,
+    *,
+    cache_dir: Path,
+    show: Callable[[EpochMetrics], None],
+    number: int = 0,
+    n_reports: int | None = None,
+) -> None:
+    """Train with a checkpoint folder that is gone afterwards; nothing is pruned.
+
+    Args:
+        spec: The study.
+        config: Of the trial.
+        placement: Where to train.
+        cache_dir: Of decoded data.
+        show: Told of each epoch.
+        number: That a training function is told as its trial's.
+        n_reports: The trial is interrupted after so many, >= 1; None lets it go to its end.
+
+    Raises:
+        TrialInterrupted: After the last report that is wanted.
+        BaseException: Whatever training or the user's code raises.
+    """
+    runtime = Runtime(torch.device(placement.device), spec.run.precision)
+    reporter = _ScratchReporter(show, n_reports)
+    torch.set_num_threads(placement.n_threads)
+    with tempfile.TemporaryDirectory(prefix="sweeper-") as folder:
+        if isinstance(config.train, FunctionConfig):
+            trial = UserTrial(
+                number=number,
+                seed=config.seed,
+                device=runtime.device,
+                checkpoint=Path(folder) / "checkpoint",
+                objective=spec.objective,
+                reporter=reporter,
+            )
+            train_function(config, trial)
+            return
+        assert config.data is not None
+        data = load_data(
+            config.data,
+            cache_dir=cache_dir,
+            seed=spec.seed,
+            device=runtime.device,
+            resident_bytes=resident_limit(runtime.device, placement.n_sharing),
+        )
+        train(
+            config,
+            data,
+            objective=spec.objective,
+            runtime=runtime,
+            reporter=reporter,
+            checkpoint=Path(folder) / "checkpoint.pt",
+        )
