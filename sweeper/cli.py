@@ -285,7 +285,9 @@ def doctor(
 @app.command()
 def ui(
     path: StudyFile,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 for one that is free.")
+    ] = 5000,
 ) -> None:
     """Start MLflow's UI on this study's store, on 127.0.0.1, and print its address.
 

@@ -49,6 +49,8 @@ LIBRARIES = {
     "torchvision": {"data", "models", "workers"},
     "rich": {"commands"},
     "typer": {"cli"},
+    "starlette": {"commands"},
+    "uvicorn": {"commands"},
 }  # fmt: skip
 
 
