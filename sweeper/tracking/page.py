@@ -10,7 +10,7 @@ from mlflow.store.artifact import artifact_repository_registry
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from sweeper.paths import RunPaths
-from sweeper.tracking.client import tracker_errors
+from sweeper.tracking.client import open_client, tracker_errors
 from sweeper.tracking.imports import loading
 
 _LOCAL = ("", "file")
@@ -34,6 +34,7 @@ def build_page(uri: str, paths: RunPaths) -> Any:
     Raises:
         TrackerError: If MLflow's server cannot be had, or the database cannot be opened.
     """
+    open_client(uri, paths)  # makes the store where there is none, as MLflow's server would not
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     with tracker_errors(uri), loading("MLflow's server"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "starlette.middleware.wsgi is deprecated")
