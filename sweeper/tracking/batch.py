@@ -2,15 +2,18 @@
 
 What a person who compares runs finds in the table: ``best_<metric>`` of every optimised metric,
 which is the trial's value in Optuna, and ``best_epoch``; the plain metrics show their last epoch.
-Both are sent each time the best changes, so that running trials can be sorted too.
+Both are sent each time the best changes, so that running trials can be sorted too. Params are what
+the study searches, so that what is compared differs; and as MLflow keeps a param for ever, whereas
+a folder of data may have moved when a trial goes on. All other settings are one tag.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
+from sweeper.config.render import render_setting
 from sweeper.events import Ended, Event, Interrupted, Started
 from sweeper.timing import harness_share
 from sweeper.trial import DataInfo, EpochMetrics, Objective, TrialState
@@ -27,10 +30,18 @@ RUN_STATUS: Mapping[TrialState, str] = {
     TrialState.WAITING: "SCHEDULED",
     TrialState.RUNNING: "RUNNING",
     TrialState.COMPLETE: "FINISHED",
-    TrialState.PRUNED: "KILLED",
+    TrialState.PRUNED: "FINISHED",  # the page marks KILLED as it marks FAILED, by a red cross
     TrialState.DIVERGED: "KILLED",
     TrialState.FAILED: "FAILED",
 }
+
+#: What older code wrote instead; runs that have it are left as they are.
+_OLDER_STATUS: Mapping[TrialState, str] = {TrialState.PRUNED: "KILLED"}
+
+
+def tells_state(status: str, state: TrialState) -> bool:
+    """Whether a run with that status is one of a trial in that state."""
+    return status in (RUN_STATUS[state], _OLDER_STATUS.get(state))
 
 
 @dataclass
@@ -39,6 +50,7 @@ class Batch:
 
     Attributes:
         objective: Decides which epoch counts.
+        searched: Names of the study's ranges.
         last_epoch: Highest epoch that MLflow has. An epoch that a resumed trial reports once more
             is left out, as Optuna does.
         best: The epoch that counts so far.
@@ -48,6 +60,7 @@ class Batch:
     """
 
     objective: Objective
+    searched: Collection[str]
     last_epoch: int
     best: EpochMetrics | None
     shown: Mapping[str, float]
@@ -96,7 +109,9 @@ class Batch:
             self.tags["sweeper.resumed"] = str(event.resumed)
             self._enter(TrialState.RUNNING)
         # Also of a resumed trial: its first process may have died before it could say them.
-        self.params = param_texts(event)
+        self.params = param_texts(event, self.searched)
+        constants = {k: v for k, v in event.params.items() if k not in self.searched}
+        self.tags["sweeper.constants"] = render_setting(constants)
         if event.data:
             self.tags["sweeper.data"] = event.data.name
             self.tags["sweeper.data_fingerprint"] = event.data.fingerprint
@@ -133,9 +148,13 @@ class Batch:
             self.metrics += _points(values, self.last_epoch, time_s)
 
 
-def param_texts(event: Started) -> dict[str, str]:
-    """A trial's params in MLflow's form, cut to the length it accepts."""
-    return {key: str(value)[:_MAX_PARAM_CHARS] for key, value in event.params.items()}
+def param_texts(event: Started, searched: Collection[str]) -> dict[str, str]:
+    """What was drawn for a trial in MLflow's form, cut to the length it accepts."""
+    return {
+        key: str(value)[:_MAX_PARAM_CHARS]
+        for key, value in event.params.items()
+        if key in searched
+    }
 
 
 def run_tags(tags: Mapping[str, str]) -> list[RunTag]:

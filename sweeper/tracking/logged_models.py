@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,12 +18,14 @@ from sweeper.config.settings import ModelConfig
 from sweeper.durable import Step, durable
 from sweeper.events import Started
 from sweeper.models.build import build_model
+from sweeper.tracking.batch import param_texts
 from sweeper.tracking.exported import ExportedModels, save_exported
 from sweeper.trial import DataInfo
 
 _logger = logging.getLogger("sweeper")
 
-_NAME = "model"
+#: MLflow keeps no model with one of these in its name.
+_REFUSED = str.maketrans(dict.fromkeys("/:.%\"'", "_"))
 
 
 @dataclass(frozen=True)
@@ -59,24 +61,29 @@ class ModelLogger:
     Args:
         client: Of the store that holds the runs.
         experiment_id: Of the runs.
+        searched: Names of the study's ranges.
     """
 
-    def __init__(self, client: MlflowClient, experiment_id: str) -> None:
+    def __init__(
+        self, client: MlflowClient, experiment_id: str, searched: Collection[str]
+    ) -> None:
         self._client = client
         self._experiment_id = experiment_id
+        self._searched = searched
         self._exported = ExportedModels()
 
-    def log(self, run_id: str, started: Started, weights: Path) -> LoggedForm:
+    def log(self, run_id: str, name: str, started: Started, weights: Path) -> LoggedForm:
         """Log the model of a complete trial, once however often this is called.
 
         The logged model takes float32 [B, *input_shape] with any B >= 1, images in [0, 1] as
         torchvision's ``ToTensor`` gives them, and returns logits [B, n_classes]. It lies at
-        ``runs:/<run_id>/model``. A model that ``torch.export`` does not take is logged as its
+        ``runs:/<run_id>/<name>``. A model that ``torch.export`` does not take is logged as its
         state_dict and the reference to its builder, in the run's folder ``weights``, with a
         warning.
 
         Args:
             run_id: The trial's run.
+            name: Of the model; signs that MLflow does not take become ``_``.
             started: Of the trial, with ``model`` and ``data``.
             weights: File with the model's state_dict.
 
@@ -87,7 +94,7 @@ class ModelLogger:
         if begun and begun.status == LoggedModelStatus.READY:
             return LoggedForm("pt2", begun.model_id)
         with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch) / _NAME
+            folder = Path(scratch) / "model"
             try:
                 with _one_thread():
                     description = self._save(run_id, started, weights, folder)
@@ -99,7 +106,7 @@ class ModelLogger:
                 )
                 self._log_weights(run_id, started, weights)
                 return LoggedForm("state_dict", None)
-            model = begun or self._create(run_id, started)
+            model = begun or self._create(run_id, name, started)
             self._upload(run_id, model, description, folder, may_be_linked=begun is not None)
         return LoggedForm("pt2", model.model_id)
 
@@ -121,11 +128,14 @@ class ModelLogger:
             self._exported.keep(kind, exported)
         return exported.describe(run_id)
 
-    def _create(self, run_id: str, started: Started) -> LoggedModel:
-        params = {key: str(value) for key, value in started.params.items()}
+    def _create(self, run_id: str, name: str, started: Started) -> LoggedModel:
+        params = param_texts(started, self._searched)
         with durable(Step.MODEL_LOG):
             return self._client.create_logged_model(
-                self._experiment_id, _NAME, source_run_id=run_id, params=params
+                self._experiment_id,
+                name.translate(_REFUSED),
+                source_run_id=run_id,
+                params=params,
             )
 
     def _upload(

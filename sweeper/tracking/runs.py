@@ -49,7 +49,6 @@ class TrialRuns:
         assert self._known is not None, "find comes first"
         # If the request fails half-way, nobody knows whether there is a run now.
         known, self._known = self._known, None
-        architecture = started.model.architecture.rpartition(":")[2] if started.model else ""
         with durable(Step.MIRROR_RUN):
             run = self._parent.client.create_run(
                 self._parent.experiment_id,
@@ -61,11 +60,17 @@ class TrialRuns:
                     "sweeper.study": self._study,
                     **origin_tags(self._study, started.tags),
                 },
-                run_name=f"{number:04d} {architecture}".rstrip(),
+                run_name=trial_name(self._study, number, started),
             )
         known[number] = str(run.info.run_id)
         self._known = known
         return known[number]
+
+
+def trial_name(study: str, number: int, started: Started) -> str:
+    """What a trial's run and its model are called, as in ``mnist-0004-cnn``."""
+    architecture = started.model.architecture.rpartition(":")[2] if started.model else ""
+    return f"{study}-{number:04d}-{architecture}".rstrip("-")
 
 
 def set_status(parent: Parent, run_id: str, state: TrialState, ended_s: float) -> None:

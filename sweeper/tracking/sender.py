@@ -1,7 +1,7 @@
 """What one trial's MLflow run is sent, so that it ends with each point once."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -16,8 +16,8 @@ from sweeper.tracking.cursor import Cursor
 from sweeper.tracking.imports import loading
 from sweeper.tracking.parent import Parent
 from sweeper.tracking.run_state import RunState, read_run_state
-from sweeper.tracking.runs import TrialRuns, set_status
-from sweeper.trial import Objective, TrialState
+from sweeper.tracking.runs import TrialRuns, set_status, trial_name
+from sweeper.trial import EpochMetrics, Objective, TrialState
 
 if TYPE_CHECKING:
     from sweeper.tracking.logged_models import ModelLogger
@@ -44,12 +44,14 @@ class MirroredStudy:
         paths: Its files.
         uri: As :func:`~sweeper.tracking.client.tracking_uri` gives it.
         objective: Decides which epoch of a trial counts.
+        searched: Names of the study's ranges, in the order of the file.
         log_models: Of which complete trials the model is logged.
     """
 
     paths: RunPaths
     uri: str
     objective: Objective
+    searched: Sequence[str]
     log_models: LogModels
 
 
@@ -95,7 +97,7 @@ class Sender:
         is_certain = number in self._certain and not is_resumed
         self._certain.discard(number)  # until all went well
         if is_certain:
-            batch = Batch(self._study.objective, cursor.last_epoch, cursor.best, cursor.shown)
+            batch = self._batch(cursor.last_epoch, cursor.best, cursor.shown)
             cursor = self._apply(number, cursor, batch, events)
         else:
             cursor = self._take_up(number, cursor, is_resumed=is_resumed)
@@ -114,9 +116,15 @@ class Sender:
                 number,
             )
             return cursor
-        batch = Batch(self._study.objective, known.last_epoch, None, known.shown)
+        batch = self._batch(known.last_epoch, None, known.shown)
         batch.metrics += [point for point in known.lacks(events) if point.step <= known.last_epoch]
         return self._apply(number, cursor, batch, events)
+
+    def _batch(
+        self, last_epoch: int, best: EpochMetrics | None, shown: Mapping[str, float]
+    ) -> Batch:
+        study = self._study
+        return Batch(study.objective, study.searched, last_epoch, best, shown)
 
     def _find_or_create(
         self, number: int, run_id: str | None, events: Sequence[Event], *, is_resumed: bool
@@ -169,9 +177,9 @@ class Sender:
         if not weights.exists():
             _logger.warning("%s: absent; trial %d gets no model in MLflow", weights, number)
             return
-        models = self._models
+        models, name = self._models, trial_name(self._paths.study, number, started)
         with artifact_errors(self._study.uri):
-            logged = models.log(cursor.run_id, started, weights)
+            logged = models.log(cursor.run_id, name, started, weights)
         metrics = []
         if cursor.best and logged.model_id:
             metrics = epoch_metrics(cursor.best, logged.model_id)
@@ -187,7 +195,8 @@ class Sender:
             from sweeper.tracking.logged_models import ModelLogger  # loads torch
 
             import_export()
-        return ModelLogger(self._parent.client, self._parent.experiment_id)
+        parent = self._parent
+        return ModelLogger(parent.client, parent.experiment_id, self._study.searched)
 
     def _read(self, number: int, offset: int) -> tuple[list[Event], int]:
         try:

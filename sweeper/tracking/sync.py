@@ -56,7 +56,7 @@ def build_mirror(
 
     uri = tracking_uri(spec.tracking.uri, paths)
     return Mirror(
-        MirroredStudy(paths, uri, spec.objective, spec.tracking.log_models),
+        MirroredStudy(paths, uri, spec.objective, tuple(spec.ranges()), spec.tracking.log_models),
         tags,
         is_start=is_start,
         founding=partial(founding, spec) if has_storage else nullcontext,

@@ -19,7 +19,7 @@ from sweeper.paths import RunPaths
 from sweeper.study.create import load_study_from_storage
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
-from sweeper.tracking.batch import RUN_STATUS
+from sweeper.tracking.batch import tells_state
 from sweeper.trial import EpochMetrics, TrialState
 from tests.support.forked_commands import popen
 
@@ -144,7 +144,7 @@ class Sweep:
         runs = self.runs()
         assert [int(run.data.tags["sweeper.trial"]) for run in runs] == sorted(states)
         for number, run in enumerate(runs):
-            assert run.info.status == RUN_STATUS[TrialState(states[number])]
+            assert tells_state(run.info.status, TrialState(states[number]))
             assert run.data.tags["sweeper.state"] == states[number]
             self.assert_curves(number, run)
         [parent] = self.runs("study")

@@ -1,7 +1,7 @@
 """A study's folder with an MLflow store, and the events of short trials."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -18,6 +18,7 @@ from sweeper.trial import DataInfo, EpochMetrics, Objective, Outcome, TrialState
 ACCURACY = Objective(("val_accuracy",), ("maximize",))
 DATA = DataInfo("digits", "0123456789abcdef", (1, 8, 8), 10, 1500, 297, (0.3,), (0.4,))
 MODEL = ModelConfig(architecture="mlp", params={"depth": 1, "width": 8})
+SEARCHED = ("train.learning_rate", "model.architecture")
 START_S = 1_700_000_000.0
 
 
@@ -33,6 +34,7 @@ class Store:
         self,
         *,
         objective: Objective = ACCURACY,
+        searched: Sequence[str] = SEARCHED,
         log_models: LogModels = "none",
         uri: str | None = None,
         is_start: bool = True,
@@ -40,7 +42,7 @@ class Store:
         now: Callable[[], float] = time.time,
     ) -> Mirror:
         return Mirror(
-            MirroredStudy(self.paths, uri or self.uri, objective, log_models),
+            MirroredStudy(self.paths, uri or self.uri, objective, searched, log_models),
             {"git_commit": "c0ffee", "sampler": "tpe"},
             is_start=is_start,
             founding=founding,

@@ -7,6 +7,7 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from sweeper.config.settings import METRICS, DataConfig
 from sweeper.data.dataset import load_data
@@ -16,7 +17,7 @@ from tests.support.sweep import Sweep, last_json
 pytestmark = pytest.mark.gate  # whole commands, one after the other
 
 N_TRIALS = 6
-MLFLOW_STATE = {"complete": "FINISHED", "pruned": "KILLED"}
+MLFLOW_STATE = {"complete": "FINISHED", "pruned": "FINISHED"}
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +66,12 @@ def test_every_curve_is_complete_with_the_time_measured(finished: Sweep) -> None
 
 def test_a_run_says_all_that_decided_its_numbers(finished: Sweep) -> None:
     run = finished.runs()[0]
-    assert run.data.params["model.architecture"] == "mlp"
-    assert run.data.params["model.activation"] == "relu"  # the builder's default
-    assert run.data.params["train.momentum"] == "0.9"  # the default of train
     tags = run.data.tags
+    constants = yaml.safe_load(tags["sweeper.constants"])
+    assert constants["model.architecture"] == "mlp"
+    assert constants["model.activation"] == "relu"  # the builder's default
+    assert constants["train.momentum"] == 0.9  # the default of train
+    assert run.data.params.keys() == finished.study().spec.ranges().keys()
     names = ("state", "trial", "sampler", "drawn_by", "seed", "device", "host", "data_fingerprint")
     assert all(tags[f"sweeper.{name}"] for name in names)
     assert tags["sweeper.version.torch"] == torch.__version__.partition("+")[0]
@@ -85,7 +88,7 @@ def test_the_best_model_gives_its_validation_accuracy_again(
     assert best is not None
     run = finished.runs()[best.number]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{finished.paths.mlflow_db}")
-    model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+    model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/{run.info.run_name}")
     data = load_data(
         DataConfig(name="digits"),
         cache_dir=finished.paths.cache_dir,

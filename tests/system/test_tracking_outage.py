@@ -84,7 +84,8 @@ def assert_everything_arrived(
     for number, run in enumerate(sweep.runs()):
         started = sweep.events(number)[0]
         assert isinstance(started, Started)
-        assert run.data.params == {key: str(value) for key, value in started.params.items()}
+        searched = sweep.study().spec.ranges()
+        assert run.data.params == {name: str(started.params[name]) for name in searched}
         for key, value in started.tags.items():
             assert run.data.tags[f"sweeper.{key}"] == value
         [model] = client.search_logged_models(
@@ -94,7 +95,8 @@ def assert_everything_arrived(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     best = sweep.result().best
     assert best is not None
-    loaded = mlflow.pyfunc.load_model(f"runs:/{sweep.runs()[best.number].info.run_id}/model")
+    info = sweep.runs()[best.number].info
+    loaded = mlflow.pyfunc.load_model(f"runs:/{info.run_id}/{info.run_name}")
     assert loaded.predict(np.zeros((2, 1, 8, 8), np.float32)).shape == (2, 10)
 
 

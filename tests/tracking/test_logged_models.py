@@ -20,6 +20,7 @@ from mlflow.models import Model
 from sweeper.config.settings import ModelConfig
 from sweeper.errors import TrackerError
 from sweeper.models.build import build_model
+from sweeper.paths import RunPaths
 from sweeper.tracking.exported import ExportedModels
 from sweeper.trial import DataInfo, TrialState
 from tests.support.tracked_study import DATA, Store, ended, epoch, started, two_complete_trials
@@ -72,7 +73,7 @@ def test_a_logged_model_answers_as_the_trained_one_for_any_batch(
     net = complete_trial(store, architecture, params)
     store.mirror(log_models="completed").send()
     run = store.trial()
-    logged = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+    logged = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/{run.info.run_name}")
     images = np.random.default_rng(0).random((1000, *DATA.input_shape), np.float32)
     with torch.no_grad():
         expected = net((torch.from_numpy(images) - 0.3) / 0.4)
@@ -80,6 +81,20 @@ def test_a_logged_model_answers_as_the_trained_one_for_any_batch(
         answer = torch.from_numpy(logged.predict(images[:batch]))
         torch.testing.assert_close(answer, expected[:batch], rtol=1e-4, atol=1e-5)
     assert run.data.tags["sweeper.model"] == "pt2"
+
+
+def test_a_model_says_by_its_name_and_its_params_which_it_is(store: Store) -> None:
+    dotted = replace(store, paths=RunPaths(store.paths.root, "digits.v2"))
+    dotted.paths.study_dir.mkdir()
+    dotted.paths.resolved_spec.write_text("name: digits.v2\n")
+    complete_trial(dotted, "cnn", CNN, number=4)
+    dotted.mirror(log_models="completed", searched=["train.learning_rate"]).send()
+    run = dotted.trial()
+    assert run.info.run_name == "digits.v2-0004-cnn"
+    [model] = store.client.search_logged_models([run.info.experiment_id])
+    assert model.name == "digits_v2-0004-cnn"  # MLflow takes no dot there
+    assert model.params == {"train.learning_rate": "0.01"}
+    assert {metric.key: metric.value for metric in model.metrics}["val_accuracy"] == 0.5
 
 
 @pytest.fixture
@@ -114,7 +129,7 @@ def test_trials_of_one_architecture_are_exported_once_and_answer_each_with_its_o
     assert len(traces) == 1
     images = np.random.default_rng(0).random((1000, *DATA.input_shape), np.float32)
     for run, net, (mean, std) in zip(store.runs("trial"), nets, mean_and_std, strict=True):
-        logged = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+        logged = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/{run.info.run_name}")
         with torch.no_grad():
             expected = net((torch.from_numpy(images) - mean) / std)
         for batch in (1, 1000):
@@ -210,7 +225,7 @@ def test_a_model_is_listed_with_its_run_and_needs_nothing_of_ours(store: Store) 
     store.mirror(log_models="completed").send()
     [model] = logged_models(store)
     run = store.trial()
-    assert (model.name, model.status) == ("model", LoggedModelStatus.READY)
+    assert (model.name, model.status) == ("digits-0000-mlp", LoggedModelStatus.READY)
     assert model.source_run_id == run.info.run_id
     assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
     assert model.params["train.learning_rate"] == "0.01"
@@ -273,10 +288,10 @@ def test_an_artifact_store_that_fails_stops_no_metrics_and_gets_the_model_later(
     blocked.write_text("a file where MLflow wants a folder")
     with pytest.raises(TrackerError, match="artifact store fails: .*check its address"):
         mirror.send()
-    assert [run.info.status for run in store.runs("trial")] == ["RUNNING", "KILLED"]
+    assert [run.info.status for run in store.runs("trial")] == ["RUNNING", "FINISHED"]
     blocked.unlink()
     mirror.send()
-    assert [run.info.status for run in store.runs("trial")] == ["FINISHED", "KILLED"]
+    assert [run.info.status for run in store.runs("trial")] == ["FINISHED", "FINISHED"]
     [model] = logged_models(store)
     assert model.status == LoggedModelStatus.READY
 
@@ -334,7 +349,7 @@ def test_what_cannot_be_exported_for_any_batch_is_logged_as_weights_and_referenc
     complete_trial(store, f"{module}:build", {})
     store.mirror(log_models="completed").send()
     run = store.trial()
-    assert run.info.run_name == "0000 build"
+    assert run.info.run_name == "digits-0000-build"
     assert run.data.tags["sweeper.model"] == "state_dict"
     assert "cannot be logged as pt2" in caplog.text
     assert logged_models(store) == []
@@ -362,6 +377,6 @@ def test_a_training_function_of_the_users_own_has_no_model(
     start = replace(started(), model=None, data=None)
     store.append(0, start, epoch(1, 0.5), ended(TrialState.COMPLETE, epoch(1, 0.5)))
     store.mirror(log_models="completed").send()
-    assert store.trial().info.run_name == "0000"
+    assert store.trial().info.run_name == "digits-0000"
     assert logged_models(store) == []
     assert caplog.records == []

@@ -9,13 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from mlflow import MlflowClient
 
 from sweeper.errors import TrackerError
 from sweeper.events import Ended, Interrupted
 from sweeper.trial import EpochMetrics, Objective, Outcome, TrialState
 from tests.support.mlflow_store import copy_empty_database
-from tests.support.tracked_study import START_S, Store, ended, epoch, started, two_complete_trials
+from tests.support.tracked_study import (
+    SEARCHED,
+    START_S,
+    Store,
+    ended,
+    epoch,
+    started,
+    two_complete_trials,
+)
 
 
 def test_curves_arrive_with_the_time_at_which_they_were_measured(store: Store) -> None:
@@ -46,7 +55,7 @@ def test_a_run_carries_params_tags_and_data(store: Store) -> None:
     store.mirror().send()
     run = store.trial()
     [parent] = store.runs("study")
-    assert run.info.run_name == "0042 mlp"
+    assert run.info.run_name == "digits-0042-mlp"
     assert run.data.params == {"model.architecture": "mlp", "train.learning_rate": "0.01"}
     expected = {
         "sweeper.study": "digits",
@@ -63,6 +72,41 @@ def test_a_run_carries_params_tags_and_data(store: Store) -> None:
     [data] = run.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("digits", "0123456789abcdef")
     assert '"n_train": 1500' in str(data.dataset.profile)
+
+
+def test_params_are_what_is_searched_and_one_tag_holds_all_else(store: Store) -> None:
+    constants: dict[str, Any] = {"train.epochs": 3, "data.name": "digits", "model.note": "a: b"}
+    store.append(0, started(**constants))
+    store.mirror(searched=["train.learning_rate"]).send()
+    run = store.trial()
+    assert run.data.params == {"train.learning_rate": "0.01"}
+    told = {"model.architecture": "mlp", **constants}
+    assert yaml.safe_load(run.data.tags["sweeper.constants"]) == told
+
+
+def test_what_may_change_when_a_trial_goes_on_is_told_as_it_is_now(store: Store) -> None:
+    before: dict[str, Any] = {"data.root": "/scratch/ann", "train.note": "old default"}
+    now: dict[str, Any] = {"data.root": "/home/ann", "train.note": "new default"}
+    mirror = store.mirror()
+    store.append(0, started(**before), epoch(1, 0.5), Interrupted(START_S + 2, "preempted"))
+    mirror.send()
+    store.append(0, started(resumed=1, at_s=5, **now), epoch(2, 0.75))
+    mirror.send()
+    run = store.trial()
+    assert [step for step, *_ in store.curve(run, "val_accuracy")] == [1, 2]
+    assert yaml.safe_load(run.data.tags["sweeper.constants"]) == now
+
+
+def test_a_run_that_older_code_began_keeps_its_params_and_goes_on(store: Store) -> None:
+    before: dict[str, Any] = {"data.root": "/scratch/ann"}
+    now: dict[str, Any] = {"data.root": "/home/ann"}
+    store.append(0, started(**before), epoch(1, 0.5))
+    store.mirror(searched=[*SEARCHED, "data.root"]).send()  # every value was a param
+    store.append(0, started(resumed=1, at_s=5, **now), epoch(2, 0.75))
+    store.mirror().send()
+    run = store.trial()
+    assert run.data.params["data.root"] == "/scratch/ann"
+    assert [step for step, *_ in store.curve(run, "val_accuracy")] == [1, 2]
 
 
 def test_a_trial_shows_where_its_time_went_also_when_it_is_looked_at_again(store: Store) -> None:
@@ -118,7 +162,7 @@ def test_the_parent_run_holds_the_resolved_study_file(store: Store) -> None:
     ("state", "status"),
     [
         (TrialState.COMPLETE, "FINISHED"),
-        (TrialState.PRUNED, "KILLED"),
+        (TrialState.PRUNED, "FINISHED"),
         (TrialState.DIVERGED, "KILLED"),
         (TrialState.FAILED, "FAILED"),
     ],
@@ -213,7 +257,7 @@ def test_long_texts_are_cut_and_of_a_traceback_the_end_is_kept(store: Store) -> 
         started(**note),
         ended(TrialState.FAILED, None, "c" * 9000, details),
     )
-    store.mirror().send()
+    store.mirror(searched=["data.note"]).send()
     run = store.trial()
     assert len(run.data.params["data.note"]) == 6000
     assert run.data.tags["sweeper.details"].endswith("the last line")
@@ -225,9 +269,9 @@ def test_more_params_and_points_than_one_request_may_carry(store: Store) -> None
     params = {f"model.p{index:03d}": index for index in range(250)}
     epochs = [epoch(number, 0.5) for number in range(1, 1002)]
     store.append(0, started(**params), *epochs)
-    store.mirror().send()
+    store.mirror(searched=list(params)).send()
     run = store.trial()
-    assert len(run.data.params) == 252
+    assert len(run.data.params) == 250
     assert len(store.curve(run, "train_loss")) == 1001
 
 

@@ -56,5 +56,5 @@ def test_nothing_is_lost_or_doubled_when_a_server_stops_and_comes_back(
         assert len(remote.curve(run, "train_loss")) == 2
         experiments = [run.info.experiment_id]
         assert len(remote.client.search_logged_models(experiments)) == 1
-        logged = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+        logged = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/{run.info.run_name}")
         assert logged.predict(np.zeros((5, *DATA.input_shape), np.float32)).shape == (5, 10)

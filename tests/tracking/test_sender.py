@@ -96,7 +96,7 @@ def test_what_a_machine_measured_after_it_lost_the_trial_is_left_out(
     store.append(0, epoch(2, 0.75), Interrupted(START_S + 3, "taken over"))
     store.mirror().send()
     run = store.trial()
-    assert (run.info.status, run.data.tags["sweeper.state"]) == ("KILLED", "pruned")
+    assert (run.info.status, run.data.tags["sweeper.state"]) == ("FINISHED", "pruned")
     assert steps(store) == [1]
     assert "trial 0: another machine went on with it" in caplog.text
     assert store.mirror().send() == 0

@@ -6,9 +6,9 @@ from functools import partial
 
 from sweeper.commands.doctor.finding import Finding
 from sweeper.commands.doctor.snapshot import Snapshot
-from sweeper.events import Ended, Event, Started
+from sweeper.events import Ended, Started
 from sweeper.text import format_count
-from sweeper.tracking.batch import RUN_STATUS, best_values, param_texts
+from sweeper.tracking.batch import RUN_STATUS, best_values, param_texts, tells_state
 from sweeper.tracking.repair import StudyRuns
 from sweeper.tracking.run_state import RunState
 from sweeper.trial import EpochMetrics, TrialState
@@ -95,7 +95,7 @@ class RunCheck:
         """What MLflow cannot be told to correct."""
         if doubled := sent.doubled():
             yield f"{format_count(len(doubled), 'point')} more than once"
-        wanted = _params(self._events)
+        wanted = self._params()
         known = sent.params.items()
         if wrong := [name for name, text in known if wanted.get(name, text) != text]:
             yield f"params differ from the event log's: {', '.join(wrong)}"
@@ -108,7 +108,7 @@ class RunCheck:
     def _describe_lacking(self, sent: RunState) -> Iterator[str]:
         if points := sent.lacks(self._events):
             yield f"{format_count(len(points), 'point')} missing"
-        if params := _params(self._events).keys() - sent.params.keys():
+        if params := self._params().keys() - sent.params.keys():
             yield f"{format_count(len(params), 'param')} missing"
         if "sweeper.model" not in sent.tags and self._should_have_model():
             yield "its model is missing"
@@ -125,7 +125,7 @@ class RunCheck:
         run, state = self._runs.run_of(self._number), self._snapshot.state(self._number)
         assert state is not None
         status, tag = run.info.status, run.data.tags.get("sweeper.state")
-        if (status, tag) == (RUN_STATUS[state], state.value):
+        if tag == state.value and tells_state(status, state):
             return
         yield Finding(
             f"MLflow run of trial {self._number}",
@@ -134,14 +134,13 @@ class RunCheck:
             partial(self._runs.set_state, run, state, self._ended_s()),
         )
 
+    def _params(self) -> dict[str, str]:
+        started = [event for event in self._events if isinstance(event, Started)]
+        return param_texts(started[-1], self._snapshot.spec.ranges()) if started else {}
+
     def _ended_s(self) -> float:
         """When the trial ended; 0 if it has not."""
         last = self._events[-1] if self._events else None
         if isinstance(last, Ended):
             return last.time_s
         return self._snapshot.trials[self._number].ended_s or 0.0
-
-
-def _params(events: list[Event]) -> dict[str, str]:
-    started = [event for event in events if isinstance(event, Started)]
-    return param_texts(started[-1]) if started else {}

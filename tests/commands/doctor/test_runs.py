@@ -1,6 +1,12 @@
 from pathlib import Path
 
-from tests.support.examined_study import assert_found_and_mended, examine, execute, run_id
+from tests.support.examined_study import (
+    HEALTHY,
+    assert_found_and_mended,
+    examine,
+    execute,
+    run_id,
+)
 from tests.support.sweep_studies import reports
 from tests.support.tracked_sweeps import MODEL, TrackedSweep, begin_sweep
 
@@ -12,10 +18,17 @@ def test_a_run_in_another_state_than_its_trial(sweep: TrackedSweep) -> None:
         sweep,
         r"MLflow run of trial 0: it is RUNNING \(complete\), but the trial is complete in the "
         "storage; --fix sets it to FINISHED",
-        r"MLflow run of trial 2: it is KILLED \(complete\), but the trial is pruned",
+        r"MLflow run of trial 2: it is FINISHED \(complete\), but the trial is pruned",
     )
-    assert [run.info.status for run in sweep.runs()] == ["FINISHED", "FINISHED", "KILLED"]
+    assert [run.info.status for run in sweep.runs()] == ["FINISHED", "FINISHED", "FINISHED"]
     assert sweep.runs()[2].data.tags["sweeper.state"] == "pruned"
+
+
+def test_a_pruned_run_as_older_code_ended_it_is_well(sweep: TrackedSweep) -> None:
+    sweep.client.set_terminated(run_id(sweep, 2), "KILLED")
+    assert examine(sweep) == (True, [HEALTHY])
+    sweep.client.set_terminated(run_id(sweep, 1), "KILLED")
+    assert_found_and_mended(sweep, "trial 1: it is KILLED .complete., but the trial is complete")
 
 
 def test_missing_points_are_sent(sweep: TrackedSweep) -> None:
