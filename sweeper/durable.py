@@ -45,6 +45,7 @@ class Step(StrEnum):
     MIRROR_CURSOR = "mirror-cursor"
     MODEL_LOG = "model-log"
     MIRROR_END = "mirror-end"
+    MIRROR_COMPLETE = "mirror-complete"
     SUBMIT = "submit"
     SUBMITTED = "submitted"
 

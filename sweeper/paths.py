@@ -97,6 +97,11 @@ class RunPaths:
         return self.trial_dir(number) / "shipped.json"
 
     @property
+    def mirrored(self) -> Path:
+        """That MLflow has all of the study, once that and the goal are reached."""
+        return self.study_dir / "mirrored.json"
+
+    @property
     def presence_dir(self) -> Path:
         """One locked file for each living worker."""
         return self.study_dir / "alive"

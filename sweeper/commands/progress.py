@@ -14,12 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.commands.best import format_best, format_best_pruned
+from sweeper.commands.next_steps import next_steps
 from sweeper.commands.trial_table import MOST_STOPPED, TrialRow, TrialTable
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
 from sweeper.study.trial_cache import Standing
 from sweeper.text import format_counts, format_seconds
 from sweeper.timing import render_seconds
+from sweeper.tracking.completion import Completion
 from sweeper.trial import Objective, TrialState
 
 #: Lines beside those of running trials: stopped ones, title, how many more run, bar, prompt.
@@ -54,6 +56,9 @@ class Tally:
 class Screen(Protocol):
     """Where a command shows what happens. ``close`` is called once, whatever happens."""
 
+    def begin(self, lines: Sequence[str]) -> None:
+        """What is about to be done."""
+
     def show(self, table: TrialTable, tally: Tally) -> None:
         """Called a few times a second."""
 
@@ -63,8 +68,11 @@ class Screen(Protocol):
     def note(self, text: str) -> None:
         """Something that people should know."""
 
-    def summary(self, result: Result, hints: Sequence[str]) -> None:
-        """The command is about to end."""
+    def summary(self, result: Result) -> None:
+        """What the study has come to."""
+
+    def next_steps(self, lines: Sequence[str]) -> None:
+        """How to go on; the command is about to end."""
 
     def close(self) -> None:
         """Give the terminal back."""
@@ -83,6 +91,10 @@ class _Lines:
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
 
+    def begin(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self._print(line)
+
     def show(self, table: TrialTable, tally: Tally) -> None:
         pass
 
@@ -98,7 +110,7 @@ class _Lines:
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    def summary(self, result: Result, hints: Sequence[str]) -> None:
+    def summary(self, result: Result) -> None:
         self._print(
             f"{result.name}: {result.n_finished} of {result.goal} trials: "
             f"{format_counts(dict(sorted(result.counts.items())))}"
@@ -111,8 +123,10 @@ class _Lines:
             self._print("pruned " + "\n".join(pruned))
         if result.seconds:
             self._print(f"time: {render_seconds(result.seconds)}")
-        for hint in hints:
-            self._print(hint)
+
+    def next_steps(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self._print(line)
 
     def close(self) -> None:
         pass
@@ -123,6 +137,9 @@ class _Lines:
 
 class _Json(_Lines):
     """One JSON object a line on standard output: each finished trial, then the whole study."""
+
+    def begin(self, lines: Sequence[str]) -> None:
+        pass
 
     def ended(self, row: TrialRow, tally: Tally) -> None:
         values = dict(row.best.values) if row.best else {}
@@ -137,8 +154,11 @@ class _Json(_Lines):
             goal=tally.goal,
         )
 
-    def summary(self, result: Result, hints: Sequence[str]) -> None:
+    def summary(self, result: Result) -> None:
         self._emit(**result.to_json())
+
+    def next_steps(self, lines: Sequence[str]) -> None:
+        pass
 
     def _emit(self, **record: Any) -> None:
         self._print(json.dumps(record))
@@ -154,6 +174,10 @@ class _LiveTable:
         self._live = Live(console=console, refresh_per_second=4, transient=True)
         self._live.start()
 
+    def begin(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self._console.print(Text(line))
+
     def show(self, table: TrialTable, tally: Tally) -> None:
         self._live.update(Group(self._render(table), self._bar(tally)))
 
@@ -164,9 +188,12 @@ class _LiveTable:
     def note(self, text: str) -> None:
         self._console.print(Text(text, style="yellow"))
 
-    def summary(self, result: Result, hints: Sequence[str]) -> None:
+    def summary(self, result: Result) -> None:
         self.close()
-        self._lines.summary(result, hints)
+        self._lines.summary(result)
+
+    def next_steps(self, lines: Sequence[str]) -> None:
+        self._lines.next_steps(lines)
 
     def close(self) -> None:
         self._live.stop()
@@ -248,9 +275,15 @@ class Progress:
         """See :class:`~sweeper.workers.agent.Display`."""
         self._screen.note(text)
 
-    def summary(self, result: Result, hints: Sequence[str]) -> None:
+    def summary(self, result: Result) -> None:
         """See :class:`~sweeper.workers.agent.Display`."""
-        self._screen.summary(result, hints)
+        self._screen.summary(result)
+
+    def next_steps(
+        self, result: Result, completion: Completion | None, *, has_everything: bool
+    ) -> None:
+        """See :class:`~sweeper.workers.agent.Display`."""
+        self._screen.next_steps(next_steps(result, completion, has_everything=has_everything))
 
 
 def open_screen(objective: Objective, *, as_json: bool = False) -> Screen:

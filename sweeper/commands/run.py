@@ -16,6 +16,7 @@ from sweeper.study.failures import failed_numbers
 from sweeper.study.result import Result
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
+from sweeper.text import format_count
 from sweeper.workers.agent import Agent
 from sweeper.workers.devices import keep_to_own_gpus
 from sweeper.workers.forkserver import ForkServer
@@ -47,9 +48,24 @@ def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
             study = create_study(prepared.spec, RunPaths(root, prepared.spec.name))
             _write_resolved(study)
             study.queue.top_up()
+            if study.n_finished() < study.goal:
+                screen.begin(_opening_lines(study))
             args = _worker_args(study, prepared.data_label)
             agent = Agent(study, args, server, Progress(screen, study))
         return agent.run()
+
+
+def _opening_lines(study: SweepStudy) -> list[str]:
+    """What is to be done, and what decides how."""
+    sampler, why = study.sampler.explain()
+    pruner = study.pruner.explain()
+    before = study.n_finished()
+    return [
+        f"{study.spec.name}: {format_count(study.goal, 'trial')} to finish"
+        + (f", {before:,} of them done" if before else ""),
+        f"sampler {sampler}: {why}",
+        f"pruner {pruner.name}: {pruner.why}",
+    ]
 
 
 def _write_resolved(study: SweepStudy) -> None:

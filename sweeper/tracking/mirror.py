@@ -1,7 +1,7 @@
 """The mirror itself: which trials have something to send, and what the study has come to."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from mlflow.entities import Metric
@@ -9,7 +9,7 @@ from mlflow.entities import Metric
 from sweeper.durable import Step, durable
 from sweeper.errors import RequestRefusedError
 from sweeper.study.leases import LEASE_S
-from sweeper.text import format_counts
+from sweeper.text import format_counts, redacted
 from sweeper.timing import render_seconds
 from sweeper.tracking.batch import best_metrics
 from sweeper.tracking.client import (
@@ -18,6 +18,7 @@ from sweeper.tracking.client import (
     open_client,
     tracker_errors,
 )
+from sweeper.tracking.completion import Completion
 from sweeper.tracking.cursor import Cursor
 from sweeper.tracking.local_store import local_uri, merge_wal
 from sweeper.tracking.parent import Parent, close_parent, open_parent, parent_status
@@ -184,6 +185,22 @@ class Mirror:
             close_parent(parent, status, metrics=metrics, tags=tags)
             if self._uri == local_uri(self._paths):
                 merge_wal(self._paths)
+
+    def completion(self, sent: str, best_trials: Iterable[int]) -> Completion:
+        """That MLflow has all of the study.
+
+        Args:
+            sent: As in :class:`~sweeper.tracking.completion.Completion`.
+            best_trials: Their numbers.
+
+        Raises:
+            TrackerError: If MLflow cannot be used now.
+        """
+        parent, sender = self._open()
+        with tracker_errors(self._uri):
+            found = {n: sender.find_model(self._cursor(parent, n)) for n in best_trials}
+        models = {number: f"models:/{model_id}" for number, model_id in found.items() if model_id}
+        return Completion(sent, redacted(self._uri), parent.run_id, models)
 
     def _summary(self, best: Sequence[Cursor], n_complete: int) -> list[Metric]:
         """What the study's run shows of its best trial, if that is one alone."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from mlflow.entities import LoggedModelStatus
+
 from sweeper.durable import Step, durable
 from sweeper.errors import EventLogError, RequestRefusedError
 from sweeper.events import Event, Interrupted, Started, read_events
@@ -187,6 +189,14 @@ class Sender:
         with durable(Step.MIRROR_SEND):
             self._parent.client.log_batch(cursor.run_id, metrics=metrics, tags=tags)
         self.sent.n_models += 1
+
+    def find_model(self, cursor: Cursor) -> str | None:
+        """The id of the MLflow model of a trial; None if it has none, or not yet."""
+        known = self._parent.client.search_logged_models(
+            [self._parent.experiment_id], f"source_run_id = '{cursor.run_id}'"
+        )
+        ready = (model.model_id for model in known if model.status == LoggedModelStatus.READY)
+        return next(ready, None)
 
     @cached_property
     def _models(self) -> "ModelLogger":

@@ -20,6 +20,7 @@ from sweeper.study.storage.fetch import fetch_ended
 from sweeper.study.storage.shared_locks import founding
 from sweeper.study.study import SweepStudy
 from sweeper.text import format_counts
+from sweeper.tracking.completion import find_completion, sendable
 from sweeper.tracking.imports import loading
 
 if TYPE_CHECKING:
@@ -80,17 +81,20 @@ def send_all(
             all the rest has been done.
         StoreError: If the disk or the storage fails.
     """
+    before = ""
     if study is not None:
+        before = sendable(study)
         _fetch_best(study)
     refusal = None
     try:
         mirror.send(show)
     except RequestRefusedError as exc:
         refusal = exc
-    if study is not None:
-        _finish(mirror, study)
+    best = _finish(mirror, study) if study is not None else []
     if refusal is not None:
         raise refusal
+    if study is not None and study.n_finished() >= study.goal:
+        mirror.completion(before, best).save(study.paths.mirrored)
 
 
 @store_errors()
@@ -105,7 +109,8 @@ def _fetch_best(study: SweepStudy) -> None:
             fetch_ended(study.object_store, study.paths, best.number)
 
 
-def _finish(mirror: "Mirror", study: SweepStudy) -> None:
+def _finish(mirror: "Mirror", study: SweepStudy) -> list[int]:
+    """Let the study's run show what it has come to; the numbers of the best trials."""
     with store_errors():
         result = Result(study)
         is_reached = result.n_finished >= result.goal
@@ -119,6 +124,7 @@ def _finish(mirror: "Mirror", study: SweepStudy) -> None:
         seconds=seconds,
         sampler=sampler,
     )
+    return best_trials
 
 
 def _tell_sampler(result: Result) -> dict[str, str]:
@@ -186,6 +192,8 @@ class BackgroundSync:
             # Importing mlflow takes a second of a core that a starting worker can use better.
             while not self._study.paths.trials_dir.exists() and not self._done.is_set():
                 self._done.wait(_INTERVAL_S)
+            if find_completion(self._study):
+                return  # without MLflow, whose import takes longer than all else then
             mirror = build_mirror(self._study.spec, self._study.paths, self._tags, is_start=True)
             while not self._done.is_set():
                 self._try(mirror.send)

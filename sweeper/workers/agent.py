@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from sweeper.config.grid import explain_goal
 from sweeper.errors import ExitCode, StoreError, StudyError
 from sweeper.outage import storage_outage
 from sweeper.study.agents import AgentInfo, register_agent
+from sweeper.study.attributes import Owner
 from sweeper.study.failures import find_streak
 from sweeper.study.presence import Presence
 from sweeper.study.recovery import SILENT, reclaim_orphans
@@ -17,6 +18,7 @@ from sweeper.study.result import Result
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
 from sweeper.study.trial_cache import Standing
+from sweeper.tracking.completion import Completion, find_completion
 from sweeper.tracking.sync import BackgroundSync
 from sweeper.workers.cleanup import Cleanup
 from sweeper.workers.forkserver import ForkServer
@@ -43,8 +45,19 @@ class Display(Protocol):
     def note(self, text: str) -> None:
         """Something that people should know."""
 
-    def summary(self, result: Result, hints: Sequence[str]) -> None:
-        """What the study has come to, and which commands go on with it."""
+    def summary(self, result: Result) -> None:
+        """What the study has come to; nothing of it changes any more in this command."""
+
+    def next_steps(
+        self, result: Result, completion: Completion | None, *, has_everything: bool
+    ) -> None:
+        """How to go on from here; the last that is shown.
+
+        Args:
+            result: As in ``summary``.
+            completion: What MLflow has of the study, once its goal is reached and all is sent.
+            has_everything: MLflow has all that this command was to send.
+        """
 
 
 class Agent:
@@ -88,18 +101,14 @@ class Agent:
             self._sync.start()
             self._cleanup.start()
             try:
-                if not self._is_goal_reached():
-                    self._work()
+                self._work_to_its_end()
+                result = self._conclude()
             finally:
-                self._pool.kill()
-                has_everything = self._is_leased and self._leave()
-        if not self._is_leased:
-            self._display.note(
-                "this command was silent for so long that others took over its trials; it stops "
-                "and leaves the rest to them"
-            )
-            return Result(self._study, ExitCode.STOPPED)
-        return self._conclude(has_everything)
+                has_everything = self._is_leased and self._send_rest()
+        if self._is_leased:
+            completion = find_completion(self._study)
+            self._display.next_steps(result, completion, has_everything=has_everything)
+        return result
 
     @contextmanager
     def _present(self) -> Iterator[None]:
@@ -114,6 +123,15 @@ class Agent:
     @store_errors()
     def _is_goal_reached(self) -> bool:
         return self._study.n_finished() >= self._study.goal
+
+    def _work_to_its_end(self) -> None:
+        try:
+            if not self._is_goal_reached():
+                self._work()
+        finally:
+            self._pool.kill()
+            if self._is_leased:
+                self._leave()
 
     def _work(self) -> None:
         with store_errors():
@@ -175,13 +193,26 @@ class Agent:
     def _drain(self, reason: str) -> None:
         """Let running trials go back to waiting; a second signal ends them at once."""
         again = "; once more stops at once" if self._signals.received else ""
-        self._display.note(
-            f"{reason}: running trials finish their batch and wait for the next command{again}"
-        )
+        if self._has_running_trials():
+            self._display.note(
+                f"{reason}: running trials finish their batch and wait for the next command{again}"
+            )
+        elif self._n_finished < self._study.goal:
+            self._display.note(f"{reason}: no trial runs here{again}")
         self._pool.drain(self._signals.one_more())
 
-    def _leave(self) -> bool:
-        """Give up what this agent holds; whether MLflow has everything."""
+    def _has_running_trials(self) -> bool:
+        """Whether workers of this agent have a trial, as far as the storage tells."""
+        try:
+            with store_errors():
+                standing = self._study.cache.look()
+        except StoreError:
+            return True
+        self._n_finished = standing.n_finished
+        return any(Owner.of(trial).agent == self._name for trial in standing.running)
+
+    def _leave(self) -> None:
+        """Give up what this agent holds."""
         try:
             with store_errors():
                 reclaim_orphans(self._study, "stopped at once")
@@ -190,13 +221,27 @@ class Agent:
         except StoreError as exc:
             if not self._outage.is_on:
                 self._display.note(str(exc))
+
+    def _send_rest(self) -> bool:
+        """Whether MLflow has everything now; that may take longer than all else."""
         limit_s = _FLUSH_S if self._signals.received else None
         has_everything = self._sync.finish(self._signals.one_more(), limit_s=limit_s)
         self._cleanup.finish(has_everything=has_everything)
         return has_everything
 
     @store_errors()
-    def _conclude(self, has_everything: bool) -> Result:
+    def _conclude(self) -> Result:
+        """Show what the study has come to.
+
+        Raises:
+            StudyError: If trial after trial failed.
+        """
+        if not self._is_leased:
+            self._display.note(
+                "this command was silent for so long that others took over its trials; it stops "
+                "and leaves the rest to them"
+            )
+            return Result(self._study, ExitCode.STOPPED)
         cause = find_streak(self._study.cache, self._failed_before)
         if cause is not None:
             raise StudyError(
@@ -209,13 +254,7 @@ class Agent:
         else:
             code = self._signals.exit_code
         result = Result(self._study, code)
-        path = self._study.spec.path
-        hints = [f"compare them: sweeper ui {path}"]
-        if code != ExitCode.GOAL_REACHED:
-            hints.append(f"the same command goes on: sweeper run {path}")
-        if not has_everything:
-            hints.append(f"MLflow does not have everything yet: sweeper sync {path}")
-        self._display.summary(result, hints)
+        self._display.summary(result)
         return result
 
     def _details_of(self, cause: str) -> str:

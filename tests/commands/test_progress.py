@@ -66,7 +66,9 @@ def test_the_summary_ends_with_the_best_trial_and_a_pruned_one_that_was_better(
     study = begin(tmp_path, pruner={"name": "asha"}, budget={"trials": 2})
     run_trial(study, reports(0.5, 0.6, 0.7))
     run_trial(study, reports(0.8, 0.5))
-    open_screen(ACCURACY).summary(Result(study), ["and then"])
+    screen = open_screen(ACCURACY)
+    screen.summary(Result(study))
+    screen.next_steps(["and then"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [
         "small: 2 of 2 trials: 1 complete, 1 pruned",

@@ -29,10 +29,18 @@ def test_a_study_is_run_to_its_goal_with_a_line_a_trial_and_its_file_is_kept(
     assert run_study(spec, root=root).exit_code == ExitCode.GOAL_REACHED
     shown = capsys.readouterr()
     lines = shown.out.splitlines()
-    for number, line in enumerate(lines[:2]):
+    assert lines[:3] == [
+        "small: 2 trials to finish",
+        "sampler random: named in the study file",
+        "pruner none: nothing is pruned",
+    ]
+    for number, line in enumerate(lines[3:5]):
         assert re.match(rf"\[\d/2(, \d+s left)?\] trial {number} complete in \d+s: score ", line)
-    assert lines[2] == "small: 2 of 2 trials: 2 complete"
-    assert lines[-1] == f"compare them: sweeper ui {spec.path}"
+    assert lines[5] == "small: 2 of 2 trials: 2 complete"
+    assert lines[-2:] == [
+        f"compare them: sweeper ui {spec.path}",
+        f"to go on, raise budget.trials in the file: sweeper run {spec.path}",
+    ]
     assert set(shown.err.splitlines()) <= {
         "sending the rest to MLflow; Ctrl-C leaves it to the next command ..."  # if it is busy
     }

@@ -1,7 +1,10 @@
 """One small study run to its goal by the command that users type, looked at from every side."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -30,6 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     return sweep
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_one_line_a_trial_then_the_best(finished: Sweep) -> None:
     lines = (finished.folder / "stdout").read_text().splitlines()
     assert sum(line.startswith("[") for line in lines) == N_TRIALS
@@ -37,7 +41,15 @@ def test_one_line_a_trial_then_the_best(finished: Sweep) -> None:
     best = finished.result().best
     assert best is not None
     assert f"best trial {best.number}: val_accuracy {best.values['val_accuracy']:.6g}" in lines
-    assert lines[-1] == "compare them: sweeper ui sweep.yaml"
+    assert lines[-3:-1] == [
+        "compare them: sweeper ui sweep.yaml",
+        "to go on, raise budget.trials in the file: sweeper run sweep.yaml",
+    ]
+    says, _, code = lines[-1].partition(": ")
+    assert says == "load the best model"
+    loaded: dict[str, Any] = {}
+    exec(code, loaded)
+    assert loaded["model"].predict(np.zeros((2, 1, 8, 8), np.float32)).shape == (2, 10)
 
 
 def test_as_many_runs_as_trials_and_the_same_states_in_both_stores(finished: Sweep) -> None:
@@ -119,6 +131,17 @@ def test_status_tells_people_and_scripts(finished: Sweep) -> None:
     record = last_json(finished.run("status", "sweep.yaml", "--json").stdout)
     assert record["finished"] == record["goal"] == N_TRIALS
     assert record["sampler"] == {"name": sampler, "why": why}
+
+
+def test_again_there_is_nothing_to_import_for(finished: Sweep) -> None:
+    """Which is what takes a command on a finished study its time."""
+    code = (
+        "import sys, sweeper; result = sweeper.run('sweep.yaml'); "
+        "print(result.exit_code, sys.modules.keys() & {'torch', 'mlflow', 'scipy'})"
+    )
+    command = [sys.executable, "-c", code]
+    again = subprocess.run(command, cwd=finished.folder, capture_output=True, text=True)
+    assert again.stdout.splitlines()[-1] == "0 set()", again.stderr
 
 
 def test_again_means_goal_reached_and_a_higher_budget_goes_on(finished: Sweep) -> None:

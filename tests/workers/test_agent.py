@@ -20,6 +20,7 @@ from sweeper.study.presence import Presence, is_present
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
 from sweeper.study.trial_cache import Standing
+from sweeper.tracking.completion import Completion
 from sweeper.workers import agent
 from sweeper.workers.agent import Agent
 from sweeper.workers.forkserver import ForkServer
@@ -31,10 +32,11 @@ from tests.support.function_studies import (
     worker_args,
 )
 from tests.support.sweep import wait_until
-from tests.support.sweep_studies import AGENT
+from tests.support.sweep_studies import AGENT, reports, run_trial
 
 pytestmark = pytest.mark.gate  # agents with workers, which mostly wait for each other
 
+VAL_ACCURACY = {"metric": "val_accuracy", "direction": "maximize"}
 TWO_WORKERS = {"workers": 2, "device": "cpu"}
 DRAINING = "running trials finish their batch and wait for the next command"
 
@@ -49,7 +51,7 @@ class Shown:
     def __init__(self) -> None:
         self.finished: list[int] = []
         self.notes: list[str] = []
-        self.hints: list[str] = []
+        self.told: list[str] = []
 
     def show(self, standing: Standing) -> None:
         self.finished.append(standing.n_finished)
@@ -58,8 +60,14 @@ class Shown:
         if text != SENDING:
             self.notes.append(text)
 
-    def summary(self, result: Result, hints: Sequence[str]) -> None:
-        self.hints += hints
+    def summary(self, result: Result) -> None:
+        has_all = result.paths.mirrored.exists()
+        self.told.append(f"{result.n_finished} finished{', all is in MLflow' * has_all}")
+
+    def next_steps(
+        self, result: Result, completion: Completion | None, *, has_everything: bool
+    ) -> None:
+        self.told.append(f"MLflow has all: {completion is not None}, {has_everything}")
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +114,7 @@ def seen_elsewhere(study: SweepStudy) -> SweepStudy:
     return other
 
 
-def test_it_works_until_the_goal_is_reached_and_says_how_to_look_at_it(
+def test_it_works_until_the_goal_is_reached_and_shows_that_before_it_waits_for_mlflow(
     tmp_path: Path, run: Run, shown: Shown
 ) -> None:
     study = begin_function(tmp_path, trials=3)
@@ -115,7 +123,7 @@ def test_it_works_until_the_goal_is_reached_and_says_how_to_look_at_it(
     assert states(study) == {"complete": 3}
     assert shown.finished[-1] == 3
     assert shown.finished == sorted(shown.finished)
-    assert shown.hints == [f"compare them: sweeper ui {study.spec.path}"]
+    assert shown.told == ["3 finished", "MLflow has all: True, True"]
     assert shown.notes == []
 
 
@@ -187,10 +195,8 @@ def test_a_signal_drains(
     assert run(study).exit_code == code
     assert shown.notes == [f"stopping: {DRAINING}; once more stops at once"]
     assert states(study) == {"waiting": 1}
-    assert shown.hints[:2] == [
-        f"compare them: sweeper ui {study.spec.path}",
-        f"the same command goes on: sweeper run {study.spec.path}",
-    ]
+    assert shown.told[0] == "0 finished"
+    assert shown.told[1].startswith("MLflow has all: False, ")  # sent, if the machine is fast
 
 
 def test_a_second_signal_stops_at_once_and_the_trial_is_given_back(
@@ -206,6 +212,19 @@ def test_a_second_signal_stops_at_once_and_the_trial_is_given_back(
     once_it_runs(tmp_path, signal_twice)
     assert run(study).exit_code == ExitCode.INTERRUPTED
     assert states(study) == {"waiting": 1}
+
+
+@pytest.mark.parametrize(("n_done", "said"), [(2, []), (1, ["stopping: no trial runs here"])])
+def test_a_signal_while_no_trial_runs_speaks_of_none(
+    tmp_path: Path, server: ForkServer, shown: Shown, n_done: int, said: list[str]
+) -> None:
+    study = begin_function(tmp_path, trials=2, objective=VAL_ACCURACY)
+    for _ in range(n_done):
+        run_trial(study, reports(0.5))
+    study.leases.renew("another")
+    assert study.queue.claim("another", "its worker") is None or n_done < 2
+    Agent(study, worker_args(study), server, shown)._drain("stopping")
+    assert shown.notes == said
 
 
 def test_cancel_drains(tmp_path: Path, run: Run, shown: Shown) -> None:
@@ -235,7 +254,7 @@ def test_an_agent_that_others_have_given_up_stops_and_touches_nothing(
         "leaves the rest to them"
     ]
     assert states(study) == {"running": 1}
-    assert shown.hints == []
+    assert shown.told == []
 
 
 def test_trials_that_a_dead_agent_left_are_gone_on_with_first(
@@ -285,7 +304,7 @@ def test_trial_after_trial_that_fails_of_one_cause_is_an_error_with_its_details(
     )
     assert details[-1] == "ValueError: no luck in 9"
     assert states(study)["failed"] == 10
-    assert shown.hints == []
+    assert shown.told == []
 
 
 def test_failures_of_earlier_commands_do_not_count(tmp_path: Path, run: Run) -> None:

@@ -1,0 +1,45 @@
+"""How to go on from where ``sweeper run`` ends: the last lines that it shows."""
+
+from sweeper.config.grid import explain_goal
+from sweeper.errors import ExitCode
+from sweeper.study.result import Result
+from sweeper.tracking.completion import Completion
+
+
+def next_steps(
+    result: Result, completion: Completion | None, *, has_everything: bool
+) -> list[str]:
+    """The lines.
+
+    Args:
+        result: Of the command.
+        completion: What MLflow has of the study, once its goal is reached and all is sent.
+        has_everything: MLflow has all that this command was to send.
+    """
+    path = result.spec.path
+    lines = [f"compare them: sweeper ui {path}"]
+    if not has_everything:
+        lines.append(f"MLflow does not have everything yet: sweeper sync {path}")
+    if result.exit_code != ExitCode.GOAL_REACHED:
+        lines.append(f"the same command goes on: sweeper run {path}")
+    elif not explain_goal(result.spec):  # else every setting has been tried
+        lines.append(f"to go on, raise budget.trials in the file: sweeper run {path}")
+    return [*lines, *_load_line(result, completion)]
+
+
+def _load_line(result: Result, completion: Completion | None) -> list[str]:
+    """How the model of the best trial, or of the first on the front, is loaded, if it has one."""
+    if result.exit_code != ExitCode.GOAL_REACHED or not result.front:
+        return []
+    number = result.front[0].number
+    which = "the best model" if len(result.front) == 1 else f"the model of trial {number}"
+    if completion and number in completion.models:
+        # A password is not shown; MLflow takes the address from its own variable then.
+        at = "" if "***" in completion.uri else f'mlflow.set_tracking_uri("{completion.uri}"); '
+        load = f'mlflow.pyfunc.load_model("{completion.models[number]}")'
+        return [f"load {which}: import mlflow; {at}model = {load}"]
+    weights = result.paths.model(number)
+    if weights.exists():
+        return [f'load the weights of {which}: import torch; torch.load("{weights}")']
+    own = result.paths.user_checkpoint(number)
+    return [f"what trial {number} kept: {own}"] if own.is_dir() and any(own.iterdir()) else []
