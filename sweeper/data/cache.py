@@ -5,14 +5,16 @@
                                        meta.json
 
 Only the train split is decoded. The folder's name carries a digest of what it was made from. It
-is written under another name and then renamed, so a folder that exists is whole.
+is written under another name, forced to disk and then renamed, so a folder that exists is whole.
 """
 
 import hashlib
 import json
+import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
@@ -22,8 +24,11 @@ from sweeper.config.references import is_reference
 from sweeper.config.settings import DataConfig
 from sweeper.data.channels import ChannelSums
 from sweeper.data.sources import DIGITS, SOURCES, raw_files
+from sweeper.durable import replace_file
 from sweeper.errors import DataError
 from sweeper.locks import FileLock
+
+log = logging.getLogger("sweeper")
 
 #: Raised by one whenever the decoded content or the layout changes.
 _FORMAT = 1
@@ -64,21 +69,34 @@ class CacheEntry:
 
 
 def prepare_data(config: DataConfig, *, cache_dir: Path) -> None:
-    """Make sure that the decoded train split is in the cache; download it if need be.
+    """Make sure that the decoded train split is in the cache, as it was written.
 
-    Takes a millisecond when it is there, and torch only to download, to read CIFAR-10 and to
-    resize. Does nothing for a user's ``module:function``, which every worker calls itself.
+    It is downloaded if need be. What is there is read once, as a disk may have changed it; if it
+    is not what was written, that is said, and it is decoded anew. Takes torch only to download, to
+    read CIFAR-10 and to resize. Does nothing for a user's ``module:function``, which every worker
+    calls itself.
 
     Raises:
         DataError: If the data set is unknown, not to be had, unreadable, or the cache cannot be
             written. A download that cannot succeed ends within 15 seconds.
     """
-    if not is_reference(config.name):
-        open_cache(config, cache_dir)
+    if not is_reference(config.name) and not _is_intact(entry := open_cache(config, cache_dir)):
+        with _locked(cache_dir, config.name):
+            # Another process may have made it anew meanwhile.
+            if (found := _find(config, cache_dir)) is not None and not _is_intact(found):
+                log.warning(
+                    "the decoded data in %s are not what was written there, though of the right "
+                    "size (a failing disk?); they are decoded anew",
+                    entry.folder,
+                )
+                _make(config, cache_dir)
 
 
 def open_cache(config: DataConfig, cache_dir: Path) -> CacheEntry:
-    """The cache entry of a built-in data set, made first if need be; raises as prepare_data."""
+    """The cache entry of a built-in data set, made first if need be; raises as prepare_data.
+
+    Its content is not read.
+    """
     if config.name != DIGITS and config.name not in SOURCES:
         known = ", ".join([*SOURCES, DIGITS])
         raise DataError(
@@ -87,15 +105,9 @@ def open_cache(config: DataConfig, cache_dir: Path) -> CacheEntry:
         )
     if (entry := _find(config, cache_dir)) is not None:
         return entry
-    try:
-        with FileLock(cache_dir / f"{config.name}.lock").held():
-            # Another process may have made it while this one waited.
-            return _find(config, cache_dir) or _make(config, cache_dir)
-    except OSError as exc:
-        raise DataError(
-            f"the data cache {cache_dir.absolute()} cannot be written: {exc}; free some space, or "
-            "start the study in a folder that you may write to"
-        ) from exc
+    with _locked(cache_dir, config.name):
+        # Another process may have made it while this one waited.
+        return _find(config, cache_dir) or _make(config, cache_dir)
 
 
 def damaged_entries(cache_dir: Path) -> list[Path]:
@@ -123,6 +135,19 @@ def remove_entry(folder: Path) -> None:
     name = folder.name.rpartition("-")[0]
     with FileLock(folder.parent / f"{name}.lock").held():
         shutil.rmtree(folder)
+
+
+@contextmanager
+def _locked(cache_dir: Path, name: str) -> Iterator[None]:
+    """What is written to the cache inside, one process writes; where it may not, says so."""
+    try:
+        with FileLock(cache_dir / f"{name}.lock").held():
+            yield
+    except OSError as exc:
+        raise DataError(
+            f"the data cache {cache_dir.absolute()} cannot be written: {exc}; free some space, or "
+            "start the study in a folder that you may write to"
+        ) from exc
 
 
 def _find(config: DataConfig, cache_dir: Path) -> CacheEntry | None:
@@ -169,16 +194,19 @@ def _make(config: DataConfig, cache_dir: Path) -> CacheEntry:
     for leftover in (folder, entry.folder):
         shutil.rmtree(leftover, ignore_errors=True)
     entry.folder.mkdir(parents=True)
-    inputs.tofile(entry.inputs)
-    targets.tofile(entry.targets)
-    _write_meta(config, entry)
+    with replace_file(entry.inputs) as aside:
+        inputs.tofile(aside)
+    with replace_file(entry.targets) as aside:
+        targets.tofile(aside)
+    with replace_file(entry.folder / "meta.json", sync_folder=True) as aside:
+        aside.write_text(_meta(config, entry))
     os.replace(entry.folder, folder)
     whole = _read(folder)
     assert whole is not None
     return whole
 
 
-def _write_meta(config: DataConfig, entry: CacheEntry) -> None:
+def _meta(config: DataConfig, entry: CacheEntry) -> str:
     meta = {
         "name": config.name,
         "params": dict(config.params),
@@ -189,4 +217,4 @@ def _write_meta(config: DataConfig, entry: CacheEntry) -> None:
         "mean": entry.sums.mean(),
         "std": entry.sums.std(),
     }
-    (entry.folder / "meta.json").write_text(json.dumps(meta) + "\n")
+    return json.dumps(meta) + "\n"

@@ -83,11 +83,9 @@ def modules_of_preparing(root: Path, tmp_path: Path) -> str:
     return shown.stdout.strip()
 
 
-def test_idx_files_are_decoded_without_torch_and_found_again_without_numpy(
-    root: Path, tmp_path: Path
-) -> None:
-    assert modules_of_preparing(root, tmp_path) == "{'numpy'}"
-    assert modules_of_preparing(root, tmp_path) == "set()"
+def test_idx_files_are_decoded_and_found_again_without_torch(root: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert modules_of_preparing(root, tmp_path) == "{'numpy'}"
 
 
 def test_replaced_files_are_noticed(root: Path, tmp_path: Path) -> None:
@@ -112,6 +110,30 @@ def test_a_torn_cache_is_made_again(root: Path, tmp_path: Path) -> None:
     assert torch.equal(load(mnist(root), tmp_path).inputs[:, 0], torch.from_numpy(IMAGES))
     (entry.folder / "meta.json").write_text("{")
     assert open_cache(mnist(root), tmp_path / "cache") == entry
+
+
+def test_a_cache_whose_content_changed_is_told_and_made_again(
+    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    entry = open_cache(mnist(root), tmp_path / "cache")
+    for path in (entry.inputs, entry.targets):
+        before = path.read_bytes()
+        path.write_bytes(bytes([before[0] ^ 1]) + before[1:])
+        prepare_data(mnist(root), cache_dir=tmp_path / "cache")
+        assert path.read_bytes() == before
+        assert f"the decoded data in {entry.folder} are not what was written" in caplog.text
+        caplog.clear()
+    prepare_data(mnist(root), cache_dir=tmp_path / "cache")
+    assert caplog.text == ""
+
+
+def test_a_changed_cache_that_cannot_be_written_is_told(root: Path, tmp_path: Path) -> None:
+    entry = open_cache(mnist(root), tmp_path / "cache")
+    entry.inputs.write_bytes(bytes(entry.inputs.stat().st_size))
+    lock = tmp_path / "cache/mnist.lock"
+    lock.unlink()
+    lock.mkdir()
+    assert failure(mnist(root), tmp_path).startswith(f"the data cache {tmp_path / 'cache'} cannot")
 
 
 def prepare_and_tell(root: Path, cache_dir: Path, inodes: "multiprocessing.Queue[int]") -> None:
