@@ -23,7 +23,7 @@ ROWS = (
 STUDY_ROWS = (
     ("storage",),
     ("leases", "presence", "attributes", "pruners"),
-    ("trial_cache",),
+    ("trial_cache", "code_versions"),
     ("samplers", "agents", "failures", "best"),
     ("queue", "sampler_in_use", "pruner_in_use"),
     ("study",),

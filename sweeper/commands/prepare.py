@@ -6,11 +6,11 @@ from pathlib import Path
 
 from sweeper.config.grid import count_settings
 from sweeper.config.names import FALLBACK_SUFFIX, study_name_fault
-from sweeper.config.ranges import Choices
-from sweeper.config.references import import_folders, is_reference, load_reference, make_importable
+from sweeper.config.references import import_folders, load_reference, make_importable
 from sweeper.config.settings import DataConfig
 from sweeper.config.space import first_value, suggest_config
 from sweeper.config.study import StudySpec
+from sweeper.config.user_code import references
 from sweeper.data.cache import prepare_data
 from sweeper.data.sources import fallback
 from sweeper.errors import DataError, SpecError
@@ -42,14 +42,11 @@ def import_user_code(spec: StudySpec) -> None:
         SpecError: If one cannot be imported, with its place in the file.
     """
     make_importable(import_folders(spec.path))
-    for section, key in (("data", "name"), ("model", "architecture"), ("train", "function")):
-        value = spec.sections.get(section, {}).get(key)
-        for name in value.options if isinstance(value, Choices) else (value,):
-            try:
-                if is_reference(str(name)):
-                    load_reference(str(name))
-            except SpecError as exc:
-                raise SpecError(f"{spec.place(f'{section}.{key}')}: {exc}") from exc
+    for key, reference in references(spec):
+        try:
+            load_reference(reference)
+        except SpecError as exc:
+            raise SpecError(f"{spec.place(key)}: {exc}") from exc
 
 
 def prepare_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> PreparedStudy:

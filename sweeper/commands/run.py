@@ -1,6 +1,7 @@
 """``sweeper run``: work on a study until its goal is reached."""
 
 import uuid
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -8,9 +9,13 @@ from sweeper.commands.prepare import prepare_study
 from sweeper.commands.progress import Progress, open_screen
 from sweeper.config.references import import_folders
 from sweeper.config.render import render_study
+from sweeper.config.space import first_value, suggest_config
 from sweeper.config.study import StudySpec
+from sweeper.config.user_code import code_digest
+from sweeper.data.sources import SOURCES, raw_files
 from sweeper.durable import Step, durable, replace_file
 from sweeper.paths import RunPaths
+from sweeper.study.code_versions import code_versions, explain_change
 from sweeper.study.create import create_study
 from sweeper.study.failures import failed_numbers
 from sweeper.study.result import Result
@@ -48,9 +53,12 @@ def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
             study = create_study(prepared.spec, RunPaths(root, prepared.spec.name))
             _write_resolved(study)
             study.queue.top_up()
+            args = _worker_args(study, prepared.data_label, screen.note)
             if study.n_finished() < study.goal:
                 screen.begin(_opening_lines(study))
-            args = _worker_args(study, prepared.data_label)
+                versions = code_versions(study.storage, study.study_id)
+                if change := explain_change(args.code, versions):
+                    screen.note(f"WARNING: {change}")
             agent = Agent(study, args, server, Progress(screen, study))
         return agent.run()
 
@@ -74,8 +82,9 @@ def _write_resolved(study: SweepStudy) -> None:
         aside.write_text(render_study(study.spec), encoding="utf-8")
 
 
-def _worker_args(study: SweepStudy, data_label: str) -> WorkerArgs:
+def _worker_args(study: SweepStudy, data_label: str, note: Callable[[str], None]) -> WorkerArgs:
     """What the workers of a new agent are told; each is given its own name and place."""
+    tags = version_tags(study.spec.path.absolute().parent, _written_by_sweeper(study), note)
     return WorkerArgs(
         root=str(study.paths.root),
         study=study.spec.name,
@@ -91,5 +100,13 @@ def _worker_args(study: SweepStudy, data_label: str) -> WorkerArgs:
         n_sharing=1,
         data_label=data_label,
         failed_before=failed_numbers(study.records()),
-        tags=version_tags(study.spec.path.absolute().parent),
+        code=code_digest(study.spec),
+        tags=tags,
     )
+
+
+def _written_by_sweeper(study: SweepStudy) -> list[Path]:
+    """Folders in which a change is none of the user's code."""
+    data = suggest_config(study.spec, first_value, seed=study.spec.seed).data
+    downloads = [raw_files(data).folder] if data and data.name in SOURCES else []
+    return [study.paths.root, *downloads]

@@ -126,6 +126,7 @@ def _render_result(result: Result, queue: list[str]) -> str:
         *_under("drawn", [drawn] if drawn else []),
         *_under("model", _model_lines(result)),
         f"pruner   {result.pruner.name}: {result.pruner.why}",
+        *_under("code", _code_lines(result)),
         f"time     {render_seconds(result.seconds)}",
     ]
     for best in result.front:
@@ -145,6 +146,15 @@ def _model_lines(result: Result) -> list[str]:
         return []
     expected = result.model.expects(result.spec.objective.metrics[0])
     return [f"what matters, by length: {result.model.matters()}", f"expects {expected}"]
+
+
+def _code_lines(result: Result) -> list[str]:
+    """Versions of the study's own code, if trials ran with several."""
+    versions = result.code_versions
+    if len(versions) < 2:
+        return []
+    each = [f"{digest} since trial {number}" for digest, number in versions.items()]
+    return [f"trials ran with {len(versions)} versions of it, and may not compare:", *each]
 
 
 def _under(title: str, lines: list[str]) -> list[str]:

@@ -33,6 +33,7 @@ class Attr(StrEnum):
     KEY = "sweeper.key"
     EPOCHS = "sweeper.epochs"
     DRAWN_BY = "sweeper.drawn_by"
+    CODE = "sweeper.code"
 
 
 #: Where Optuna's own ``enqueue_trial`` keeps the values that a trial begins with.

@@ -16,6 +16,7 @@ from sweeper.paths import RunPaths
 from sweeper.study.agents import AgentAtWork
 from sweeper.study.attributes import Attr, state_of
 from sweeper.study.best import Best, BestPruned, best_complete, best_pruned
+from sweeper.study.code_versions import code_versions
 from sweeper.study.pruners import PrunerUse
 from sweeper.study.samplers.model_view import ModelView
 from sweeper.study.study import SweepStudy
@@ -130,6 +131,11 @@ class Result:
         return self._study.explain_model()
 
     @property
+    def code_versions(self) -> dict[str, int]:
+        """Digest of each version of the study's own code -> number of the first trial with it."""
+        return code_versions(self._study.storage, self._study.study_id)
+
+    @property
     def pruner(self) -> PrunerUse:
         """The pruner, how early it ends trials, and why."""
         return self._study.pruner.explain()
@@ -215,6 +221,7 @@ class Result:
             "sampler": {"name": sampler, "why": why},
             "drawn_by": dict(self.drawn_by),
             "model": self.model and asdict(self.model),
+            "code_versions": self.code_versions,
             "pruner": {
                 "name": pruner.name,
                 "min_epochs": pruner.min_epochs,

@@ -43,6 +43,7 @@ class WorkerArgs:
         n_sharing: Workers of the agent on that device, this one included.
         data_label: Name of the data in the records, as it may be a fallback.
         failed_before: Numbers of trials that had failed when the command began; they do not count.
+        code: Version of the study's own code when the command began; empty if it has none.
         tags: Of every trial: versions, git commit.
     """
 
@@ -60,6 +61,7 @@ class WorkerArgs:
     n_sharing: int
     data_label: str
     failed_before: list[int]
+    code: str
     tags: dict[str, str]
 
     def encode(self) -> bytes:

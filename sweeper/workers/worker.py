@@ -17,11 +17,13 @@ from functools import partial
 import torch
 
 from sweeper.config.settings import DataConfig, FunctionConfig, ModelConfig, TrialConfig
+from sweeper.config.user_code import code_digest
 from sweeper.data.dataset import TrialData, load_data
 from sweeper.errors import TrainingError, TrialInterrupted
 from sweeper.models.build import model_params
 from sweeper.study.agents import job_of
 from sweeper.study.attributes import settle_fingerprint, wants_device_alone
+from sweeper.study.code_versions import keep_code_version
 from sweeper.study.conclude import conclude
 from sweeper.study.failures import is_over
 from sweeper.study.ownership import Ownership
@@ -79,6 +81,12 @@ class Worker:
             else None
         )
         self._failed_before = frozenset(args.failed_before)
+        self._code = code_digest(study.spec)
+        if self._code != args.code:
+            self._note(
+                f"your own code was changed while the command runs: a worker that began now has "
+                f"version {self._code}, the others {args.code}"
+            )
         self._ledger = TimeLedger(max(0.0, time.time() - args.given_s))
 
     def work(self) -> None:
@@ -163,6 +171,9 @@ class Worker:
     def _run(self, trial: RunningTrial) -> None:
         begun_s = time.monotonic()
         config = trial.draw()
+        if self._code:
+            study = self._study
+            keep_code_version(study.storage, study.study_id, self._code, trial.number)
         try:
             if isinstance(config.train, FunctionConfig):
                 self._run_function(config, trial)
@@ -230,6 +241,7 @@ class Worker:
     def _tags(self, config: TrialConfig, trial: RunningTrial) -> dict[str, str]:
         return {
             **self._args.tags,
+            **({"code": self._code} if self._code else {}),
             "sampler": self._study.sampler.explain()[0],
             **({"drawn_by": trial.drawn_by} if trial.drawn_by else {}),
             "seed": str(config.seed),

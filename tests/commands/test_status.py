@@ -12,6 +12,7 @@ import pytest
 from sweeper.commands.status import show_status, watch_status
 from sweeper.errors import StudyError
 from sweeper.study.agents import AgentInfo, register_agent
+from sweeper.study.code_versions import keep_code_version
 from sweeper.study.presence import Presence
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
@@ -194,6 +195,17 @@ def test_watching_a_study_at_its_goal_is_one_look(
 def test_watching_what_nobody_will_begin_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="study 'small' has not begun: sweeper run"):
         watch_status(spec_of(tmp_path), tmp_path / "mlruns", as_json=True)
+
+
+def test_versions_of_the_code_are_counted_once_there_are_two(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    keep_code_version(study.storage, study.study_id, "0a1b", 0)
+    assert not any(line.startswith("code") for line in shown(study))
+    keep_code_version(study.storage, study.study_id, "ff00", 7)
+    lines = shown(study)
+    at = lines.index("code     trials ran with 2 versions of it, and may not compare:")
+    assert lines[at + 1 : at + 3] == ["         0a1b since trial 0", "         ff00 since trial 7"]
+    assert shown_json(study)["code_versions"] == {"0a1b": 0, "ff00": 7}
 
 
 def test_the_pruner_and_a_pruned_trial_that_was_better_than_the_best_are_shown(

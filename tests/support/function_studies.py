@@ -10,6 +10,7 @@ import yaml
 from sweeper.config.reader import load_study
 from sweeper.config.render import render_study
 from sweeper.config.study import StudySpec
+from sweeper.config.user_code import code_digest
 from sweeper.paths import RunPaths
 from sweeper.study.create import create_study
 from sweeper.study.study import SweepStudy
@@ -113,6 +114,7 @@ def worker_args(study: SweepStudy, **changes: Any) -> WorkerArgs:
         n_sharing=1,
         data_label="",
         failed_before=[],
+        code=code_digest(study.spec),
         tags={},
     )
     return replace(args, **changes)

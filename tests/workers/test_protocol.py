@@ -22,6 +22,7 @@ ARGS = WorkerArgs(
     n_sharing=2,
     data_label="mnist-on-digits",
     failed_before=[3, 5],
+    code="0a1b2c3d4e5f",
     tags={"git_commit": "c0ffee", "version.torch": "2.6"},
 )
 

@@ -1,0 +1,109 @@
+"""A study's own code: the files that it runs, and which version of them."""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec, resolve_name
+from pathlib import Path
+
+from sweeper.config.ranges import Choices
+from sweeper.config.references import import_folders, is_reference, split_reference
+from sweeper.config.study import StudySpec
+
+#: Of a digest, in hex digits.
+_DIGITS = 12
+
+
+def references(spec: StudySpec) -> Iterator[tuple[str, str]]:
+    """Every ``package.module:function`` of a study file, with the dotted key that names it."""
+    for section, key in (("data", "name"), ("model", "architecture"), ("train", "function")):
+        value = spec.sections.get(section, {}).get(key)
+        for name in value.options if isinstance(value, Choices) else (value,):
+            if is_reference(str(name)):
+                yield f"{section}.{key}", str(name)
+
+
+def code_digest(spec: StudySpec) -> str:
+    """What tells versions of a study's own code apart; empty if the file names none.
+
+    It is of the modules that the file names, and of what they import as far as that lies beside
+    the file, in the working folder, or in the package of such a module. Nothing is imported for
+    it, so an import that stands in a function counts too, and one by a computed name does not.
+    """
+    files = code_files(spec)
+    digest = hashlib.sha256()
+    for module, path in sorted(files.items()):
+        content = path.read_bytes()
+        digest.update(f"{module} {len(content)} ".encode() + content)
+    return digest.hexdigest()[:_DIGITS] if files else ""
+
+
+def code_files(spec: StudySpec) -> dict[str, Path]:
+    """Those modules by name, and the file of each."""
+    modules = [split_reference(reference)[0] for _, reference in references(spec)]
+    return _Finder(import_folders(spec.path), modules).files
+
+
+class _Finder:
+    """Finds modules by name as Python does, and those that their source imports.
+
+    Args:
+        folders: That own code lies in.
+        modules: To begin with; the packages that they lie in are own code wherever they are.
+
+    Attributes:
+        files: Module -> its file.
+    """
+
+    def __init__(self, folders: list[str], modules: list[str]) -> None:
+        self.files: dict[str, Path] = {}
+        self._folders = folders
+        self._packages = {module.partition(".")[0] for module in modules}
+        self._specs: dict[str, ModuleSpec | None] = {}
+        for module in modules:
+            self._add(module)
+
+    def _add(self, module: str) -> None:
+        """A module, the packages around it, and what they import."""
+        words = module.split(".")
+        for name in (".".join(words[:end]) for end in range(1, len(words) + 1)):
+            if name not in self._specs:
+                found = self._specs[name] = self._find(name)
+                if found is not None and found.has_location and found.origin is not None:
+                    self.files[name] = Path(found.origin)
+                    self._add_imports(found, self.files[name])
+
+    def _find(self, name: str) -> ModuleSpec | None:
+        package, _, _ = name.rpartition(".")
+        if package:
+            around = self._specs[package]
+            inside = around.submodule_search_locations if around is not None else None
+            return PathFinder.find_spec(name, inside) if inside is not None else None
+        found = PathFinder.find_spec(name, self._folders)
+        return find_spec(name) if found is None and name in self._packages else found
+
+    def _add_imports(self, found: ModuleSpec, path: Path) -> None:
+        if path.suffix != ".py":
+            return
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError):  # whoever imports it tells
+            return
+        for name in _imports(tree, found.parent):
+            self._add(name)
+
+
+def _imports(tree: ast.Module, package: str | None) -> Iterator[str]:
+    """Names of what source imports, which need not all be modules."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            name = "." * node.level + (node.module or "")
+            try:
+                module = resolve_name(name, package)
+            except ImportError:  # beyond the outermost package; whoever imports it tells
+                continue
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
