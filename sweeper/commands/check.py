@@ -3,7 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from sweeper.commands.prepare import PreparedStudy, prepare_study
 from sweeper.config.grid import count_goal, count_settings, explain_goal
@@ -32,8 +35,10 @@ if TYPE_CHECKING:
 _ARCHITECTURE = "model.architecture"
 #: More are as good as endless to a study.
 _MOST_SETTINGS = 1_000_000
-#: So many times as fast a precision must be to be worth other numbers.
+#: So many times as fast a precision must be, whenever it was timed, to be worth other numbers.
 _CLEARLY_FASTER = 1.2
+#: On a CPU a shorter update is hardly arithmetic.
+_LEAST_UPDATE_S = 1e-3
 
 
 def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Iterator[str]:
@@ -74,7 +79,7 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
         is_drawn = not is_forbidden(spec, largest.params)
         if is_drawn and (largest.model, largest.data) != (first.model, first.data):
             yield _try_size(prepared, root, largest)
-    if proposal := propose_precision(spec.run.precision, timed):
+    if proposal := propose_precision(spec.run.precision, timed, placements[0].device):
         yield proposal
     yield f"ready: sweeper run {spec.path}"
 
@@ -138,8 +143,8 @@ def _try_size(prepared: PreparedStudy, root: Path, config: TrialConfig) -> str:
 
 def _time_precisions(
     prepared: PreparedStudy, root: Path, config: TrialConfig, placement: Placement
-) -> dict[Precision, float]:
-    """Seconds of an update in each precision, the study's first; empty if there is but one."""
+) -> dict[Precision, list[float]]:
+    """Seconds of updates in each precision, the study's first; empty if there is but one."""
     from sweeper.commands.probe import time_updates
 
     own = prepared.spec.run.precision
@@ -152,24 +157,33 @@ def _time_precisions(
 
 
 def _tell_times(
-    config: TrialConfig, seconds: Mapping[Precision, float], placement: Placement
+    config: TrialConfig, seconds: Mapping[Precision, Sequence[float]], placement: Placement
 ) -> str:
     assert config.model is not None
-    times = ", ".join(f"{s * 1e3:.3g} ms in {precision}" for precision, s in seconds.items())
+    times = ", ".join(f"{median(s) * 1e3:.3g} ms in {name}" for name, s in seconds.items())
     return f"an update of {config.model.architecture} on {placement.device} takes {times}"
 
 
-def propose_precision(own: Precision, timed: Sequence[Mapping[Precision, float]]) -> str:
-    """Another precision if all architectures together are clearly faster in it, or nothing."""
-    in_all = (
-        [name for name in timed[0] if all(name in seconds for seconds in timed)] if timed else []
-    )
-    totals = {name: sum(seconds[name] for seconds in timed) for name in in_all}
-    best = min(totals, key=totals.__getitem__, default=own)
-    if best == own or totals[own] < _CLEARLY_FASTER * totals[best]:
+def propose_precision(
+    own: Precision, timed: Sequence[Mapping[Precision, Sequence[float]]], device: str
+) -> str:
+    """Another precision if all architectures together are clearly faster in it, or nothing.
+
+    Args:
+        own: Of the study.
+        timed: Of each architecture, seconds of an update in each precision, turn by turn.
+        device: That they were timed on.
+    """
+    in_all = [name for name in timed[0] if all(name in s for s in timed)] if timed else []
+    totals = {name: np.sum([seconds[name] for seconds in timed], axis=0) for name in in_all}
+    best = min(totals, key=lambda name: median(totals[name]), default=own)
+    if best == own or device == "cpu" and median(totals[own]) < _LEAST_UPDATE_S * len(timed):
+        return ""
+    gains = totals[own] / totals[best]
+    if min(gains) < _CLEARLY_FASTER:
         return ""
     return (
-        f"proposed: `run: {{precision: {best}}}`, measured {totals[own] / totals[best]:.1f} x as "
+        f"proposed: `run: {{precision: {best}}}`, measured {median(gains):.1f} x as "
         f"fast as {own}; it rounds differently, so it is never taken by itself"
     )
 

@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from statistics import median
 
 import torch
 from torch import Tensor, nn
@@ -93,7 +92,7 @@ def time_batch(model: ModelConfig, data: DataInfo, batch: tuple[Tensor, Tensor])
 
 def time_updates(
     config: TrialConfig, data: TrialData, placement: Placement, precisions: Sequence[Precision]
-) -> dict[Precision, float]:
+) -> dict[Precision, list[float]]:
     """Seconds of an update of the same batch in each precision, as a worker would do it.
 
     Args:
@@ -103,7 +102,8 @@ def time_updates(
         precisions: The first is the study's. Another that the model cannot take is left out.
 
     Returns:
-        The medians of turns that the precisions took one after the other.
+        Of each turn; in a turn the precisions come one after the other, so that what else the
+        machine does slows all of them.
 
     Raises:
         TrainingError: If the model cannot be built, or cannot take the batch.
@@ -133,7 +133,7 @@ def time_updates(
                 name = config.model.architecture
                 log.info("%s does not compute in %s: %s", name, runtime.precision, exc)
         seconds = [{r.precision: time_turn(r, n) for r, n in turns.items()} for _ in range(_TURNS)]
-    return {precision: median(turn[precision] for turn in seconds) for precision in seconds[0]}
+    return {precision: [turn[precision] for turn in seconds] for precision in seconds[0]}
 
 
 @contextmanager
