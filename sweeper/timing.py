@@ -17,6 +17,7 @@ class Entry(StrEnum):
     MODEL = "model"  # building model and optimiser
     CHECKPOINT = "checkpoint"
     REPORT = "report"  # to event log and storage, the pruner's judgement, the trial's end
+    IMPORT = "import"  # of the user's own modules
     CLAIM = "claim"  # looking for a trial, drawing its settings
     START = "start"  # of the process, until it looks for its first trial
     WAITING = "waiting"  # for a trial, or for room on the device
@@ -24,7 +25,7 @@ class Entry(StrEnum):
 
 
 #: What a plain training script spends its time on as well.
-_WORK = (Entry.STEP, Entry.EVALUATE, Entry.DATA, Entry.MODEL)
+_WORK = (Entry.STEP, Entry.EVALUATE, Entry.DATA, Entry.MODEL, Entry.IMPORT)
 
 
 class TimeLedger:

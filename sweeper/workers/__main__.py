@@ -30,7 +30,7 @@ from sweeper.text import log_to_stderr
 from sweeper.workers.forkserver import SERVE, name_process, serve
 from sweeper.workers.memory import keep_freed_memory
 from sweeper.workers.protocol import DRAIN_S, Channel, WorkerArgs
-from sweeper.workers.signals import reset_signals
+from sweeper.workers.signals import reset_signals, write_stack_when_asked
 from sweeper.workers.worker import Worker, no_terminal
 
 log = logging.getLogger("sweeper")
@@ -41,7 +41,7 @@ def main(channel: Channel) -> None:
     name_process("sweeper-worker")
     args = channel.read_args()
     log_to_stderr("%(asctime)s %(levelname)s %(message)s", logging.INFO)
-    faulthandler.register(signal.SIGUSR2, all_threads=False)  # the agent asks where it hangs
+    write_stack_when_asked()  # as the agent asks where it hangs
     stopping = threading.Event()
     _listen(channel, stopping)
     sys.breakpointhook = partial(_refuse_breakpoint, args.study_file)

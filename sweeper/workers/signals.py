@@ -1,5 +1,6 @@
 """The signals that ask a command to stop: Ctrl-C, a scheduler's SIGTERM, Slurm's SIGUSR1."""
 
+import faulthandler
 import signal
 import sys
 import threading
@@ -24,6 +25,12 @@ def reset_signals() -> None:
     """Let them do what they do in any process."""
     for number in _STOPPING:
         signal.signal(number, signal.SIG_DFL)
+
+
+def write_stack_when_asked() -> None:
+    """On SIGUSR2, write where the main thread is to standard error, whatever it is doing."""
+    faulthandler.unregister(signal.SIGUSR2)  # else a handler of Python's stays above it
+    faulthandler.register(signal.SIGUSR2, all_threads=False)
 
 
 class StopSignals:

@@ -11,15 +11,17 @@ import threading
 import time
 from bdb import BdbQuit
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 
 import torch
 
+from sweeper.config.references import load_reference
 from sweeper.config.settings import DataConfig, FunctionConfig, ModelConfig, TrialConfig
 from sweeper.config.user_code import code_digest
+from sweeper.config.user_code import references
 from sweeper.data.dataset import TrialData, load_data
-from sweeper.errors import TrainingError, TrialInterrupted
+from sweeper.errors import SpecError, TrainingError, TrialInterrupted
 from sweeper.models.build import model_params
 from sweeper.study.agents import job_of
 from sweeper.study.attributes import settle_fingerprint, wants_device_alone
@@ -40,6 +42,7 @@ from sweeper.training.learner import Runtime
 from sweeper.training.loop import train
 from sweeper.trial import TrialState
 from sweeper.workers.memory import Room, resident_limit, return_device_memory, return_freed_memory
+from sweeper.workers.process_state import ProcessState
 from sweeper.workers.protocol import WorkerArgs
 
 log = logging.getLogger("sweeper")
@@ -88,6 +91,18 @@ class Worker:
                 f"version {self._code}, the others {args.code}"
             )
         self._ledger = TimeLedger(max(0.0, time.time() - args.given_s))
+        has_user_code = any(references(study.spec))
+        if has_user_code:
+            self._import_user_code()
+            self._runtime.set_float32()
+        self._state = ProcessState() if has_user_code else None
+
+    def _import_user_code(self) -> None:
+        """Import it before any trial, so that what it switches then holds for all of them."""
+        with self._ledger.booked(Entry.IMPORT):
+            for _, reference in references(self._study.spec):
+                with suppress(SpecError):  # which is the cause of a trial that needs it
+                    load_reference(reference)
 
     def work(self) -> None:
         """Claim and train until the goal is reached, or it makes no sense to go on.
@@ -175,10 +190,11 @@ class Worker:
             study = self._study
             keep_code_version(study.storage, study.study_id, self._code, trial.number)
         try:
-            if isinstance(config.train, FunctionConfig):
-                self._run_function(config, trial)
-            else:
-                self._train_model(config, trial)
+            with self._state.kept(self._note) if self._state else nullcontext():
+                if isinstance(config.train, FunctionConfig):
+                    self._run_function(config, trial)
+                else:
+                    self._train_model(config, trial)
         except BdbQuit as exc:
             raise TrainingError(f"a debugger: {no_terminal(self._args.study_file)}") from exc
         finally:

@@ -39,6 +39,20 @@ DEAR = """from sweeper.study import sampler_in_use
 DEBUGGERS = {"breakpoint": "breakpoint()", "pdb": "import pdb; pdb.set_trace(); x = 1"}
 
 
+#: Leaves its process otherwise than it found it, and scores by what it found. What the module
+#: switches on import holds for all trials.
+LEAVE_TRACES = """import os, torch
+    is_strict = torch.are_deterministic_algorithms_enabled()
+    found = [os.getcwd() != "/", "MINE" not in os.environ, is_strict]
+    os.chdir("/")
+    os.environ["MINE"] = "on"
+    torch.use_deterministic_algorithms(False)
+    trial.report(1, score=sum(found))
+
+import torch
+torch.use_deterministic_algorithms(True)"""
+
+
 def work(study: SweepStudy, folder: Path, server: ForkServer) -> WorkerProcess:
     """A real worker of the study, at its end."""
     study.leases.renew("agent")
@@ -105,3 +119,18 @@ def test_who_asks_for_a_debugger_is_told_how_to_get_one(
         f": a trial in a worker has no terminal to debug in; `sweeper run --debug "
         f"{study.spec.path}` runs one in yours"
     )
+
+
+def test_every_trial_of_a_worker_finds_the_process_as_the_users_module_left_it(
+    tmp_path: Path, server: ForkServer
+) -> None:
+    study = begin_function(tmp_path, LEAVE_TRACES, trials=3)
+    worker = work(study, tmp_path, server)
+    [note] = worker.take_notes()
+    assert worker.end == "", worker.last_lines()
+    assert [trial.value for trial in study.trials()] == [3.0] * 3
+    assert note.startswith(
+        "the code of a trial changed os.environ['MINE'], torch.use_deterministic_algorithms, "
+        "os.chdir; that holds"
+    )
+    assert Result(study).seconds["import"] > 0
