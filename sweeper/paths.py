@@ -8,10 +8,18 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunPaths:
-    """Files of one study below ``mlruns/`` (design section 7)."""
+    """Files of one study below ``mlruns/`` (design section 7).
+
+    Attributes:
+        root: The folder ``mlruns``; absolute, as the user's code may change the working directory.
+        study: Name of the study.
+    """
 
     root: Path
     study: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", self.root.absolute())
 
     @property
     def study_dir(self) -> Path:

@@ -1,17 +1,19 @@
 from pathlib import Path
 
+import pytest
+
 from sweeper.paths import RunPaths
 
-PATHS = RunPaths(Path("mlruns"), "mnist")
+PATHS = RunPaths(Path("/mlruns"), "mnist")
 
 
 def test_files_lie_where_the_design_says() -> None:
-    assert str(PATHS.mlflow_db) == "mlruns/mlflow.db"
-    assert str(PATHS.artifacts) == "mlruns/artifacts"
-    assert str(PATHS.resolved_spec) == "mlruns/studies/mnist/study.yaml"
-    assert str(PATHS.journal) == "mlruns/studies/mnist/journal.log"
-    assert str(PATHS.events(42)) == "mlruns/studies/mnist/trials/0042/events.jsonl"
-    assert str(PATHS.checkpoint(42)) == "mlruns/studies/mnist/trials/0042/checkpoint.pt"
+    assert str(PATHS.mlflow_db) == "/mlruns/mlflow.db"
+    assert str(PATHS.artifacts) == "/mlruns/artifacts"
+    assert str(PATHS.resolved_spec) == "/mlruns/studies/mnist/study.yaml"
+    assert str(PATHS.journal) == "/mlruns/studies/mnist/journal.log"
+    assert str(PATHS.events(42)) == "/mlruns/studies/mnist/trials/0042/events.jsonl"
+    assert str(PATHS.checkpoint(42)) == "/mlruns/studies/mnist/trials/0042/checkpoint.pt"
 
 
 def test_trials_beyond_four_digits_keep_their_number() -> None:
@@ -46,4 +48,13 @@ def test_no_two_facts_share_a_file() -> None:
     ]
     assert len(set(files)) == len(files)
     assert len({path.with_suffix(".lock") for path in (PATHS.journal, PATHS.lock)}) == 2
-    assert all(path.is_relative_to("mlruns") for path in files)
+    assert all(path.is_relative_to("/mlruns") for path in files)
+
+
+def test_paths_stay_where_they_are_when_the_working_directory_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = RunPaths(Path("mlruns"), "mnist")
+    monkeypatch.chdir("/")
+    assert paths.journal == tmp_path / "mlruns" / "studies" / "mnist" / "journal.log"

@@ -2,15 +2,20 @@
 
 import difflib
 import importlib
+import logging
+import os
 import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable
+from contextlib import chdir
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from sweeper.errors import SpecError
+
+log = logging.getLogger("sweeper")
 
 _FORM = re.compile(r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
 
@@ -26,8 +31,18 @@ def import_folders(study_file: Path) -> list[str]:
 
 
 def make_importable(folders: Iterable[str]) -> None:
-    """Put folders before all others on this process's ``sys.path``."""
-    sys.path[:0] = [folder for folder in folders if folder not in sys.path]
+    """Put folders on this process's ``sys.path``, before all installed packages.
+
+    They come behind the standard library: a user's ``queue.py`` must not be what torch imports.
+    """
+    at = _end_of_standard_library()
+    sys.path[at:at] = [folder for folder in folders if folder not in sys.path]
+
+
+def _end_of_standard_library() -> int:
+    folder = sysconfig.get_path("stdlib")
+    own = {folder, sysconfig.get_path("platstdlib"), os.path.join(folder, "lib-dynload")}
+    return max((i + 1 for i, entry in enumerate(sys.path) if entry in own), default=0)
 
 
 def split_reference(reference: str) -> tuple[str, str]:
@@ -68,8 +83,16 @@ def load_reference(reference: str) -> Callable[..., Any]:
 
 
 def _import_module(module: str, name: str) -> ModuleType:
+    here = os.getcwd()
     try:
-        return importlib.import_module(module)
+        with chdir(here):
+            found = importlib.import_module(module)
+            if os.getcwd() != here:
+                log.warning(
+                    "module %s changes the working directory while it is imported; it is put back",
+                    module,
+                )
+        return found
     except ModuleNotFoundError as exc:
         if exc.name is None or not f"{module}.".startswith(f"{exc.name}."):
             raise SpecError(_failed_import(module, name, exc)) from exc
@@ -97,6 +120,8 @@ def _no_such_name(module: ModuleType, name: str) -> str:
         f"did you mean {close[0]!r}?" if close else f"it has {', '.join(public) or 'nothing'}"
     )
     file = getattr(module, "__file__", None) or "a built-in module"
+    if module.__name__.partition(".")[0] in sys.stdlib_module_names:
+        way_out = "the standard library has a module of that name, so give yours another one"
     return f"cannot import {name!r} from {module.__name__!r} ({file}): no such name; {way_out}"
 
 

@@ -145,7 +145,7 @@ def _locked(cache_dir: Path, name: str) -> Iterator[None]:
             yield
     except OSError as exc:
         raise DataError(
-            f"the data cache {cache_dir.absolute()} cannot be written: {exc}; free some space, or "
+            f"the data cache {cache_dir} cannot be written: {exc}; free some space, or "
             "start the study in a folder that you may write to"
         ) from exc
 

@@ -1,5 +1,6 @@
 """A user's own data set: ``load(**params) -> (train, test)``, called and checked."""
 
+import copy
 import logging
 from collections.abc import Mapping, Sequence, Sized
 from typing import Any
@@ -32,7 +33,7 @@ def load_custom(reference: str, params: Mapping[str, Any]) -> TensorRows | Datas
     """
     function = load_reference(reference)
     try:
-        loaded = function(**params)
+        loaded = function(**copy.deepcopy(dict(params)))
     except (Exception, SystemExit) as exc:  # a script's main function may call sys.exit
         raise DataError(f"{reference} raised {type(exc).__name__}: {exc}") from exc
     if not isinstance(loaded, tuple) or len(loaded) != 2:

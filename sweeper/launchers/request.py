@@ -34,7 +34,7 @@ class Request:
     @property
     def paths(self) -> RunPaths:
         """Files of the study, by absolute path: jobs begin elsewhere."""
-        return RunPaths(self.root.absolute(), self.spec.name)
+        return RunPaths(self.root, self.spec.name)
 
     @property
     def n_agents(self) -> int:

@@ -1,5 +1,6 @@
 """From the name of an architecture to a checked model."""
 
+import copy
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
@@ -42,7 +43,7 @@ def build_model(
     """
     builder = _find_builder(architecture)
     _check_arguments(architecture, builder, params)
-    model = builder(input_shape, n_classes, **params)
+    model = builder(input_shape, n_classes, **copy.deepcopy(params))
     if not isinstance(model, nn.Module):
         raise TrainingError(
             f"model.architecture: {architecture} must return a torch.nn.Module, "

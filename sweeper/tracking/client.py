@@ -161,4 +161,4 @@ def find_or_create_experiment(
 def _artifact_location(uri: str, paths: RunPaths) -> str | None:
     """A server decides itself; a database does not and would use the working directory."""
     scheme = urlsplit(uri).scheme.partition("+")[0]
-    return paths.artifacts.absolute().as_uri() if scheme in _DATABASES else None
+    return paths.artifacts.as_uri() if scheme in _DATABASES else None

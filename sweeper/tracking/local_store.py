@@ -6,6 +6,7 @@ import uuid
 from contextlib import closing
 
 from mlflow import MlflowClient
+from sqlalchemy.engine import URL
 
 from sweeper.durable import Step, durable, replace_file
 from sweeper.locks import FileLock
@@ -25,7 +26,7 @@ _PLACES = (
 
 def local_uri(paths: RunPaths) -> str:
     """The address of the store; whether it is there, :func:`prepare_store` sees to."""
-    return f"sqlite:///{paths.mlflow_db.absolute().as_posix()}"
+    return URL.create("sqlite", database=paths.mlflow_db.as_posix()).render_as_string()
 
 
 def prepare_store(paths: RunPaths) -> None:
@@ -75,7 +76,7 @@ def _make_store(paths: RunPaths) -> None:
 
 
 def _follow_move(paths: RunPaths) -> None:
-    now = paths.artifacts.absolute().as_uri()
+    now = paths.artifacts.as_uri()
     with closing(sqlite3.connect(paths.mlflow_db)) as database, database:
         query = "SELECT artifact_location FROM experiments WHERE name = ?"
         (before,) = database.execute(query, (paths.study,)).fetchone() or (now,)
@@ -87,6 +88,6 @@ def _follow_move(paths: RunPaths) -> None:
             with durable(Step.MIRROR_STORE):
                 database.execute(
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
-                    f"WHERE {column} = ? OR {column} LIKE ? || '/%'",
-                    (now, len(before) + 1, before, before),
+                    f"WHERE {column} = ? OR substr({column}, 1, ?) = ? || '/'",
+                    (now, len(before) + 1, before, len(before) + 1, before),
                 )

@@ -1,11 +1,11 @@
 """A user's own training routine: what it is given, and how it is called."""
 
+import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -50,7 +50,7 @@ class UserTrial:
     @property
     def history(self) -> Sequence[EpochMetrics]:
         """What was reported so far, also before a restart."""
-        return self.reporter.history
+        return list(self.reporter.history)
 
     def plan_epochs(self, n_epochs: int) -> None:
         """Tell how many epochs the trial will report, before its first report.
@@ -112,8 +112,8 @@ class UserTrial:
 def train_function(config: TrialConfig, trial: UserTrial) -> None:
     """Seed everything and call the user's ``run(params, trial)``.
 
-    ``params`` is the study file's ``data``, ``model`` and ``train`` after sampling, read-only; a
-    section that the file does not have is absent.
+    ``params`` is the study file's ``data``, ``model`` and ``train`` after sampling, plain dicts
+    and lists of its own; a section that the file does not have is absent.
 
     Raises:
         TrainingError: If the function ends without a report.
@@ -126,7 +126,7 @@ def train_function(config: TrialConfig, trial: UserTrial) -> None:
     params = {name: _as_params(section) for name, section in sections.items() if section}
     seed_everything(config.seed)
     with trial.reporter.ledger.booked(Entry.STEP):
-        run(_read_only(params), trial)
+        run(copy.deepcopy(params), trial)
     if not trial.history:
         raise TrainingError(
             f"train.function: {config.train.function} ended without a report; call "
@@ -141,14 +141,6 @@ def _is_epoch(value: object) -> bool:
 def _as_params(section: DataConfig | ModelConfig | FunctionConfig) -> dict[str, Any]:
     named = {name: value for name, value in vars(section).items() if name != "params"}
     return named | dict(section.params)
-
-
-def _read_only(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return MappingProxyType({key: _read_only(item) for key, item in value.items()})
-    if isinstance(value, list):
-        return tuple(_read_only(item) for item in value)
-    return value
 
 
 def _as_number(name: str, value: object) -> float:

@@ -23,7 +23,8 @@ SERVE = "--serve"
 _IMPORT_S = 60.0
 #: ... and a later one, less than the agent's lease lasts.
 _FORK_S = 5.0
-_WORKER = [sys.executable, "-m", "sweeper.workers"]
+#: -P: the working directory does not come before the standard library.
+_WORKER = [sys.executable, "-P", "-m", "sweeper.workers"]
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 

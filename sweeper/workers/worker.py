@@ -18,8 +18,7 @@ import torch
 
 from sweeper.config.references import load_reference
 from sweeper.config.settings import DataConfig, FunctionConfig, ModelConfig, TrialConfig
-from sweeper.config.user_code import code_digest
-from sweeper.config.user_code import references
+from sweeper.config.user_code import code_digest, references
 from sweeper.data.dataset import TrialData, load_data
 from sweeper.errors import SpecError, TrainingError, TrialInterrupted
 from sweeper.models.build import model_params
@@ -91,11 +90,10 @@ class Worker:
                 f"version {self._code}, the others {args.code}"
             )
         self._ledger = TimeLedger(max(0.0, time.time() - args.given_s))
-        has_user_code = any(references(study.spec))
-        if has_user_code:
+        if self._code:
             self._import_user_code()
             self._runtime.set_float32()
-        self._state = ProcessState() if has_user_code else None
+        self._state = ProcessState() if self._code else None
 
     def _import_user_code(self) -> None:
         """Import it before any trial, so that what it switches then holds for all of them."""

@@ -1,10 +1,13 @@
+import logging
+import os
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from sweeper.config.references import is_reference, load_reference
+from sweeper.config.references import is_reference, load_reference, make_importable
 from sweeper.errors import SpecError
 
 
@@ -99,4 +102,39 @@ def test_an_absent_name_comes_with_the_nearest_one_and_the_file(folder: Path) ->
 def test_what_cannot_be_called_is_refused(folder: Path) -> None:
     assert message("reference_nets:WIDTH") == (
         "reference_nets:WIDTH is of type int, which cannot be called; name a function or a class"
+    )
+
+
+def test_the_users_folders_come_behind_the_standard_library_and_before_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    make_importable([str(tmp_path), "/beside"])
+    at = sys.path.index(str(tmp_path))
+    assert sys.path[at + 1] == "/beside"
+    assert sys.path.index(sysconfig.get_path("stdlib")) < at
+    assert at < sys.path.index(sysconfig.get_path("purelib"))
+    before = list(sys.path)
+    make_importable([str(tmp_path)])
+    assert sys.path == before
+
+
+def test_a_module_that_the_standard_library_has_too_is_told_apart(folder: Path) -> None:
+    (folder / "token.py").write_text("def build(): return 7\n")
+    assert message("token:build").endswith(
+        "no such name; the standard library has a module of that name, so give yours another one"
+    )
+
+
+def test_an_import_does_not_change_the_working_directory_and_that_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "reference_moves.py").write_text("import os\nos.chdir('/')\ndef build(): pass\n")
+    load_reference("reference_moves:build")
+    assert os.getcwd() == str(folder)
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == (
+        "module reference_moves changes the working directory while it is imported; it is put back"
     )

@@ -51,6 +51,11 @@ def load(case: str, scale: int = 1) -> object:
     return RETURNS[case]
 
 
+def load_columns(columns: list[str]) -> object:
+    columns.pop()
+    return (X, Y), None
+
+
 def fail() -> None:
     raise KeyError("column 'age'")
 
@@ -190,3 +195,10 @@ def test_the_digest_follows_the_content() -> None:
     assert read_pair(X + 1, Y) != digest
     assert read_pair(X, 2 - Y) != digest
     assert read_pair(X.view(6, 3, 1), Y) != digest
+
+
+def test_the_function_is_given_arguments_of_its_own() -> None:
+    columns = ["age", "size"]
+    for _ in range(2):
+        load_custom(f"{__name__}:load_columns", {"columns": columns})
+    assert columns == ["age", "size"]

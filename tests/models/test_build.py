@@ -70,6 +70,8 @@ def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         "from torch import nn\n"
         "def build(input_shape, n_classes, *, width=3, note='n', shape=(1, 2)):\n"
         "    return nn.Sequential(nn.Linear(*input_shape, width), nn.Linear(width, n_classes))\n"
+        "def greedy(input_shape, n_classes, *, widths):\n"
+        "    return build(input_shape, n_classes, width=widths.pop())\n"
         "def forgetful(input_shape, n_classes):\n"
         "    pass\n"
     )
@@ -91,6 +93,13 @@ def test_a_users_builder_that_goes_wrong_is_named(user_module: str) -> None:
         build_model(f"{user_module}:build", (4,), 2, depth=5)
     with pytest.raises(TrainingError, match="must return a torch.nn.Module, got NoneType"):
         build_model(f"{user_module}:forgetful", (4,), 2)
+
+
+def test_a_users_builder_is_given_arguments_of_its_own(user_module: str) -> None:
+    widths = [3, 4]
+    for _ in range(2):
+        build_model(f"{user_module}:greedy", (4,), 2, widths=widths)
+    assert widths == [3, 4]
 
 
 class TwoAnswers(nn.Linear):

@@ -159,7 +159,7 @@ def _live() -> NoReturn:
     request = json.loads(message)
     _become([main.__file__, *request["words"]], fds, request["environment"])
     os.chdir(request["folder"])
-    sys.path[0] = request["folder"]
+    del sys.path[0]
     sys.modules["__main__"] = main
     forkserver.subprocess = _ForkingWorkers  # type: ignore[assignment,attr-defined]
     run_process()
@@ -196,7 +196,7 @@ class _WorkerServer(subprocess.Popen[bytes]):
         if not self.pid:
             try:
                 os.setsid()
-                _become([args[2]], (pipes[0], pipes[3], pipes[5]), env)
+                _become([args[-2]], (pipes[0], pipes[3], pipes[5]), env)
                 logging.root.handlers.clear()
                 from sweeper.workers.__main__ import run_process
 

@@ -10,8 +10,9 @@ from mlflow import MlflowClient
 
 from sweeper.paths import RunPaths
 from sweeper.text import redacted
-from sweeper.tracking.client import open_client, tracking_uri
+from sweeper.tracking.client import find_or_create_experiment, open_client, tracking_uri
 from sweeper.tracking.local_store import local_uri, merge_wal
+from tests.support.mlflow_store import copy_empty_database
 from tests.support.tracked_study import Store
 
 
@@ -24,6 +25,24 @@ def test_a_study_file_names_the_store_before_the_environment_and_mlruns(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://lab:5000")
     assert tracking_uri("auto", paths) == "http://lab:5000"
     assert tracking_uri("https://other", paths) == "https://other"
+
+
+@pytest.mark.parametrize("name", ["feature%2Flr", "%41", "what?", "a#b", "a b+c", "ü"])
+def test_the_local_store_lies_in_the_folder_whatever_that_is_called(
+    tmp_path: Path, name: str
+) -> None:
+    paths = RunPaths(tmp_path / name / "mlruns", "digits")
+    copy_empty_database(paths.mlflow_db)
+    client = open_client(local_uri(paths), paths)
+    experiment = find_or_create_experiment(client, "digits", uri=local_uri(paths), paths=paths)
+    run = client.create_run(experiment)
+    file = tmp_path / "note.txt"
+    file.write_text("here")
+    client.log_artifact(run.info.run_id, str(file))
+    with closing(sqlite3.connect(paths.mlflow_db)) as connection:
+        assert connection.execute("SELECT run_uuid FROM runs").fetchone() == (run.info.run_id,)
+    assert [path.read_text() for path in paths.artifacts.rglob("note.txt")] == ["here"]
+    assert os.listdir(tmp_path / name) == ["mlruns"]
 
 
 def test_the_local_store_is_created_in_wal_mode(store: Store) -> None:

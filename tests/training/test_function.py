@@ -16,6 +16,9 @@ CPU = torch.device("cpu")
 ACCURACY = Objective(("val_accuracy",), ("maximize",))
 
 USER_CODE = """
+import copy
+import json
+import pickle
 import random
 import torch
 
@@ -25,8 +28,12 @@ def learn(params, trial):
     for epoch in range(1, params["train"]["epochs"] + 1):
         trial.report(epoch, val_accuracy=torch.tensor(epoch / 10), noise=random.random())
 
-def write(params, trial):
-    params["train"]["epochs"] = 7
+def use(params, trial):
+    assert json.loads(json.dumps(params)) == params
+    assert copy.deepcopy(params) == pickle.loads(pickle.dumps(params)) == params
+    params["train"]["layers"][0]["n"] += 1
+    trial.history.clear()
+    note(params, trial)
 
 def silent(params, trial):
     pass
@@ -77,7 +84,7 @@ def test_a_users_function_reports_and_is_seeded(user_module: str, tmp_path: Path
     assert reporters[0].history == reporters[1].history
 
 
-def test_a_users_function_sees_its_sections_read_only(user_module: str, tmp_path: Path) -> None:
+def test_a_users_function_is_given_plain_data_of_its_own(user_module: str, tmp_path: Path) -> None:
     data = DataConfig(name="digits", params={"size": 16})
     trial = user_trial(tmp_path, Recorder())
     train_function(user_config(f"{user_module}:note", data), trial)
@@ -94,10 +101,15 @@ def test_a_users_function_sees_its_sections_read_only(user_module: str, tmp_path
     assert seen["train"] == {
         "function": f"{user_module}:note",
         "epochs": 2,
-        "layers": ({"n": 1},),
+        "layers": [{"n": 1}],
     }
-    with pytest.raises(TypeError, match="does not support item assignment"):
-        train_function(user_config(f"{user_module}:write"), trial)
+    config = user_config(f"{user_module}:use")
+    for _ in range(2):
+        train_function(config, user_trial(tmp_path, Recorder()))
+    assert [params["train"]["layers"] for params in import_module(user_module).seen[1:]] == [
+        [{"n": 2}],
+        [{"n": 2}],
+    ]
 
 
 def test_a_users_function_without_a_report_is_refused(user_module: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,20 @@ def test_workers_outlive_the_server(server: ForkServer, tmp_path: Path) -> None:
     with channel:
         assert child.poll() is None
     assert child.wait() == 1
+
+
+#: Modules of the standard library that torch or what it needs imports.
+SHADOWS = ("dis", "token", "random", "queue", "profile", "typing", "inspect", "socket")
+
+
+def test_no_file_where_one_works_is_taken_for_the_standard_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in SHADOWS:
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('mine')\n")
+    monkeypatch.chdir(tmp_path)
+    with closing(ForkServer(print)) as server:
+        child, channel = fork(server, tmp_path / "log")
+        channel.close()
+        child.wait()
+    assert "a worker is started by its agent" in (tmp_path / "log").read_text()

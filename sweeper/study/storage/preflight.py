@@ -76,7 +76,7 @@ def check_tracking_place(spec: StudySpec, paths: RunPaths, *, mountinfo: str) ->
         if fault := tracking_fault(address):
             raise TrackerError(f"{place}: {fault}")
     if uri == "auto":
-        file = paths.mlflow_db.absolute()
+        file = paths.mlflow_db
     elif uri.startswith("sqlite"):
         file = _sqlite_file(uri)
     else:
@@ -137,7 +137,7 @@ def _network(file: Path, mountinfo: str) -> str:
 def _check_locks(
     spec: StudySpec, paths: RunPaths, note: Callable[[str], None], mountinfo: str
 ) -> None:
-    folder = paths.study_dir.absolute()
+    folder = paths.study_dir
     mount = find_mount(folder, mountinfo)
     if mount is None or mount.locks is Locks.HOLD:
         return
