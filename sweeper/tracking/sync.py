@@ -139,7 +139,8 @@ class BackgroundSync:
     """Sends a study's events to MLflow from a thread, as long as no other agent does.
 
     Trouble with MLflow is noted once and never disturbs training: what was not accepted is sent
-    later, by this command or the next.
+    later, by this command or the next. If the thread dies of anything else, that is noted and it
+    begins anew, as whatever it had sent is known by the cursors.
     """
 
     def __init__(
@@ -151,6 +152,7 @@ class BackgroundSync:
         self._lock = FileLock(study.paths.mirror_lock)
         self._done = threading.Event()
         self._is_broken = False
+        self._causes: set[str] = set()
         self._outage = Outage(
             note,
             meanwhile=f"Training goes on; the events wait in {study.paths.study_dir}",
@@ -189,23 +191,42 @@ class BackgroundSync:
         if not self._acquire():
             return  # another agent holds it, and sends what this one left as well
         try:
-            # Importing mlflow takes a second of a core that a starting worker can use better.
-            while not self._study.paths.trials_dir.exists() and not self._done.is_set():
-                self._done.wait(_INTERVAL_S)
-            if find_completion(self._study):
-                return  # without MLflow, whose import takes longer than all else then
-            mirror = build_mirror(self._study.spec, self._study.paths, self._tags, is_start=True)
-            while not self._done.is_set():
-                self._try(mirror.send)
-                self._done.wait(_RETRY_S if self._outage.is_on else _INTERVAL_S)
-            self._try(lambda: send_all(mirror, self._study))
-        except Exception:
-            self._is_broken = True
-            self._note(
-                f"MLflow lacks events because of a bug in sweeper:\n{traceback.format_exc()}"
-            )
+            is_last = False
+            while not is_last:
+                is_last = self._done.is_set()
+                try:
+                    self._send_to_the_end()
+                    self._is_broken = False
+                    return
+                except BaseException as exc:  # MLflow and its plugins may end it by SystemExit too
+                    self._is_broken = True
+                    self._tell_death(exc)
+                self._done.wait(_RETRY_S)
         finally:
             self._lock.release()
+
+    def _send_to_the_end(self) -> None:
+        # Importing mlflow takes a second of a core that a starting worker can use better.
+        while not self._study.paths.trials_dir.exists() and not self._done.is_set():
+            self._done.wait(_INTERVAL_S)
+        if find_completion(self._study):
+            return  # without MLflow, whose import takes longer than all else then
+        mirror = build_mirror(self._study.spec, self._study.paths, self._tags, is_start=True)
+        while not self._done.is_set():
+            self._try(mirror.send)
+            self._done.wait(_RETRY_S if self._outage.is_on else _INTERVAL_S)
+        self._try(lambda: send_all(mirror, self._study))
+
+    def _tell_death(self, exc: BaseException) -> None:
+        """Note once that it died of that, though it may die of it again and again."""
+        cause = repr(exc)
+        if cause not in self._causes:
+            self._causes.add(cause)
+            self._note(
+                f"{''.join(traceback.format_exception(exc))}WARNING: what sends to MLflow died of "
+                f"this; it begins anew every {_RETRY_S:.0f} s and at the end. Training goes on; "
+                f"the events wait in {self._study.paths.study_dir}"
+            )
 
     def _acquire(self) -> bool:
         """Become the one that sends; at the end of the command only if nobody else stays."""

@@ -1,13 +1,16 @@
 """The end of a command waits for MLflow, but no longer than it may."""
 
 import socket
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sweeper.commands.sync import sync_study
 from sweeper.errors import TrackerError
-from sweeper.tracking.sync import BackgroundSync
+from sweeper.tracking import sync as sync_module
+from sweeper.tracking.sync import BackgroundSync, build_mirror
 from tests.support.sweep_studies import reports
 from tests.support.tracked_sweeps import TAGS, TrackedSweep, begin_sweep
 
@@ -45,6 +48,31 @@ def test_a_command_that_was_told_to_stop_leaves_the_rest_to_sync(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     line = sync_study(sweep.file, root=sweep.root, note=pytest.fail)
     assert line.startswith("small: sent 4 events of 1 trial")
+
+
+@pytest.mark.parametrize(("n_deaths", "has_everything"), [(1, True), (99, False)])
+def test_a_thread_that_died_of_anything_begins_anew_and_what_it_lacks_is_known(
+    sweep: TrackedSweep,
+    monkeypatch: pytest.MonkeyPatch,
+    n_deaths: int,
+    has_everything: bool,
+) -> None:
+    deaths = iter(range(n_deaths))
+
+    def die_first(*args: Any, **options: Any) -> Any:
+        if next(deaths, None) is not None:
+            sys.exit("a plugin of MLflow gave up")
+        return build_mirror(*args, **options)
+
+    monkeypatch.setattr(sync_module, "build_mirror", die_first)
+    notes: list[str] = []
+    sync = BackgroundSync(sweep.study, TAGS, notes.append)
+    sync.start()
+    assert sync.finish(lambda: False) == has_everything
+    if has_everything:
+        assert [run.info.status for run in sweep.runs()] == ["FINISHED"]
+    [note] = [text for text in notes if not text.startswith("sending the rest")]
+    assert "SystemExit: a plugin of MLflow gave up\nWARNING: what sends to MLflow died" in note
 
 
 def test_trouble_with_mlflow_is_said_once_and_that_it_is_over(sweep: TrackedSweep) -> None:
