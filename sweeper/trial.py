@@ -39,7 +39,8 @@ class EpochMetrics:
 
     Attributes:
         epoch: Epochs done, counted from 1.
-        values: Metric name -> value, as reported; not finite only in a trial that diverged.
+        values: Metric name -> value, as reported; where :meth:`Objective.faults` names one, the
+            trial diverged.
         time_s: When it was measured, seconds since the Unix epoch.
     """
 
@@ -47,18 +48,28 @@ class EpochMetrics:
     values: Mapping[str, float]
     time_s: float
 
-    @property
-    def is_finite(self) -> bool:
-        """Whether all its values are; else it cannot be the epoch that counts."""
-        return all(map(math.isfinite, self.values.values()))
+    def not_finite(self) -> list[str]:
+        """Names of the metrics that are NaN or infinite."""
+        return [name for name, value in self.values.items() if not math.isfinite(value)]
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The metrics that a study optimises and the direction of each."""
+    """The metrics that a study optimises and the direction of each.
+
+    Attributes:
+        metrics: By name; each report holds them.
+        directions: Of each.
+        losses: Of built-in training. They must be finite as well, any other metric need not.
+    """
 
     metrics: tuple[str, ...]
     directions: tuple[Direction, ...]
+    losses: tuple[str, ...] = field(default=(), compare=False)
+
+    def faults(self, epoch: EpochMetrics) -> list[str]:
+        """Metrics that are not finite and must be; with one, an epoch cannot be what counts."""
+        return [name for name in epoch.not_finite() if name in (*self.metrics, *self.losses)]
 
     def is_better(self, candidate: EpochMetrics, incumbent: EpochMetrics | None) -> bool:
         """Whether ``candidate`` should replace ``incumbent`` as the epoch that counts.

@@ -12,7 +12,7 @@ from sweeper.config.space import first_value, suggest_config
 from sweeper.config.study import StudySpec
 from sweeper.errors import ExitCode, TrialDiverged, TrialInterrupted, TrialPruned
 from sweeper.paths import RunPaths
-from sweeper.study.failures import FailedTrial, latest_failed
+from sweeper.study.failures import FailedTrial, latest_failed, meaning
 from sweeper.study.find import FoundStudy
 from sweeper.study.samplers.seeds import trial_seed
 from sweeper.text import redacted
@@ -60,6 +60,9 @@ def debug_study(spec: StudySpec, root: Path, show: Callable[[str], None]) -> Exi
     except (TrialPruned, TrialDiverged, TrialInterrupted) as signal:
         show(f"it ended itself: {type(signal).__name__}: {signal}")
     except (Exception, SystemExit) as exc:
+        if state := meaning(exc):
+            show(f"it ended itself as {state}: {type(exc).__name__}: {exc}")
+            return ExitCode.GOAL_REACHED
         show(redacted("".join(traceback.format_exception(exc))).rstrip())
         return ExitCode.FAILURE
     show("the trial came to its end")

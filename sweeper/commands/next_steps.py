@@ -20,7 +20,7 @@ def next_steps(
     lines = [f"compare them: sweeper ui {path}"]
     if not has_everything:
         lines.append(f"MLflow does not have everything yet: sweeper sync {path}")
-    if result.exit_code != ExitCode.GOAL_REACHED:
+    if result.n_finished < result.goal:
         lines.append(f"the same command goes on: sweeper run {path}")
     elif not explain_goal(result.spec):  # else every setting has been tried
         lines.append(f"to go on, raise budget.trials in the file: sweeper run {path}")

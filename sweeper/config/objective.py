@@ -6,7 +6,7 @@ from typing import get_args
 from sweeper.config.names import mlflow_name_fault
 from sweeper.config.problems import Problems, did_you_mean, shown
 from sweeper.config.scalars import came, check_keys, read_constant
-from sweeper.config.settings import METRICS
+from sweeper.config.settings import LOSSES, METRICS
 from sweeper.config.yaml_source import Located
 from sweeper.trial import Direction, Objective
 
@@ -46,7 +46,7 @@ def read_objective(item: Located | None, problems: Problems, *, is_free: bool) -
         directions = _directions(item.value["direction"], len(metrics), problems)
     else:
         directions = _natural_directions(metric, metrics, problems)
-    return Objective(metrics, directions)
+    return Objective(metrics, directions, losses=() if is_free else LOSSES)
 
 
 def _directions(item: Located, n_metrics: int, problems: Problems) -> tuple[Direction, ...]:

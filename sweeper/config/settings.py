@@ -16,6 +16,7 @@ Activation = Literal["relu", "tanh", "sigmoid", "gelu", "silu", "elu", "leaky_re
 Precision = Literal["fp32", "tf32", "bf16"]
 
 #: What the built-in training reports each epoch, in the order in which tables show it.
+LOSSES = ("train_loss", "val_loss")
 METRICS = ("train_loss", "val_loss", "val_accuracy", "learning_rate", "epoch_seconds")
 
 

@@ -5,8 +5,8 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sweeper.errors import StoreError, TrialDiverged, TrialInterrupted, TrialPruned
-from sweeper.study.failures import RETRIES, count_failure, failure_kind
+from sweeper.errors import StoreError, TrialDiverged, TrialInterrupted, TrialLost, TrialPruned
+from sweeper.study.failures import RETRIES, count_failure, failure_kind, meaning
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
 from sweeper.text import redacted
@@ -65,16 +65,17 @@ class Attempt:
 
     def outcome(self, state: TrialState, cause: str = "") -> Outcome:
         """That it ended so; the epoch that counts is one of those that are finite."""
-        finite = [metrics for metrics in self.history if metrics.is_finite]
-        best = self.study.spec.objective.best(finite)
+        objective = self.study.spec.objective
+        best = objective.best([epoch for epoch in self.history if not objective.faults(epoch)])
         return Outcome(state, best, cause, seconds=self.seconds)
 
 
 def conclude(trial: RunningTrial, body: Callable[[], None]) -> TrialState:
     """Run the trial's work and settle how it ended; the state it is in afterwards.
 
-    An exception ends the trial, never the process; ``sys.exit`` and ``KeyboardInterrupt`` in a
-    user's code are some, as workers ignore SIGINT.
+    An exception ends the trial, never the process, be it of whatever class: workers ignore
+    SIGINT, so ``KeyboardInterrupt`` is the user's own, too. Those that
+    :func:`~sweeper.study.failures.meaning` knows are taken as what they mean.
 
     Raises:
         StoreError: If disk or storage fail, which is not the trial's fault: it stays as it is.
@@ -82,12 +83,12 @@ def conclude(trial: RunningTrial, body: Callable[[], None]) -> TrialState:
     """
     try:
         body()
-    except StoreError:
+    except (StoreError, TrialLost):
         raise
     except (TrialInterrupted, TrialPruned, TrialDiverged) as signal:
         verdict = _judge_signal(signal, _attempt(trial))
-    except (Exception, SystemExit, KeyboardInterrupt) as exc:
-        verdict = _judge_exception(exc, _attempt(trial))
+    except BaseException as exc:
+        verdict = _judge_word(exc, _attempt(trial))
     else:
         verdict = _judge_return(_attempt(trial))
     if isinstance(verdict, PutBack):
@@ -110,8 +111,21 @@ def _judge_signal(
     return attempt.outcome(state, str(signal))
 
 
+def _judge_word(error: BaseException, attempt: Attempt) -> Outcome | PutBack:
+    match meaning(error):
+        case TrialState.COMPLETE if attempt.history:
+            return _judge_return(attempt)
+        case TrialState.PRUNED | TrialState.DIVERGED as state:
+            return attempt.outcome(state, _cause(error))
+    return _judge_exception(error, attempt)
+
+
+def _cause(error: BaseException) -> str:
+    return redacted(f"{type(error).__name__}: {error}").splitlines()[0].rstrip(": ")
+
+
 def _judge_exception(error: BaseException, attempt: Attempt) -> Outcome | PutBack:
-    cause = redacted(f"{type(error).__name__}: {error}").splitlines()[0].rstrip(": ")
+    cause = _cause(error)
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         raise StoreError(f"trial {attempt.number}: {cause}; make room") from error
     trace = redacted("".join(traceback.format_exception(error)))

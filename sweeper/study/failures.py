@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from optuna.exceptions import TrialPruned as OptunaPruned
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
@@ -32,6 +33,28 @@ _NO_MEMORY = re.compile(
     r"can't allocate memory|out of memory|std::bad_alloc|_STATUS_ALLOC_FAILED|"
     r"Cannot allocate memory"
 )
+
+#: torch's words of clip_grad_norm_ with error_if_nonfinite, and of detect_anomaly.
+_NOT_FINITE = re.compile(
+    r"is non-finite, so it cannot be clipped|Function '\w+' returned nan values in its"
+)
+
+
+def meaning(error: BaseException) -> TrialState | None:
+    """What an exception of Python, torch or Optuna says of the trial that it ends.
+
+    Returns:
+        PRUNED, DIVERGED or COMPLETE; None if it is a failure.
+    """
+    if isinstance(error, OptunaPruned):
+        return TrialState.PRUNED
+    if isinstance(error, FloatingPointError) or (
+        isinstance(error, RuntimeError) and _NOT_FINITE.search(str(error))
+    ):
+        return TrialState.DIVERGED
+    if isinstance(error, SystemExit) and error.code in (None, 0):
+        return TrialState.COMPLETE
+    return None
 
 
 def failure_kind(error: BaseException) -> FailureKind:

@@ -1,7 +1,6 @@
 """A claimed trial in the hands of one process: drawn, started, reported, settled at its end."""
 
 import copy
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -166,7 +165,7 @@ class RunningTrial:
         ends the trial again, should its process have died before it could settle that.
 
         Raises:
-            TrialDiverged: If a value is not finite.
+            TrialDiverged: If a value is not finite that must be.
             TrialPruned: If the pruner says stop.
             TrialInterrupted: If this process must stop, or the epoch cannot be recorded.
             TrialLost: If the trial was taken over.
@@ -192,9 +191,8 @@ class RunningTrial:
         if not is_known:
             self._events.append(metrics)
             self._keep(metrics)
-        for name, value in metrics.values.items():
-            if not math.isfinite(value):
-                raise TrialDiverged(f"{name} is {value} after epoch {metrics.epoch}")
+        for name in self.study.spec.objective.faults(metrics):
+            raise TrialDiverged(f"{name} is {metrics.values[name]} after epoch {metrics.epoch}")
         if is_known or metrics.epoch == self._n_epochs:
             return
         if self._is_pruned(before, metrics):

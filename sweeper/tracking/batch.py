@@ -118,7 +118,7 @@ class Batch:
             self.dataset = _dataset_input(event.data)
 
     def _add_epoch(self, event: EpochMetrics) -> None:
-        if event.is_finite and self.objective.is_better(event, self.best):
+        if not self.objective.faults(event) and self.objective.is_better(event, self.best):
             self.best = event
         if event.epoch > self.last_epoch:
             self.last_epoch = event.epoch

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
@@ -113,7 +113,8 @@ def train_function(config: TrialConfig, trial: UserTrial) -> None:
     """Seed everything and call the user's ``run(params, trial)``.
 
     ``params`` is the study file's ``data``, ``model`` and ``train`` after sampling, plain dicts
-    and lists of its own; a section that the file does not have is absent.
+    and lists of its own; a section that the file does not have is absent. What it returns counts
+    as the report of one epoch if it made none.
 
     Raises:
         TrainingError: If the function ends without a report.
@@ -126,12 +127,28 @@ def train_function(config: TrialConfig, trial: UserTrial) -> None:
     params = {name: _as_params(section) for name, section in sections.items() if section}
     seed_everything(config.seed)
     with trial.reporter.ledger.booked(Entry.STEP):
-        run(copy.deepcopy(params), trial)
+        returned = run(copy.deepcopy(params), trial)
+    if not trial.history and returned is not None:
+        trial.report(1, **_returned_metrics(config.train.function, returned, trial.objective))
     if not trial.history:
         raise TrainingError(
             f"train.function: {config.train.function} ended without a report; call "
             f"trial.report(epoch, {trial.objective.metrics[0]}=...) after each epoch"
         )
+
+
+def _returned_metrics(reference: str, returned: object, objective: Objective) -> dict[str, Any]:
+    """What a function means by a value that it returns, as an objective of Optuna does."""
+    names = objective.metrics
+    if isinstance(returned, Mapping):
+        return dict(returned)
+    values = returned if isinstance(returned, tuple | list) else (returned,)
+    if len(values) != len(names):
+        raise TrainingError(
+            f"train.function: {reference} made no report and returned {len(values)} values; "
+            f"wanted are {', '.join(names)}, in this order"
+        )
+    return dict(zip(names, values, strict=True))
 
 
 def _is_epoch(value: object) -> bool:

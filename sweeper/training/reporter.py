@@ -44,7 +44,7 @@ class Reporter(Protocol):
 
         Raises:
             TrialPruned: If the pruner wants the trial to end.
-            TrialDiverged: If a metric is not finite.
+            TrialDiverged: If a metric is not finite that must be.
             TrialInterrupted: If the process must stop now.
         """
         ...

@@ -249,7 +249,9 @@ class Agent:
                 f"same command goes on\n{self._details_of(cause)}"
             )
         if self._is_goal_reached():
-            code = ExitCode.GOAL_REACHED
+            # All trials diverged, or were pruned: nothing that could be used, so no success.
+            has_model = bool(Result(self._study).front)
+            code = ExitCode.GOAL_REACHED if has_model else ExitCode.FAILURE
             self._outage.end()
         else:
             code = self._signals.exit_code

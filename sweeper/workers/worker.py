@@ -74,6 +74,7 @@ class Worker:
         self._study = study
         self._stopping = stopping
         self._tell = tell
+        self._odd_metrics: set[str] = set()
         self._runtime = Runtime(torch.device(args.device), study.spec.run.precision)
         self._asking = AskingBudget(study.sampler, study.cache, self._note)
         self._room = Room(study.paths.device_room(args.device))
@@ -145,6 +146,7 @@ class Worker:
                     return False
                 with trial:
                     state = conclude(trial, partial(self._run, trial))
+                    self._tell_of_odd_metrics(trial)
                 return_freed_memory()
         except _UnwantedError:
             return False
@@ -179,6 +181,17 @@ class Worker:
                 is_stopping=self._stopping.is_set,
                 ledger=self._ledger,
                 transfer=self._transfer,
+            )
+
+    def _tell_of_odd_metrics(self, trial: RunningTrial) -> None:
+        """Say once of each metric beside the objective that it was not finite."""
+        objective = self._study.spec.objective
+        names = {name for epoch in trial.history for name in epoch.not_finite()}
+        for name in sorted(names - {*objective.metrics, *objective.losses} - self._odd_metrics):
+            self._odd_metrics.add(name)
+            self._note(
+                f"trial {trial.number}: {name} was not finite; as it is not the objective, the "
+                "trial went on, and MLflow has it as it is"
             )
 
     def _run(self, trial: RunningTrial) -> None:

@@ -1,9 +1,11 @@
+import asyncio
 import errno
 import sys
 import weakref
 from contextlib import suppress
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.trial import TrialState as OptunaState
 
@@ -16,7 +18,8 @@ from sweeper.study.result import Result
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
 from sweeper.timing import Entry, TimeLedger
-from sweeper.trial import FailureKind, Outcome, TrialState
+from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
+from tests.support.function_studies import begin_function
 from tests.support.sweep_studies import (
     Body,
     begin,
@@ -119,7 +122,61 @@ def test_a_diverged_trial_is_pruned_without_a_value(study: SweepStudy, bad: floa
     )
 
 
-def test_any_metric_that_is_not_finite_ends_the_trial(study: SweepStudy) -> None:
+@pytest.mark.parametrize("bad", [NAN, float("inf"), float("-inf")])
+def test_a_metric_beside_the_objective_may_be_anything(study: SweepStudy, bad: float) -> None:
+    def body(claim: RunningTrial) -> None:
+        claim.report(epoch(1, 0.5, auroc=0.5))
+        claim.report(epoch(2, 0.6, auroc=bad))
+
+    assert run_trial(study, body) == TrialState.COMPLETE
+    outcome = last_outcome(study)
+    assert outcome.best is not None
+    assert outcome.best.epoch == 2
+    assert study.trials()[0].values == [0.6]
+
+
+def test_a_function_may_call_any_metric_a_loss(tmp_path: Path) -> None:
+    def body(claim: RunningTrial) -> None:
+        claim.report(EpochMetrics(1, {"score": 0.5, "train_loss": NAN}, 0.0))
+
+    assert run_trial(begin_function(tmp_path), body) == TrialState.COMPLETE
+
+
+#: What user code raises to say how its trial ended, and what it says.
+WORDS = [
+    (optuna.TrialPruned("hopeless"), TrialState.PRUNED, "TrialPruned: hopeless"),
+    (FloatingPointError("loss became NaN"), TrialState.DIVERGED, "FloatingPointError: loss bec"),
+    (SystemExit(), TrialState.COMPLETE, ""),
+    (SystemExit(0), TrialState.COMPLETE, ""),
+    (SystemExit(1), TrialState.FAILED, "SystemExit: 1"),
+    (SystemExit("no such file"), TrialState.FAILED, "SystemExit: no such file"),
+    (KeyboardInterrupt(), TrialState.FAILED, "KeyboardInterrupt"),
+    (asyncio.CancelledError(), TrialState.FAILED, "CancelledError"),
+    (GeneratorExit(), TrialState.FAILED, "GeneratorExit"),
+]
+
+
+@pytest.mark.parametrize(("word", "state", "cause"), WORDS)
+def test_words_of_python_and_optuna_are_taken_as_what_they_mean(
+    study: SweepStudy, word: BaseException, state: TrialState, cause: str
+) -> None:
+    def body(claim: RunningTrial) -> None:
+        claim.report(epoch(1, 0.5))
+        raise word
+
+    assert run_trial(study, body) == state
+    outcome = last_outcome(study)
+    assert outcome.cause.startswith(cause)
+    assert outcome.best == epoch(1, 0.5)
+
+
+def test_who_leaves_without_a_report_has_failed(study: SweepStudy) -> None:
+    assert run_trial(study, raises(SystemExit(0))) == TrialState.FAILED
+
+
+def test_any_loss_of_built_in_training_that_is_not_finite_ends_the_trial(
+    study: SweepStudy,
+) -> None:
     def body(claim: RunningTrial) -> None:
         claim.report(epoch(1, 0.5, train_loss=2.0))
         claim.report(epoch(2, 0.6, train_loss=NAN))

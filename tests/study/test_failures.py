@@ -16,10 +16,11 @@ from sweeper.study.failures import (
     failure_kind,
     find_streak,
     is_over,
+    meaning,
 )
 from sweeper.study.study import SweepStudy
 from sweeper.study.tell import put_back
-from sweeper.trial import FailureKind
+from sweeper.trial import FailureKind, TrialState
 from tests.support.sweep_studies import (
     begin,
     begin_in_memory,
@@ -54,6 +55,21 @@ def raised_from(error: Exception, cause: Exception) -> Exception:
 )
 def test_failures_are_told_apart(error: BaseException, kind: FailureKind) -> None:
     assert failure_kind(error) == kind
+
+
+def test_what_torch_raises_of_numbers_that_are_not_finite_means_divergence() -> None:
+    weight = torch.zeros(1, requires_grad=True)
+    with torch.autograd.detect_anomaly(), pytest.raises(RuntimeError) as anomaly:
+        (weight.sqrt() * 0).sum().backward()
+    weight.grad = torch.tensor([torch.nan])
+    with pytest.raises(RuntimeError) as clipped:
+        torch.nn.utils.clip_grad_norm_([weight], 1.0, error_if_nonfinite=True)
+    assert meaning(anomaly.value) == meaning(clipped.value) == TrialState.DIVERGED
+
+
+def test_other_errors_mean_a_failure() -> None:
+    for error in (RuntimeError("nan"), ZeroDivisionError(), OverflowError("math range error")):
+        assert meaning(error) is None
 
 
 def test_what_torch_raises_without_memory_on_a_cpu_is_known() -> None:

@@ -228,6 +228,16 @@ def test_several_objectives_count_at_the_last_epoch(store: Store) -> None:
     assert (metrics["best_val_accuracy"], metrics["best_train_loss"]) == (0.5, 1.0)
 
 
+def test_a_metric_beside_the_objective_that_is_not_finite_keeps_no_epoch_from_being_best(
+    store: Store,
+) -> None:
+    store.append(0, started(), epoch(1, 0.5, loss=math.nan), epoch(2, 0.25, loss=1.0))
+    store.mirror().send()
+    run = store.trial()
+    assert run.data.metrics["best_val_accuracy"] == 0.5
+    assert math.isnan(store.curve(run, "train_loss")[0][1])
+
+
 def test_values_that_are_not_finite_are_kept_and_never_best(store: Store) -> None:
     store.append(
         0,

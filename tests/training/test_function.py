@@ -38,6 +38,19 @@ def use(params, trial):
 def silent(params, trial):
     pass
 
+def one(params, trial):
+    return torch.tensor(0.5)
+
+def two(params, trial):
+    return 0.5, 3
+
+def named(params, trial):
+    return {"val_accuracy": 0.5, "noise": 2}
+
+def reports_and_returns(params, trial):
+    trial.report(1, val_accuracy=0.25)
+    return 0.5
+
 def note(params, trial):
     seen.append(params)
     trial.report(1, val_accuracy=1)
@@ -110,6 +123,33 @@ def test_a_users_function_is_given_plain_data_of_its_own(user_module: str, tmp_p
         [{"n": 2}],
         [{"n": 2}],
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("one", {"val_accuracy": 0.5}),
+        ("named", {"val_accuracy": 0.5, "noise": 2.0}),
+        ("reports_and_returns", {"val_accuracy": 0.25}),
+    ],
+)
+def test_what_a_function_returns_is_its_report_if_it_made_none(
+    user_module: str, tmp_path: Path, name: str, values: dict[str, float]
+) -> None:
+    reporter = Recorder()
+    train_function(user_config(f"{user_module}:{name}"), user_trial(tmp_path, reporter))
+    assert [(epoch.epoch, epoch.values) for epoch in reporter.history] == [(1, values)]
+
+
+def test_a_function_returns_as_many_values_as_there_are_metrics(
+    user_module: str, tmp_path: Path
+) -> None:
+    both = Objective(("val_accuracy", "latency"), ("maximize", "minimize"))
+    reporter = Recorder()
+    train_function(user_config(f"{user_module}:two"), user_trial(tmp_path, reporter, both))
+    assert reporter.history[0].values == {"val_accuracy": 0.5, "latency": 3.0}
+    with pytest.raises(TrainingError, match="returned 2 values; wanted are val_accuracy, in this"):
+        train_function(user_config(f"{user_module}:two"), user_trial(tmp_path, Recorder()))
 
 
 def test_a_users_function_without_a_report_is_refused(user_module: str, tmp_path: Path) -> None:

@@ -127,6 +127,21 @@ def test_it_works_until_the_goal_is_reached_and_shows_that_before_it_waits_for_m
     assert shown.notes == []
 
 
+@pytest.mark.parametrize(
+    ("body", "states_then"),
+    [
+        ('trial.report(1, score=float("nan"))', {"diverged": 2}),
+        ('import optuna\n    raise optuna.TrialPruned("hopeless")', {"pruned": 2}),
+    ],
+)
+def test_a_goal_without_one_complete_trial_is_no_success(
+    tmp_path: Path, run: Run, body: str, states_then: dict[str, int]
+) -> None:
+    study = begin_function(tmp_path, body, trials=2)
+    assert run(study).exit_code == ExitCode.FAILURE
+    assert states(study) == states_then
+
+
 def test_it_leaves_nothing_behind(tmp_path: Path, run: Run) -> None:
     study = begin_function(tmp_path)
     run(study)

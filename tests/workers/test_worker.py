@@ -7,6 +7,7 @@ import pytest
 from sweeper.config.render import render_study
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
+from sweeper.trial import TrialState
 from sweeper.workers.devices import Placement
 from sweeper.workers.forkserver import ForkServer
 from sweeper.workers.process import WorkerProcess
@@ -34,6 +35,11 @@ DEAR = """from sweeper.study import sampler_in_use
     sampler_in_use._MOST_ASKING = sampler_in_use._MOST_ASKING_S = 0.0
     trial.report(1, score=params["train"]["x"])"""
 
+
+#: Has a metric that is undefined in the first epoch.
+ODD = """for epoch in (1, 2):
+        auroc = float("nan") if epoch == 1 else 0.7
+        trial.report(epoch, score=epoch, auroc=auroc)"""
 
 #: How user code asks for a debugger.
 DEBUGGERS = {"breakpoint": "breakpoint()", "pdb": "import pdb; pdb.set_trace(); x = 1"}
@@ -104,6 +110,17 @@ def test_the_agent_hears_at_once_that_a_sampler_has_become_too_dear(
     assert note.startswith("sampler tpe: asking conditional_gp took ")
     assert Result(study).sampler[0] == "tpe"
     assert Result(study).drawn_by == {"sobol": 5, "tpe": 2}
+
+
+def test_a_metric_beside_the_objective_that_is_not_finite_is_told_once(
+    tmp_path: Path, server: ForkServer
+) -> None:
+    study = begin_function(tmp_path, ODD, trials=2)
+    worker = work(study, tmp_path, server)
+    [note] = worker.take_notes()
+    assert worker.end == "", worker.last_lines()
+    assert note.startswith("trial 0: auroc was not finite; as it is not the objective, the trial")
+    assert Result(study).counts == {TrialState.COMPLETE: 2}
 
 
 @pytest.mark.parametrize("body", DEBUGGERS.values(), ids=DEBUGGERS)
