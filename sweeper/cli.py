@@ -97,7 +97,7 @@ def check(
     from sweeper.commands.check import check_study
 
     for line in check_study(spec, ROOT, _note):
-        print(line, flush=True)
+        _show(line)
 
 
 @app.command()
@@ -125,7 +125,7 @@ def run(
     if debug:
         from sweeper.commands.debug import debug_study
 
-        raise typer.Exit(debug_study(spec, ROOT, lambda text: print(text, flush=True)))
+        raise typer.Exit(debug_study(spec, ROOT, _show))
     from sweeper.commands.run import run_study
 
     result = run_study(spec, root=ROOT, as_json=as_json)
@@ -154,7 +154,8 @@ def status(
     if watch:
         watch_status(spec, ROOT, as_json=as_json)
         return
-    print(show_status(spec, ROOT, as_json=as_json))
+    text = show_status(spec, ROOT, as_json=as_json)
+    print(text if as_json else redacted(text))
 
 
 #: Key of the study file's `cluster` -> type as an option, help, and names if not the key's.
@@ -233,7 +234,7 @@ def submit(
 
     request = build_request(spec, cluster, root=ROOT, begin=begin, every=every)
     for line in submit_study(request, is_dry=dry_run, note=_note):
-        print(line)
+        print(line if dry_run else redacted(line))  # a script that is shown can be submitted
 
 
 @app.command()
@@ -250,7 +251,7 @@ def cancel(path: StudyFile) -> None:
     from sweeper.commands.cancel import cancel_study
 
     for line in cancel_study(spec, ROOT, _note):
-        print(line)
+        _show(line)
 
 
 @app.command()
@@ -264,7 +265,7 @@ def sync(path: StudyOrFolder) -> None:
     """
     from sweeper.commands.sync import sync_study
 
-    print(sync_study(path, root=ROOT, note=_note))
+    _show(sync_study(path, root=ROOT, note=_note))
 
 
 @app.command()
@@ -278,7 +279,7 @@ def doctor(
     """
     from sweeper.commands.doctor.examine import examine_study
 
-    is_well = examine_study(path, root=ROOT, fix=fix, show=print, note=_note)
+    is_well = examine_study(path, root=ROOT, fix=fix, show=_show, note=_note)
     raise typer.Exit(ExitCode.GOAL_REACHED if is_well else ExitCode.FAILURE)
 
 
@@ -321,7 +322,11 @@ def proxy(
     """
     from sweeper.commands.proxy import serve_proxy
 
-    serve_proxy(url, host=host, port=port, show=lambda line: print(line, flush=True))
+    serve_proxy(url, host=host, port=port, show=_show)
+
+
+def _show(text: str) -> None:
+    print(redacted(text), flush=True)
 
 
 def _note(text: str) -> None:

@@ -1,31 +1,92 @@
-"""Words for people: without passwords, counts and times as one says them, log lines."""
+"""Words for people: without secrets, counts and times as one says them, log lines."""
 
 import logging
 import re
 from collections.abc import Mapping
 from typing import Any
 
-_SECRETS = "((?:ssl)?password|passwd|token|secret|api_?key)"
-_QUOTED = """('[^']*'|"[^"]*")"""
-#: Where a password stands, and what of it stays. As far as a URL may go where it is one: a
-#: password may hold an @, a / or a quote of its own, escaped or not.
-_BLACKENED = (
-    (re.compile(r"://\S*@"), "://***@"),
-    (re.compile(rf"(?i)([?&]){_SECRETS}=[^&\s]+"), r"\1\2=***"),
-    (re.compile(rf"(?i)\b{_SECRETS}=(?!\*\*\*)({_QUOTED}|[^&\s'\"]+)"), r"\1=***"),
-    (re.compile(rf"(?i)(['\"]){_SECRETS}\1: *{_QUOTED}"), r"\1\2\1: ***"),
+_QUOTED = r"""[bru]?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_CUT = r"""[bru]?\\*['"].*"""  # a quote that is not closed, or one within quotes
+#: Something by its name, whatever stands before that: PGPASSWORD, AWS_SECRET_ACCESS_KEY,
+#: X-Auth-Token. A pad_token is no secret, but a word of language models; so are tokens.
+_NAMED = re.compile(
+    rf"""
+    (?P<name>
+        (?:
+            (?: passw(?:or)?d | passphrase | secret | credential
+              | (?:api|access|account|private)[-_]?key )[\w-]*
+          | (?<![be]os_)(?<!pad_)(?<!cls_)(?<!sep_)(?<!unk_)(?<!mask_)
+            token(?:[-_]?(?:key|value|\d+))?(?!\w)
+          | (?<=[;?&])(?: pwd | sig | [\w-]*signature )(?==)
+        )
+        \\*['"]?\]?
+    )
+    (?:
+        (?P<equals> [ \t]*(?:=[=>]?|%3D)[ \t]* )
+        (?: {_QUOTED}(?:{_QUOTED}|[^\s&,;)}}\]])* | {_CUT}
+          | [^\s&]+?(?=['")\]}},;.]*(?:[\s&]|$)) )
+      | (?P<colon> [ \t]*:[ \t]* )  # in a sentence a word follows: what stands alone is a value
+        (?: {_QUOTED} | {_CUT} | \S+?(?=[,;)}}\]]+\s|['"),;}}\]]*[ \t]*(?:\#.*)?$)
+          | (?=\S*\d)\S{{8,}} )
+      | (?P<comma> (?<=['"]),\s* ) {_QUOTED}
+    )
+    """,
+    re.IGNORECASE | re.VERBOSE | re.MULTILINE,
+)
+_HEADER = re.compile(
+    rf"""
+    (?P<name> \b(?:proxy-)?authorization | \b(?:set-)?cookie )
+    (?P<sign> \\*['"]?\]?[ \t]*[:=,][ \t]* )
+    (?: {_QUOTED} | {_CUT} | digest\b.* | [^\r\n'"]+ )
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+#: By what stands before it, or by its own form.
+_OTHER = (
+    (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]+"), r"\1***"),
+    (
+        re.compile(r"(?i)(?<![\w-])(--?[\w-]*(?:password|secret|token|key)[ \t]+)[^\s'\"-]\S*"),
+        r"\1***",
+    ),
+    (re.compile(rf"(?i)((?:password|identified by)[ \t]+){_QUOTED}"), r"\1***"),
+    (re.compile(rf"(?i)\bauth=\((?:{_QUOTED}|[^)'\"\n])*\)"), "auth=***"),
+    (
+        re.compile(
+            r"\b(?:gh[pousr]_|github_pat_|hf_|sk-|glpat-|xox[abeoprs]-|AKIA|ASIA|eyJ[\w-]+\.eyJ)"
+            r"(?=[\w.-]*\d)[\w.-]{14,}"
+        ),
+        "***",
+    ),
+    (re.compile(r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END|\Z)"), r"\1***"),
 )
 
 
 def redacted(text: str) -> str:
-    """A text as it may be shown or stored: without user names and passwords of URLs.
+    """A text as it may be shown or stored: without secrets, as far as they can be told.
 
-    Nor those of a query, a keyword argument or a dict that a message shows. Take it before a text
-    is cut: of half a URL nobody knows what it holds.
+    Those are users and passwords of URLs; what has the name of a secret, in a query, an
+    environment, a call, a dict, YAML or a header; tokens and keys of well-known forms. Take it
+    before a text is cut: of half a URL nobody knows what it holds.
     """
-    for pattern, replacement in _BLACKENED:
+    text = re.sub(r"://\S+", _without_user, text)
+    text = _HEADER.sub(r'\g<name>\g<sign>"***"', text)
+    text = _NAMED.sub(_without_value, text)
+    for pattern, replacement in _OTHER:
         text = pattern.sub(replacement, text)
     return text
+
+
+def _without_user(found: re.Match[str]) -> str:
+    """A password may hold an @, a / or a quote of its own, escaped or not: the last @ counts."""
+    _, at, rest = found[0].rpartition("@")
+    return f"://***@{rest}" if at else found[0]
+
+
+def _without_value(found: re.Match[str]) -> str:
+    sign = found["equals"]
+    if sign:
+        return f"{found['name']}{sign}***"
+    return f'{found["name"]}{found["colon"] or found["comma"]}"***"'  # still YAML and JSON
 
 
 def format_count(n: int, noun: str) -> str:

@@ -23,8 +23,8 @@ WRITES = {
     "set_trial_user_attr", "set_trial_system_attr",
     # MLflow's client
     "create_experiment", "create_run", "update_run", "set_terminated", "log_batch", "log_inputs",
-    "log_artifact", "log_dict", "log_outputs", "log_model_artifacts", "create_logged_model",
-    "finalize_logged_model", "delete_run",
+    "log_artifact", "log_text", "log_dict", "log_outputs", "log_model_artifacts",
+    "create_logged_model", "finalize_logged_model", "delete_run",
     # the object store
     "pipe_file", "put_file",
     # files

@@ -2,7 +2,7 @@
 
 import ast
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,6 +15,7 @@ from sweeper.config.render import render_study
 from sweeper.errors import SpecError
 from sweeper.text import redacted
 from tests.support.examples import examples
+from tests.support.secret_texts import PLAIN, QUOTED, all_forms
 from tests.support.spec_files import BASE, study
 
 PACKAGE = Path(sweeper.__file__).parent
@@ -26,33 +27,47 @@ ODD = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=4)
 @pytest.mark.parametrize(
     "text",
     [
-        "postgresql://ann:hunter2@host/db",
+        *all_forms(SECRET),
         "postgresql+psycopg://ann:x/hunter2@host:5432/db?sslmode=require",
         "postgresql://ann:x@hunter2@host/db",
         "postgresql://ann:x:hunter2%40@host/db",
         "postgresql://:hunter2@host/db",
-        "postgresql://host/db?user=ann&password=hunter2&sslmode=require",
-        "http://host:5000/?Token=hunter2",
         "http://host:5000/?password=a'hunter2",
         "('https://ann:hunter2@host',)",
         '{"uri":"http://ann:hun\'hunter2@host"}',
-        "connect(host='host', password='x hunter2', port=5432)",
-        'connect(password="x hunter2")',
-        "{'user': 'ann', 'password': 'x hunter2', 'port': 5432}",
-        '{"sslpassword": "hunter2"}',
         "first postgresql://ann:hunter2@host/db\nthen http://ann:hunter2@host:5000",
+        "password='hunter2 that is not closed",
+        "PGPASSWORD='it'\"'\"'s hunter2' psql",
     ],
 )
-def test_passwords_of_urls_are_blackened(text: str) -> None:
+def test_secrets_are_blackened_and_stay_so(text: str) -> None:
     shown = redacted(text)
     assert SECRET not in shown
     assert "***" in shown
     assert redacted(shown) == shown
 
 
+@examples(100)
+@given(st.from_regex(r"[\w+/=.~!%^*-]{0,6}", fullmatch=True), st.sampled_from(PLAIN))
+def test_no_secret_of_one_word_is_too_odd(odd: str, form: str) -> None:
+    secret = f"{SECRET}{odd}{SECRET}"
+    assert SECRET not in redacted(form.replace("{}", secret))
+    assert SECRET not in redacted(f"before\n{form.replace('{}', secret)}\nafter")
+
+
+@examples(200)
+@given(st.text(max_size=4), st.text(max_size=4), st.sampled_from(QUOTED))
+def test_no_secret_in_quotes_is_too_odd(
+    before: str, after: str, form: Callable[[str], str]
+) -> None:
+    text = form(f"{SECRET}{before}{SECRET}{after}{SECRET}")
+    assert SECRET not in redacted(text)
+    assert SECRET not in redacted(f"before {text} after")
+
+
 @examples(200)
 @given(ODD, ODD, st.booleans())
-def test_no_password_is_too_odd_to_be_blackened(before: str, after: str, is_quoted: bool) -> None:
+def test_no_password_of_a_url_is_too_odd(before: str, after: str, is_quoted: bool) -> None:
     password = f"{SECRET}{before}{SECRET}{after}{SECRET}"
     url = f"postgresql://ann:{quote(password, safe='') if is_quoted else password}@host/db"
     for text in (url, repr(url), repr((url, 1)), json.dumps({"url": url}), f"no {url}: refused"):
@@ -67,6 +82,12 @@ def test_no_password_is_too_odd_to_be_blackened(before: str, after: str, is_quot
         "write to ann@host, or see http://host/page",
         "IndexError: index 5 is out of range for n_tokens=4",
         "password authentication failed for user 'ann'",
+        "s.yaml:14: cluster.secret: must be the name of a Secret, got 'a b'",
+        "s.yaml:3: train.token: unknown key; did you mean 'tokens'?",
+        "pad_token='</s>', eos_token=3, mask_token: x, max_tokens: 512, tokenizer: bert",
+        "token_dropout=0.1 token_type_ids: 5",
+        "check the address, the server and its credentials. Nothing is lost",
+        'Error: secrets "sweeper" not found',
     ],
 )
 def test_what_holds_no_password_is_shown_as_it_is(text: str) -> None:
@@ -102,7 +123,12 @@ def test_a_url_in_the_wrong_place_is_refused_without_its_password(text: str) -> 
 def test_the_file_of_a_study_as_it_was_run_holds_no_password() -> None:
     url = f"postgresql://ann:p%40{SECRET}%2F@host:5432/db?sslpassword={SECRET}"
     uri = url.replace("5432", "5433")
-    text = render_study(study(BASE + f"storage: '{url}'\ntracking: {{uri: '{uri}'}}"))
+    text = render_study(
+        study(
+            f"{BASE}storage: '{url}'\ntracking: {{uri: '{uri}'}}\n"
+            f"cluster: {{setup: ['export A={SECRET}']}}"
+        )
+    )
     assert SECRET not in text
     assert "postgresql://***@host:5432/db?sslpassword=***" in text
     assert "postgresql://***@host:5433/db?sslpassword=***" in text

@@ -19,7 +19,7 @@ from sweeper.commands.trial_table import MOST_STOPPED, TrialRow, TrialTable
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
 from sweeper.study.trial_cache import Standing
-from sweeper.text import format_counts, format_seconds
+from sweeper.text import format_counts, format_seconds, redacted
 from sweeper.timing import render_seconds
 from sweeper.tracking.completion import Completion
 from sweeper.trial import Objective, TrialState
@@ -108,7 +108,7 @@ class _Lines:
         )
 
     def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(redacted(text), file=sys.stderr, flush=True)
 
     def summary(self, result: Result) -> None:
         self._print(
@@ -132,7 +132,7 @@ class _Lines:
         pass
 
     def _print(self, text: str) -> None:
-        print(text, flush=True)
+        print(redacted(text), flush=True)
 
 
 class _Json(_Lines):
@@ -161,7 +161,7 @@ class _Json(_Lines):
         pass
 
     def _emit(self, **record: Any) -> None:
-        self._print(json.dumps(record))
+        print(json.dumps(record), flush=True)
 
 
 class _LiveTable:
@@ -183,10 +183,12 @@ class _LiveTable:
 
     def ended(self, row: TrialRow, tally: Tally) -> None:
         if row.state == TrialState.FAILED:
-            self._console.print(Text(f"trial {row.number} failed: {row.cause}", style="bold red"))
+            self._console.print(
+                Text(f"trial {row.number} failed: {redacted(row.cause)}", style="bold red")
+            )
 
     def note(self, text: str) -> None:
-        self._console.print(Text(text, style="yellow"))
+        self._console.print(Text(redacted(text), style="yellow"))
 
     def summary(self, result: Result) -> None:
         self.close()

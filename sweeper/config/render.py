@@ -7,20 +7,52 @@ from typing import Any
 
 import yaml
 
-from sweeper.config.cluster import ClusterSpec
+from sweeper.config.problems import Problems
 from sweeper.config.ranges import Choices, FloatRange, IntRange, Section
 from sweeper.config.scalars import field_types
 from sweeper.config.settings import DataConfig, Scalar, TrainConfig
 from sweeper.config.study import PRUNER_KEYS, StudySpec
-from sweeper.config.yaml_source import parse_scalar
+from sweeper.config.yaml_source import load_source, parse_scalar
 from sweeper.text import redacted
 
 
 def render_study(spec: StudySpec) -> str:
-    """The resolved file: every default written out, ranges in place."""
-    return yaml.dump(
-        plain_study(spec), Dumper=_Dumper, sort_keys=False, width=99, allow_unicode=True
-    )
+    """The resolved file: every default written out, ranges in place.
+
+    Not how its jobs are submitted, which changes no trial, and may say passwords to a shell.
+    """
+    return _dump(plain_study(spec))
+
+
+def render_public(resolved: str) -> str:
+    """A resolved file as it may leave this machine: without secrets, as far as they can be told.
+
+    Args:
+        resolved: Its text; of older code it says how jobs are submitted.
+
+    Raises:
+        SpecError: If it is no study file.
+    """
+    problems = Problems("study.yaml")
+    source = load_source(resolved, problems)
+    problems.raise_if_any()
+    assert source is not None
+    kept = {key: _public(item.plain()) for key, item in source.items() if key != "cluster"}
+    return redacted(_dump(kept))  # once more, as a name and its value meet here
+
+
+def _public(value: Any) -> Any:
+    """Each text as it is, before YAML puts quotes and escapes into it."""
+    if isinstance(value, dict):
+        return {key: _public(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_public(inner) for inner in value]
+    return redacted(value) if isinstance(value, str) else value
+
+
+def _dump(plain: Mapping[str, Any]) -> str:
+    text: str = yaml.dump(plain, Dumper=_Dumper, sort_keys=False, width=99, allow_unicode=True)
+    return text
 
 
 def render_setting(setting: Mapping[str, Scalar]) -> str:
@@ -67,7 +99,6 @@ def plain_study(spec: StudySpec) -> dict[str, Any]:
         "enqueue": [dict(setting) for setting in spec.enqueue],
         "run": _present(asdict(spec.run)),
         "tracking": {**asdict(spec.tracking), "uri": redacted(spec.tracking.uri)},
-        "cluster": _plain_cluster(spec.cluster),
         "storage": redacted(spec.storage),
     }
 
@@ -81,11 +112,6 @@ def _with_defaults(sections: Mapping[str, Section]) -> dict[str, Section]:
         for key, kind in declared.items()
     }
     return {key: {**defaults.get(key, {}), **section} for key, section in sections.items()}
-
-
-def _plain_cluster(cluster: ClusterSpec) -> dict[str, Any]:
-    limit = None if cluster.time is None else f"{cluster.time:.0f}s"  # not a bare number there
-    return _present({**asdict(cluster), "time": limit})
 
 
 def _present(values: Mapping[str, Any]) -> dict[str, Any]:

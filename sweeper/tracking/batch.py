@@ -15,6 +15,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 
 from sweeper.config.render import render_setting
 from sweeper.events import Ended, Event, Interrupted, Started
+from sweeper.text import redacted
 from sweeper.timing import harness_share
 from sweeper.trial import DataInfo, EpochMetrics, Objective, TrialState
 
@@ -110,7 +111,11 @@ class Batch:
             self._enter(TrialState.RUNNING)
         # Also of a resumed trial: its first process may have died before it could say them.
         self.params = param_texts(event, self.searched)
-        constants = {k: v for k, v in event.params.items() if k not in self.searched}
+        constants = {
+            key: redacted(value) if isinstance(value, str) else value  # before it stands in quotes
+            for key, value in event.params.items()
+            if key not in self.searched
+        }
         self.tags["sweeper.constants"] = render_setting(constants)
         if event.data:
             self.tags["sweeper.data"] = event.data.name
@@ -149,17 +154,17 @@ class Batch:
 
 
 def param_texts(event: Started, searched: Collection[str]) -> dict[str, str]:
-    """What was drawn for a trial in MLflow's form, cut to the length it accepts."""
+    """What was drawn for a trial in MLflow's form: without secrets, cut to what it accepts."""
     return {
-        key: str(value)[:_MAX_PARAM_CHARS]
+        key: redacted(str(value))[:_MAX_PARAM_CHARS]
         for key, value in event.params.items()
         if key in searched
     }
 
 
 def run_tags(tags: Mapping[str, str]) -> list[RunTag]:
-    """MLflow's form of ``tags``, cut to the length it accepts."""
-    return [RunTag(key, value[:_MAX_TAG_CHARS]) for key, value in tags.items()]
+    """MLflow's form of ``tags``: without secrets, cut to the length it accepts."""
+    return [RunTag(key, redacted(value)[:_MAX_TAG_CHARS]) for key, value in tags.items()]
 
 
 def epoch_metrics(measured: EpochMetrics, model_id: str | None = None) -> list[Metric]:

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from mlflow.entities import Metric
 
+from sweeper.config.render import render_public
 from sweeper.durable import Step, durable
 from sweeper.errors import RequestRefusedError
 from sweeper.study.leases import LEASE_S
@@ -81,6 +82,7 @@ class Mirror:
         if self._parent is None or self._sender is None:
             client = open_client(self._uri, self._paths)
             study = self._paths.study
+            public = render_public(self._paths.resolved_spec.read_text(encoding="utf-8"))
             experiment_id = find_or_create_experiment(
                 client, study, uri=self._uri, paths=self._paths
             )
@@ -94,7 +96,7 @@ class Mirror:
                     founding=self._founding,
                 )
                 with artifact_errors(self._uri), durable(Step.MIRROR_SEND):
-                    client.log_artifact(parent.run_id, str(self._paths.resolved_spec))
+                    client.log_text(parent.run_id, public, self._paths.resolved_spec.name)
             self._sender = Sender(parent, self._study)
             self._parent = parent
         return self._parent, self._sender

@@ -19,6 +19,8 @@ from sweeper.workers.protocol import Messages, WorkerArgs
 
 #: Of a dead worker's log, shown to the user.
 _LOG_LINES = 12
+#: Far more than they take, so that what spans some lines, such as a key, is told as a secret.
+_LOG_BYTES = 64 * 1024
 #: So long a process may take to write down where it hangs.
 _STACK_S = 2.0
 #: So long the kernel may take to clear away a big process that it has killed.
@@ -95,7 +97,9 @@ class WorkerProcess:
 
     def last_lines(self) -> str:
         """The end of its log."""
-        lines = redacted(self.log_path.read_text(encoding="utf-8", errors="replace")).splitlines()
+        with self.log_path.open("rb") as log_file:
+            log_file.seek(max(self.log_path.stat().st_size - _LOG_BYTES, 0))
+            lines = redacted(log_file.read().decode(errors="replace")).splitlines()
         return "\n".join(lines[-_LOG_LINES:])
 
     @cached_property

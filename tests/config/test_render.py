@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sweeper.config.ranges import Choices, FloatRange, IntRange, Range, option_word
 from sweeper.config.reader import load_study, parse_study
-from sweeper.config.render import render_setting, render_study
+from sweeper.config.render import render_public, render_setting, render_study
 from sweeper.config.settings import Scalar, TrainConfig
 from sweeper.config.space import first_value, suggest_config
 from sweeper.config.study import StudySpec
@@ -133,3 +133,13 @@ def test_no_password_is_written_out(url: str) -> None:
 def test_no_password_of_a_tracking_server_is_written_out() -> None:
     text = render_study(study(BASE + "tracking: {uri: 'https://ann:pa55@mlflow.example:5000'}"))
     assert "https://***@mlflow.example:5000" in text
+
+
+def test_what_is_uploaded_has_neither_secrets_nor_how_jobs_are_submitted() -> None:
+    older = (
+        "train:\n  api_key: hunter2\n  call: \"login('ann', password='hunter2')\"\n  steps: 3\n"
+        "cluster: {setup: ['export PGPASSWORD=hunter2']}\n"
+    )
+    assert render_public(older) == (
+        "train:\n  api_key: \"***\"\n  call: login('ann', password=***)\n  steps: 3\n"
+    )

@@ -16,6 +16,7 @@ from sweeper.errors import TrackerError
 from sweeper.events import Ended, Interrupted
 from sweeper.trial import EpochMetrics, Objective, Outcome, TrialState
 from tests.support.mlflow_store import copy_empty_database
+from tests.support.secret_texts import all_forms
 from tests.support.tracked_study import (
     SEARCHED,
     START_S,
@@ -489,3 +490,31 @@ def test_a_store_that_stops_answering_gets_the_rest_later(store: Store) -> None:
         database.execute("ALTER TABLE metrics_away RENAME TO metrics")
     assert mirror.send() == 1
     assert [step for step, *_ in store.curve(store.trial(), "val_accuracy")] == [1, 2]
+
+
+def test_no_secret_is_sent(store: Store) -> None:
+    secret = "hunter2"
+    texts = all_forms(secret)
+    store.paths.resolved_spec.write_text(
+        f"name: digits\ncluster:\n  setup: ['export A={secret}']\ntrain:\n  api_key: {secret}\n"
+        f"  database: postgresql://ann:{secret}@host/db\n"
+    )
+    for number, text in enumerate(texts):
+        settings = {"train.searched": text, "train.constant": text, "train.token": secret}
+        begun = replace(started(), params=settings)
+        end = ended(TrialState.FAILED, epoch(1, 0.5), text, text)
+        store.append(number, begun, epoch(1, 0.5), end)
+    mirror = store.mirror(searched=["train.searched"])
+    mirror.send()
+    mirror.finish(
+        goal_reached=False,
+        best_trials=[],
+        counts={},
+        seconds={},
+        sampler={"drawn": "\n".join(texts)},
+    )
+    files = [file for file in store.paths.artifacts.rglob("*") if file.is_file()]
+    assert files
+    for file in (*files, *store.paths.root.glob("mlflow.db*")):
+        places = [part[-40:] for part in file.read_bytes().split(secret.encode())[:-1]]
+        assert places == [], file

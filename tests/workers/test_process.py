@@ -20,7 +20,9 @@ class Sleepers:
         return self.process
 
 
-args = WorkerArgs("mlruns", "s", "s.yaml", {}, "auto", "a", "w", 0.0, [], "cpu", 1, 1, "", [], {})
+args = WorkerArgs(
+    "mlruns", "s", "s.yaml", {}, "auto", "a", "w", 0.0, [], "cpu", 1, 1, "", [], "", {}
+)
 server = Sleepers()
 worker = WorkerProcess(args, Placement("cpu", 1, 1), Path(sys.argv[1]), server)
 assert worker.is_alive

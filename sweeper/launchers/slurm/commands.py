@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sweeper.errors import LauncherError, UncertainJobError
 from sweeper.launchers.submission import QueuedJob
+from sweeper.text import redacted
 
 #: Commands of Slurm try for so long to reach a controller that is away.
 _TIMEOUT_S = 60.0
@@ -106,4 +107,4 @@ def _slurm(command: Sequence[str], hidden: Collection[str] = ()) -> str:
     reason = done.stderr.strip() or f"exit code {done.returncode}"
     is_uncertain = any(words in reason for words in _UNCERTAIN)
     error = UncertainJobError if is_uncertain else LauncherError
-    raise error(f"{command[0]}: {reason}")
+    raise error(f"{command[0]}: {redacted(reason)}")
