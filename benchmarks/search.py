@@ -33,6 +33,7 @@ from results import (
 from search_problems import (
     EPOCHS,
     Problem,
+    accuracies,
     cliff,
     conditional,
     curves,
@@ -111,6 +112,12 @@ def trials(folder: Path) -> list[Trial]:
         *(
             Trial(f"four branches, {branched(*right).name}", [branched(*right)], ("tpe", "random"))
             for right in _RIGHT
+        ),
+        Trial(
+            "accuracies, two branches",
+            [accuracies(seed) for seed in range(4)],
+            ("tpe", "random"),
+            marks=(15, 20, 40),
         ),
         Trial(
             "four branches of nine parameters each",

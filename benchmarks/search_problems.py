@@ -197,6 +197,70 @@ def curves(table: Table) -> Problem:
     )
 
 
+def accuracies(seed: int) -> Problem:
+    """Accuracies of a made-up network, as a study file for pictures searches it.
+
+    Real ranges have their best inside, one of two branches is worse, most settings end near the
+    top and a few very badly. The regret is the logarithm of what is lacking, but for a factor and
+    a constant.
+
+    Args:
+        seed: Of where the best lies and of what matters.
+    """
+    rng = np.random.default_rng(seed)
+    real = {
+        "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
+        "dropout": {"low": 0.0, "high": 0.5},
+        "l1": {"low": 1e-7, "high": 1e-3, "log": True},
+        "l2": {"low": 1e-7, "high": 1e-2, "log": True},
+    }
+    named = {
+        "activation": ["relu", "tanh", "sigmoid", "gelu"],
+        "optimizer": ["sgd", "adamw"],
+        "schedule": ["constant", "cosine"],
+    }
+    branches = {
+        "mlp": {"depth": {"low": 1, "high": 3}, "width": {"choices": [64, 128, 256, 512]}},
+        "cnn": {"depth": {"low": 2, "high": 3}, "channels": {"choices": [8, 16]}},
+    }
+    best = {name: rng.uniform(0.15, 0.85) for name in real}
+    weight = {name: 10 ** rng.uniform(-1.5, 0.7) for name in real}
+    weight["learning_rate"] = 10 ** rng.uniform(0.3, 1.2)
+    apart = dict(zip(named["optimizer"], rng.uniform(-0.15, 0.15, 2), strict=True))
+    cost = {option: rng.exponential(0.15) for options in named.values() for option in options}
+    slope = {
+        f"network.{branch}.{name}": rng.normal(0, 0.1)
+        for branch, ranges in branches.items()
+        for name in ranges
+    }
+
+    def unit(name: str, value: float) -> float:
+        low, high = float(real[name]["low"]), float(real[name]["high"])
+        if "log" in real[name]:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        return (value - low) / (high - low)
+
+    def regret(values: Values) -> float:
+        off = {name: unit(name, values[name]) - best[name] for name in real}
+        off["learning_rate"] -= apart[values["optimizer"]]
+        found = 0.4 if values["network"] == "mlp" else 0.0
+        found += sum(weight[name] * off[name] ** 2 for name in real)
+        found += sum(cost[values[name]] for name in named)
+        found += sum(by * math.log2(values[name]) for name, by in slope.items() if name in values)
+        return float(found)
+
+    def report(values: Values, noise: np.random.Generator) -> Sequence[float]:
+        lacking = 0.02 * math.exp(min(1.2 * regret(values), 3.8))
+        return [1 - lacking + 0.0012 * noise.standard_normal()]
+
+    study = {
+        **real,
+        **{name: {"choices": options} for name, options in named.items()},
+        "network": {"choices": branches},
+    }
+    return Problem(f"accuracies {seed}", study, "maximize", report, regret)
+
+
 def cliff() -> Problem:
     """Four parameters whose best lies just before what diverges, a fourth of the space."""
 

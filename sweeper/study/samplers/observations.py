@@ -186,7 +186,7 @@ def _in_unit(losses: Array) -> Array:
     """Losses of one metric in [0, 1]."""
     if not len(losses):
         return losses
-    tamed = _tame(losses, 0.5, 1.0)
+    tamed = _tame(losses)
     tamed = (tamed - tamed.min()) / max(float(np.ptp(tamed)), 1e-12)
     unit: Array = (tamed + (_ranks(losses) - 0.5) / len(losses)) / 2
     return unit
@@ -195,21 +195,20 @@ def _in_unit(losses: Array) -> Array:
 def warp(losses: Array, *, by_rank: bool) -> Array:
     """Losses in units that outliers cannot spoil, in the same order.
 
+    The worse half grows with the logarithm once it is further from the median than the best is, as
+    accuracies crowd near the top and a few settings end very badly.
+
     Args:
         losses: Those that are infinite lie a distance above all others [n].
-        by_rank: Half normal scores of the ranks, half the losses with a logarithmic upper half;
-            else outliers alone change, so that what a branch may still gain can be held against
-            the others.
+        by_rank: Half of it are normal scores of the ranks; not where what a branch may still gain
+            is held against the others.
     """
     is_finite = np.isfinite(losses)
     finite = np.minimum(losses, np.max(losses[is_finite]))
+    warped = _tame(finite)
     if by_rank:
-        tamed = _tame(finite, 0.5, 1.0)
-        tamed = (tamed - tamed.mean()) / max(float(tamed.std()), 1e-12)
-        scores: Array = ndtri((_ranks(finite) - 0.5) / len(finite))
-        warped: Array = (tamed + scores) / 2
-    else:
-        warped = _tame(finite, 0.5, 5.0)
+        standard = (warped - warped.mean()) / max(float(warped.std()), 1e-12)
+        warped = (standard + ndtri((_ranks(finite) - 0.5) / len(finite))) / 2
     warped[~is_finite] += _BAD * np.std(warped[is_finite])
     return warped
 
@@ -221,9 +220,9 @@ def _ranks(losses: Array) -> Array:
     return ranks
 
 
-def _tame(losses: Array, quantile: float, reach: float) -> Array:
-    """Flatten what is further above a quantile than ``reach`` times the best is below it."""
-    middle = np.quantile(losses, quantile)
-    unit = max(reach * (middle - np.min(losses)), 1e-12)
+def _tame(losses: Array) -> Array:
+    """Flatten what is further above the median than the best is below it."""
+    middle = np.median(losses)
+    unit = max(float(middle - np.min(losses)), 1e-12)
     tamed: Array = np.minimum(losses, middle + unit)
     return tamed + unit * np.log1p(np.maximum(losses - middle - unit, 0) / unit)
