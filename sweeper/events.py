@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+from sweeper.config.records import read_record
 from sweeper.config.settings import ModelConfig, Scalar
 from sweeper.durable import Step, durable
 from sweeper.errors import EventLogError
-from sweeper.trial import DataInfo, EpochMetrics, FailureKind, Outcome, TrialState
+from sweeper.trial import DataInfo, EpochMetrics, Outcome, check_time
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Started:
     data: DataInfo | None
     model: ModelConfig | None
 
+    def __post_init__(self) -> None:
+        check_time(self.time_s)
+        if self.resumed < 0:
+            raise ValueError(f"resumed must be >= 0, got {self.resumed}")
+
 
 @dataclass(frozen=True)
 class Interrupted:
@@ -54,6 +60,9 @@ class Interrupted:
     cause: str
     seconds: Mapping[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check_time(self.time_s)
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -61,6 +70,9 @@ class Ended:
 
     time_s: float
     outcome: Outcome
+
+    def __post_init__(self) -> None:
+        check_time(self.time_s)
 
 
 Event = Started | EpochMetrics | Interrupted | Ended
@@ -72,37 +84,22 @@ def encode_event(event: Event) -> bytes:
     return json.dumps(record, separators=(",", ":")).encode() + b"\n"
 
 
+_KINDS: Mapping[str, type[Event]] = {
+    kind.__name__: kind for kind in (Started, EpochMetrics, Interrupted, Ended)
+}
+
+
 def decode_event(line: bytes) -> Event:
-    """The inverse of :func:`encode_event`."""
+    """The inverse of :func:`encode_event`.
+
+    Raises:
+        ValueError: If the line is no event, or one that cannot be.
+    """
     record = json.loads(line)
-    kind = record.pop("event")
-    if kind == "EpochMetrics":
-        return EpochMetrics(**record)
-    if kind == "Interrupted":
-        return Interrupted(**record)
-    if kind == "Ended":
-        return Ended(record["time_s"], _decode_outcome(record["outcome"]))
-    assert kind == "Started", kind
-    data, model = record.pop("data"), record.pop("model")
-    return Started(
-        **record,
-        data=_decode_data(data) if data else None,
-        model=ModelConfig(**model) if model else None,
-    )
-
-
-def _decode_data(record: dict[str, Any]) -> DataInfo:
-    tuples = {key: tuple(record[key]) for key in ("input_shape", "mean", "std")}
-    return DataInfo(**{**record, **tuples})
-
-
-def _decode_outcome(record: dict[str, Any]) -> Outcome:
-    best, kind = record.pop("best"), record.pop("kind", None)
-    return Outcome(
-        **{**record, "state": TrialState(record["state"])},
-        best=EpochMetrics(**best) if best else None,
-        kind=FailureKind(kind) if kind else None,
-    )
+    kind = _KINDS.get(str(record.pop("event", ""))) if isinstance(record, dict) else None
+    if kind is None:
+        raise ValueError("is no event")
+    return read_record(kind, record)
 
 
 def read_events(path: Path, offset: int = 0) -> tuple[list[Event], int]:
@@ -122,10 +119,10 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[Event], int]:
     whole = chunk[: chunk.rfind(b"\n") + 1]
     try:
         events = [decode_event(line) for line in whole.splitlines()]
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as exc:
+    except (ValueError, RecursionError) as exc:
         raise EventLogError(
-            f"{path}: an event cannot be read ({type(exc).__name__}: {exc}); move the trial's "
-            "folder away to go on without what stands there"
+            f"{path}: an event cannot be read ({exc}); move the trial's folder away to go on "
+            "without what stands there"
         ) from exc
     return events, offset + len(whole)
 

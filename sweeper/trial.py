@@ -33,6 +33,20 @@ class FailureKind(StrEnum):
     LOST_WORKER = "lost_worker"
 
 
+#: Seconds since the Unix epoch, up to the year 5138: MLflow counts milliseconds in 64 bits.
+_LATEST_S = 1e11
+
+
+def check_time(time_s: float) -> None:
+    """Refuse what is no moment since the Unix epoch.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not 0 <= time_s <= _LATEST_S:
+        raise ValueError(f"time_s must be seconds since the Unix epoch, got {time_s}")
+
+
 @dataclass(frozen=True)
 class EpochMetrics:
     """What one epoch measured.
@@ -47,6 +61,11 @@ class EpochMetrics:
     epoch: int
     values: Mapping[str, float]
     time_s: float
+
+    def __post_init__(self) -> None:
+        check_time(self.time_s)
+        if not 1 <= self.epoch < 2**63:
+            raise ValueError(f"epoch must be in [1, 2**63), got {self.epoch}")
 
     def not_finite(self) -> list[str]:
         """Names of the metrics that are NaN or infinite."""
@@ -122,8 +141,8 @@ class DataInfo:
         name: Data set as the study file names it, with ``-on-digits`` after a fallback.
         fingerprint: 16 hex digits of a SHA-256 over inputs, targets and split; equal for equal
             data on any machine. For a user's ``Dataset`` over the targets and the split alone.
-        input_shape: Of one sample, [C, H, W] for images.
-        n_classes: Targets lie in [0, n_classes).
+        input_shape: Of one sample, each side >= 1, [C, H, W] for images.
+        n_classes: Targets lie in [0, n_classes), >= 1.
         n_train: Rows that are trained on.
         n_validation: Rows that are held out of the train split.
         mean: Per channel, of the training rows in units of [0, 1]; empty unless inputs are uint8.
@@ -138,3 +157,13 @@ class DataInfo:
     n_validation: int
     mean: tuple[float, ...] = field(default=())
     std: tuple[float, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.n_classes < 1:
+            raise ValueError(f"n_classes must be >= 1, got {self.n_classes}")
+        if not all(side >= 1 for side in self.input_shape):
+            raise ValueError(f"input_shape must hold sides >= 1, got {list(self.input_shape)}")
+        if not all(map(math.isfinite, self.mean)):
+            raise ValueError(f"mean must be finite, got {list(self.mean)}")
+        if len(self.std) != len(self.mean) or not all(0 < std < math.inf for std in self.std):
+            raise ValueError(f"std must be > 0 and of mean's length, got {list(self.std)}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.config.settings import ModelConfig
+from sweeper.errors import EventLogError
 from sweeper.events import (
     Ended,
     Event,
@@ -46,6 +47,80 @@ def test_an_event_is_one_line_that_reads_back(event: Event) -> None:
     assert line.count(b"\n") == 1
     assert len(line.splitlines()) == 1
     assert json.loads(line)["event"] == type(event).__name__
+
+
+def changed(event: Event, path: str, value: object) -> bytes:
+    """The line of an event in which somebody has set what lies there."""
+    record = json.loads(encode_event(event))
+    *above, key = path.split(".")
+    inner = record
+    for name in above:
+        inner = inner[name]
+    inner[key] = value
+    return json.dumps(record).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("event", "Exec"),
+        ("time_s", "now"),
+        ("time_s", math.nan),
+        ("time_s", -1),
+        ("time_s", 1e300),
+        ("resumed", -1),
+        ("resumed", "often"),
+        ("params", ["a"]),
+        ("params.width", [1]),
+        ("tags.seed", 7),
+        ("more", 1),
+        ("data.more", 1),
+        ("data.input_shape", ["touch", "/tmp/owned"]),
+        ("data.input_shape", [1, 0]),
+        ("data.input_shape", "touch"),
+        ("data.n_classes", 0),
+        ("data.n_classes", -1),
+        ("data.n_classes", "ten"),
+        ("data.mean", [math.nan]),
+        ("data.std", [0.0]),
+        ("data.std", [1.0, 1.0]),
+        ("model.architecture", 7),
+        ("model.architecture", "nets:build()"),
+        ("model.architecture", "../nets:build"),
+        ("model.architecture", "\x1b[2Jmlp"),
+        ("model.params", "width"),
+    ],
+)
+def test_a_start_that_nobody_of_ours_can_have_written_is_refused(
+    tmp_path: Path, path: str, value: object
+) -> None:
+    log = tmp_path / "events.jsonl"
+    log.write_bytes(encode_event(EPOCH) + changed(EVENTS[0], path, value) + b"\n")
+    with pytest.raises(EventLogError, match="events.jsonl: an event cannot be read"):
+        read_events(log)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[]",
+        b"7",
+        pytest.param(b"[" * 100_000, id="deep"),
+        changed(EPOCH, "epoch", 0),
+        changed(EPOCH, "epoch", 2**63),
+        changed(EPOCH, "values", {"val_accuracy": "high"}),
+        changed(EVENTS[3], "time_s", math.inf),
+        changed(EVENTS[4], "outcome.state", "great"),
+        changed(EVENTS[4], "outcome.best.epoch", None),
+        changed(EVENTS[4], "outcome.kind", "bad_luck"),
+        changed(EVENTS[4], "outcome.retries", "x"),
+    ],
+)
+def test_nor_is_any_other_event(tmp_path: Path, line: bytes) -> None:
+    log = tmp_path / "events.jsonl"
+    log.write_bytes(line + b"\n")
+    with pytest.raises(EventLogError, match="events.jsonl: an event cannot be read"):
+        read_events(log)
 
 
 def test_values_that_are_not_finite_read_back() -> None:

@@ -92,12 +92,13 @@ def _fetch_if_ended(study: SweepStudy, number: int) -> None:
 
 def open_mirror(begun: FoundStudy, *, has_storage: bool) -> Mirror:
     """The mirror of a study that nobody needs to be working on. Hold its ``mirror_lock``."""
-    if not begun.is_folder:
+    if begun.references:
         make_importable(import_folders(begun.spec.path))
     return build_mirror(
         begun.spec,
         begun.paths,
         recorded_tags(begun.paths),
+        references=begun.references,
         is_start=False,
         has_storage=has_storage,
     )

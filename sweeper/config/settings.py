@@ -5,6 +5,7 @@ checked against it, the JSON Schema is made from it and docs/study-file.md from 
 setting is declared once. A description ends in ``; default ...`` where the default is no constant.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -56,6 +57,13 @@ class ModelConfig:
         ),
     ]
     params: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.]+(:\w+)?", self.architecture):
+            raise ValueError(
+                f"architecture must be a name or package.module:function, got "
+                f"{self.architecture!r}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,13 @@
 """A study by its file or by its folder: the way to it for every command that does not begin it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweeper.config.names import FALLBACK_SUFFIX
 from sweeper.config.reader import load_study
 from sweeper.config.study import StudySpec
+from sweeper.config.user_code import references
 from sweeper.errors import SpecError, StudyError
 from sweeper.paths import RunPaths
 from sweeper.study.create import load_study_from_storage
@@ -19,13 +21,14 @@ class FoundStudy:
     Attributes:
         spec: As the user's file says, or as it was last run.
         paths: Its files.
-        is_folder: It was named by its folder, which may come from another machine: nothing in
-            there is imported, and passwords of URLs are not known.
+        references: The user's own code that may be called: what the file that was named on the
+            command line names. A folder may come from another machine, so nothing that it, its
+            ``study.yaml`` included, names is imported; nor are passwords of URLs known.
     """
 
     spec: StudySpec
     paths: RunPaths
-    is_folder: bool = False
+    references: Collection[str] = ()
 
     @property
     def is_here(self) -> bool:
@@ -67,7 +70,7 @@ def find_study(source: Path | StudySpec, root: Path) -> FoundStudy:
     if isinstance(source, Path) and source.is_dir():
         return _of_folder(source)
     spec = source if isinstance(source, StudySpec) else load_study(source)
-    found = FoundStudy(spec, RunPaths(root, spec.name))
+    found = FoundStudy(spec, RunPaths(root, spec.name), {name for _, name in references(spec)})
     stand_in = RunPaths(root, spec.name + FALLBACK_SUFFIX)
     if found.is_here or not stand_in.resolved_spec.exists():
         return found
@@ -75,7 +78,7 @@ def find_study(source: Path | StudySpec, root: Path) -> FoundStudy:
     spec = replace(
         resolved, path=spec.path, lines=spec.lines, storage=spec.storage, tracking=spec.tracking
     )
-    return FoundStudy(spec, stand_in)
+    return FoundStudy(spec, stand_in, found.references)
 
 
 def _of_folder(path: Path) -> FoundStudy:
@@ -92,4 +95,4 @@ def _of_folder(path: Path) -> FoundStudy:
             f"{path}: this is the folder of study {spec.name!r}; it must lie in "
             f"mlruns/studies/{spec.name}, as it did where it comes from"
         )
-    return FoundStudy(spec, paths, is_folder=True)
+    return FoundStudy(spec, paths)

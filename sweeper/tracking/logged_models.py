@@ -2,11 +2,11 @@
 
 import logging
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from mlflow import MlflowClient
@@ -14,6 +14,7 @@ from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.models import Model
 from torch import Tensor, nn
 
+from sweeper.config.references import is_reference
 from sweeper.config.settings import ModelConfig
 from sweeper.durable import Step, durable
 from sweeper.events import Started
@@ -30,10 +31,18 @@ _REFUSED = str.maketrans(dict.fromkeys("/:.%\"'", "_"))
 
 @dataclass(frozen=True)
 class LoggedForm:
-    """How a model was logged; ``model_id`` is None when it is no MLflow model."""
+    """How a model was logged.
 
-    form: Literal["pt2", "state_dict"]
-    model_id: str | None
+    Attributes:
+        form: ``pt2`` is a model of MLflow. Of one that cannot be exported MLflow has the
+            state_dict, and the reference to its builder, instead. It has the same of one that
+            could not be built, as nobody named a study file with that reference: ``weights``.
+            Of a file that holds no state_dict it has nothing: ``unreadable``.
+        model_id: None when it is no MLflow model.
+    """
+
+    form: Literal["pt2", "state_dict", "weights", "unreadable"]
+    model_id: str | None = None
 
 
 class Normalize(nn.Module):
@@ -62,14 +71,22 @@ class ModelLogger:
         client: Of the store that holds the runs.
         experiment_id: Of the runs.
         searched: Names of the study's ranges.
+        references: The user's own code that may be called. Of what else a log names none is
+            imported: others may have written it.
     """
 
     def __init__(
-        self, client: MlflowClient, experiment_id: str, searched: Collection[str]
+        self,
+        client: MlflowClient,
+        experiment_id: str,
+        *,
+        searched: Collection[str],
+        references: Collection[str],
     ) -> None:
         self._client = client
         self._experiment_id = experiment_id
         self._searched = searched
+        self._references = references
         self._exported = ExportedModels()
 
     def log(self, run_id: str, name: str, started: Started, weights: Path) -> LoggedForm:
@@ -77,9 +94,9 @@ class ModelLogger:
 
         The logged model takes float32 [B, *input_shape] with any B >= 1, images in [0, 1] as
         torchvision's ``ToTensor`` gives them, and returns logits [B, n_classes]. It lies at
-        ``runs:/<run_id>/<name>``. A model that ``torch.export`` does not take is logged as its
-        state_dict and the reference to its builder, in the run's folder ``weights``, with a
-        warning.
+        ``runs:/<run_id>/<name>``. A model that ``torch.export`` does not take, or whose builder
+        may not be called, is logged as its state_dict and the reference to its builder, in the
+        run's folder ``weights``; the former with a warning.
 
         Args:
             run_id: The trial's run.
@@ -93,11 +110,20 @@ class ModelLogger:
         begun = self._find(run_id)
         if begun and begun.status == LoggedModelStatus.READY:
             return LoggedForm("pt2", begun.model_id)
+        try:
+            state = _read_state(weights)
+        except Exception as exc:  # whatever torch meets in a file of somebody else
+            _logger.warning("%s: holds no state_dict (%s); it is not sent", weights, exc)
+            return LoggedForm("unreadable")
+        architecture = _subject(started)[0].architecture
+        if is_reference(architecture) and architecture not in self._references:
+            self._log_weights(run_id, started, weights)
+            return LoggedForm("weights")
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "model"
             try:
                 with _one_thread():
-                    description = self._save(run_id, started, weights, folder)
+                    description = self._save(run_id, started, state, folder)
             except (Exception, SystemExit) as exc:  # of a user's builder
                 _logger.warning(
                     "%s: cannot be logged as pt2 (%s); logged as state_dict and reference instead",
@@ -105,7 +131,7 @@ class ModelLogger:
                     str(exc).partition("\n")[0],
                 )
                 self._log_weights(run_id, started, weights)
-                return LoggedForm("state_dict", None)
+                return LoggedForm("state_dict")
             model = begun or self._create(run_id, name, started)
             self._upload(run_id, model, description, folder, may_be_linked=begun is not None)
         return LoggedForm("pt2", model.model_id)
@@ -115,10 +141,12 @@ class ModelLogger:
         known = self._client.search_logged_models([self._experiment_id], condition)
         return known[0] if known else None
 
-    def _save(self, run_id: str, started: Started, weights: Path, folder: Path) -> Model:
+    def _save(
+        self, run_id: str, started: Started, state: Mapping[str, Any], folder: Path
+    ) -> Model:
         """Write the model but for ``MLmodel``, whose content is returned."""
         model, data = _subject(started)
-        module = load_module(model, data, weights)
+        module = _build_trained(model, data, state)
         kind = _kind(model, data)
         exported = self._exported.find(kind)
         if exported:
@@ -170,7 +198,15 @@ class ModelLogger:
             self._client.log_dict(run_id, reference, "weights/reference.json")
 
 
-def load_module(model: ModelConfig, data: DataInfo, weights: Path) -> nn.Module:
+def _read_state(weights: Path) -> Mapping[str, Any]:
+    """The state_dict of a file; nothing in it can run code."""
+    state = torch.load(weights, map_location="cpu", weights_only=True)
+    if not isinstance(state, Mapping):
+        raise TypeError(f"it holds a {type(state).__name__}")
+    return state
+
+
+def _build_trained(model: ModelConfig, data: DataInfo, state: Mapping[str, Any]) -> nn.Module:
     """The trained model in eval mode, with the normalisation of its training data in front.
 
     Raises:
@@ -179,7 +215,7 @@ def load_module(model: ModelConfig, data: DataInfo, weights: Path) -> nn.Module:
     """
     net = build_model(model.architecture, data.input_shape, data.n_classes, **model.params)
     net.to(memory_format=torch.contiguous_format)  # in channels_last a pt2 file warns of strides
-    net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    net.load_state_dict(state)
     if data.mean:
         net = nn.Sequential(Normalize(data.mean, data.std), net)
     return net.eval()
@@ -197,7 +233,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _kind(model: ModelConfig, data: DataInfo) -> str:
-    """Equal for all that :func:`load_module` builds alike, up to tensors of the state_dict."""
+    """Equal for all that :func:`_build_trained` builds alike, up to tensors of the state_dict."""
     params = sorted(model.params.items())
     return repr((model.architecture, params, data.input_shape, data.n_classes, len(data.mean)))
 

@@ -1,7 +1,7 @@
 """What one trial's MLflow run is sent, so that it ends with each point once."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -10,7 +10,7 @@ from mlflow.entities import LoggedModelStatus
 
 from sweeper.durable import Step, durable
 from sweeper.errors import EventLogError, RequestRefusedError
-from sweeper.events import Event, Interrupted, Started, read_events
+from sweeper.events import Ended, Event, Interrupted, Started, read_events
 from sweeper.paths import RunPaths
 from sweeper.tracking.batch import Batch, epoch_metrics, run_tags
 from sweeper.tracking.client import artifact_errors
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 LogModels = Literal["none", "best", "completed"]
 
 _logger = logging.getLogger("sweeper")
+
+#: What logs the models of trials that were sent without their code.
+_LOGS_MODEL = {"best": "sweeper sync STUDY.yaml", "completed": "sweeper doctor STUDY.yaml --fix"}
 
 
 @dataclass
@@ -48,6 +51,8 @@ class MirroredStudy:
         objective: Decides which epoch of a trial counts.
         searched: Names of the study's ranges, in the order of the file.
         log_models: Of which complete trials the model is logged.
+        references: The user's own code that may be called to build a model. What else an event
+            log names is not: others may have written it.
     """
 
     paths: RunPaths
@@ -55,6 +60,7 @@ class MirroredStudy:
     objective: Objective
     searched: Sequence[str]
     log_models: LogModels
+    references: Collection[str] = ()
 
 
 class Sender:
@@ -182,13 +188,22 @@ class Sender:
         models, name = self._models, trial_name(self._paths.study, number, started)
         with artifact_errors(self._study.uri):
             logged = models.log(cursor.run_id, name, started, weights)
+        if logged.form == "weights":
+            _logger.warning(
+                "%s: sent with the reference %s, which names code that is not called, as no study "
+                "file that names it was given; `%s`, where that code can be imported, logs the "
+                "model itself",
+                weights,
+                started.model.architecture,
+                _LOGS_MODEL[self._study.log_models],
+            )
         metrics = []
         if cursor.best and logged.model_id:
             metrics = epoch_metrics(cursor.best, logged.model_id)
         tags = run_tags({"sweeper.model": logged.form})
         with durable(Step.MIRROR_SEND):
             self._parent.client.log_batch(cursor.run_id, metrics=metrics, tags=tags)
-        self.sent.n_models += 1
+        self.sent.n_models += logged.form != "unreadable"
 
     def find_model(self, cursor: Cursor) -> str | None:
         """The id of the MLflow model of a trial; None if it has none, or not yet."""
@@ -205,11 +220,32 @@ class Sender:
             from sweeper.tracking.logged_models import ModelLogger  # loads torch
 
             import_export()
-        parent = self._parent
-        return ModelLogger(parent.client, parent.experiment_id, self._study.searched)
+        return ModelLogger(
+            self._parent.client,
+            self._parent.experiment_id,
+            searched=self._study.searched,
+            references=self._study.references,
+        )
 
     def _read(self, number: int, offset: int) -> tuple[list[Event], int]:
+        path = self._paths.events(number)
         try:
-            return read_events(self._paths.events(number), offset)
+            events, offset = read_events(path, offset)
         except EventLogError as exc:
             raise RequestRefusedError(f"{exc}. MLflow lacks the rest of this trial") from exc
+        for epoch in _epochs(events):
+            if lacks := set(self._study.objective.metrics) - epoch.values.keys():
+                raise RequestRefusedError(
+                    f"{path}: epoch {epoch.epoch} has no {', '.join(sorted(lacks))}, which the "
+                    "study optimises; move the trial's folder away if it is of another study"
+                )
+        return events, offset
+
+
+def _epochs(events: Iterable[Event]) -> Iterator[EpochMetrics]:
+    """All that events tell of, the one that counts of a trial's end among them."""
+    for event in events:
+        if isinstance(event, EpochMetrics):
+            yield event
+        elif isinstance(event, Ended) and event.outcome.best is not None:
+            yield event.outcome.best

@@ -4,12 +4,13 @@ import math
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
 from sweeper.config.study import StudySpec
+from sweeper.config.user_code import references
 from sweeper.errors import RequestRefusedError, StoreError, TrackerError
 from sweeper.locks import FileLock
 from sweeper.outage import Outage
@@ -37,6 +38,7 @@ def build_mirror(
     paths: RunPaths,
     tags: Mapping[str, str],
     *,
+    references: Collection[str],
     is_start: bool,
     has_storage: bool = True,
 ) -> "Mirror":
@@ -46,6 +48,7 @@ def build_mirror(
         spec: The study.
         paths: Its files.
         tags: Of the study's run in MLflow.
+        references: The user's own code that may be called.
         is_start: Somebody begins to work on the study.
         has_storage: The study's storage can be reached, which sees to it that machines which
             send at once begin one run for the study.
@@ -57,7 +60,14 @@ def build_mirror(
 
     uri = tracking_uri(spec.tracking.uri, paths)
     return Mirror(
-        MirroredStudy(paths, uri, spec.objective, tuple(spec.ranges()), spec.tracking.log_models),
+        MirroredStudy(
+            paths,
+            uri,
+            spec.objective,
+            tuple(spec.ranges()),
+            spec.tracking.log_models,
+            references,
+        ),
         tags,
         is_start=is_start,
         founding=partial(founding, spec) if has_storage else nullcontext,
@@ -211,7 +221,14 @@ class BackgroundSync:
             self._done.wait(_INTERVAL_S)
         if find_completion(self._study):
             return  # without MLflow, whose import takes longer than all else then
-        mirror = build_mirror(self._study.spec, self._study.paths, self._tags, is_start=True)
+        spec = self._study.spec
+        mirror = build_mirror(
+            spec,
+            self._study.paths,
+            self._tags,
+            references={name for _, name in references(spec)},
+            is_start=True,
+        )
         while not self._done.is_set():
             self._try(mirror.send)
             self._done.wait(_RETRY_S if self._outage.is_on else _INTERVAL_S)

@@ -82,36 +82,29 @@ def test_a_carried_folder_is_sent_to_the_store_of_the_other_machine(
     assert len(client.search_runs([experiment.experiment_id])) == 3
 
 
-def test_a_carried_folder_needs_no_code_of_the_user(
+def test_no_code_that_a_carried_folder_names_is_imported_wherever_it_lies(
     sweep: TrackedSweep,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    events = sweep.paths.events(0)
-    reference = '"architecture":"my_code.nets:build"'
-    events.write_text(events.read_text().replace('"architecture":"mlp"', reference))
+    for path in (sweep.paths.events(0), sweep.paths.resolved_spec):
+        text = path.read_text()
+        for quoted in ('architecture":"mlp"', "architecture: mlp"):
+            text = text.replace(quoted, quoted.replace("mlp", "lurking:build"))
+        assert "lurking:build" in text
+        path.write_text(text)
+    mark = tmp_path / "mark"
+    code = f"open({str(mark)!r}, 'w')\ndef build(*args): pass\n"
+    (sweep.paths.study_dir / "lurking.py").write_text(code)
     folder = carry(sweep, tmp_path)
     monkeypatch.chdir(tmp_path / "elsewhere")
+    Path("lurking.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
     copy_empty_database(tmp_path / "mlruns" / "mlflow.db")
     line, _ = sync(folder, Path("mlruns"))
     assert line.startswith("small: sent 6 events of 2 trials and 1 model")
-    assert "logged as state_dict and reference instead" in caplog.text
-
-
-def test_code_that_lies_in_a_carried_folder_is_not_run(
-    sweep: TrackedSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    events = sweep.paths.events(0)
-    reference = '"architecture":"lurking:build"'
-    events.write_text(events.read_text().replace('"architecture":"mlp"', reference))
-    mark = tmp_path / "mark"
-    lurking = sweep.paths.study_dir / "lurking.py"
-    lurking.write_text(f"open({str(mark)!r}, 'w')\ndef build(*args): pass\n")
-    folder = carry(sweep, tmp_path)
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    copy_empty_database(tmp_path / "mlruns" / "mlflow.db")
-    sync(folder, Path("mlruns"))
+    assert "the reference lurking:build, which names code that is not called" in caplog.text
     assert not mark.exists()
 
 

@@ -40,7 +40,7 @@ def test_a_study_that_has_begun_is_found_by_its_file(tmp_path: Path, root: Path)
     file = write(tmp_path)
     begin(file, root)
     found = find_study(file, root)
-    assert (found.spec.path, found.paths.study, found.is_folder) == (file, "small", False)
+    assert (found.spec.path, found.paths.study) == (file, "small")
     assert found.is_here
     study, trouble = found.try_open()
     assert study is not None
@@ -104,7 +104,7 @@ def test_a_study_is_found_by_its_folder_wherever_that_lies(tmp_path: Path, root:
     elsewhere = tmp_path / "carried" / "mlruns" / "studies" / "small"
     shutil.copytree(root / "studies" / "small", elsewhere)
     found = find_study(elsewhere, root)
-    assert (found.is_folder, found.is_here) == (True, True)
+    assert found.is_here
     assert found.paths.root == tmp_path / "carried" / "mlruns"
     assert found.open() is not None
 
@@ -127,3 +127,19 @@ def test_a_folder_under_another_name_is_refused(tmp_path: Path, root: Path) -> N
         f"{moved}: this is the folder of study 'small'; it must lie in mlruns/studies/small, "
         "as it did where it comes from"
     )
+
+
+def test_only_the_file_that_was_named_says_what_code_may_be_called(
+    tmp_path: Path, root: Path
+) -> None:
+    own = {"architecture": {"choices": ["mlp", "nets:build", "nets:other"]}}
+    file = write(tmp_path, model=own)
+    study = begin(file, root)
+    assert set(find_study(file, root).references) == {"nets:build", "nets:other"}
+    assert set(find_study(study.paths.study_dir, root).references) == set()
+    stand_in = begin(file, root, "-on-digits").paths.resolved_spec
+    stand_in.write_text(stand_in.read_text().replace("nets:other", "lurking:build"))
+    shutil.rmtree(study.paths.study_dir)
+    found = find_study(file, root)
+    assert found.paths.study == "small-on-digits"
+    assert set(found.references) == {"nets:build", "nets:other"}

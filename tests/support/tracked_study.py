@@ -1,7 +1,7 @@
 """A study's folder with an MLflow store, and the events of short trials."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -37,12 +37,15 @@ class Store:
         searched: Sequence[str] = SEARCHED,
         log_models: LogModels = "none",
         uri: str | None = None,
+        references: Collection[str] = (),
         is_start: bool = True,
         founding: Callable[[], AbstractContextManager[None]] = nullcontext,
         now: Callable[[], float] = time.time,
     ) -> Mirror:
         return Mirror(
-            MirroredStudy(self.paths, uri or self.uri, objective, searched, log_models),
+            MirroredStudy(
+                self.paths, uri or self.uri, objective, searched, log_models, references
+            ),
             {"git_commit": "c0ffee", "sampler": "tpe"},
             is_start=is_start,
             founding=founding,

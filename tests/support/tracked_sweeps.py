@@ -85,7 +85,7 @@ class TrackedSweep:
 
     def send(self) -> None:
         """Send everything, as the end of a command does."""
-        mirror = build_mirror(self.study.spec, self.paths, TAGS, is_start=True)
+        mirror = build_mirror(self.study.spec, self.paths, TAGS, references=(), is_start=True)
         send_all(mirror, self.study)
 
     def runs(self, kind: str = "trial") -> list[Run]:

@@ -2,10 +2,11 @@
 
 import json
 import logging
+import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ import pytest
 import torch
 from mlflow.entities import LoggedModel, LoggedModelStatus, Run
 from mlflow.models import Model
+from torch import nn
 
 from sweeper.config.settings import ModelConfig
 from sweeper.errors import TrackerError
 from sweeper.models.build import build_model
 from sweeper.paths import RunPaths
 from sweeper.tracking.exported import ExportedModels
+from sweeper.tracking.sender import LogModels
 from sweeper.trial import DataInfo, TrialState
 from tests.support.tracked_study import DATA, Store, ended, epoch, started, two_complete_trials
 
@@ -347,7 +350,7 @@ def test_what_cannot_be_exported_for_any_batch_is_logged_as_weights_and_referenc
     (code / f"{module}.py").write_text(UNTRACEABLE.replace("{condition}", condition))
     monkeypatch.syspath_prepend(code)
     complete_trial(store, f"{module}:build", {})
-    store.mirror(log_models="completed").send()
+    store.mirror(log_models="completed", references=[f"{module}:build"]).send()
     run = store.trial()
     assert run.info.run_name == "digits-0000-build"
     assert run.data.tags["sweeper.model"] == "state_dict"
@@ -358,6 +361,69 @@ def test_what_cannot_be_exported_for_any_batch_is_logged_as_weights_and_referenc
     assert json.loads(files["reference.json"].read_text())["model"]["architecture"] == (
         f"{module}:build"
     )
+
+
+LURKING = """
+import pathlib
+pathlib.Path({mark!r}).touch()
+
+def build(input_shape, n_classes):
+    from torch import nn
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, n_classes))
+"""
+
+
+@pytest.mark.parametrize("log_models", ["best", "completed"])
+def test_code_that_a_log_names_is_called_only_if_the_study_file_names_it(
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    log_models: LogModels,
+) -> None:
+    module, code, mark = f"lurking_{log_models}", store.paths.root / "code", store.paths.root / "m"
+    code.mkdir()
+    (code / f"{module}.py").write_text(LURKING.format(mark=str(mark)))
+    monkeypatch.syspath_prepend(code)
+    model = ModelConfig(architecture=f"{module}:build")
+    start = replace(started(), model=model)
+    store.append(0, start, epoch(1, 0.5), ended(TrialState.COMPLETE, epoch(1, 0.5)))
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    torch.save(net.state_dict(), store.paths.model(0))
+
+    def send(references: Collection[str]) -> str:
+        mirror = store.mirror(log_models=log_models, references=references)
+        mirror.send()
+        mirror.forget(0)
+        mirror.send()
+        counts = {TrialState.COMPLETE: 1}
+        mirror.finish(goal_reached=True, best_trials=[0], counts=counts, seconds={}, sampler={})
+        return str(store.trial().data.tags["sweeper.model"])
+
+    assert send(["another:build"]) == "weights"
+    assert not mark.exists()
+    assert sorted(artifacts(store, store.trial(), "weights")) == ["model.pt", "reference.json"]
+    assert store.trial().info.status == "FINISHED"
+    assert store.trial().data.metrics["best_val_accuracy"] == 0.5
+    command = {"best": "sweeper sync STUDY.yaml", "completed": "sweeper doctor STUDY.yaml --fix"}
+    assert f"the reference {module}:build, which names code that is not called" in caplog.text
+    assert f"`{command[log_models]}`, where that code can be imported" in caplog.text
+    assert send([f"{module}:build"]) == "pt2"
+    assert mark.exists()
+
+
+@pytest.mark.parametrize("content", [b"root:x:0:0", pickle.dumps([1], protocol=2), b""])
+def test_a_file_that_holds_no_weights_is_not_sent(
+    store: Store, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    two_complete_trials(store)
+    write_weights(store, 1, started().model or pytest.fail("no model"))
+    store.paths.model(0).write_bytes(content)
+    store.mirror(log_models="completed").send()
+    assert f"{store.paths.model(0)}: holds no state_dict" in caplog.text
+    first, second = store.runs("trial")
+    assert [run.data.tags["sweeper.model"] for run in (first, second)] == ["unreadable", "pt2"]
+    assert artifacts(store, first, "weights") == {}
+    assert first.info.status == "FINISHED"
 
 
 def test_weights_that_are_absent_are_reported_and_stop_nothing(

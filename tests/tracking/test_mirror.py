@@ -13,7 +13,7 @@ import yaml
 from mlflow import MlflowClient
 
 from sweeper.errors import TrackerError
-from sweeper.events import Ended, Interrupted
+from sweeper.events import Ended, Event, Interrupted
 from sweeper.trial import EpochMetrics, Objective, Outcome, TrialState
 from tests.support.mlflow_store import copy_empty_database
 from tests.support.secret_texts import all_forms
@@ -376,6 +376,23 @@ def test_an_idle_pass_sends_nothing(store: Store) -> None:
     assert mirror.send() == 0
     store.append(2, epoch(1, 0.5))
     assert mirror.send() == 1
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        EpochMetrics(1, {"bleu": 0.5}, START_S),
+        ended(TrialState.COMPLETE, EpochMetrics(1, {}, 0.0)),
+    ],
+)
+def test_a_log_without_the_objective_is_refused_and_does_not_stop_the_others(
+    store: Store, foreign: Event
+) -> None:
+    store.append(0, started(), foreign)
+    store.append(1, started(), epoch(1, 0.5))
+    with pytest.raises(TrackerError, match=r"0000/events\.jsonl: epoch 1 has no val_accuracy"):
+        store.mirror().send()
+    assert [run.data.tags["sweeper.trial"] for run in store.runs("trial")] == ["1"]
 
 
 def test_a_trial_that_mlflow_refuses_does_not_stop_the_others(store: Store) -> None:

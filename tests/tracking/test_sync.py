@@ -12,7 +12,7 @@ from sweeper.errors import TrackerError
 from sweeper.tracking import sync as sync_module
 from sweeper.tracking.sync import BackgroundSync, build_mirror
 from tests.support.sweep_studies import reports
-from tests.support.tracked_sweeps import TAGS, TrackedSweep, begin_sweep
+from tests.support.tracked_sweeps import MODEL, TAGS, TrackedSweep, begin_sweep
 
 
 @pytest.fixture
@@ -31,6 +31,25 @@ def test_the_end_of_a_command_sends_all_and_closes_the_parent_run(sweep: Tracked
     assert [run.info.status for run in sweep.runs("study")] == ["FINISHED"]
     # A slow machine makes the user wait for it, and says so.
     assert all(text.startswith("sending the rest to MLflow") for text in notes)
+
+
+def test_code_that_a_log_of_another_node_names_is_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweep = begin_sweep(tmp_path, trials=1)
+    sweep.run(reports(0.5), model=MODEL)
+    mark = tmp_path / "mark"
+    (tmp_path / "lurking_node.py").write_text(f"open({str(mark)!r}, 'w')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    log = sweep.paths.events(0)
+    log.write_text(
+        log.read_text().replace('architecture":"mlp"', 'architecture":"lurking_node:f"')
+    )
+    sync = BackgroundSync(sweep.study, TAGS, lambda text: None)
+    sync.start()
+    assert sync.finish(lambda: False)
+    assert "the reference lurking_node:f, which names code that is not called" in caplog.text
+    assert not mark.exists()
 
 
 def test_a_command_that_was_told_to_stop_leaves_the_rest_to_sync(

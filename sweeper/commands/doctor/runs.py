@@ -6,6 +6,8 @@ from functools import partial
 
 from sweeper.commands.doctor.finding import Finding
 from sweeper.commands.doctor.snapshot import Snapshot
+from sweeper.config.references import is_reference
+from sweeper.config.settings import ModelConfig
 from sweeper.events import Ended, Started
 from sweeper.text import format_count
 from sweeper.tracking.batch import RUN_STATUS, best_values, param_texts, tells_state
@@ -110,16 +112,27 @@ class RunCheck:
             yield f"{format_count(len(points), 'point')} missing"
         if params := self._params().keys() - sent.params.keys():
             yield f"{format_count(len(params), 'param')} missing"
-        if "sweeper.model" not in sent.tags and self._should_have_model():
+        if self._should_have_model(sent.tags.get("sweeper.model")):
             yield "its model is missing"
 
-    def _should_have_model(self) -> bool:
+    def _should_have_model(self, form: str | None) -> bool:
+        """Whether MLflow lacks a model, or has its weights alone where its code may be called."""
         return (
             self._snapshot.spec.tracking.log_models == "completed"
             and self._snapshot.state(self._number) is TrialState.COMPLETE
-            and any(isinstance(event, Started) and event.model for event in self._events)
+            and any(
+                isinstance(event, Started)
+                and event.model
+                and (form is None or (form == "weights" and self._can_build(event.model)))
+                for event in self._events
+            )
             and self._snapshot.paths.model(self._number).exists()
         )
+
+    def _can_build(self, model: ModelConfig) -> bool:
+        """Whether the mirror would call what it names."""
+        name = model.architecture
+        return not is_reference(name) or name in self._snapshot.found.references
 
     def _check_state(self) -> Iterator[Finding]:
         run, state = self._runs.run_of(self._number), self._snapshot.state(self._number)

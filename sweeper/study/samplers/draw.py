@@ -89,11 +89,11 @@ def ask(
         is_tried: Whether another trial has a setting.
 
     Raises:
-        StudyError: If ``forbid`` leaves nothing that could be drawn, or a trial was enqueued with
-            a value that its range has not.
+        StudyError: If ``forbid`` leaves nothing that could be drawn, or a trial has a value that
+            its range has not.
     """
     for trial in trials:
-        _check_enqueued(spec, trial)
+        _check_begun(spec, trial)
     numbers = {trial.number for trial in trials}
     others = [trial for trial in history if trial.number not in numbers]
     given = {trial.number: begun_with(trial) for trial in trials}
@@ -103,15 +103,17 @@ def ask(
     return [_settle(spec, trial, proposal_of.get(trial.number)) for trial in trials]
 
 
-def _check_enqueued(spec: StudySpec, trial: FrozenTrial) -> None:
-    """Whoever enqueues by Optuna meets no study file that would refuse a value.
+def _check_begun(spec: StudySpec, trial: FrozenTrial) -> None:
+    """Whoever enqueues, or writes to the storage, meets no study file that would refuse a value.
 
-    What was enqueued for a range that is not drawn is left alone, as on fallback data.
+    One may name code, so what the file does not have is never used. What was enqueued for a range
+    that is not drawn is left alone, as on fallback data.
     """
     ranges, fixed = spec.ranges(), trial.system_attrs.get(FIXED_PARAMS, {})
-    for name in fixed.keys() & ranges.keys():
-        if fault := setting_fault(ranges, name, fixed[name]):
-            raise StudyError(f"trial {trial.number} was enqueued with {name}, which {fault}")
+    for begun, how in ((fixed, "was enqueued with"), (trial.params, "has in the storage")):
+        for name in begun.keys() & ranges.keys():
+            if fault := setting_fault(ranges, name, begun[name]):
+                raise StudyError(f"trial {trial.number} {how} {name}, which {fault}")
 
 
 def _settle(spec: StudySpec, trial: FrozenTrial, proposal: Proposal | None) -> Drawn:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from sweeper.durable import Step, durable, replace_file
-from sweeper.errors import DamagedPushError, StoreError
+from sweeper.errors import DamagedPushError, EventLogError, StoreError
 from sweeper.events import Ended, Event, Interrupted, encode_event, read_events
 from sweeper.paths import RunPaths
 from sweeper.study.storage.backend import store_errors
@@ -83,7 +83,10 @@ def _fetch_once(
     if manifest is None or path.name not in manifest.files:
         return
     object_store.fetch(number, manifest, path.name, folder / path.name)
-    theirs, _ = read_events(folder / path.name)
+    try:
+        theirs, _ = read_events(folder / path.name)
+    except EventLogError as exc:
+        raise DamagedPushError(f"the log in the object store is none of ours: {exc}") from exc
     ours, n_whole = read_events(path)
     if missing := _missing(theirs, ours):
         places = [paths.model(number)]

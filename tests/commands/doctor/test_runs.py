@@ -1,5 +1,10 @@
 from pathlib import Path
 
+import pytest
+
+from sweeper.commands.doctor.examine import examine_study
+from sweeper.commands.sync import sync_study
+from sweeper.config.settings import ModelConfig
 from tests.support.examined_study import (
     HEALTHY,
     assert_found_and_mended,
@@ -119,6 +124,34 @@ def test_a_missing_model_is_logged(tmp_path: Path) -> None:
     [run] = sweep.runs()
     [model] = sweep.client.search_logged_models([run.info.experiment_id])
     assert model.status == "READY"
+
+
+NETS = """
+from torch import nn
+
+def build(input_shape, n_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, n_classes))
+"""
+
+
+def test_a_model_whose_code_a_carried_folder_lacked_is_logged_with_the_study_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ModelConfig(architecture="nets_of_doctor:build")
+    (tmp_path / "nets_of_doctor.py").write_text(NETS)
+    monkeypatch.syspath_prepend(tmp_path)
+    sweep = begin_sweep(tmp_path, trials=1, model={"architecture": model.architecture})
+    sweep.run(reports(0.5), model=model)
+    sync_study(sweep.paths.study_dir, root=sweep.root, note=lambda text: None)
+    healthy = "small: healthy: 1 trial, 1 epoch and 1 MLflow run agree"
+    lines: list[str] = []
+    folder = sweep.paths.study_dir
+    examine_study(folder, root=sweep.root, fix=False, show=lines.append, note=lambda text: None)
+    assert lines == [healthy], "a folder has no code to call"
+    assert_found_and_mended(
+        sweep, "trial 0: its model is missing; --fix sends what is missing", healthy=healthy
+    )
+    assert sweep.runs()[0].data.tags["sweeper.model"] == "pt2"
 
 
 def test_a_rebuilt_run_leaves_one_model(tmp_path: Path) -> None:

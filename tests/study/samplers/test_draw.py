@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial
 
 from sweeper.config.reader import parse_study
@@ -136,6 +136,19 @@ def test_a_value_enqueued_by_optuna_that_its_range_has_not_is_told(
     message = f"trial 1 was enqueued with {told}"
     with pytest.raises(StudyError, match=re.escape(message)):
         study.draw([enqueued])
+
+
+def test_a_value_that_somebody_wrote_into_a_trial_names_no_code(tmp_path: Path) -> None:
+    model = {"architecture": {"choices": ["mlp", "nets:build"]}}
+    study = begin_in_memory(tmp_path, model=model, budget={"trials": 1})
+    choices = CategoricalDistribution(["mlp", "nets:build", "subprocess:call"])
+    study.storage.set_trial_param(study.trial_id(0), "model.architecture", 2, choices)
+    message = (
+        "trial 0 has in the storage model.architecture, which must lie within "
+        "{choices: [mlp, 'nets:build']}, got 'subprocess:call'"
+    )
+    with pytest.raises(StudyError, match=re.escape(message)):
+        study.draw([claimed(study)])
 
 
 def test_what_drew_each_trial_is_kept(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.events import Interrupted
+from sweeper.events import Interrupted, encode_event
 from sweeper.study.storage.fetch import fetch_trial
 from tests.support.sweep_studies import epoch
 from tests.support.transfer_nodes import NUMBER, SILENT, STOPPED, Node, started
@@ -86,6 +86,19 @@ def test_a_file_that_was_damaged_in_the_object_store_is_told(
     damaged.write_bytes(b"eno")
     assert second.transfer.begin(NUMBER, 2)
     assert "is not what was pushed; delete it" in second.notes[0]
+    assert second.notes[1].endswith("it begins at epoch 1")
+    assert second.logged() == []
+
+
+def test_a_log_in_the_object_store_that_is_none_is_told(
+    first: Node, second: Node, tmp_path: Path
+) -> None:
+    log = tmp_path / "foreign.jsonl"
+    log.write_bytes(encode_event(started(0)).replace(b'"params":{', b'"params":{"x":[1],'))
+    with log.open("rb") as foreign:
+        first.object_store.push(NUMBER, 1, {"events.jsonl": foreign})
+    assert second.transfer.begin(NUMBER, 2)
+    assert "the log in the object store is none of ours" in second.notes[0]
     assert second.notes[1].endswith("it begins at epoch 1")
     assert second.logged() == []
 
