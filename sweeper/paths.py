@@ -1,9 +1,20 @@
 """The name of every file that sweeper writes; nobody else joins paths."""
 
 import os
+import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+
+
+def trial_folder(number: int) -> str:
+    """Name of a trial's folder, here and in an object store."""
+    return f"{number:04d}"
+
+
+def trial_number(folder: str) -> int | None:
+    """Number of the trial whose folder has that name; None if none has."""
+    return int(folder) if re.fullmatch(r"[0-9]{4}|[1-9][0-9]{4,17}", folder) else None
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,7 @@ class RunPaths:
 
     def trial_lock(self, number: int) -> Path:
         """Held by whoever ends a trial or gives it back; gone once it has ended."""
-        return self.study_dir / "locks" / f"{number:04d}"
+        return self.study_dir / "locks" / trial_folder(number)
 
     @property
     def mirror_lock(self) -> Path:
@@ -68,13 +79,14 @@ class RunPaths:
     def trial_numbers(self) -> set[int]:
         """Numbers of the trials that have a folder."""
         try:
-            return {int(name) for name in os.listdir(self.trials_dir) if name.isdigit()}
+            found = map(trial_number, os.listdir(self.trials_dir))
         except FileNotFoundError:
             return set()
+        return {number for number in found if number is not None}
 
     def trial_dir(self, number: int) -> Path:
         """What belongs to one trial alone."""
-        return self.trials_dir / f"{number:04d}"
+        return self.trials_dir / trial_folder(number)
 
     def events(self, number: int) -> Path:
         """The trial's event log."""

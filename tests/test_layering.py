@@ -22,7 +22,8 @@ ROWS = (
 #: The same inside ``study``: its modules, and its two packages as one part each.
 STUDY_ROWS = (
     ("storage",),
-    ("leases", "presence", "attributes", "pruners"),
+    ("attributes",),
+    ("leases", "presence", "pruners"),
     ("trial_cache", "code_versions"),
     ("samplers", "agents", "failures", "best"),
     ("queue", "sampler_in_use", "pruner_in_use"),

@@ -58,3 +58,13 @@ def test_paths_stay_where_they_are_when_the_working_directory_changes(
     paths = RunPaths(Path("mlruns"), "mnist")
     monkeypatch.chdir("/")
     assert paths.journal == tmp_path / "mlruns" / "studies" / "mnist" / "journal.log"
+
+
+@pytest.mark.parametrize(
+    "name", ["5", "00005", "\u00b2\u00b2\u00b2\u00b2", "\u0663" * 4, "a", "-001", "9" * 200]
+)
+def test_a_folder_of_another_name_is_no_trials(tmp_path: Path, name: str) -> None:
+    paths = RunPaths(tmp_path, "mnist")
+    for folder in (paths.trial_dir(7), paths.trial_dir(12_345), paths.trials_dir / name):
+        folder.mkdir(parents=True)
+    assert paths.trial_numbers() == {7, 12_345}

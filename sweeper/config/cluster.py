@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from sweeper.config.duration import parse_duration
+from sweeper.config.names import matching
 from sweeper.config.problems import Problems, did_you_mean
 from sweeper.config.scalars import check_constant, field_types, read_fields
 from sweeper.config.yaml_source import load_source
@@ -43,17 +44,6 @@ TimeLimit = Annotated[
 ]
 
 
-def _matching(pattern: str, rule: str) -> AfterValidator:
-    """Refuse a text that does not match as a whole, in the words of the rule."""
-
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(rule)
-        return value
-
-    return AfterValidator(check)
-
-
 def _json_pattern(pattern: str) -> dict[str, str]:
     return {"type": "string", "pattern": f"^{pattern}$"}
 
@@ -70,16 +60,16 @@ _GPUS = "[A-Za-z0-9_.-]+:[0-9]+"
 _OPTION = rf"(?!(job-name|array|signal|open-mode)$){_WORD}"
 #: It can be no further option of whoever reads it.
 Word = Annotated[
-    str, _matching(_WORD, "must be one word, without quotes, $ or backslash"), _pattern(_WORD)
+    str, matching(_WORD, "must be one word, without quotes, $ or backslash"), _pattern(_WORD)
 ]
 Memory = Annotated[
     str,
-    _matching(_MEMORY, "must be a number with its unit, such as 16G"),
+    matching(_MEMORY, "must be a number with its unit, such as 16G"),
     WithJsonSchema({**_json_pattern(_MEMORY), "examples": ["16G"]}),
 ]
 SbatchOption = Annotated[
     str,
-    _matching(
+    matching(
         _OPTION,
         "must be one word, but not job-name, array, signal or open-mode, which sweeper writes",
     ),

@@ -1,11 +1,43 @@
-"""Names that end up on disk or in MLflow, which takes some alone."""
+"""Names that end up on disk, in an object store or in MLflow, which takes some alone.
+
+Those of the first part also come back from there, from a storage and from event logs, where others
+may have written. So each is held against its pattern, which allows no path, wherever it enters.
+"""
 
 import posixpath
 import re
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 #: Behind the names of a study and of its data after a fallback, so that such trials never mix
 #: with real ones.
 FALLBACK_SUFFIX = "-on-digits"
+
+
+def matching(pattern: str, rule: str) -> AfterValidator:
+    """Refuse a text that does not match as a whole, in the words of the rule."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(rule)
+        return value
+
+    return AfterValidator(check)
+
+
+#: Of agents, workers, submissions, a study in its storage, and runs in MLflow.
+Id = Annotated[
+    str,
+    matching(
+        r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
+        "must be up to 64 letters, digits, '_' or '-', a letter or digit first",
+    ),
+]
+#: Names a file's content in an object store.
+Sha256 = Annotated[str, matching(r"[0-9a-f]{64}", "must be the 64 digits of a SHA-256")]
+#: What a terminal shows as it is.
+Line = Annotated[str, matching(r"[^\x00-\x1f\x7f-\x9f]*", "must be one line of printable text")]
 
 _STUDY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MLFLOW = re.compile(r"[\w\-.:/ ]+")

@@ -27,10 +27,18 @@ def read_record(declared: type[Declared], record: object) -> Declared:
         value: Declared = adapter.validate_python(record, extra="forbid")
     except ValidationError as exc:
         fault = exc.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, fault["loc"]))
+        place = ".".join(map(str, _named(declared, fault["loc"])))
         rule = fault["msg"].removeprefix("Value error, ")
         raise ValueError(f"{place}: {rule}" if place else rule) from exc
     return value
+
+
+def _named(declared: type[Any], path: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Where in a record that is: values of a NamedTuple by their names, which a list lacks."""
+    names = getattr(declared, "_fields", ())
+    if path and isinstance(path[0], int) and path[0] < len(names):
+        return names[path[0]], *path[1:]
+    return path
 
 
 @cache

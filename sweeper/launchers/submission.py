@@ -15,6 +15,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from sweeper.config.cluster import OWN_KEYS
+from sweeper.config.names import Id
+from sweeper.config.records import read_record
 from sweeper.durable import Step, durable, replace_file
 from sweeper.errors import LauncherError, StoreError, UncertainJobError
 from sweeper.launchers.request import Request
@@ -36,7 +39,7 @@ class Submission:
         namespace: The same.
     """
 
-    name: str
+    name: Id
     study: str
     to: str
     begun_s: float
@@ -179,11 +182,25 @@ def read_submissions(paths: RunPaths, tell: Callable[[Damage], object]) -> list[
     found = []
     for path in sorted(paths.submissions_dir.glob("*/submission.json")):
         try:
-            found.append(Submission(**json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, TypeError) as exc:
+            found.append(_read(path, paths.study))
+        except (OSError, ValueError, RecursionError) as exc:
             advice = (
                 f"look for its jobs, named *-{path.parent.name}, with the scheduler's own "
                 "command, then remove that folder"
             )
             tell(Damage(path, f"cannot be read ({exc})", advice))
     return sorted(found, key=lambda submission: submission.begun_s)
+
+
+def _read(path: Path, study: str) -> Submission:
+    """A submission from its file, which may come from another machine.
+
+    Raises:
+        ValueError: If it is not one of that study, or of that folder.
+    """
+    found = read_record(Submission, json.loads(path.read_text(encoding="utf-8")))
+    if (found.name, found.study) != (path.parent.name, study):
+        raise ValueError(f"it is of submission {found.name!r} of study {found.study!r}")
+    if found.to not in OWN_KEYS:
+        raise ValueError(f"there is no scheduler {found.to!r}")
+    return found

@@ -11,8 +11,10 @@ from typing import Any
 
 from optuna.storages import BaseStorage
 
+from sweeper.config.names import Line
 from sweeper.durable import Step, durable
-from sweeper.study.leases import Leases
+from sweeper.study.attributes import read_attribute
+from sweeper.study.leases import Lease, Leases
 from sweeper.study.presence import is_present
 
 _AGENT = "sweeper.agent."
@@ -31,11 +33,11 @@ class AgentInfo:
         begun_s: When, in seconds since the Unix epoch by its own clock.
     """
 
-    host: str
+    host: Line
     pid: int
-    job: str
-    devices: Sequence[str]
-    log: str
+    job: Line
+    devices: Sequence[Line]
+    log: Line
     begun_s: float
 
     @classmethod
@@ -83,18 +85,18 @@ def agents_at_work(
     trials over; its last sign of life tells.
     """
     attributes: Mapping[str, Any] = storage.get_study_user_attrs(study_id)
-    infos = {
-        key.removeprefix(_AGENT): AgentInfo(**value)
-        for key, value in attributes.items()
-        if key.startswith(_AGENT)
-    }
     found = [
-        AgentAtWork(lease.agent, infos[lease.agent], lease.renewed_s, lease.is_told_to_stop)
+        AgentAtWork(lease.agent, _info(lease, attributes), lease.renewed_s, lease.is_told_to_stop)
         for lease in leases.held()
-        if lease.agent in infos
+        if _AGENT + lease.agent in attributes
         and not (lease.is_here and not is_present(presence_dir, lease.agent))
     ]
     return sorted(found, key=lambda agent: agent.info.begun_s)
+
+
+def _info(lease: Lease, attributes: Mapping[str, Any]) -> AgentInfo:
+    what = f"what agent {lease.agent} says of itself"
+    return read_attribute(AgentInfo, attributes[_AGENT + lease.agent], what)
 
 
 def render_agent(agent: AgentAtWork) -> str:
@@ -126,6 +128,7 @@ def job_of(environment: Mapping[str, str]) -> str:
 def _output_file() -> str:
     try:
         is_file = stat.S_ISREG(os.fstat(1).st_mode)
-        return os.readlink("/proc/self/fd/1") if is_file else ""
+        path = os.readlink("/proc/self/fd/1") if is_file else ""
+        return path if path.isprintable() else ""
     except OSError:  # closed, or a system without /proc
         return ""

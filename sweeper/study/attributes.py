@@ -4,14 +4,16 @@ import hashlib
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from sweeper.config.names import Id
+from sweeper.config.records import read_record
 from sweeper.durable import Step, durable
-from sweeper.errors import DataError
+from sweeper.errors import DataError, StudyError
 from sweeper.study.storage.backend import store_errors
 from sweeper.trial import FailureKind, TrialState
 
@@ -42,6 +44,29 @@ FIXED_PARAMS = "fixed_params"
 _BLAMED = (FailureKind.OUT_OF_MEMORY, FailureKind.TRIAL_TIMEOUT)
 
 
+Declared = TypeVar("Declared")
+
+
+def read_attribute(declared: type[Declared], record: object, what: str) -> Declared:
+    """A value that the storage holds of a study, checked.
+
+    Args:
+        declared: What sweeper writes there.
+        record: What stands there.
+        what: It is, for people.
+
+    Raises:
+        StudyError: If it is something else.
+    """
+    try:
+        return read_record(declared, record)
+    except ValueError as exc:
+        raise StudyError(
+            f"{what} in the study's storage is not what sweeper writes there: {exc}. Who else may "
+            "write to that storage? See to it, and give the file a new `name:` to begin anew"
+        ) from exc
+
+
 class Owner(NamedTuple):
     """Who works on a trial.
 
@@ -52,14 +77,26 @@ class Owner(NamedTuple):
             finds a higher one, and must write nothing more.
     """
 
-    agent: str
-    worker: str
+    agent: Id
+    worker: Id
     claim: int
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> "Owner":
-        """Of a trial that was claimed once, the last one."""
-        return cls(*trial.user_attrs[Attr.OWNER])
+        """Of a trial that was claimed once, the last one.
+
+        Raises:
+            StudyError: If it is none that sweeper writes.
+        """
+        return read_attribute(
+            cls, trial.user_attrs[Attr.OWNER], f"the owner of trial {trial.number}"
+        )
+
+
+class StudyKey(NamedTuple):
+    """Tells a study from all others of its name, in its folder and in the object store."""
+
+    key: Id
 
 
 def n_claims(trial: FrozenTrial) -> int:

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 from optuna.storages import BaseStorage
 
+from sweeper.config.names import Id
 from sweeper.durable import Step, durable
+from sweeper.study.attributes import read_attribute
 
 #: Seconds between two renewals, and without one until others take over.
 RENEWAL_S = 5.0
@@ -48,6 +50,15 @@ class Lease(NamedTuple):
     renewed_s: float
     is_here: bool
     is_told_to_stop: bool
+
+
+class _Record(NamedTuple):
+    """A lease as it stands in the storage, with the name from its key."""
+
+    agent: Id
+    locality: str
+    counter: int
+    renewed_s: float
 
 
 class _Observed(NamedTuple):
@@ -114,23 +125,29 @@ class Leases:
         """Those of agents that are at work, as far as the storage knows."""
         attributes = self._attributes()
         return [
-            Lease(agent, record[-1], record[0] == self._locality, _STOP + agent in attributes)
-            for agent, record in _below(_LEASE, attributes)
-            if record[1] != _ENDED and _OVER + agent not in attributes
+            Lease(
+                found.agent,
+                found.renewed_s,
+                found.locality == self._locality,
+                _STOP + found.agent in attributes,
+            )
+            for found in (_read(*item) for item in _below(_LEASE, attributes))
+            if found.counter != _ENDED and _OVER + found.agent not in attributes
         ]
 
     def is_here(self, agent: str) -> bool:
         """Whether this process can see the agent's own locks, which tell more than its lease."""
         record = self._attributes().get(_LEASE + agent)
-        return record is not None and record[0] == self._locality
+        return record is not None and _read(agent, record).locality == self._locality
 
     def is_over(self, agent: str) -> bool:
         """Whether the agent ended, or has not renewed its lease while this process looked on."""
         attributes = self._attributes()
         record = attributes.get(_LEASE + agent)
-        if record is None or record[1] == _ENDED or _OVER + agent in attributes:
+        counter = _ENDED if record is None else _read(agent, record).counter
+        if counter == _ENDED or _OVER + agent in attributes:
             return True
-        counter, now = record[1], self._now()
+        now = self._now()
         before = self._seen.get(agent)
         since_s = now
         if before and before.counter == counter and now - before.looked_s <= _GAP_S:
@@ -151,6 +168,11 @@ class Leases:
     def _attributes(self) -> dict[str, Any]:
         attributes: dict[str, Any] = self._storage.get_study_user_attrs(self._study_id)
         return attributes
+
+
+def _read(agent: str, record: Any) -> _Record:
+    values = record if isinstance(record, list) else [record]
+    return read_attribute(_Record, [agent, *values], f"the lease of {agent!r}")
 
 
 def _below(prefix: str, attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -17,7 +17,7 @@ from sweeper.config.study import StudySpec
 from sweeper.locks import locality
 from sweeper.paths import RunPaths
 from sweeper.study.agents import AgentAtWork, agents_at_work
-from sweeper.study.attributes import Attr, TrialRecord, state_of
+from sweeper.study.attributes import Attr, StudyKey, TrialRecord, read_attribute, state_of
 from sweeper.study.leases import Leases
 from sweeper.study.pruner_in_use import PrunerInUse
 from sweeper.study.queue import Plan, TrialQueue
@@ -95,10 +95,11 @@ class SweepStudy:
         if self.spec.run.object_store is None:
             return None
         with store_errors():
-            key = self.storage.get_study_user_attrs(self.study_id).get(Attr.KEY)
-        return (
-            ObjectStore(self.spec.run.object_store, study=self.spec.name, key=key) if key else None
-        )
+            found = self.storage.get_study_user_attrs(self.study_id).get(Attr.KEY)
+        if found is None:
+            return None
+        [key] = read_attribute(StudyKey, [found], "the key")
+        return ObjectStore(self.spec.run.object_store, study=self.spec.name, key=key)
 
     def trials(self, states: Sequence[OptunaState] | None = None) -> list[FrozenTrial]:
         """Trials by number, all of them or those in the given states."""

@@ -6,8 +6,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
+from sweeper.config.names import Id
+from sweeper.config.records import read_record
 from sweeper.durable import Step, durable, replace_file
 from sweeper.errors import StoreError
 from sweeper.trial import EpochMetrics
@@ -31,13 +33,17 @@ class Cursor:
         is_ended: The trial ended for good and all of it is sent.
     """
 
-    parent_id: str
-    run_id: str = ""
+    parent_id: Id | Literal[""]
+    run_id: Id | Literal[""] = ""
     offset: int = 0
     last_epoch: int = 0
     best: EpochMetrics | None = None
     shown: Mapping[str, float] = field(default_factory=dict)
     is_ended: bool = False
+
+    def __post_init__(self) -> None:
+        if self.offset < 0:
+            raise ValueError(f"offset must be >= 0, got {self.offset}")
 
     @classmethod
     def load(cls, path: Path, parent_id: str | None) -> Self:
@@ -46,12 +52,10 @@ class Cursor:
         Without a ``parent_id`` it may belong to any.
         """
         try:
-            record = json.loads(path.read_bytes())
-            best = record.pop("best")
-            cursor = cls(**record, best=EpochMetrics(**best) if best else None)
+            cursor = read_record(cls, json.loads(path.read_bytes()))
         except FileNotFoundError:
             return cls(parent_id=parent_id or "")
-        except (ValueError, TypeError, KeyError) as exc:
+        except (ValueError, RecursionError) as exc:
             _logger.warning("%s: unreadable (%s); sending this trial's events again", path, exc)
             return cls(parent_id=parent_id or "")
         return cursor if parent_id in (None, cursor.parent_id) else cls(parent_id=parent_id or "")

@@ -1,14 +1,17 @@
 """The SQLite store below ``mlruns``, unless the study is tracked elsewhere."""
 
 import logging
+import os
 import sqlite3
 import uuid
 from contextlib import closing
+from urllib.parse import unquote, urlsplit
 
 from mlflow import MlflowClient
 from sqlalchemy.engine import URL
 
 from sweeper.durable import Step, durable, replace_file
+from sweeper.errors import TrackerError
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
 
@@ -34,10 +37,14 @@ def prepare_store(paths: RunPaths) -> None:
 
     It is there whole or not at all, as MLflow cannot mend half a one, and in WAL mode, so that
     readers (the UI) and our writes do not wait for each other.
+
+    Raises:
+        TrackerError: If it would have the study's files written elsewhere.
     """
     with FileLock(paths.mlflow_lock).held():
         if paths.mlflow_db.exists():
             _follow_move(paths)
+            _refuse_elsewhere(paths)
         else:
             _make_store(paths)
 
@@ -91,3 +98,25 @@ def _follow_move(paths: RunPaths) -> None:
                     f"WHERE {column} = ? OR substr({column}, 1, ?) = ? || '/'",
                     (now, len(before) + 1, before, len(before) + 1, before),
                 )
+
+
+def _refuse_elsewhere(paths: RunPaths) -> None:
+    """The store may come from another machine, and MLflow writes wherever it says."""
+    folders = tuple(f"{folder}/" for folder in (paths.artifacts, paths.artifacts.resolve()))
+    own = "experiment_id = (SELECT experiment_id FROM experiments WHERE name = ?)"
+    with closing(sqlite3.connect(paths.mlflow_db)) as database:
+        for table, column in _PLACES:
+            query = f"SELECT {column} FROM {table} WHERE {own}"
+            for (place,) in database.execute(query, (paths.study,)):
+                if not f"{_path_of(str(place))}/".startswith(folders):
+                    raise TrackerError(
+                        f"{paths.mlflow_db}: it has MLflow keep files of study {paths.study!r} at "
+                        f"{place}, outside of {paths.artifacts}; move it away, and the next "
+                        "`sweeper sync` makes one that has everything"
+                    )
+
+
+def _path_of(place: str) -> str:
+    """The folder that MLflow takes for a URL of files; empty for any other."""
+    url = urlsplit(place)
+    return os.path.normpath(unquote(url.path)) if (url.scheme, url.netloc) == ("file", "") else ""

@@ -54,3 +54,8 @@ def test_the_first_fault_is_told_with_its_place(record: object, fault: str) -> N
 def test_a_list_is_of_the_declared_length_and_types(record: object) -> None:
     with pytest.raises(ValueError, match="."):
         read_record(Pair, record)
+
+
+def test_a_fault_in_a_list_is_told_by_the_name_of_the_value() -> None:
+    with pytest.raises(ValueError, match=r"^number: .*integer"):
+        read_record(Pair, ["a", "b"])

@@ -225,6 +225,14 @@ def test_trials_and_studies_do_not_meet(url: str, object_store: ObjectStore) -> 
     assert ObjectStore(url, study="small", key="other").numbers() == set()
 
 
+def test_what_somebody_else_left_there_is_of_no_trial(url: str, object_store: ObjectStore) -> None:
+    push(object_store, 1, OLD)
+    system, root = fsspec.core.url_to_fs(url, auto_mkdir=True)
+    for foreign in ("\u00b2\u00b2\u00b2\u00b2", "12", "00001", "9" * 40, "a b"):
+        system.pipe_file(f"{root}/small/0a1b2c/{foreign}/000001/000001.json", b"{}")
+    assert object_store.numbers() == {NUMBER}
+
+
 def test_a_place_that_takes_files_is_an_object_store(url: str) -> None:
     check_object_store(url)
     system, root = fsspec.core.url_to_fs(url)

@@ -1,9 +1,12 @@
 import os
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from sweeper.errors import StudyError
 from sweeper.study.agents import AgentInfo, job_of, register_agent, render_agent
 from sweeper.study.leases import Leases
 from sweeper.study.presence import Presence
@@ -95,3 +98,28 @@ def test_the_log_is_the_file_that_takes_the_output(tmp_path: Path) -> None:
         os.dup2(before, 1)
     for fd in (before, reader, writer):
         os.close(fd)
+
+
+def test_to_look_at_agents_deletes_no_file_whose_path_stands_as_a_name(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path)
+    victim = tmp_path / "precious.txt"
+    victim.write_text("data")
+    study.leases.renew(str(victim))
+    register_agent(study.storage, study.study_id, str(victim), INFO)
+    with pytest.raises(StudyError, match="^the lease of '/.*precious.txt' in the study's storage"):
+        study.agents()
+    assert victim.exists()
+
+
+@pytest.mark.parametrize(
+    "change", [{"host": "h\x1b]0;x\x07"}, {"pid": "x"}, {"devices": "cpu"}, {"more": 1}]
+)
+def test_what_no_agent_says_of_itself_is_refused(
+    tmp_path: Path, change: Mapping[str, object]
+) -> None:
+    study = begin_in_memory(tmp_path)
+    greet(study, AGENT)
+    record = {**asdict(INFO), **change}
+    study.storage.set_study_user_attr(study.study_id, f"sweeper.agent.{AGENT}", record)
+    with pytest.raises(StudyError, match="^what agent agent says of itself in the study's stor"):
+        study.agents()

@@ -6,7 +6,7 @@ import pytest
 from optuna.trial import TrialState as OptunaState
 from optuna.trial import create_trial
 
-from sweeper.errors import DataError
+from sweeper.errors import DataError, StudyError
 from sweeper.study.attributes import Attr, Owner, TrialRecord, is_bad, settle, settle_fingerprint
 from sweeper.study.study import SweepStudy
 from sweeper.trial import FailureKind, TrialState
@@ -100,3 +100,34 @@ def test_a_trial_is_bad_by_fault_of_its_settings_alone(
         intermediate_values=values,
     )
     assert is_bad(trial) == expected
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [
+        ["agent", "../victim", 1],
+        ["/etc/passwd", "worker", 1],
+        ["agent", "..", 1],
+        ["agent", "", 1],
+        ["agent", "a\nb", 1],
+        ["agent", "worker", "first"],
+        ["agent", "worker"],
+        ["agent", None, 1],
+        {"agent": "a"},
+        "agent",
+    ],
+)
+def test_an_owner_that_is_none_of_ours_is_refused(owner: object) -> None:
+    trial = create_trial(state=OptunaState.WAITING, user_attrs={Attr.OWNER: owner})
+    message = "the owner of trial .* is not what sweeper writes there: .*Who else may write"
+    with pytest.raises(StudyError, match=message):
+        Owner.of(trial)
+    with pytest.raises(StudyError, match=message):
+        TrialRecord.of(trial)
+
+
+def test_a_key_that_is_a_path_names_no_place_in_the_object_store(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path, run={"object_store": f"file://{tmp_path}"})
+    study.storage.set_study_user_attr(study.study_id, Attr.KEY, "../another")
+    with pytest.raises(StudyError, match="^the key in the study's storage is not what sweeper"):
+        _ = study.object_store

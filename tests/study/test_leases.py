@@ -1,6 +1,8 @@
+import pytest
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 
+from sweeper.errors import StudyError
 from sweeper.study.leases import LEASE_S, RENEWAL_S, Leases
 from tests.support.clock import Clock
 
@@ -113,3 +115,24 @@ def test_leases_are_held_until_they_end_or_are_taken_over() -> None:
     machines.here.end("a")
     machines.here.declare_over("b")
     assert machines.there.held() == []
+
+
+@pytest.mark.parametrize("agent", ["/etc/passwd", "../../precious", "..", "", "a/b", "a\x1b[2J"])
+def test_the_lease_of_an_agent_whose_name_could_be_a_path_is_refused(agent: str) -> None:
+    machines = Machines()
+    machines.here.renew(agent)
+    with pytest.raises(
+        StudyError, match="^the lease of .* is not what sweeper writes there: agent: "
+    ):
+        machines.there.held()
+
+
+@pytest.mark.parametrize("record", ["a", [], ["here", 1], ["here", "x", 0.0], {"a": 1}])
+def test_a_lease_that_is_none_of_ours_is_refused(record: object) -> None:
+    machines = Machines()
+    machines.here.renew("a")
+    storage, study_id = machines.here._storage, machines.here._study_id
+    storage.set_study_user_attr(study_id, "sweeper.lease.a", record)
+    for look in (machines.there.held, lambda: machines.there.is_here("a")):
+        with pytest.raises(StudyError, match="^the lease of 'a' in the study's storage is not"):
+            look()

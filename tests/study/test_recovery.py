@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState as OptunaState
 
+from sweeper.errors import StudyError
 from sweeper.events import Ended, EventWriter, Interrupted, Started
 from sweeper.study.attributes import Attr
 from sweeper.study.presence import Presence
@@ -72,9 +73,9 @@ def test_deaths_are_counted_anew_once_a_trial_got_further(tmp_path: Path) -> Non
 
 
 def test_a_worker_that_died_takes_no_other_workers_trial_along(study: SweepStudy) -> None:
-    for worker in ("timed out", "bystander"):
+    for worker in ("timed_out", "bystander"):
         claim_trial(study, worker)
-    assert reclaim_orphans(study, SILENT, died("timed out", FailureKind.TRIAL_TIMEOUT)) == 2
+    assert reclaim_orphans(study, SILENT, died("timed_out", FailureKind.TRIAL_TIMEOUT)) == 2
     assert [trial.state for trial in study.trials()[:2]] == [OptunaState.FAIL, OptunaState.WAITING]
     assert last_outcome(study).kind == FailureKind.TRIAL_TIMEOUT
     assert last_outcome(study).retries == 0
@@ -177,3 +178,14 @@ def test_an_end_that_the_log_has_counts_more_than_the_death_after_it(study: Swee
     reclaim_orphans(study, SILENT, died("dying", FailureKind.TRIAL_TIMEOUT))
     assert study.trials()[0].state == OptunaState.PRUNED
     assert Attr.RETRIES not in study.trials()[0].user_attrs
+
+
+def test_a_name_in_the_storage_that_is_a_path_deletes_nothing(study: SweepStudy) -> None:
+    victim = study.paths.root / "precious.txt"
+    victim.write_text("data")
+    study.storage.set_trial_user_attr(study.trial_id(0), Attr.OWNER, ["evil", str(victim), 1])
+    study.storage.set_trial_state_values(study.trial_id(0), OptunaState.RUNNING)
+    study.leases.renew("evil")
+    with pytest.raises(StudyError, match="^the owner of trial 0 in the study's storage is not"):
+        reclaim_orphans(study, SILENT)
+    assert victim.exists()

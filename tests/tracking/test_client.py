@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from sweeper.errors import TrackerError
 from sweeper.paths import RunPaths
 from sweeper.text import redacted
 from sweeper.tracking.client import find_or_create_experiment, open_client, tracking_uri
@@ -43,6 +44,37 @@ def test_the_local_store_lies_in_the_folder_whatever_that_is_called(
         assert connection.execute("SELECT run_uuid FROM runs").fetchone() == (run.info.run_id,)
     assert [path.read_text() for path in paths.artifacts.rglob("note.txt")] == ["here"]
     assert os.listdir(tmp_path / name) == ["mlruns"]
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "place"),
+    [
+        ("experiments", "artifact_location", "file:///home/ann/.ssh"),
+        ("runs", "artifact_uri", "file:///home/ann/.ssh"),
+        ("runs", "artifact_uri", "{artifacts}/../../../.ssh"),
+        ("runs", "artifact_uri", "{artifacts}/%2e%2e/.ssh"),
+        ("runs", "artifact_uri", "{artifacts}-of-another"),
+        ("runs", "artifact_uri", "file://host{artifacts}"),
+        ("runs", "artifact_uri", "s3://bucket"),
+        ("logged_models", "artifact_location", "/home/ann/.ssh"),
+    ],
+)
+def test_a_local_store_that_would_write_elsewhere_is_refused(
+    store: Store, table: str, column: str, place: str
+) -> None:
+    experiment = store.mirror().open().experiment_id
+    run = store.client.create_run(experiment)
+    store.client.create_logged_model(experiment, "m", source_run_id=run.info.run_id)
+    open_client(store.uri, store.paths)
+    place = place.format(artifacts=store.paths.artifacts.as_uri())
+    with closing(sqlite3.connect(store.paths.mlflow_db)) as database, database:
+        database.execute(
+            f"UPDATE {table} SET {column} = ? WHERE experiment_id = ?", (place, int(experiment))
+        )
+    with pytest.raises(TrackerError, match=r"mlflow\.db: it has MLflow keep files of study 'digi"):
+        open_client(store.uri, store.paths)
+    another = RunPaths(store.paths.root, "another")
+    open_client(store.uri, another)  # whose files it keeps where they belong
 
 
 def test_the_local_store_is_created_in_wal_mode(store: Store) -> None:

@@ -1,3 +1,6 @@
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -26,3 +29,25 @@ def test_a_cursor_of_another_parent_run_is_void(tmp_path: Path) -> None:
     cursor.save(path, log)
     assert Cursor.load(path, "new") == Cursor(parent_id="new")
     assert Cursor.load(path, None) == cursor
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"run_id": "' or run_id != '"},
+        {"run_id": "../../experiments"},
+        {"parent_id": 7},
+        {"offset": -1},
+        {"offset": "x"},
+        {"best": {"epoch": 0, "values": {}, "time_s": 0}},
+        {"shown": [1]},
+        {"more": 1},
+    ],
+)
+def test_a_cursor_that_somebody_else_wrote_is_void_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, change: Mapping[str, object]
+) -> None:
+    path = tmp_path / "shipped.json"
+    path.write_text(json.dumps({**asdict(Cursor(parent_id="parent", run_id="run")), **change}))
+    assert Cursor.load(path, "parent") == Cursor(parent_id="parent")
+    assert "shipped.json: unreadable" in caplog.text

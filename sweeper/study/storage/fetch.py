@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from sweeper.durable import Step, durable, replace_file
 from sweeper.errors import DamagedPushError, EventLogError, StoreError
@@ -94,7 +94,7 @@ def _fetch_once(
         if not has_ended and _last_epoch(theirs) >= _last_epoch(ours):
             places += [paths.checkpoint(number), paths.user_checkpoint(number)]
         for name in manifest.files:
-            if PurePosixPath(name).parts[0] in [place.name for place in places]:
+            if any(_belongs(name, place) for place in places):
                 object_store.fetch(number, manifest, name, folder / name)
         for place in places:
             if (folder / place.name).exists():
@@ -108,6 +108,11 @@ def _fetch_once(
         # sees that another process began the trial.
         _extend(path, n_whole, missing)
     shutil.rmtree(folder)
+
+
+def _belongs(name: str, place: Path) -> bool:
+    """Whether a name of a manifest is that file, or below that folder, which has no suffix."""
+    return name == place.name if place.suffix else name.startswith(f"{place.name}/")
 
 
 def _extend(path: Path, n_whole: int, events: Iterable[Event]) -> None:

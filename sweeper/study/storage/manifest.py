@@ -9,15 +9,18 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Self
 
-_MANIFEST = re.compile(r"(?P<claim>\d{6,})/(?P<push>\d{6,})\.json")
-_CLAIM = re.compile(r"(?P<claim>\d{6,})/")
+from sweeper.config.names import Sha256
+from sweeper.config.records import read_record
+
+_MANIFEST = re.compile(r"(?P<claim>[0-9]{6,18})/(?P<push>[0-9]{6,18})\.json")
+_CLAIM = re.compile(r"(?P<claim>[0-9]{6,18})/")
 
 
 @dataclass(frozen=True)
 class Content:
     """One file as it was pushed."""
 
-    sha256: str
+    sha256: Sha256
     size: int
 
 
@@ -44,8 +47,8 @@ class Manifest:
         """
         try:
             record: dict[str, Any] = json.loads(text)
-            files = {name: Content(**content) for name, content in record.items()}
-        except (ValueError, TypeError, AttributeError) as exc:
+            files = {name: read_record(Content, content) for name, content in record.items()}
+        except (ValueError, AttributeError, RecursionError) as exc:
             raise ValueError("is no manifest") from exc
         if not all(map(_is_safe, files)):
             raise ValueError("names files outside the trial's folder")
@@ -68,7 +71,8 @@ def manifest_key(claim: int, push: int) -> str:
 def manifests_among(keys: Iterable[str]) -> Iterator[tuple[int, int]]:
     """Claim and push of each manifest among what lies below a trial."""
     for key in keys:
-        if found := _MANIFEST.fullmatch(key):
+        found = _MANIFEST.fullmatch(key)
+        if found and key == manifest_key(int(found["claim"]), int(found["push"])):
             yield int(found["claim"]), int(found["push"])
 
 
@@ -88,4 +92,5 @@ def digest(file: BinaryIO) -> Content:
 
 def _is_safe(name: str) -> bool:
     path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and name == str(path)
+    is_below = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+    return is_below and name == str(path) and "\0" not in name

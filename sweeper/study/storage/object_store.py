@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from sweeper.durable import Step, durable
 from sweeper.errors import DamagedPushError, StoreError, StudyError
+from sweeper.paths import trial_folder, trial_number
 from sweeper.study.storage.manifest import (
     Manifest,
     claim_of,
@@ -64,8 +65,8 @@ class ObjectStore:
     def numbers(self) -> set[int]:
         """The trials of which something is there."""
         with _store_errors(self._url):
-            folders = {key.partition("/")[0] for key in self._list("")}
-            return {int(folder) for folder in folders if folder.isdigit()}
+            found = {trial_number(key.partition("/")[0]) for key in self._list("")}
+            return {number for number in found if number is not None}
 
     def push(
         self,
@@ -87,7 +88,7 @@ class ObjectStore:
             is_wanted: Asked again and again; once it says no, what stood there before stays.
         """
         with _store_errors(self._url):
-            there = self._list(f"{number:04d}")
+            there = self._list(trial_folder(number))
             found = sorted(manifests_among(there), reverse=True)
             if found and found[0][0] > claim:
                 return
@@ -114,13 +115,13 @@ class ObjectStore:
         for name, file in new.items():
             if not is_wanted():
                 return False
-            key = f"{root}/{number:04d}/{manifest.key(manifest.files[name])}"
+            key = f"{root}/{trial_folder(number)}/{manifest.key(manifest.files[name])}"
             with durable(Step.OBJECT_STORE_CONTENT), system.open(key, "wb") as target:
                 while is_wanted() and (chunk := file.read(_CHUNK)):
                     target.write(chunk)
         if not is_wanted():
             return False
-        key = f"{root}/{number:04d}/{manifest_key(manifest.claim, manifest.push)}"
+        key = f"{root}/{trial_folder(number)}/{manifest_key(manifest.claim, manifest.push)}"
         with durable(Step.OBJECT_STORE_MANIFEST):
             system.pipe_file(key, manifest.render())
         return True
@@ -130,7 +131,7 @@ class ObjectStore:
         own = {manifest.key(content) for content in manifest.files.values()}
         system, root = self._place
         stale = [
-            f"{root}/{number:04d}/{key}"
+            f"{root}/{trial_folder(number)}/{key}"
             for key in there
             if (claim := claim_of(key)) is not None and claim <= manifest.claim
             if key not in own
@@ -146,7 +147,7 @@ class ObjectStore:
             StoreError: Also if that claim pushes just now; look again.
         """
         with _store_errors(self._url):
-            there = self._list(f"{number:04d}")
+            there = self._list(trial_folder(number))
             found = sorted(manifests_among(there), reverse=True)
             manifests = (self._read(number, name, there) for name in found)
             return next((manifest for manifest in manifests if manifest), None)
@@ -160,7 +161,7 @@ class ObjectStore:
             FileNotFoundError: If it is gone meanwhile, as its claim has pushed again.
         """
         system, root = self._place
-        key = f"{root}/{number:04d}/{manifest_key(*name)}"
+        key = f"{root}/{trial_folder(number)}/{manifest_key(*name)}"
         try:
             manifest = Manifest.parse(*name, system.cat_file(key))
         except ValueError as exc:
@@ -180,7 +181,7 @@ class ObjectStore:
         content = manifest.files[name]
         with _store_errors(self._url):
             system, root = self._place
-            key = f"{root}/{number:04d}/{manifest.key(content)}"
+            key = f"{root}/{trial_folder(number)}/{manifest.key(content)}"
             path.parent.mkdir(parents=True, exist_ok=True)
             with (
                 durable(Step.OBJECT_STORE_FETCH),
@@ -199,7 +200,7 @@ class ObjectStore:
         """Remove all that is there of a trial."""
         with _store_errors(self._url), suppress(FileNotFoundError):
             system, root = self._place
-            system.rm(f"{root}/{number:04d}", recursive=True)
+            system.rm(f"{root}/{trial_folder(number)}", recursive=True)
 
     def _list(self, below: str) -> dict[str, int]:
         """Path below that place -> size, of everything there."""

@@ -1,3 +1,5 @@
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,28 @@ def test_a_damaged_file_is_told_and_the_rest_is_seen(site: Site) -> None:
     assert "cannot be read" in shown
     [finding] = check_submissions(site.paths)
     assert finding.advice.startswith("look for its jobs, named *-damaged")
+    assert finding.mend is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "../../../.."},
+        {"name": "0a1b2c3d"},
+        {"study": "another"},
+        {"to": "cron"},
+        {"begun_s": "now"},
+        {"more": 1},
+    ],
+)
+def test_a_file_that_names_other_jobs_or_folders_is_damaged(
+    site: Site, change: Mapping[str, object]
+) -> None:
+    path = site.paths.submission(site.write(job=None).name)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    [finding] = check_submissions(site.paths)
+    assert finding.where == str(path)
+    assert finding.what.startswith("cannot be read")
     assert finding.mend is None
 
 

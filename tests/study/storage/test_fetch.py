@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import pytest
@@ -121,7 +122,9 @@ def test_a_checkpoint_that_is_further_stays_when_others_did_less(
 
 def test_nothing_of_an_unknown_name_is_put_beside_the_log(first: Node, second: Node) -> None:
     log = first.paths.events(NUMBER)
-    with log.open("rb") as events, log.open("rb") as other:
-        first.object_store.push(NUMBER, 1, {"events.jsonl": events, "shipped.json": other})
+    foreign = ("shipped.json", "model.pt/a", "checkpoint.pt/a", "checkpoint", "checkpoint.pt.tmp")
+    with log.open("rb") as events:
+        others = {name: io.BytesIO(name.encode()) for name in foreign}
+        first.object_store.push(NUMBER, 1, {"events.jsonl": events, **others})
     fetch_trial(second.object_store, second.paths, NUMBER, pytest.fail)
     assert [path.name for path in second.paths.trial_dir(NUMBER).iterdir()] == ["events.jsonl"]
