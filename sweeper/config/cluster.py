@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from sweeper.config.duration import parse_duration
-from sweeper.config.names import matching
+from sweeper.config.names import Line, matching
 from sweeper.config.problems import Problems, did_you_mean
 from sweeper.config.scalars import check_constant, field_types, read_fields
 from sweeper.config.yaml_source import load_source
@@ -56,8 +56,8 @@ _WORD = r"[^\s\"'`$\\]+"
 _MEMORY = "[0-9]+[KMGT]"
 _GPUS = "[A-Za-z0-9_.-]+:[0-9]+"
 #: By the name jobs are found again, `jobs` makes the array, the signal lets an agent drain, and a
-#: job that is put back goes on with its log.
-_OPTION = rf"(?!(job-name|array|signal|open-mode)$){_WORD}"
+#: job that is put back goes on with its log. A key also names variables that a shell unsets.
+_OPTION = r"(?!(job-name|array|signal|open-mode)$)[A-Za-z0-9][A-Za-z0-9-]*"
 #: It can be no further option of whoever reads it.
 Word = Annotated[
     str, matching(_WORD, "must be one word, without quotes, $ or backslash"), _pattern(_WORD)
@@ -71,7 +71,8 @@ SbatchOption = Annotated[
     str,
     matching(
         _OPTION,
-        "must be one word, but not job-name, array, signal or open-mode, which sweeper writes",
+        "must be letters, digits and '-', but not job-name, array, signal or open-mode, which "
+        "sweeper writes",
     ),
     _pattern(_OPTION),
 ]
@@ -151,14 +152,14 @@ class ClusterSpec:
         Field(description="Slurm: lines of shell before the agent: modules, a venv"),
     ] = None
     python: Annotated[
-        str | None,
+        Line | None,
         Field(
             description="What runs Python in a job; default the one that submits, with setup "
             "`python`"
         ),
     ] = None
     sbatch: Annotated[
-        dict[SbatchOption, str | int | Literal[True]] | None,
+        dict[SbatchOption, Line | int | Literal[True]] | None,
         Field(description="Further options of sbatch, key: value; true where one takes no value"),
     ] = None
 

@@ -36,8 +36,16 @@ Id = Annotated[
 ]
 #: Names a file's content in an object store.
 Sha256 = Annotated[str, matching(r"[0-9a-f]{64}", "must be the 64 digits of a SHA-256")]
-#: What a terminal shows as it is.
-Line = Annotated[str, matching(r"[^\x00-\x1f\x7f-\x9f]*", "must be one line of printable text")]
+
+
+def _check_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be one line of printable text")
+    return text
+
+
+#: What a terminal shows as it is, and a batch script holds in one line.
+Line = Annotated[str, AfterValidator(_check_line)]
 
 _STUDY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MLFLOW = re.compile(r"[\w\-.:/ ]+")

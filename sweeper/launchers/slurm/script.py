@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.config.cluster import ClusterSpec
+from sweeper.errors import SpecError
 from sweeper.launchers.schedule import Schedule
 from sweeper.launchers.submission import Submission
 
@@ -147,7 +148,16 @@ def render_script(
         command: What each of them runs.
         log_dir: Takes a file for each job, with what it prints.
         schedule: When the whole starts again; None for once.
+
+    Raises:
+        SpecError: If a folder or the study file has a name that does not stand in one line.
     """
+    for path in (command.folder, command.study_file, log_dir):
+        if not str(path).isprintable():
+            raise SpecError(
+                f"{str(path)!r}: a batch script names it in one line, so it must be printable; "
+                "rename it, or submit from another folder"
+            )
     options: dict[str, object] = {
         "job-name": submission.job_name,
         "output": f"{log_dir}".replace("%", "%%") + "/%A_%a.log",
