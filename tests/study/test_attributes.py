@@ -56,6 +56,7 @@ def test_a_record_says_in_our_words_what_the_storage_has(tmp_path: Path) -> None
 def test_the_names_on_disk_are_those_of_studies_that_have_begun() -> None:
     assert sorted(Attr) == [
         "sweeper.cause",
+        "sweeper.code",
         "sweeper.drawn_by",
         "sweeper.epochs",
         "sweeper.failure",
