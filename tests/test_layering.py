@@ -42,6 +42,7 @@ LIBRARIES = {
     "fsspec": {"study"},
     "mlflow": {"tracking"},
     "alembic": {"tracking"},
+    "matplotlib": {"tracking"},
     "pydantic": {"config"},
     "yaml": {"config", "launchers"},
     "torch": {
@@ -50,7 +51,7 @@ LIBRARIES = {
     "torchvision": {"data", "models", "workers"},
     "rich": {"commands"},
     "typer": {"cli"},
-    "starlette": {"commands"},
+    "starlette": {"commands", "tracking"},
     "uvicorn": {"commands"},
 }  # fmt: skip
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlencode
 
 from sweeper.commands.guard import GuardedPort, serve
 from sweeper.config.names import FALLBACK_SUFFIX
@@ -10,6 +9,7 @@ from sweeper.config.study import StudySpec
 from sweeper.paths import RunPaths
 from sweeper.text import redacted
 from sweeper.tracking.client import open_client, tracker_errors, tracking_uri
+from sweeper.tracking.view import save_view, view_link
 
 
 def serve_ui(spec: StudySpec, root: Path, port: int) -> None:
@@ -37,22 +37,20 @@ def serve_ui(spec: StudySpec, root: Path, port: int) -> None:
 
 
 def _links(uri: str, link: Callable[[str], str], spec: StudySpec, paths: RunPaths) -> list[str]:
-    """Where to look: MLflow's start page shows the study's run alone, its trials folded away."""
+    """Where to look: MLflow's own first view of a study shows neither a metric nor a param."""
     names = (spec.name, spec.name + FALLBACK_SUFFIX)
     with tracker_errors(uri):
         client = open_client(uri, paths)
         experiments = [found for name in names if (found := client.get_experiment_by_name(name))]
-    lines = [f"MLflow UI: {link('/')}"]
-    for experiment in experiments:
-        metric, direction = spec.objective.metrics[0], spec.objective.directions[0]
-        query = {
-            "workflowType": "machine_learning",
-            "searchFilter": "tags.`sweeper.kind` = 'trial'",
-            "orderByKey": f"metrics.`best_{metric}`",
-            "orderByAsc": "true" if direction == "minimize" else "false",
-        }
-        page = f"/#/experiments/{experiment.experiment_id}/runs?"
-        curves = {**query, "compareRunsMode": "CHART"}
-        lines.append(f"{experiment.name}, best first: {link(page + urlencode(query))}")
-        lines.append(f"{experiment.name}, curves: {link(page + urlencode(curves))}")
-    return lines
+        for experiment in experiments:
+            save_view(client, experiment, spec)
+    places = [
+        (
+            f"{experiment.name}, {what}",
+            view_link(experiment.experiment_id, charts=what == "charts"),
+        )
+        for experiment in experiments
+        for what in ("best first", "charts")
+    ] or [("", "/")]
+    labels = ["MLflow UI", *(label for label, _ in places[1:])]
+    return [f"{label}: {link(place)}" for label, (_, place) in zip(labels, places, strict=True)]

@@ -98,3 +98,40 @@ def walk_ranges(section: Section, path: str) -> Iterator[tuple[str, Range]]:
                 yield from walk_ranges(branch, f"{name}.{option}")
         elif isinstance(value, Mapping):
             yield from walk_ranges(value, name)
+
+
+def walk_branches(sections: Mapping[str, Section]) -> Iterator[tuple[str, list[str]]]:
+    """What is searched in every trial, then what is searched in each branch, by dotted name.
+
+    Yields:
+        ``("", names)``, then ``("model.architecture = mlp", names)`` for each branch that searches
+        something of its own; with the names of all trials, and of the branches around it.
+    """
+    common = [name for key, section in sections.items() for name in _in_all(section, key)]
+    yield "", common
+    for path, section in sections.items():
+        yield from _branches(section, path, common)
+
+
+def _branches(section: Section, path: str, around: list[str]) -> Iterator[tuple[str, list[str]]]:
+    for key, value in section.items():
+        name = f"{path}.{key}"
+        if isinstance(value, Mapping):
+            yield from _branches(value, name, around)
+        elif isinstance(value, Choices):
+            for word, branch in value.branches.items():
+                inner = f"{name}.{word}"
+                if own := list(_in_all(branch, inner)):
+                    yield f"{name} = {word}", [*around, *own]
+                yield from _branches(branch, inner, [*around, *own])
+
+
+def _in_all(section: Section, path: str) -> Iterator[str]:
+    """Names below ``section`` that no branch of it has instead, or as its own."""
+    choices = [value for value in section.values() if isinstance(value, Choices)]
+    hidden = {key for value in choices for branch in value.branches.values() for key in branch}
+    for key, value in section.items():
+        if isinstance(value, Range) and key not in hidden:
+            yield f"{path}.{key}"
+        elif isinstance(value, Mapping):
+            yield from _in_all(value, f"{path}.{key}")

@@ -21,9 +21,11 @@ from sweeper.tracking.client import (
 )
 from sweeper.tracking.completion import Completion
 from sweeper.tracking.cursor import Cursor
+from sweeper.tracking.description import Description, write_description
 from sweeper.tracking.local_store import local_uri, merge_wal
 from sweeper.tracking.parent import Parent, close_parent, open_parent, parent_status
 from sweeper.tracking.sender import MirroredStudy, Sender, Sent
+from sweeper.tracking.view import save_view
 from sweeper.trial import TrialState
 
 
@@ -187,6 +189,22 @@ class Mirror:
             close_parent(parent, status, metrics=metrics, tags=tags)
             if self._uri == local_uri(self._paths):
                 merge_wal(self._paths)
+
+    def describe(self, description: Description) -> None:
+        """Let the parent run tell of the study in words and pictures, and the page have its view.
+
+        Nothing is sent if they do.
+
+        Raises:
+            TrackerError: If MLflow cannot be used now. Call again later.
+        """
+        parent, _ = self._open()
+        cursors = {best.number: self._cursor(parent, best.number) for best in description.told}
+        runs = {number: cursor.run_id for number, cursor in cursors.items() if cursor.run_id}
+        with tracker_errors(self._uri):
+            experiment = parent.client.get_experiment(parent.experiment_id)
+            save_view(parent.client, experiment, description.spec)
+            write_description(parent, description, runs, self._uri)
 
     def completion(self, sent: str, best_trials: Iterable[int]) -> Completion:
         """That MLflow has all of the study.

@@ -16,6 +16,9 @@ from sweeper.tracking.imports import loading
 _LOCAL = ("", "file")
 #: Addresses that MLflow looks up in its database, and asks for what it finds there in turn.
 _LOOKED_UP = ("runs", "models")
+#: As the page itself notes in the browser that the assistant has opened by itself once.
+_NOTED = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"
+_CLOSED = f"<script>localStorage.setItem('{_NOTED}', 'true')</script>"
 
 
 def build_page(uri: str, paths: RunPaths) -> Any:
@@ -48,7 +51,24 @@ def build_page(uri: str, paths: RunPaths) -> Any:
         os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = artifacts
         initialize_backend_stores(uri, uri, artifacts)
     _confine_artifacts(paths.artifacts.resolve())
+    _keep_assistant_closed(app)
     return app
+
+
+def _keep_assistant_closed(app: Any) -> None:
+    """Let the page begin as if its assistant, over a quarter of it, had been there and closed."""
+    from mlflow.server import app as flask
+    from starlette.requests import Request
+    from starlette.responses import HTMLResponse
+    from starlette.routing import Route
+
+    index = Path(flask.static_folder or "", "index.html").read_text(encoding="utf-8")
+    content = index.replace("<head>", f"<head>{_CLOSED}", 1)
+
+    async def answer(_: Request) -> HTMLResponse:
+        return HTMLResponse(content, headers={"Cache-Control": "no-cache"})
+
+    app.router.routes.insert(0, Route("/", answer))
 
 
 def _confine_artifacts(folder: Path) -> None:

@@ -121,12 +121,20 @@ def _fetch_best(study: SweepStudy) -> None:
 
 def _finish(mirror: "Mirror", study: SweepStudy) -> list[int]:
     """Let the study's run show what it has come to; the numbers of the best trials."""
+    from sweeper.tracking.description import Description  # loads mlflow, as the mirror has
+
     with store_errors():
         result = Result(study)
         is_reached = result.n_finished >= result.goal
         best_trials = [best.number for best in result.front]
         counts, seconds = result.counts, result.seconds
         sampler = _tell_sampler(result)
+        description = Description.of(result)
+    refusal = None
+    try:
+        mirror.describe(description)
+    except RequestRefusedError as exc:
+        refusal = exc
     mirror.finish(
         goal_reached=is_reached,
         best_trials=best_trials,
@@ -134,6 +142,8 @@ def _finish(mirror: "Mirror", study: SweepStudy) -> list[int]:
         seconds=seconds,
         sampler=sampler,
     )
+    if refusal is not None:
+        raise refusal
     return best_trials
 
 

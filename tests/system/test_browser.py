@@ -1,6 +1,7 @@
 """MLflow's page, as a person sees it, on the store of a finished study."""
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,16 +18,40 @@ pytestmark = [
 ]
 
 
-def test_the_links_of_ui_show_the_trials_best_first_and_their_curves(
-    sweep: Sweep, port: int
-) -> None:
-    from playwright.sync_api import sync_playwright
+#: Where elements stand from the left, and their texts; the grid draws them in any order.
+PLACES = "all => all.map(one => [one.getBoundingClientRect().x, one.innerText])"
+STUDY = """
+budget: {trials: 6}
+pruner: {name: asha, min_epochs: 1, reduction_factor: 2}
+data: {name: digits, batch_size: {choices: [64, 128]}}
+model:
+  architecture:
+    choices:
+      mlp: {depth: {low: 1, high: 2}}
+      own:build: {width: {choices: [8, 13]}}
+train: {epochs: 3, learning_rate: {low: 1e-4, high: 1e-1, log: true}}
+enqueue:
+  - {model.architecture: own:build, model.architecture.own:build.width: 13}
+  - {model.architecture: mlp, train.learning_rate: 0.01}
+  - {model.architecture: mlp, train.learning_rate: 0.0001}
+run: {workers: 1}
+"""
+CODE = """
+from torch import nn
 
-    sweep.write_default(trials=4)
+def build(input_shape, n_classes, width):
+    assert width != 13, "number thirteen is unlucky"
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, n_classes))
+"""
+
+
+@pytest.fixture
+def links(sweep: Sweep, port: int) -> Iterator[list[str]]:
+    """What `sweeper ui` prints, on a conditional study with pruned trials and one that failed."""
+    sweep.write(STUDY)
+    sweep.write_code(CODE)
     assert sweep.run().returncode == 0
-    names = [run.info.run_name for run in sweep.runs()]
-    values = [run.data.metrics["best_val_accuracy"] for run in sweep.runs()]
-    best_first = [name for _, name in sorted(zip(values, names, strict=True), reverse=True)]
+    assert set(sweep.states().values()) == {"complete", "pruned", "failed"}
     server = subprocess.Popen(
         sweep.command("ui", "sweep.yaml", "--port", str(port)),
         cwd=sweep.folder,
@@ -36,19 +61,35 @@ def test_the_links_of_ui_show_the_trials_best_first_and_their_curves(
     )
     try:
         assert server.stdout is not None
-        _, table, curves = (server.stdout.readline().partition(": ")[2].strip() for _ in range(3))
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-            page = browser.new_page(viewport={"width": 1600, "height": 900})
-            page.goto(table)
-            page.get_by_text(names[0], exact=True).wait_for(timeout=60_000)
-            shown = page.get_by_role("link").all_inner_texts()
-            assert [name for name in shown if name in names] == best_first
-            page.goto(curves)
-            for metric in ("best_val_accuracy", "val_accuracy", "train_loss"):
-                page.get_by_text(metric, exact=True).first.wait_for(timeout=60_000)
-            browser.close()
+        yield [server.stdout.readline().partition(": ")[2].strip() for _ in range(2)]
     finally:
         server.terminate()
         server.wait(30)
         kill_group(server)
+
+
+def test_the_page_of_ui_compares_the_trials(sweep: Sweep, links: list[str]) -> None:
+    from playwright.sync_api import sync_playwright
+
+    table, charts = links
+    runs = {run.info.run_name: run.data.metrics for run in sweep.runs()}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        page = browser.new_page(viewport={"width": 1600, "height": 900})
+        page.goto(table)
+        page.get_by_text(next(iter(runs)), exact=True).wait_for(timeout=60_000)
+        shown = [name for name in page.get_by_role("link").all_inner_texts() if name in runs]
+        values = [runs[name].get("best_val_accuracy", -1.0) for name in shown]
+        assert len(shown) == len(runs)
+        assert values == sorted(values, reverse=True)
+        headers = page.get_by_role("columnheader").evaluate_all(PLACES)
+        columns = list(dict.fromkeys(text for _, text in sorted(headers)))
+        expected = ["best_val_accuracy", "sweeper.state", "data.batch_size", "model.architecture"]
+        assert [column for column in columns if column in expected] == expected
+        for state in ("complete", "pruned", "failed"):
+            assert page.get_by_role("gridcell", name=state, exact=True).count()
+        assert page.get_by_placeholder("Ask a question").count() == 0  # the assistant
+        page.goto(charts)
+        for title in ("What was searched", "model.architecture = mlp"):
+            page.get_by_text(title).first.wait_for(timeout=60_000)
+        browser.close()
