@@ -311,18 +311,26 @@ def proxy(
         str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 13000,
+    certificate: Annotated[
+        Path | None, typer.Option("--tls-cert", help="Certificate (PEM): TLS.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option("--tls-key", help="Key of the certificate.")] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Let anybody in who reaches the port.")
+    ] = False,
 ) -> None:
     """Let more agents work on PostgreSQL than it has connections.
 
     It is Optuna's gRPC proxy with the studies' locks beside it. Study files name it as
-    `storage: grpc://HOST:13000`. It asks nobody for a password: whoever reaches the port can
-    write. The database's own password is read from PGPASSWORD.
+    `storage: grpc://HOST:13000`, or grpcs:// with TLS. Who sends the token in SWEEPER_PROXY_TOKEN
+    gets in; without one, this machine alone. The database's own password is read from PGPASSWORD.
 
     Example: sweeper proxy postgresql+psycopg://ann@db/sweeps --host 0.0.0.0
     """
-    from sweeper.commands.proxy import serve_proxy
+    from sweeper.commands.proxy import Doors, serve_proxy
 
-    serve_proxy(url, host=host, port=port, show=_show)
+    doors = Doors(host, port, certificate, key, insecure)
+    serve_proxy(url, doors, show=_show, note=_note)
 
 
 def _show(text: str) -> None:

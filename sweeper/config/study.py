@@ -234,7 +234,7 @@ class StudySpec:
     @property
     def is_proxied(self) -> bool:
         """Whether the storage is behind ``sweeper proxy``."""
-        return self.storage.startswith("grpc:")
+        return self.storage.startswith(("grpc:", "grpcs:"))
 
     def line(self, path: str) -> int:
         """Where the value, or the nearest one around it that the file has, stands."""

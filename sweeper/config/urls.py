@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from urllib.parse import urlsplit
 
 _STORAGE = "must be auto, or a database URL such as postgresql://host/name"
-_PROXY = "must name the host and port of `sweeper proxy`: grpc://host:13000"
+_PROXY = "must name the host and port of `sweeper proxy`: grpc://host:13000, or grpcs:// with TLS"
 _TRACKING = (
     "must be auto, http://host:port, or a database such as postgresql://host/name or "
     "sqlite:///mlflow.db"
@@ -28,7 +28,7 @@ _SCHEME = re.compile(r"(?P<dialect>[a-zA-Z][\w.-]*)(\+(?P<driver>\w+))?://(?P<re
 _DATABASE = re.compile(
     r"([^@/?:]*(:[^@]*)?@)?(\[[0-9a-fA-F:.]+\]|[^@/?:\[\]]*)(:(?P<port>[0-9]{1,5}))?(/[^@?]*)?(\?.*)?"
 )
-_PROXIED = re.compile(r"grpc://([^\s@/?#:\[\]]+|\[[0-9a-fA-F:.]+\]):(?P<port>[0-9]{1,5})")
+_PROXIED = re.compile(r"grpcs?://([^\s@/?#:\[\]]+|\[[0-9a-fA-F:.]+\]):(?P<port>[0-9]{1,5})")
 _PASSWORD = re.compile(
     r"://[^\s/@:]*:(?!\d+/)[^\s@]+@|[?&](ssl)?(password|passwd|token|secret|api_?key)=", re.I
 )
@@ -38,7 +38,7 @@ def storage_fault(url: str) -> str:
     """Why Optuna cannot keep a study there, or nothing."""
     if url == "auto":
         return ""
-    if url.startswith("grpc:"):
+    if url.startswith(("grpc:", "grpcs:")):
         found = _PROXIED.fullmatch(url)
         is_port = found is not None and 0 < int(found["port"]) < 2**16
         return "" if is_port else _PROXY

@@ -6,7 +6,7 @@ from sweeper.config.reader import parse_study
 from tests.support.spec_files import BASE, assert_refused
 
 _STORAGE = "must be auto, or a database URL such as postgresql://host/name"
-_PROXY = "must name the host and port of `sweeper proxy`: grpc://host:13000"
+_PROXY = "must name the host and port of `sweeper proxy`: grpc://host:13000, or grpcs:// with TLS"
 _TRACKING = (
     "must be auto, http://host:port, or a database such as postgresql://host/name or "
     "sqlite:///mlflow.db"
@@ -80,7 +80,7 @@ def test_urls_of_the_right_form(url: str) -> None:
         assert url in (spec.storage, spec.tracking.uri)
 
 
-@pytest.mark.parametrize("url", ["grpc://db.example:13000", "grpc://[::1]:1"])
+@pytest.mark.parametrize("url", ["grpc://db.example:13000", "grpcs://db:1", "grpc://[::1]:1"])
 def test_a_proxy_is_named_with_its_port(url: str) -> None:
     spec = parse_study(f'{BASE}storage: "{url}"', Path("s.yaml"))
     assert (spec.storage, spec.is_proxied) == (url, True)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import grpc
 from optuna.storages import GrpcStorageProxy
 from optuna.storages._grpc.auto_generated.api_pb2_grpc import StorageServiceStub
 from optuna.storages._grpc.client import GrpcClientCache
+
+from sweeper.study.storage.grpc_access import connect
 
 #: Paths of the calls that hold a lock; the request is its name, the one answer is empty.
 LOCKS = "sweeper.Locks"
@@ -78,7 +79,7 @@ class ProxiedStorage(GrpcStorageProxy):
     """Optuna's, over a channel that notices when the proxy is gone, and soon when it is back.
 
     Args:
-        url: ``grpc://host:port``.
+        url: ``grpc://host:port``, or ``grpcs://host:port``.
 
     Raises:
         grpc.RpcError: If no proxy answers there.
@@ -107,4 +108,4 @@ class ProxiedStorage(GrpcStorageProxy):
 
 def open_channel(url: str) -> Any:
     """The connection to a proxy, for any number of threads."""
-    return grpc.insecure_channel(url.removeprefix("grpc://"), _CHANNEL)
+    return connect(url, _CHANNEL)

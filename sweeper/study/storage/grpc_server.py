@@ -18,6 +18,7 @@ from optuna.storages._grpc.servicer import OptunaStorageProxyService
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeper.study.storage.advisory_locks import AdvisorySession
+from sweeper.study.storage.grpc_access import Access
 from sweeper.study.storage.grpc_client import HOLD, KEEPALIVE, LOCKS, TRY_TO_HOLD
 
 #: Requests that are answered at once, each on a connection. More were no faster (16 agents that
@@ -45,12 +46,13 @@ class StorageServer:
         self._locks = _Locks(url)
         self._server: Any = None
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, access: Access) -> int:
         """Begin to serve.
 
         Args:
             host: Address to listen on; ``0.0.0.0`` for all of this machine.
             port: To listen on; 0 for one that is free.
+            access: What is asked of clients.
 
         Returns:
             The port.
@@ -60,7 +62,9 @@ class StorageServer:
         """
         service = OptunaStorageProxyService(self._storage)
         options = (*KEEPALIVE, ("grpc.so_reuseport", 0))  # else two proxies would share a port
-        server = grpc.aio.server(ThreadPoolExecutor(_MOST_AT_ONCE), options=options)
+        server = grpc.aio.server(
+            ThreadPoolExecutor(_MOST_AT_ONCE), options=options, interceptors=access.interceptors
+        )
         api_pb2_grpc.add_StorageServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
         handlers = {
             HOLD: grpc.unary_stream_rpc_method_handler(self._locks.hold),
@@ -68,7 +72,7 @@ class StorageServer:
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(LOCKS, handlers),))
         try:
-            port = server.add_insecure_port(f"{host}:{port}")
+            port = access.listen(server, f"{host}:{port}")
         except RuntimeError as exc:
             raise OSError(f"cannot listen on {host}:{port}") from exc
         await server.start()
