@@ -6,6 +6,7 @@ may have written. So each is held against its pattern, which allows no path, whe
 
 import posixpath
 import re
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -47,6 +48,8 @@ def _check_line(text: str) -> str:
 #: What a terminal shows as it is, and a batch script holds in one line.
 Line = Annotated[str, AfterValidator(_check_line)]
 
+#: Begins the names of metrics that no epoch measured; MLflow's page shows what is `system/` apart.
+OWN_METRICS = "system/sweeper_"
 _STUDY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MLFLOW = re.compile(r"[\w\-.:/ ]+")
 #: MLflow's limit is 250; ``best_`` is put before a metric.
@@ -58,6 +61,28 @@ def study_name_fault(name: str) -> str:
     if _STUDY.fullmatch(name):
         return ""
     return "must be up to 100 letters, digits, '.', '_' or '-', a letter or digit first"
+
+
+def best_names(metrics: Iterable[str]) -> frozenset[str]:
+    """What a run in MLflow shows of the epoch that counts, by the metrics of the objective."""
+    return frozenset([*(f"best_{name}" for name in metrics), "best_epoch"])
+
+
+def is_own_metric(name: str, metrics: Iterable[str]) -> bool:
+    """Whether sweeper writes a metric of that name itself; arguments as for what follows."""
+    return name in best_names(metrics) or name.startswith(OWN_METRICS)
+
+
+def metric_name_fault(name: str, metrics: Iterable[str]) -> str:
+    """Why nobody can measure something of that name, or nothing.
+
+    Args:
+        name: Of what is measured.
+        metrics: Of the study's objective.
+    """
+    if is_own_metric(name, metrics):
+        return "sweeper writes a metric of that name itself; give it another one"
+    return mlflow_name_fault(name)
 
 
 def mlflow_name_fault(name: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import get_args
 
-from sweeper.config.names import mlflow_name_fault
+from sweeper.config.names import metric_name_fault
 from sweeper.config.problems import Problems, did_you_mean, shown
 from sweeper.config.scalars import came, check_keys, read_constant
 from sweeper.config.settings import LOSSES, METRICS
@@ -40,7 +40,7 @@ def read_objective(item: Located | None, problems: Problems, *, is_free: bool) -
         if not is_free and word not in METRICS:
             hint = did_you_mean(word, METRICS)
             problems.add(metric.line, metric.path, f"nobody reports {shown(word)}{hint}")
-        elif fault := mlflow_name_fault(word):
+        elif fault := metric_name_fault(word, metrics):
             problems.add(metric.line, metric.path, f"{fault}, got {shown(word)}")
     if "direction" in item.value:
         directions = _directions(item.value["direction"], len(metrics), problems)

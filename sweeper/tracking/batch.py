@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
+from sweeper.config.names import OWN_METRICS, is_own_metric
 from sweeper.config.render import render_setting
 from sweeper.events import Ended, Event, Interrupted, Started
 from sweeper.text import redacted
@@ -23,9 +24,6 @@ from sweeper.trial import DataInfo, EpochMetrics, Objective, TrialState
 _MAX_PARAM_CHARS = 6000
 _MAX_TAG_CHARS = 8000
 _MAX_PARAMS, _MAX_TAGS, _MAX_METRICS = 100, 100, 800
-
-#: Begins the names of metrics that no epoch measured; the page shows what is `system/` apart.
-OWN_METRICS = "system/sweeper_"
 
 RUN_STATUS: Mapping[TrialState, str] = {
     TrialState.WAITING: "SCHEDULED",
@@ -127,7 +125,7 @@ class Batch:
             self.best = event
         if event.epoch > self.last_epoch:
             self.last_epoch = event.epoch
-            self.metrics += epoch_metrics(event)
+            self.metrics += epoch_metrics(event, self.objective)
         if event.epoch == self.last_epoch:
             self._show_best(event.time_s)
 
@@ -167,19 +165,20 @@ def run_tags(tags: Mapping[str, str]) -> list[RunTag]:
     return [RunTag(key, redacted(value)[:_MAX_TAG_CHARS]) for key, value in tags.items()]
 
 
-def epoch_metrics(measured: EpochMetrics, model_id: str | None = None) -> list[Metric]:
-    """All that one epoch measured, at the time it was measured."""
+def epoch_metrics(
+    measured: EpochMetrics, objective: Objective, model_id: str | None = None
+) -> list[Metric]:
+    """All that one epoch measured, at the time it was measured.
+
+    Older code let user code report what sweeper writes itself; of that name MLflow has ours alone.
+    """
     return [
         Metric(
             name, float(value), milliseconds(measured.time_s), measured.epoch, model_id=model_id
         )
         for name, value in measured.values.items()
+        if not is_own_metric(name, objective.metrics)
     ]
-
-
-def best_metric_names(objective: Objective) -> frozenset[str]:
-    """What a run shows as its best, beside the metrics that its epochs measured."""
-    return frozenset([*(f"best_{name}" for name in objective.metrics), "best_epoch"])
 
 
 def time_values(seconds: Mapping[str, float]) -> dict[str, float]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
+from sweeper.config.names import best_names, is_own_metric
 from sweeper.events import Ended, Event, Started
-from sweeper.tracking.batch import OWN_METRICS, best_metric_names, epoch_metrics
+from sweeper.tracking.batch import epoch_metrics
 from sweeper.trial import EpochMetrics, Objective, TrialState
 
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.DIVERGED, TrialState.FAILED)
@@ -52,12 +53,12 @@ class RunState:
             told == known and has_ended and not any(isinstance(event, Ended) for event in events)
         )
 
-    def lacks(self, events: Iterable[Event]) -> list[Metric]:
+    def lacks(self, events: Iterable[Event], objective: Objective) -> list[Metric]:
         """The points of these events that MLflow does not have, each once."""
         missing: dict[tuple[str, int], Metric] = {}
         for event in events:
             if isinstance(event, EpochMetrics):
-                for point in epoch_metrics(event):
+                for point in epoch_metrics(event, objective):
                     if (key := (point.key, point.step)) not in self.points:
                         missing.setdefault(key, point)
         return list(missing.values())
@@ -69,12 +70,11 @@ class RunState:
 
 def read_run_state(client: MlflowClient, run_id: str, objective: Objective) -> RunState:
     """Ask MLflow for a run and, with one request a metric, for its points."""
-    run = client.get_run(run_id)
-    best_names = best_metric_names(objective)
+    run, shown = client.get_run(run_id), best_names(objective.metrics)
     points = Counter(
         (point.key, point.step)
-        for name in run.data.metrics.keys() - best_names
-        if not name.startswith(OWN_METRICS)
+        for name in run.data.metrics
+        if not is_own_metric(name, objective.metrics)
         for point in client.get_metric_history(run_id, name)
     )
     return RunState(
@@ -83,5 +83,5 @@ def read_run_state(client: MlflowClient, run_id: str, objective: Objective) -> R
         tags=run.data.tags,
         params=run.data.params,
         points=points,
-        shown={name: run.data.metrics[name] for name in best_names if name in run.data.metrics},
+        shown={name: run.data.metrics[name] for name in shown & run.data.metrics.keys()},
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mlflow.entities import LoggedModelStatus
 
+from sweeper.config.names import is_own_metric
 from sweeper.durable import Step, durable
 from sweeper.errors import EventLogError, RequestRefusedError
 from sweeper.events import Ended, Event, Interrupted, Started, read_events
@@ -85,6 +86,7 @@ class Sender:
         self._paths = study.paths
         self._runs = TrialRuns(parent, study.paths.study)
         self._certain: set[int] = set()
+        self._left_out: set[str] = set()
 
     def forget(self) -> None:
         """Ask MLflow again what it has, of each trial that more is sent of."""
@@ -125,7 +127,11 @@ class Sender:
             )
             return cursor
         batch = self._batch(known.last_epoch, None, known.shown)
-        batch.metrics += [point for point in known.lacks(events) if point.step <= known.last_epoch]
+        batch.metrics += [
+            point
+            for point in known.lacks(events, self._study.objective)
+            if point.step <= known.last_epoch
+        ]
         return self._apply(number, cursor, batch, events)
 
     def _batch(
@@ -153,6 +159,7 @@ class Sender:
 
     def _apply(self, number: int, cursor: Cursor, batch: Batch, events: Sequence[Event]) -> Cursor:
         client, run_id = self._parent.client, cursor.run_id
+        self._tell_left_out(events)
         for event in events:
             batch.add(event)
         for params, tags, metrics in batch.chunks():
@@ -174,6 +181,20 @@ class Sender:
             set_status(self._parent, run_id, batch.state, batch.ended_s)
         self._certain.add(number)
         return cursor
+
+    def _tell_left_out(self, events: Sequence[Event]) -> None:
+        """Say once what older code let user code report, and MLflow is not sent."""
+        metrics = self._study.objective.metrics
+        epochs = [event for event in events if isinstance(event, EpochMetrics)]
+        own = {name for epoch in epochs for name in epoch.values if is_own_metric(name, metrics)}
+        if new := sorted(own - self._left_out):
+            self._left_out |= own
+            _logger.warning(
+                "%s: what the training reports as %s is not sent to MLflow, as sweeper writes a "
+                "metric of that name itself; it stays in the event logs",
+                self._paths.study,
+                ", ".join(new),
+            )
 
     def log_model(self, number: int, cursor: Cursor) -> None:
         """Log the model of a complete trial, unless its training function brought its own."""
@@ -199,7 +220,7 @@ class Sender:
             )
         metrics = []
         if cursor.best and logged.model_id:
-            metrics = epoch_metrics(cursor.best, logged.model_id)
+            metrics = epoch_metrics(cursor.best, self._study.objective, logged.model_id)
         tags = run_tags({"sweeper.model": logged.form})
         with durable(Step.MIRROR_SEND):
             self._parent.client.log_batch(cursor.run_id, metrics=metrics, tags=tags)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sweeper.config.names import mlflow_name_fault
+from sweeper.config.names import metric_name_fault
 from sweeper.config.references import load_reference
 from sweeper.config.settings import DataConfig, FunctionConfig, ModelConfig, TrialConfig
 from sweeper.errors import TrainingError
@@ -94,10 +94,9 @@ class UserTrial:
             raise TrainingError(
                 f"trial.report: epochs must increase, got {epoch} after {self._reported[-1]}"
             )
-        if bad := [name for name in metrics if mlflow_name_fault(name)]:
-            raise TrainingError(
-                f"trial.report: {bad[0]!r} is no name for a metric: {mlflow_name_fault(bad[0])}"
-            )
+        for name in metrics:
+            if fault := metric_name_fault(name, self.objective.metrics):
+                raise TrainingError(f"trial.report: {name!r} is no name for a metric: {fault}")
         missing = [name for name in self.objective.metrics if name not in metrics]
         if missing:
             raise TrainingError(

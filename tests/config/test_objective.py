@@ -26,6 +26,13 @@ from tests.support.spec_files import BASE, assert_refused
         ("objective: {metric: ../x, direction: minimize}\ntrain: {function: 'a:b'}",
          "3: objective.metric: MLflow reads a name as a path, which may not be absolute and holds "
          "no . .. or //, got '../x'"),
+        ("objective: {metric: best_epoch, direction: minimize}\ntrain: {function: 'a:b'}",
+         "3: objective.metric: sweeper writes a metric of that name itself; give it another one, "
+         "got 'best_epoch'"),
+        ("objective: {metric: [f1, best_f1], direction: [maximize, maximize]}\n"
+         "train: {function: 'a:b'}",
+         "3: objective.metric: sweeper writes a metric of that name itself; give it another one, "
+         "got 'best_f1'"),
     ],
 )  # fmt: skip
 def test_an_objective_that_is_wrong(text: str, expected: str) -> None:

@@ -197,6 +197,22 @@ def test_an_interrupted_trial_waits_and_goes_on_in_the_same_run(store: Store) ->
     assert [step for step, *_ in store.curve(second, "val_accuracy")] == [1, 2]
 
 
+def test_what_older_code_let_user_code_report_never_stands_for_our_own(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = {"best_epoch": 77.0, "best_val_accuracy": 9.0, "system/sweeper_step_seconds": 5.0}
+    epochs = [replace(e, values={**e.values, **own}) for e in (epoch(1, 0.75), epoch(2, 0.5))]
+    store.append(0, started(), *epochs, ended(TrialState.COMPLETE, epochs[0]))
+    store.append(1, started(), *epochs)
+    store.mirror().send()
+    for run in store.runs("trial"):
+        assert (run.data.metrics["best_epoch"], run.data.metrics["best_val_accuracy"]) == (1, 0.75)
+        assert "system/sweeper_step_seconds" not in run.data.metrics
+        assert len(store.curve(run, "val_accuracy")) == 2
+    [record] = caplog.records
+    assert ", ".join(sorted(own)) in record.getMessage()
+
+
 def test_an_epoch_trained_again_after_a_crash_is_one_point(store: Store) -> None:
     again = replace(epoch(2, 0.75), time_s=START_S + 7)
     store.append(0, started(), epoch(1, 0.5), epoch(2, 0.75), started(resumed=1, at_s=5), again)

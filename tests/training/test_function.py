@@ -220,3 +220,10 @@ def test_the_number_of_epochs_must_be_a_positive_integer(n_epochs: Any, tmp_path
 def test_a_metric_needs_a_name_that_mlflow_takes(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="'top 5 @%' is no name for a metric: MLflow takes"):
         user_trial(tmp_path, Recorder()).report(1, val_accuracy=0.5, **{"top 5 @%": 1.0})
+
+
+@pytest.mark.parametrize("name", ["best_epoch", "best_val_accuracy", "system/sweeper_gpu"])
+def test_a_metric_of_sweepers_own_is_refused(name: str, tmp_path: Path) -> None:
+    expected = f"'{name}' is no name for a metric: sweeper writes a metric of that name itself"
+    with pytest.raises(TrainingError, match=expected):
+        user_trial(tmp_path, Recorder()).report(1, val_accuracy=0.5, **{name: 1.0})

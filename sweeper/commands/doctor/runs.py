@@ -108,7 +108,7 @@ class RunCheck:
                 yield "the best that it shows is not that of the event log"
 
     def _describe_lacking(self, sent: RunState) -> Iterator[str]:
-        if points := sent.lacks(self._events):
+        if points := sent.lacks(self._events, self._snapshot.spec.objective):
             yield f"{format_count(len(points), 'point')} missing"
         if params := self._params().keys() - sent.params.keys():
             yield f"{format_count(len(params), 'param')} missing"

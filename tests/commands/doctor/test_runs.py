@@ -12,7 +12,7 @@ from tests.support.examined_study import (
     execute,
     run_id,
 )
-from tests.support.sweep_studies import reports
+from tests.support.sweep_studies import epoch, reports
 from tests.support.tracked_sweeps import MODEL, TrackedSweep, begin_sweep
 
 
@@ -71,6 +71,20 @@ def test_another_best_than_that_of_the_event_log(sweep: TrackedSweep) -> None:
         sweep, "trial 0: the best that it shows is not .*; --fix makes the run"
     )
     assert sweep.runs()[0].data.metrics["best_val_accuracy"] == 0.75
+
+
+def test_metrics_that_older_code_let_user_code_report_are_not_missing(tmp_path: Path) -> None:
+    sweep = begin_sweep(tmp_path, trials=1)
+    measured = epoch(1, 0.5, best_epoch=77.0, best_val_accuracy=9.0)
+    sweep.run(lambda held: held.report(measured))
+    sweep.send()
+    healthy = "small: healthy: 1 trial, 1 epoch and 1 MLflow run agree"
+    assert examine(sweep) == (True, [healthy])
+    # As older code sent it.
+    sweep.client.log_metric(run_id(sweep, 0), "best_epoch", 77.0, 1_800_000_000_000, 1)
+    assert_found_and_mended(
+        sweep, "trial 0: the best that it shows is not .*; --fix makes", healthy=healthy
+    )
 
 
 def test_a_missing_run_is_sent_again(sweep: TrackedSweep) -> None:
