@@ -139,23 +139,36 @@ def status(
     watch: Annotated[
         bool, typer.Option("--watch", help="Look again every few seconds, until the goal.")
     ] = False,
+    top: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="The N best trials, best first.")
+    ] = None,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print the trials as CSV, one a row, and nothing else.")
+    ] = False,
 ) -> None:
     """One look at a study: trials by state, agents, the best, the sampler, failures by cause.
 
     It works from wherever the study's storage can be reached.
 
-    Example: sweeper status studies/mnist.yaml
+    Example: sweeper status studies/mnist.yaml --top 10
     """
+    if as_csv and (as_json or watch):
+        other = "--json" if as_json else "--watch"
+        raise typer.BadParameter(
+            f"CSV is printed once, and alone; leave {other} out", param_hint="--csv"
+        )
     from sweeper.config.reader import load_study
 
     spec = load_study(path)
-    from sweeper.commands.status import show_status, watch_status
+    from sweeper.commands.status import show_csv, show_status, watch_status
 
-    if watch:
-        watch_status(spec, ROOT, as_json=as_json)
-        return
-    text = show_status(spec, ROOT, as_json=as_json)
-    print(text if as_json else redacted(text))
+    if as_csv:
+        print(show_csv(spec, ROOT, top=top))
+    elif watch:
+        watch_status(spec, ROOT, as_json=as_json, top=top)
+    else:
+        text = show_status(spec, ROOT, as_json=as_json, top=top)
+        print(text if as_json else redacted(text))
 
 
 #: Key of the study file's `cluster` -> type as an option, help, and names if not the key's.
@@ -164,7 +177,7 @@ _CLUSTER: dict[str, tuple[type, str, *tuple[str, ...]]] = {
     "profile": (str, "Entry of ~/.config/sweeper/clusters.yaml."),
     "jobs": (int, "Agents, each a job on a node.", "--jobs", "--nodes"),
     "array_parallelism": (int, "So many of them at once."),
-    "time": (str, "Time limit: 2h, 02:00:00. Slurm: of a job, put back then."),
+    "time": (str, "Time limit: 2h, 02:00:00, 20 (minutes). Slurm: of a job, put back then."),
     "cpus": (int, "Cores of each agent."),
     "mem": (str, "Memory of each agent: 16G."),
     "gpus_per_node": (str, "GPUs of each agent: 1, a100:2."),

@@ -99,6 +99,11 @@ def format_counts(counts: Mapping[Any, int]) -> str:
     return ", ".join(f"{n} {name}" for name, n in counts.items() if n)
 
 
+def format_number(value: float) -> str:
+    """``2,880``, ``28`` or ``2.9``: as many digits as people read."""
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
+
+
 def format_seconds(seconds: float) -> str:
     """``7s``, ``3m05s`` or ``2h10m``."""
     whole = round(seconds)

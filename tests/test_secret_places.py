@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sweeper import cli
-from sweeper.commands.progress import Tally, open_screen
-from sweeper.commands.trial_table import TrialRow
+from sweeper.commands.progress import open_screen
+from sweeper.commands.trial_table import Tally, TrialRow
 from sweeper.config.problems import Problems
 from sweeper.errors import LauncherError, SpecError, SweeperError
 from sweeper.launchers.kubernetes import kubectl
@@ -59,7 +59,7 @@ def test_what_a_study_shows_while_it_runs(
         monkeypatch.setenv("FORCE_COLOR", is_terminal)
         screen = open_screen(ACCURACY)
         screen.note(TEXT)
-        screen.ended(TrialRow(0, TrialState.FAILED, ended_s=1.0, cause=TEXT), Tally(0, 1, None))
+        screen.ended(TrialRow(0, TrialState.FAILED, ended_s=1.0, cause=TEXT), Tally(0, 1))
         screen.close()
         said = capsys.readouterr()
         assert_untold(said.out)

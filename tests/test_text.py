@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from sweeper.text import format_count, format_counts, format_seconds, log_to_stderr
+from sweeper.text import format_count, format_counts, format_number, format_seconds, log_to_stderr
 from sweeper.trial import TrialState
 
 
@@ -52,3 +52,11 @@ def test_counts_in_words_leave_out_what_there_is_none_of() -> None:
     assert format_counts({"complete": 3, "failed": 0, "pruned": 1}) == "3 complete, 1 pruned"
     assert format_counts({TrialState.COMPLETE: 2}) == "2 complete"
     assert format_counts({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(2880.4, "2,880"), (28.3, "28"), (9.96, "10"), (9.94, "9.9"), (0.25, "0.2"), (0.0, "0.0")],
+)
+def test_a_number_has_as_many_digits_as_people_read(value: float, words: str) -> None:
+    assert format_number(value) == words

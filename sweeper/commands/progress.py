@@ -3,54 +3,36 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, Protocol
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from sweeper.commands.best import format_best, format_best_pruned
+from sweeper.commands.live_table import LiveTable
 from sweeper.commands.next_steps import next_steps
-from sweeper.commands.trial_table import MOST_STOPPED, TrialRow, TrialTable
+from sweeper.commands.redrawn import Redrawn
+from sweeper.commands.trial_table import Tally, TrialRow, TrialTable, row_of
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
+from sweeper.study.time_left import N_TELLING, TrialLengths
 from sweeper.study.trial_cache import Standing
 from sweeper.text import format_counts, format_seconds, redacted
 from sweeper.timing import render_seconds
 from sweeper.tracking.completion import Completion
 from sweeper.trial import Objective, TrialState
 
-#: Lines beside those of running trials: stopped ones, title, how many more run, bar, prompt.
-_OTHER_LINES = MOST_STOPPED + 4
 #: So often a :class:`Ticker` speaks.
 _TICK_S = 5.0
-_STYLES = {
-    TrialState.RUNNING: "cyan",
-    TrialState.COMPLETE: "green",
-    TrialState.PRUNED: "yellow",
-    TrialState.DIVERGED: "magenta",
-    TrialState.FAILED: "bold red",
-    TrialState.WAITING: "dim",
-}
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How far the study is.
-
-    Attributes:
-        n_finished: Trials that count towards the goal.
-        goal: Trials to reach.
-        eta_s: Seconds until the goal at the pace so far; None before the first trial ended.
-    """
-
-    n_finished: int
-    goal: int
-    eta_s: float | None
+#: While the time so far doubles, the estimate may become two times two as long, or as short: the
+#: first trials to end are the short ones, so it must move, but not at one blow.
+_CHANGE = 2
+#: A few seconds.
+_LOOKS = 20
 
 
 class Screen(Protocol):
@@ -100,9 +82,9 @@ class _Lines:
 
     def ended(self, row: TrialRow, tally: Tally) -> None:
         seconds = format_seconds((row.ended_s or 0) - row.begun_s)
-        eta = f", {format_seconds(tally.eta_s)} left" if tally.eta_s else ""
+        left = f", {format_seconds(tally.left_s)} left" if tally.left_s else ""
         self._print(
-            f"[{tally.n_finished}/{tally.goal}{eta}] trial {row.number} {row.state.value} "
+            f"[{tally.n_finished}/{tally.goal}{left}] trial {row.number} {row.state.value} "
             f"in {seconds}: {_describe(row, self._objective)}"
             + (f"; {row.cause}" if row.cause and row.best else "")
         )
@@ -164,80 +146,66 @@ class _Json(_Lines):
         print(json.dumps(record), flush=True)
 
 
-class _LiveTable:
-    """A table of what runs and what ended last, above a bar with the time that is left."""
+class _Terminal(_Lines):
+    """A table that is drawn in place, and at the end what a log file has there as well."""
 
     def __init__(self, objective: Objective, console: Console) -> None:
-        self._objective = objective
-        self._console = console
-        self._lines = _Lines(objective)
-        self._live = Live(console=console, refresh_per_second=4, transient=True)
-        self._live.start()
+        super().__init__(objective)
+        self._table = LiveTable(objective, console)
+        self._redrawn = Redrawn(console)
 
     def begin(self, lines: Sequence[str]) -> None:
         for line in lines:
-            self._console.print(Text(line))
+            self._redrawn.say(Text(line))
 
     def show(self, table: TrialTable, tally: Tally) -> None:
-        self._live.update(Group(self._render(table), self._bar(tally)))
+        self._redrawn.draw(self._table.render(table, tally))
 
     def ended(self, row: TrialRow, tally: Tally) -> None:
         if row.state == TrialState.FAILED:
-            self._console.print(
+            self._redrawn.say(
                 Text(f"trial {row.number} failed: {redacted(row.cause)}", style="bold red")
             )
 
     def note(self, text: str) -> None:
-        self._console.print(Text(redacted(text), style="yellow"))
+        self._redrawn.say(Text(redacted(text), style="yellow"))
 
     def summary(self, result: Result) -> None:
         self.close()
-        self._lines.summary(result)
-
-    def next_steps(self, lines: Sequence[str]) -> None:
-        self._lines.next_steps(lines)
+        super().summary(result)
 
     def close(self) -> None:
-        self._live.stop()
+        self._redrawn.close()
 
-    def _render(self, trials: TrialTable) -> Table:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        table.add_column("trial", justify="right")
-        for title in ("state", "model", "epoch"):
-            table.add_column(title)
-        table.add_column(f"best {', '.join(self._objective.metrics)}", justify="right")
-        table.add_column("seconds", justify="right")
-        running = trials.running()  # also on other machines, so more than fit on a screen
-        n_shown = max(self._console.height - _OTHER_LINES, 1)
-        for row in [*trials.stopped()[-MOST_STOPPED:], *running[:n_shown]]:
-            table.add_row(*self._cells(row), style=_STYLES[row.state])
-        if n_more := len(running[n_shown:]):
-            table.add_row("", f"and {n_more} more", style=_STYLES[TrialState.RUNNING])
-        return table
 
-    def _cells(self, row: TrialRow) -> list[str]:
-        best = row.best.values if row.best else {}
-        values = ", ".join(f"{best[name]:.5g}" for name in self._objective.metrics if name in best)
-        end_s = row.ended_s if row.ended_s is not None else time.time()
-        epoch = f"{row.epoch}/{row.n_epochs}" if row.n_epochs else str(row.epoch)
-        return [
-            str(row.number),
-            row.state.value,
-            row.architecture,
-            epoch,
-            values,
-            f"{end_s - row.begun_s:.1f}",
-        ]
+class SteadyEstimate:
+    """An estimate that people can look at: it moves to what is measured without a jump.
 
-    def _bar(self, tally: Tally) -> RenderableType:
-        eta = f"{format_seconds(tally.eta_s)} left" if tally.eta_s is not None else "..."
-        line = Table.grid(padding=(0, 2, 0, 0))
-        line.add_row(
-            ProgressBar(total=tally.goal, completed=tally.n_finished, width=40),
-            f"{tally.n_finished}/{tally.goal} trials",
-            eta,
-        )
-        return line
+    Args:
+        now: Seconds of a clock that never goes back.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._begun_s = now()
+        self._shown: tuple[float, float] | None = None
+
+    def show(self, measured_s: float | None) -> float | None:
+        """The seconds that are left, for people.
+
+        Args:
+            measured_s: As measured now, >= 0; None if nobody knows.
+        """
+        if measured_s is None:
+            return None
+        now_s = self._now() - self._begun_s
+        if self._shown is not None:
+            shown_s, before_s = self._shown
+            expected_s = max(before_s - (now_s - shown_s), 1.0)
+            most = (max(now_s, 1.0) / max(shown_s, 1.0)) ** _CHANGE
+            measured_s = min(max(measured_s, expected_s / most), expected_s * most)
+        self._shown = now_s, measured_s
+        return measured_s
 
 
 class Progress:
@@ -252,26 +220,38 @@ class Progress:
     def __init__(
         self, screen: Screen, study: SweepStudy, now: Callable[[], float] = time.monotonic
     ) -> None:
-        standing = study.cache.look()
         self._screen = screen
-        self._goal = study.goal
-        self._table = TrialTable(study.paths, study.spec.objective, standing)
-        self._now = now
-        self._begun_s = now()
-        self._n_before = standing.n_finished
+        self._study = study
+        self._table = TrialTable(study.paths, study.spec, study.cache.look())
+        self._n_epochs: int | None = None
+        self._estimate = SteadyEstimate(now)
+        #: Between two trials a worker has none, so it is the most of the last looks.
+        self._n_running: deque[int] = deque([1], maxlen=_LOOKS)
 
-    def show(self, standing: Standing) -> None:
+    def show(self, standing: Standing, epochs: Mapping[int, float]) -> None:
         """See :class:`~sweeper.workers.agent.Display`."""
-        tally = Tally(standing.n_finished, self._goal, self._eta_s(standing.n_finished))
-        for row in self._table.poll(standing):
-            self._screen.ended(row, tally)
-        self._screen.show(self._table, tally)
+        ended = self._table.poll(standing, epochs)
+        self._n_running.append(len(standing.running))
+        now = Tally(
+            standing.n_finished + self._table.n_early,
+            self._study.goal,
+            len(standing.running) - self._table.n_early,
+            self._left_s(standing, epochs),
+            [row_of(trial, self._study.spec) for trial in self._study.cache.best()],
+        )
+        n_finished = now.n_finished - sum(row.counts for row in ended)
+        for row in ended:
+            n_finished += row.counts
+            self._screen.ended(row, replace(now, n_finished=n_finished))
+        self._screen.show(self._table, now)
 
-    def _eta_s(self, n_finished: int) -> float | None:
-        n_done = n_finished - self._n_before
-        if n_done == 0:
-            return None
-        return (self._now() - self._begun_s) / n_done * (self._goal - n_finished)
+    def _left_s(self, standing: Standing, epochs: Mapping[int, float]) -> float | None:
+        self._n_epochs = self._n_epochs or self._study.pruner.n_epochs()
+        ended = self._study.cache.latest(N_TELLING)
+        lengths = TrialLengths(ended, self._n_epochs, epochs, datetime.now())
+        return self._estimate.show(
+            lengths.seconds_left(standing, goal=self._study.goal, n_workers=max(self._n_running))
+        )
 
     def note(self, text: str) -> None:
         """See :class:`~sweeper.workers.agent.Display`."""
@@ -293,7 +273,7 @@ def open_screen(objective: Objective, *, as_json: bool = False) -> Screen:
     console = Console()
     if as_json:
         return _Json(objective)
-    return _LiveTable(objective, console) if console.is_terminal else _Lines(objective)
+    return _Terminal(objective, console) if console.is_terminal else _Lines(objective)
 
 
 class Ticker:

@@ -3,14 +3,16 @@
 import json
 import math
 import time
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.live import Live
+from rich.console import Console
 from rich.text import Text
 
 from sweeper.commands.best import format_best, format_best_pruned
+from sweeper.commands.best_table import top_lines, trials_csv
+from sweeper.commands.redrawn import Redrawn
 from sweeper.config.study import StudySpec
 from sweeper.errors import StudyError
 from sweeper.launchers.queue import StudyQueue
@@ -19,7 +21,7 @@ from sweeper.study.agents import render_agent
 from sweeper.study.find import FoundStudy, find_study
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
-from sweeper.text import format_counts, format_seconds
+from sweeper.text import format_counts, format_number, format_seconds, redacted
 from sweeper.timing import render_seconds
 
 _WATCH_S = 2.0
@@ -29,8 +31,16 @@ _BEGIN_S = 10.0
 _MOST_JOBS = 10
 
 
-def show_status(spec: StudySpec, root: Path, *, as_json: bool) -> str:
+def show_status(
+    spec: StudySpec, root: Path, *, as_json: bool = False, top: int | None = None
+) -> str:
     """A study as JSON, or in a few lines for people; of one that waits in a queue, its jobs.
+
+    Args:
+        spec: The study file.
+        root: The ``mlruns`` folder.
+        as_json: For scripts.
+        top: So many of the best trials are shown beside each other.
 
     Raises:
         StudyError: If it has neither begun nor been submitted, or its storage is out of reach.
@@ -40,17 +50,33 @@ def show_status(spec: StudySpec, root: Path, *, as_json: bool) -> str:
     queue.look()
     if study is None and not queue.is_submitted:
         raise found.not_begun()
-    return _to_json(spec, study, queue) if as_json else _render(spec, study, queue)
+    return _to_json(spec, study, queue, top) if as_json else _render(spec, study, queue, top)
 
 
-def watch_status(spec: StudySpec, root: Path, *, as_json: bool) -> None:
+def show_csv(spec: StudySpec, root: Path, *, top: int | None = None) -> str:
+    """The trials of a study as CSV: all of them, or so many of the best.
+
+    Raises:
+        StudyError: If it has not begun, or its storage is out of reach.
+    """
+    found = find_study(spec, root)
+    study = found.open()
+    if study is None:
+        raise found.not_begun()
+    return trials_csv(Result(study), top)
+
+
+def watch_status(
+    spec: StudySpec, root: Path, *, as_json: bool = False, top: int | None = None
+) -> None:
     """Show the study again and again until its goal is reached or the user has seen enough.
 
     Raises:
         StudyError: As :func:`show_status`; also if it has not begun, and no job will begin it.
     """
     study, looked_s, queue = None, -math.inf, _open_queue(spec, root)
-    with nullcontext() if as_json else Live(refresh_per_second=1) as live:
+    screen = None if as_json else Redrawn(Console())
+    with nullcontext() if screen is None else closing(screen):
         while True:
             queue.look()
             if study is None and (queue.is_over or time.monotonic() - looked_s >= _BEGIN_S):
@@ -58,13 +84,15 @@ def watch_status(spec: StudySpec, root: Path, *, as_json: bool) -> None:
                 study, looked_s = found.open(), time.monotonic()
             if study is None:
                 _refuse_to_wait(found, queue)
-            if live is not None:
-                live.update(Text(_render(spec, study, queue)))
+            if screen is None:
+                print(_to_json(spec, study, queue, top), flush=True)
             else:
-                print(_to_json(spec, study, queue), flush=True)
+                screen.draw(Text(redacted(_render(spec, study, queue, top))))
             if study is not None and study.n_finished() >= study.goal:
-                return
+                break
             time.sleep(_WATCH_S)
+    if screen is not None:
+        print(redacted(_render(spec, study, queue, top)))
 
 
 def _open_queue(spec: StudySpec, root: Path) -> StudyQueue:
@@ -84,22 +112,30 @@ def _refuse_to_wait(found: FoundStudy, queue: StudyQueue) -> None:
         )
 
 
-def _to_json(spec: StudySpec, study: SweepStudy | None, queue: StudyQueue) -> str:
+def _to_json(spec: StudySpec, study: SweepStudy | None, queue: StudyQueue, top: int | None) -> str:
     """The study with its queue; of one that has not begun, name and jobs alone."""
     waiting = {
         "queue": [asdict(job) for job in queue.jobs],
         "queue_problems": queue.problems,
     }
     if study is not None:
-        return json.dumps({**Result(study).to_json(), **waiting})
+        result = Result(study)
+        best = {} if top is None else {"top": result.top(top)}
+        return json.dumps({**result.to_json(), **best, **waiting})
     jobs = [{"to": found.to, "job": found.job} for found in queue.submissions]
     return json.dumps({"study": spec.name, "goal": None, "jobs": jobs, **waiting})
 
 
-def _render(spec: StudySpec, study: SweepStudy | None, queue: StudyQueue) -> str:
+def _render(spec: StudySpec, study: SweepStudy | None, queue: StudyQueue, top: int | None) -> str:
     waiting = _under("queue", _queue_lines(queue))
     if study is not None:
-        return _render_result(Result(study), waiting)
+        result = Result(study)
+        return "\n".join(
+            [
+                *_result_lines(result, waiting),
+                *_under("top", top_lines(result, top) if top else []),
+            ]
+        )
     jobs = [f"{found.to} {found.job or '?'}" for found in queue.submissions]
     if queue.is_over:
         waiting = _under("queue", ["no job is left", f"what they printed lies in {queue.log_dir}"])
@@ -113,7 +149,7 @@ def _queue_lines(queue: StudyQueue) -> list[str]:
     return [*shown, *([f"and {n_more} more"] * (n_more > 0)), *queue.problems]
 
 
-def _render_result(result: Result, queue: list[str]) -> str:
+def _result_lines(result: Result, queue: list[str]) -> list[str]:
     sampler, why = result.sampler
     drawn = format_counts(result.drawn_by)
     lines = [
@@ -137,7 +173,7 @@ def _render_result(result: Result, queue: list[str]) -> str:
         again = f", tried again {failure.n_retries} x" if failure.n_retries else ""
         lines.append(f"         ({failure.kind}{again})")
         lines += [f"         {line}" for line in failure.details.splitlines()]
-    return "\n".join(lines)
+    return lines
 
 
 def _model_lines(result: Result) -> list[str]:
@@ -163,8 +199,6 @@ def _under(title: str, lines: list[str]) -> list[str]:
 
 
 def _pace(result: Result) -> str:
-    per_hour = result.trials_per_hour
-    if per_hour is None:
-        return ""
-    left_s = (result.goal - result.n_finished) / per_hour * 3600
-    return f", {per_hour:.3g} an hour, {format_seconds(left_s)} left"
+    per_hour, left_s = result.trials_per_hour, result.seconds_left()
+    pace = "" if per_hour is None else f", {format_number(per_hour)} an hour"
+    return pace + ("" if left_s is None else f", about {format_seconds(left_s)} left")

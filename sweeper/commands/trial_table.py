@@ -1,8 +1,14 @@
 """What the trials of a study are doing, read from their event logs as these grow."""
 
 from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from optuna.trial import FrozenTrial
+
+from sweeper.commands.param_columns import param_columns
+from sweeper.config.settings import Scalar
+from sweeper.config.study import StudySpec
 from sweeper.events import Ended, Event, Interrupted, Started, read_events
 from sweeper.paths import RunPaths
 from sweeper.study.trial_cache import Standing
@@ -17,8 +23,9 @@ class TrialRow:
     """One trial, for people.
 
     Attributes:
-        architecture: Of its model; empty when a training function brings its own.
+        params: Every value that the study file gives or searches, by dotted name.
         epoch: Epochs done.
+        progress: As ``epoch``, with the part that is done of the next one.
         n_epochs: Epochs planned; 0 when only the training function knows.
         best: The epoch that counts so far.
         begun_s: When a process last took it on, seconds since the Unix epoch.
@@ -29,8 +36,9 @@ class TrialRow:
 
     number: int
     state: TrialState = TrialState.RUNNING
-    architecture: str = ""
+    params: Mapping[str, Scalar] = field(default_factory=dict)
     epoch: int = 0
+    progress: float = 0.0
     n_epochs: int = 0
     best: EpochMetrics | None = None
     begun_s: float = 0.0
@@ -38,13 +46,18 @@ class TrialRow:
     cause: str = ""
     details: str = ""
 
+    @property
+    def counts(self) -> bool:
+        """Whether it counts towards the goal."""
+        return self.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.DIVERGED)
+
     def after(self, event: Event, objective: Objective) -> "TrialRow":
         """The row once the event has happened."""
         if isinstance(event, Started):
             return replace(
                 self,
                 state=TrialState.RUNNING,
-                architecture=str(event.params.get("model.architecture", "")).rpartition(":")[2],
+                params=event.params,
                 n_epochs=int(event.params.get("train.epochs") or 0),
                 begun_s=event.time_s,
                 ended_s=None,
@@ -52,7 +65,8 @@ class TrialRow:
             )
         if isinstance(event, EpochMetrics):
             better = objective.metrics[0] in event.values and objective.is_better(event, self.best)
-            return replace(self, epoch=event.epoch, best=event if better else self.best)
+            best = event if better else self.best
+            return replace(self, epoch=event.epoch, progress=float(event.epoch), best=best)
         if isinstance(event, Interrupted):
             return replace(self, state=TrialState.WAITING, ended_s=event.time_s, cause=event.cause)
         assert isinstance(event, Ended)
@@ -66,35 +80,84 @@ class TrialRow:
         )
 
 
+@dataclass(frozen=True)
+class Tally:
+    """How far the study is.
+
+    Attributes:
+        n_finished: Trials that count towards the goal.
+        goal: Trials to reach.
+        n_running: Trials that run, on whatever machine.
+        left_s: Seconds until the goal; None before the first trial ended.
+        best: The best complete trial of each metric, each once.
+    """
+
+    n_finished: int
+    goal: int
+    n_running: int = 0
+    left_s: float | None = None
+    best: Sequence[TrialRow] = ()
+
+
+def row_of(trial: FrozenTrial, spec: StudySpec) -> TrialRow:
+    """A complete trial of the storage; what was constant in it is not known there."""
+    assert trial.datetime_start is not None
+    assert trial.datetime_complete is not None
+    values = dict(zip(spec.objective.metrics, trial.values, strict=True))
+    end_s = trial.datetime_complete.timestamp()
+    n_epochs = trial.last_step or 0
+    return TrialRow(
+        trial.number,
+        TrialState.COMPLETE,
+        params=trial.params,
+        epoch=n_epochs,
+        best=EpochMetrics(n_epochs, values, end_s),
+        begun_s=trial.datetime_start.timestamp(),
+        ended_s=end_s,
+    )
+
+
 class TrialTable:
     """The rows of the trials that have not ended, and of the last ones that have.
 
     Args:
         paths: Files of the study.
-        objective: Decides which epoch of a trial counts.
+        spec: Says which epoch of a trial counts, and what varies.
         standing: Of the study now; the logs of trials that have ended are not read.
+
+    Attributes:
+        columns: Of what varies.
     """
 
-    def __init__(self, paths: RunPaths, objective: Objective, standing: Standing) -> None:
+    def __init__(self, paths: RunPaths, spec: StudySpec, standing: Standing) -> None:
         self._paths = paths
-        self._objective = objective
+        self._objective = spec.objective
+        self.columns = param_columns(list(spec.ranges()))
         self._n_trials = standing.n_trials
         self._watched = _numbers(standing)
+        self._early: set[int] = set()
+        self._epochs: Mapping[int, float] = {}
         self._offsets: dict[int, int] = {}
         self._rows: dict[int, TrialRow] = {}
         self._ended: deque[TrialRow] = deque(maxlen=MOST_STOPPED)
 
-    def poll(self, standing: Standing) -> list[TrialRow]:
-        """Read what is new; the rows of the trials that ended since the last call.
+    def poll(
+        self, standing: Standing, epochs: Mapping[int, float] | None = None
+    ) -> list[TrialRow]:
+        """Read what is new; the rows of the trials that ended since the last call, by their end.
 
         Args:
             standing: Of the study, from before this call: what ended in there has its log whole.
+            epochs: Number of a running trial -> epochs done, with the part of the next one.
         """
+        self._epochs = epochs or {}
         self._watched |= set(range(self._n_trials, standing.n_trials))
         self._n_trials = standing.n_trials
         ended = [row for number in sorted(self._watched) if (row := self._read(number))]
+        ended.sort(key=lambda row: row.ended_s or 0.0)
         self._ended += ended
         self._watched = _numbers(standing)
+        self._early = self._watched & ({row.number for row in ended if row.counts} | self._early)
         for number in self._offsets.keys() - self._watched:
             del self._offsets[number]
             self._rows.pop(number, None)
@@ -116,7 +179,16 @@ class TrialTable:
 
     def running(self) -> list[TrialRow]:
         """Rows of the trials that run now, by number."""
-        return [row for _, row in sorted(self._rows.items()) if row.state == TrialState.RUNNING]
+        running = [row for row in self._rows.values() if row.state == TrialState.RUNNING]
+        return [
+            replace(row, progress=max(row.progress, self._epochs.get(row.number, 0.0)))
+            for row in sorted(running, key=lambda row: row.number)
+        ]
+
+    @property
+    def n_early(self) -> int:
+        """Trials that count as finished, say their logs, and not yet in the storage."""
+        return len(self._early)
 
     def stopped(self) -> list[TrialRow]:
         """Rows of trials that ended last or wait to be gone on with, the latest last."""

@@ -17,30 +17,37 @@ from sweeper.config.scalars import check_constant, field_types, read_fields
 from sweeper.config.yaml_source import load_source
 from sweeper.errors import SpecError
 
-_SLURM_TIME = re.compile(r"(?:(\d+)-)?(\d{1,2}):(\d{2}):(\d{2})")
+#: As sbatch takes them: minutes, perhaps with seconds or hours; or days and what follows.
+_SLURM_TIMES = (
+    re.compile(r"(?P<m>\d+)(:(?P<s>\d{1,2}))?"),
+    re.compile(r"(?P<h>\d+):(?P<m>\d{1,2}):(?P<s>\d{1,2})"),
+    re.compile(r"(?P<d>\d+)-(?P<h>\d{1,2})(:(?P<m>\d{1,2})(:(?P<s>\d{1,2}))?)?"),
+)
+_UNITS_S = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 #: Slurm counts minutes; and in its last half minute an agent puts its trials back.
 _SHORTEST_S = 120.0
 
 
 def _parse_time_limit(value: Any) -> Any:
-    """Seconds of a duration such as ``2h``, or of Slurm's ``02:00:00`` and ``1-00:00:00``.
-
-    A bare number is refused: Slurm would read minutes, and the rest of a study file seconds.
-    """
-    if isinstance(value, str):
-        if found := _SLURM_TIME.fullmatch(value.strip()):
-            days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-            return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+    """Seconds of a duration such as ``2h``, or of what sbatch takes: ``20`` are minutes there."""
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        text = str(value).strip()
+        if found := next(filter(None, (form.fullmatch(text) for form in _SLURM_TIMES)), None):
+            parts = found.groupdict(default="0")
+            return float(sum(int(n) * _UNITS_S[unit] for unit, n in parts.items()))
         with suppress(ValueError):
-            return parse_duration(value)
-    raise ValueError("must be a duration such as 2h or 90m, or Slurm's 02:00:00 or 1-12:00:00")
+            return parse_duration(text)
+    raise ValueError(
+        "must be a duration such as 2h or 90m, or as sbatch takes it: 20 (minutes), 02:00:00, "
+        "1-12:00:00"
+    )
 
 
 TimeLimit = Annotated[
     float,
     Field(ge=_SHORTEST_S),
     BeforeValidator(_parse_time_limit),
-    WithJsonSchema({"type": "string", "examples": ["2h", "02:00:00"]}),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["2h", "02:00:00"]}),
 ]
 
 

@@ -52,7 +52,7 @@ def best_complete(trials: Sequence[FrozenTrial], direction: Direction) -> Frozen
         direction: Of that value.
     """
     complete = (trial for trial in trials if trial.state == OptunaState.COMPLETE)
-    return min(complete, key=lambda trial: _loss(trial, direction), default=None)
+    return min(complete, key=lambda trial: loss_of(trial, direction), default=None)
 
 
 def best_pruned(trials: Sequence[FrozenTrial], direction: Direction) -> FrozenTrial | None:
@@ -62,20 +62,21 @@ def best_pruned(trials: Sequence[FrozenTrial], direction: Direction) -> FrozenTr
     for :func:`best_complete`.
     """
     best = best_complete(trials, direction)
-    bound = math.inf if best is None else _loss(best, direction)
+    bound = math.inf if best is None else loss_of(best, direction)
     pruned = (
         trial
         for trial in trials
         if state_of(trial) == TrialState.PRUNED
         and trial.values
-        and _loss(trial, direction) < bound
+        and loss_of(trial, direction) < bound
     )
     finished = [trial.params for trial in trials if trial.state == OptunaState.COMPLETE]
-    for trial in sorted(pruned, key=lambda trial: _loss(trial, direction)):
+    for trial in sorted(pruned, key=lambda trial: loss_of(trial, direction)):
         if trial.params not in finished:
             return trial
     return None
 
 
-def _loss(trial: FrozenTrial, direction: Direction) -> float:
+def loss_of(trial: FrozenTrial, direction: Direction) -> float:
+    """The first value of a trial, turned so that less is better."""
     return float(trial.values[0]) * (-1 if direction == "maximize" else 1)

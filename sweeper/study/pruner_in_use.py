@@ -46,6 +46,12 @@ class PrunerInUse:
         """Its name, how early it ends trials, and why."""
         return explain_pruner(self._spec.pruner, self._known_epochs())
 
+    @store_errors()
+    def n_epochs(self) -> int | None:
+        """Epochs of the longest trial; None if nobody knows yet."""
+        epochs = self._known_epochs()
+        return epochs.n if epochs else None
+
     def built(self) -> BasePruner:
         """Optuna's own."""
         if self._built is None:

@@ -15,11 +15,12 @@ from sweeper.events import Ended, read_events
 from sweeper.paths import RunPaths
 from sweeper.study.agents import AgentAtWork
 from sweeper.study.attributes import Attr, state_of
-from sweeper.study.best import Best, BestPruned, best_complete, best_pruned
+from sweeper.study.best import Best, BestPruned, best_complete, best_pruned, loss_of
 from sweeper.study.code_versions import code_versions
 from sweeper.study.pruners import PrunerUse
 from sweeper.study.samplers.model_view import ModelView
 from sweeper.study.study import SweepStudy
+from sweeper.study.time_left import N_TELLING, TrialLengths
 from sweeper.timing import add_seconds, harness_share
 from sweeper.trial import EpochMetrics, FailureKind, TrialState
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 #: So many trials tell the pace: few enough to follow a change in the number of agents.
 _PACE = 50
+#: What a row says of a trial beside number, state, metrics and params.
+_TOLD = ("epochs", "seconds", "cause", "drawn_by")
+#: Ends of a trial whose value compares.
+_MEASURED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 @dataclass(frozen=True)
@@ -201,7 +206,39 @@ class Result:
         """One row a trial: number, state, metrics, epochs, seconds, what drew it, params."""
         import pandas as pd
 
-        return pd.DataFrame([self._row(trial) for trial in self._study.trials()])
+        return pd.DataFrame(self.rows())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What :meth:`trials` has, without pandas; params of other branches are left out."""
+        return [self._row(trial) for trial in self._study.trials()]
+
+    def columns(self) -> list[str]:
+        """Keys that the rows may have, in their order."""
+        metrics = self.spec.objective.metrics
+        return ["number", "state", *metrics, *_TOLD, *self.spec.ranges()]
+
+    def top(self, n_trials: int) -> list[dict[str, Any]]:
+        """The best rows, by the first metric: of complete trials, and of pruned ones."""
+        trials = self._study.trials((OptunaState.COMPLETE, OptunaState.PRUNED))
+        ranked = sorted(
+            (trial for trial in trials if trial.values and state_of(trial) in _MEASURED),
+            key=lambda trial: loss_of(trial, self.spec.objective.directions[0]),
+        )
+        return [self._row(trial) for trial in ranked[:n_trials]]
+
+    def seconds_left(self) -> float | None:
+        """Seconds until the goal, of all workers; None before a trial has ended, or without any.
+
+        See :class:`~sweeper.study.time_left.TrialLengths`.
+        """
+        n_workers = sum(len(agent.info.devices) for agent in self.agents)
+        if not n_workers:
+            return None
+        standing, cache = self._study.cache.look(), self._study.cache
+        lengths = TrialLengths(
+            cache.latest(N_TELLING), self._study.pruner.n_epochs(), {}, datetime.now()
+        )
+        return lengths.seconds_left(standing, goal=self.goal, n_workers=n_workers)
 
     def to_json(self) -> dict[str, Any]:
         """What ``--json`` prints."""
@@ -218,6 +255,7 @@ class Result:
                 for a in self.agents
             ],
             "trials_per_hour": self.trials_per_hour,
+            "seconds_left": self.seconds_left(),
             "sampler": {"name": sampler, "why": why},
             "drawn_by": dict(self.drawn_by),
             "model": self.model and asdict(self.model),

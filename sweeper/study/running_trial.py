@@ -1,6 +1,7 @@
 """A claimed trial in the hands of one process: drawn, started, reported, settled at its end."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -31,6 +32,9 @@ from sweeper.study.tell import end_trial, put_back
 from sweeper.timing import Entry, TimeLedger, add_seconds
 from sweeper.trial import DataInfo, EpochMetrics, Outcome, TrialState
 
+#: So often a trial says how far its epoch is.
+_TELL_EVERY_S = 0.5
+
 
 class RunningTrial:
     """A trial that this process works on. Every fact goes to the event log, then to Optuna.
@@ -44,6 +48,7 @@ class RunningTrial:
         is_stopping: Whether this process must stop.
         ledger: Where this process books its time.
         transfer: Brings the trial's files to the object store, if the study has one.
+        tell_epochs: Told now and then, with its number, how many epochs are done, parts included.
 
     Attributes:
         study: The study.
@@ -63,6 +68,7 @@ class RunningTrial:
         is_stopping: Callable[[], bool],
         ledger: TimeLedger,
         transfer: TrialTransfer | None = None,
+        tell_epochs: Callable[[int, float], None] = lambda number, epochs: None,
     ) -> None:
         self.study = study
         self.number = trial.number
@@ -72,6 +78,8 @@ class RunningTrial:
         self.is_stopping = is_stopping
         self.ledger = ledger
         self._transfer = transfer
+        self._tell_epochs = tell_epochs
+        self._told_s = -math.inf
         self._trial = trial
         self._ownership = Ownership.of(study, trial)
         self._trial_id = study.trial_id(trial.number)
@@ -147,6 +155,13 @@ class RunningTrial:
                 Started(time.time(), resumed, {**self._params, **params}, tags, data, model)
             )
             self._is_started = True
+
+    def show_progress(self, epoch: int, share: float) -> None:
+        """Say how far an epoch is; most calls do nothing, as it is called after every batch."""
+        now_s = time.monotonic()
+        if now_s - self._told_s >= _TELL_EVERY_S:
+            self._told_s = now_s
+            self._tell_epochs(self.number, epoch - 1 + share)
 
     def plan_epochs(self, n_epochs: int) -> None:
         """Note that the trial will report so many epochs; after the last it ends as complete.

@@ -85,6 +85,12 @@ class TrialCache:
         """Up to ``n`` trials that have ended, as of the last look, the latest end first."""
         return self._ended[: -n - 1 : -1]
 
+    def best(self) -> list[FrozenTrial]:
+        """The best complete trial of each metric, as of the last look, each once."""
+        with self._lock:
+            best = {ranked[0].number: ranked[0] for ranked in self._ranked if ranked}
+        return list(best.values())
+
     def is_tried(self, setting: Mapping[str, Scalar]) -> bool:
         """Whether a trial that did not fail has that setting, or will, as of the last look.
 

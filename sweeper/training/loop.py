@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,14 @@ def train(
         reporter.require_ownership()
         save_checkpoint(checkpoint, state.capture())
 
+    n_training = ceil(data.train.n_rows / batch_size)
+    n_batches = n_training + ceil(data.validation.n_rows / batch_size)
+
+    def followed(batches: Batches, n_done: int) -> Batches:
+        for n, batch in enumerate(_until_stopped(batches, reporter, epoch), start=n_done + 1):
+            yield batch
+            reporter.show_progress(epoch, n / n_batches)
+
     while not _is_over(state.history, config.train, objective):
         epoch, started_s = len(state.history) + 1, time.perf_counter() - state.seconds
         try:
@@ -84,12 +93,12 @@ def train(
             )
             with ledger.booked(Entry.STEP):
                 train_loss = learner.train_epoch(
-                    _until_stopped(batches, reporter, epoch), state.totals
+                    followed(batches, state.totals.n_batches), state.totals
                 )
             state.end_training()
             batches = data.validation.batches(batch_size)
             with ledger.booked(Entry.EVALUATE):
-                val_loss, val_accuracy = learner.evaluate(_until_stopped(batches, reporter, epoch))
+                val_loss, val_accuracy = learner.evaluate(followed(batches, n_training))
         except TrialInterrupted:
             state.seconds = time.perf_counter() - started_s
             save()

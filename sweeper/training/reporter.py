@@ -31,6 +31,15 @@ class Reporter(Protocol):
         """Make sure that no other process has taken the trial over; raises TrialLost if so."""
         ...
 
+    def show_progress(self, epoch: int, share: float) -> None:
+        """Say how far an epoch is; called after every batch, so it must be cheap.
+
+        Args:
+            epoch: Under way, >= 1.
+            share: Of its batches, of training and evaluation, that is done, in [0, 1].
+        """
+        ...
+
     def plan_epochs(self, n_epochs: int) -> None:
         """Take note of how many epochs the trial will report, before the first one.
 

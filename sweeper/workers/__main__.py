@@ -55,7 +55,13 @@ def main(channel: Channel) -> None:
     try:
         study = load_study_from_storage(_load_spec(args, paths), paths)
         assert study is not None, "the agent creates the study before its workers"
-        Worker(args, study, stopping, channel.send_note).work()
+        Worker(
+            args,
+            study,
+            stopping,
+            tell=channel.send_note,
+            tell_epochs=channel.send_epochs,
+        ).work()
     finally:
         presence.leave()
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -39,8 +39,13 @@ _FLUSH_S = 6.0
 class Display(Protocol):
     """Where an agent shows what happens."""
 
-    def show(self, standing: Standing) -> None:
-        """How the trials stand; called a few times a second."""
+    def show(self, standing: Standing, epochs: Mapping[int, float]) -> None:
+        """How the trials stand; called a few times a second.
+
+        Args:
+            standing: As the storage has it.
+            epochs: Number of a trial of this agent -> epochs done, with the part of the next one.
+        """
 
     def note(self, text: str) -> None:
         """Something that people should know."""
@@ -177,7 +182,7 @@ class Agent:
     def _show(self) -> None:
         standing = self._study.cache.look()
         self._n_finished = standing.n_finished
-        self._display.show(standing)
+        self._display.show(standing, self._pool.epochs())
 
     def _reason_to_stop(self) -> str:
         """Why running trials must not go on to their end; empty if they may."""

@@ -71,6 +71,10 @@ class WorkerPool:
         """Where they compute, one entry a worker."""
         return [worker.placement.device for worker in self._workers]
 
+    def epochs(self) -> dict[int, float]:
+        """Number of a trial -> epochs done, with the part of the next one, of each worker."""
+        return dict(worker.epochs for worker in self._workers if worker.epochs)
+
     def start(self) -> None:
         """Start them all."""
         for placement in place_workers(self._study.spec):

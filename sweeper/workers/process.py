@@ -117,6 +117,11 @@ class WorkerProcess:
         self._listen()
         return self._messages.take_notes()
 
+    @property
+    def epochs(self) -> tuple[int, float] | None:
+        """Number of its latest trial, and epochs done, as of the last :meth:`take_notes`."""
+        return self._messages.epochs
+
     def _listen(self) -> None:
         with suppress(OSError):  # nothing there, it never read its arguments, or it has ended
             self._channel.setblocking(False)

@@ -7,6 +7,8 @@ that the agent is gone. Out go notes for the user, then why it ends.
 
 import json
 import os
+import re
+import select
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -20,6 +22,8 @@ _STDIN = 0
 _END = "\x04"
 #: Follows what the user should know while the worker goes on.
 _NOTE = "\x06"
+#: Follows the number of a trial and the epochs that it has done.
+_EPOCHS = "\x07"
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,17 @@ class Channel:
         """Let the agent tell the user."""
         self._send(text + _NOTE)
 
+    def send_epochs(self, number: int, epochs: float) -> None:
+        """Say how far a trial is, unless the agent is too busy to listen; nothing is lost then.
+
+        Args:
+            number: Of the trial.
+            epochs: Done, with the part of the next one.
+        """
+        _, is_writable, _ = select.select([], [self._fd], [], 0)
+        if is_writable:
+            self._send(f"{number} {epochs:.3f}{_EPOCHS}")
+
     def send_end(self, trouble: str) -> None:
         """Say that this worker ends.
 
@@ -123,22 +138,35 @@ class Channel:
 
 
 class Messages:
-    """What a worker has sent, on the agent's side."""
+    """What a worker has sent, on the agent's side.
+
+    Attributes:
+        epochs: Number of its latest trial, and epochs done, with the part of the next one.
+    """
 
     def __init__(self) -> None:
+        self.epochs: tuple[int, float] | None = None
         self._unread = b""
+        self._notes: list[str] = []
 
     def add(self, received: bytes) -> None:
         """Take in what came, which may end in the middle of a message."""
-        self._unread += received
+        whole = re.split(f"({_NOTE}|{_EPOCHS})".encode(), self._unread + received)
+        self._unread = whole.pop()
+        for text, kind in zip(whole[::2], whole[1::2], strict=True):
+            if kind.decode() == _NOTE:
+                self._notes.append(text.decode())
+            else:
+                number, epochs = text.split()
+                self.epochs = int(number), float(epochs)
 
     def take_notes(self) -> list[str]:
         """Whole notes that came since the last call."""
-        *notes, self._unread = self._unread.split(_NOTE.encode())
-        return [note.decode() for note in notes]
+        notes, self._notes = self._notes, []
+        return notes
 
     @property
     def end(self) -> str | None:
         """What :meth:`Channel.send_end` was called with; None if it was not."""
-        last = self._unread.decode().rpartition(_NOTE)[2]
+        last = self._unread.decode()
         return last.removesuffix(_END) if last.endswith(_END) else None

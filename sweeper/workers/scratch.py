@@ -34,6 +34,9 @@ class _ScratchReporter:
     def require_ownership(self) -> None:
         pass
 
+    def show_progress(self, epoch: int, share: float) -> None:
+        pass
+
     def plan_epochs(self, n_epochs: int) -> None:
         pass
 

@@ -61,6 +61,7 @@ class Worker:
         study: What to work on.
         stopping: Set when it must end after the current batch.
         tell: Lets the agent tell the user.
+        tell_epochs: Lets the agent show how many epochs of a trial are done, parts included.
     """
 
     def __init__(
@@ -68,12 +69,15 @@ class Worker:
         args: WorkerArgs,
         study: SweepStudy,
         stopping: threading.Event,
+        *,
         tell: Callable[[str], None],
+        tell_epochs: Callable[[int, float], None],
     ) -> None:
         self._args = args
         self._study = study
         self._stopping = stopping
         self._tell = tell
+        self._tell_epochs = tell_epochs
         self._odd_metrics: set[str] = set()
         self._runtime = Runtime(torch.device(args.device), study.spec.run.precision)
         self._asking = AskingBudget(study.sampler, study.cache, self._note)
@@ -181,6 +185,7 @@ class Worker:
                 is_stopping=self._stopping.is_set,
                 ledger=self._ledger,
                 transfer=self._transfer,
+                tell_epochs=self._tell_epochs,
             )
 
     def _tell_of_odd_metrics(self, trial: RunningTrial) -> None:

@@ -1,63 +1,50 @@
 from pathlib import Path
 
-import optuna
 import pytest
-from optuna.trial import TrialState as OptunaState
 
-from sweeper.commands.progress import Progress, Tally, Ticker, open_screen
-from sweeper.commands.trial_table import TrialTable
-from sweeper.events import EventWriter, Started
-from sweeper.paths import RunPaths
+from sweeper.commands.progress import Progress, SteadyEstimate, Ticker, open_screen
 from sweeper.study.result import Result
-from sweeper.study.trial_cache import Standing
 from sweeper.trial import Objective
 from tests.support.sweep_studies import begin, reports, run_trial
 
 ACCURACY = Objective(("val_accuracy",), ("maximize",))
 
 
-def test_the_live_table_fits_on_the_screen_however_many_trials_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm"), ("LINES", "24")):
-        monkeypatch.setenv(name, value)
-    paths = RunPaths(tmp_path / "mlruns", "small")
-    running = []
-    for number in range(40):
-        with EventWriter(paths.events(number)) as log:
-            log.append(Started(1.0, 0, {}, {}, None, None))
-        trial = optuna.trial.create_trial(state=OptunaState.RUNNING)
-        trial.number = number
-        running.append(trial)
-    standing = Standing(40, 0, [], running)
-    table = TrialTable(paths, ACCURACY, standing)
-    table.poll(standing)
-    screen = open_screen(ACCURACY)
-    screen.show(table, Tally(0, 40, None))
-    screen.close()
-    shown = capsys.readouterr().out
-    # Of 24 lines 12 are of running trials; the rest is for ended ones, title, bar and prompt.
-    assert "and 28 more" in shown
-    assert "0/40 trials" in shown
-
-
-def test_the_time_that_is_left_follows_the_trials_of_this_command(
+def test_each_trial_is_counted_when_it_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    study = begin(tmp_path)
+    study = begin(tmp_path, budget={"trials": 4})
     run_trial(study, reports(0.25))  # of a command before
-    now_s = 50.0
-    progress = Progress(open_screen(ACCURACY), study, lambda: now_s)
-    progress.show(study.cache.look())
+    progress = Progress(open_screen(ACCURACY), study)
+    progress.show(study.cache.look(), {})
     assert capsys.readouterr().out == ""
     run_trial(study, reports(0.5))
     run_trial(study, reports(0.75))
-    now_s = 54.0
-    progress.show(study.cache.look())
-    assert capsys.readouterr().out.splitlines() == [
-        "[3/10, 14s left] trial 1 complete in 0s: val_accuracy 0.5  (epoch 1 of 1)",
-        "[3/10, 14s left] trial 2 complete in 0s: val_accuracy 0.75  (epoch 1 of 1)",
-    ]
+    progress.show(study.cache.look(), {})
+    told = [line.partition(",")[0] for line in capsys.readouterr().out.splitlines()]
+    assert told == ["[2/4", "[3/4"]
+
+
+def test_an_estimate_moves_to_what_is_measured_without_a_jump() -> None:
+    clock = [0.0]
+    estimate = SteadyEstimate(lambda: clock[0])
+    assert estimate.show(None) is None
+    clock[0] = 10.0
+    assert estimate.show(60.0) == 60.0  # the first word is as good as any
+    shown, at = [60.0], [10.0]
+    for _ in range(200):
+        clock[0] += 0.5
+        left = estimate.show(300.0)
+        assert left is not None
+        shown.append(left)
+        at.append(clock[0])
+    # (10.5 / 10) squared is 1.1, and later steps are smaller.
+    assert max(b / (a - 0.5) for a, b in zip(shown, shown[1:], strict=False)) <= 1.11
+    reached = next(at for at, left in zip(at, shown, strict=True) if left == 300.0)
+    assert 20 < reached < 40
+    assert shown[-1] == 300.0
+    clock[0] += 1.0
+    assert estimate.show(0.0) == pytest.approx(299.0 * (110 / 111) ** 2)
 
 
 def test_the_summary_ends_with_the_best_trial_and_a_pruned_one_that_was_better(

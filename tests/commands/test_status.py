@@ -1,15 +1,18 @@
+import csv
+import io
 import json
 import math
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sweeper.commands.status import show_status, watch_status
+from sweeper.commands.status import show_csv, show_status, watch_status
 from sweeper.errors import StudyError
 from sweeper.study.agents import AgentInfo, register_agent
 from sweeper.study.code_versions import keep_code_version
@@ -18,6 +21,7 @@ from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
 from tests.support.sweep_studies import (
     AGENT,
+    CONDITIONAL,
     begin,
     claim_trial,
     epoch,
@@ -121,6 +125,8 @@ def test_a_study_that_runs_shows_who_works_on_it(tmp_path: Path) -> None:
         (AGENT, ["cpu", "cpu"])
     ]
     assert found["trials_per_hour"] > 0
+    assert found["seconds_left"] > 0
+    assert re.fullmatch(r"goal .* finished, [\d,]+ an hour, about \d+s left", lines[1])
 
 
 def test_without_an_agent_there_is_neither_pace_nor_agent(tmp_path: Path) -> None:
@@ -130,6 +136,52 @@ def test_without_an_agent_there_is_neither_pace_nor_agent(tmp_path: Path) -> Non
     assert lines[1] == "goal     1 of 10 trials finished"
     assert lines[3].startswith("sampler  ")
     assert (shown_json(study)["agents"], shown_json(study)["trials_per_hour"]) == ([], None)
+
+
+def test_the_best_are_shown_beside_each_other_pruned_ones_too(tmp_path: Path) -> None:
+    study = begin(tmp_path, pruner={"name": "asha"}, budget={"trials": 5})
+    for values in ((0.5, 0.6, 0.7), (0.8, 0.5), (0.9, float("nan")), (0.1, 0.2, 0.75)):
+        run_trial(study, reports(*values))
+    run_trial(study, raises(ValueError("no luck")))
+    root = study.paths.root
+    lines = show_status(study.spec, root, top=2).splitlines()[-3:]
+    rates = [trial.params["train.learning_rate"] for trial in study.trials()]
+    assert [line.split() for line in lines] == [
+        ["top", "trial", "state", "val_accuracy", "epochs", "learning_rate"],
+        ["1", "pruned", "0.8", "2", f"{rates[1]:.3g}"],
+        ["3", "complete", "0.75", "3", f"{rates[3]:.3g}"],
+    ]
+    found = json.loads(show_status(study.spec, root, as_json=True, top=3))
+    assert [row["number"] for row in found["top"]] == [1, 3, 0]
+    assert "top" not in shown_json(study)
+
+
+def test_before_the_first_value_there_is_no_best(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    last = show_status(study.spec, study.paths.root, top=2).splitlines()[-1]
+    assert last == "top      no trial has reported anything yet"
+
+
+def test_csv_has_a_row_a_trial_or_the_best(tmp_path: Path) -> None:
+    study = begin(tmp_path, model=CONDITIONAL, budget={"trials": 3})
+    with pytest.raises(StudyError, match="study 'other' has not begun"):
+        show_csv(replace(study.spec, name="other"), study.paths.root)
+    run_trial(study, reports(0.5))
+    run_trial(study, raises(ValueError('no, "really"')))
+    run_trial(study, reports(0.5, 0.75))
+    rows = list(csv.DictReader(io.StringIO(show_csv(study.spec, study.paths.root))))
+    assert list(rows[0]) == [
+        *("number", "state", "val_accuracy", "epochs", "seconds", "cause", "drawn_by"),
+        *study.spec.ranges(),
+    ]
+    table = [(row["number"], row["state"], row["val_accuracy"]) for row in rows[:3]]
+    assert table == [("0", "complete", "0.5"), ("1", "failed", ""), ("2", "complete", "0.75")]
+    assert rows[1]["cause"] == 'ValueError: no, "really"'
+    params = study.trials()[0].params
+    for name in study.spec.ranges():
+        assert rows[0][name] == str(params.get(name, ""))
+    best = csv.DictReader(io.StringIO(show_csv(study.spec, study.paths.root, top=1)))
+    assert [row["number"] for row in best] == ["2"]
 
 
 def test_failures_are_shown_by_cause_with_where_they_come_from(tmp_path: Path) -> None:

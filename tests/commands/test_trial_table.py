@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -11,9 +13,10 @@ from sweeper.events import Ended, Event, EventWriter, Interrupted, Started
 from sweeper.paths import RunPaths
 from sweeper.study.trial_cache import Standing
 from sweeper.trial import EpochMetrics, Objective, Outcome, TrialState
-from tests.support.sweep_studies import epoch
+from tests.support.sweep_studies import epoch, spec_of
 
-ACCURACY = Objective(("val_accuracy",), ("maximize",))
+SPEC = spec_of(Path())
+PARAMS: Mapping[str, Scalar] = {"model.architecture": "own.nets:small", "train.epochs": 3}
 NAN = EpochMetrics(1, {"val_accuracy": float("nan")}, 0.0)
 
 
@@ -46,8 +49,7 @@ def append(paths: RunPaths, number: int, *events: Event) -> None:
 
 
 def started(time_s: float, resumed: int = 0) -> Started:
-    params: dict[str, Scalar] = {"model.architecture": "own.nets:small", "train.epochs": 3}
-    return Started(time_s, resumed, params, {}, None, None)
+    return Started(time_s, resumed, PARAMS, {}, None, None)
 
 
 def ended(state: TrialState, best: EpochMetrics | None, cause: str = "") -> Ended:
@@ -55,19 +57,20 @@ def ended(state: TrialState, best: EpochMetrics | None, cause: str = "") -> Ende
 
 
 def test_a_study_without_trials_has_an_empty_table(paths: RunPaths) -> None:
-    table = TrialTable(paths, ACCURACY, NOTHING)
+    table = TrialTable(paths, SPEC, NOTHING)
     assert table.poll(FIVE) == []
     assert table.running() == []
 
 
 def test_a_running_trial_shows_its_best_epoch_and_grows(paths: RunPaths) -> None:
-    table = TrialTable(paths, ACCURACY, NOTHING)
+    table = TrialTable(paths, SPEC, NOTHING)
     append(paths, 4, started(10.0), epoch(1, 0.5), epoch(2, 0.4))
     assert table.poll(FIVE) == []
     row = TrialRow(
         4,
-        architecture="small",
+        params=PARAMS,
         epoch=2,
+        progress=2.0,
         n_epochs=3,
         best=epoch(1, 0.5),
         begun_s=10.0,
@@ -80,14 +83,15 @@ def test_a_running_trial_shows_its_best_epoch_and_grows(paths: RunPaths) -> None
 
 
 def test_a_minimised_objective_keeps_the_lowest_epoch(paths: RunPaths) -> None:
-    table = TrialTable(paths, Objective(("val_accuracy",), ("minimize",)), NOTHING)
+    minimised = replace(SPEC, objective=Objective(("val_accuracy",), ("minimize",)))
+    table = TrialTable(paths, minimised, NOTHING)
     append(paths, 0, started(1.0), epoch(1, 0.5), epoch(2, 0.4), epoch(3, 0.6))
     table.poll(FIVE)
     assert table.running()[0].best == epoch(2, 0.4)
 
 
 def test_an_interrupted_trial_waits_and_says_why(paths: RunPaths) -> None:
-    table = TrialTable(paths, ACCURACY, NOTHING)
+    table = TrialTable(paths, SPEC, NOTHING)
     append(paths, 0, started(1.0), epoch(1, 0.5), Interrupted(2.0, "stopped after epoch 1"))
     assert table.poll(FIVE) == []
     assert table.running() == []
@@ -100,7 +104,7 @@ def test_an_interrupted_trial_waits_and_says_why(paths: RunPaths) -> None:
 
 
 def test_a_resumed_trial_goes_on_and_forgets_why_it_waited(paths: RunPaths) -> None:
-    table = TrialTable(paths, ACCURACY, NOTHING)
+    table = TrialTable(paths, SPEC, NOTHING)
     append(paths, 0, started(1.0), epoch(1, 0.5), Interrupted(2.0, "its worker died"))
     table.poll(FIVE)
     append(paths, 0, started(5.0, resumed=1), epoch(2, 0.4))
@@ -114,7 +118,7 @@ def test_a_resumed_trial_goes_on_and_forgets_why_it_waited(paths: RunPaths) -> N
     "state", [TrialState.COMPLETE, TrialState.PRUNED, TrialState.DIVERGED, TrialState.FAILED]
 )
 def test_a_trial_that_ended_is_told_once(paths: RunPaths, state: TrialState) -> None:
-    table = TrialTable(paths, ACCURACY, NOTHING)
+    table = TrialTable(paths, SPEC, NOTHING)
     append(paths, 0, started(1.0), epoch(1, 0.5), ended(state, epoch(1, 0.5), "why"))
     append(paths, 1, started(1.0))
     [row] = table.poll(FIVE)
@@ -126,31 +130,31 @@ def test_a_trial_that_ended_is_told_once(paths: RunPaths, state: TrialState) -> 
 
 
 def test_a_trial_without_a_finite_epoch_has_no_best(paths: RunPaths) -> None:
-    table = TrialTable(paths, ACCURACY, NOTHING)
+    table = TrialTable(paths, SPEC, NOTHING)
     append(paths, 0, started(1.0), NAN, ended(TrialState.DIVERGED, None, "val_accuracy is nan"))
     [row] = table.poll(FIVE)
     assert row.best is None
 
 
 def test_the_logs_of_settled_trials_are_not_read(paths: RunPaths) -> None:
-    table = TrialTable(paths, ACCURACY, standing(2, 1))
+    table = TrialTable(paths, SPEC, standing(2, 1))
     append(paths, 0, started(1.0), ended(TrialState.COMPLETE, None))
     append(paths, 1, started(1.0), ended(TrialState.COMPLETE, None))
     assert [row.number for row in table.poll(FIVE)] == [1]
     assert [row.number for row in table.stopped()] == [1]
 
 
-def test_a_function_of_the_users_has_no_architecture_and_no_known_length(paths: RunPaths) -> None:
-    table = TrialTable(paths, ACCURACY, NOTHING)
+def test_a_function_of_the_users_has_no_known_length(paths: RunPaths) -> None:
+    table = TrialTable(paths, SPEC, NOTHING)
     append(paths, 0, Started(1.0, 0, {"train.function": "own:run"}, {}, None, None))
     append(paths, 0, EpochMetrics(1, {"other": 1.0}, 2.0))
     table.poll(FIVE)
     [row] = table.running()
-    assert (row.architecture, row.n_epochs, row.epoch, row.best) == ("", 0, 1, None)
+    assert (row.n_epochs, row.epoch, row.best) == (0, 1, None)
 
 
 def test_a_trial_that_came_and_went_between_two_looks_is_told(paths: RunPaths) -> None:
-    table = TrialTable(paths, ACCURACY, standing(1))
+    table = TrialTable(paths, SPEC, standing(1))
     append(paths, 1, started(1.0), ended(TrialState.COMPLETE, epoch(1, 0.5)))
     assert [row.number for row in table.poll(standing(2))] == [1]
 
@@ -158,7 +162,7 @@ def test_a_trial_that_came_and_went_between_two_looks_is_told(paths: RunPaths) -
 def test_of_many_ended_trials_a_few_rows_are_kept_and_no_log_is_read_again(
     paths: RunPaths,
 ) -> None:
-    table = TrialTable(paths, ACCURACY, NOTHING)
+    table = TrialTable(paths, SPEC, NOTHING)
     for number in range(30):
         log = (started(1.0), Ended(100.0 + number, Outcome(TrialState.COMPLETE, epoch(1, 0.5))))
         append(paths, number, *log)
@@ -171,9 +175,37 @@ def test_of_many_ended_trials_a_few_rows_are_kept_and_no_log_is_read_again(
 
 
 def test_a_trial_that_another_machine_ended_is_gone(paths: RunPaths) -> None:
-    table = TrialTable(paths, ACCURACY, NOTHING)
+    table = TrialTable(paths, SPEC, NOTHING)
     append(paths, 0, started(1.0), Interrupted(2.0, "stopped"))
     append(paths, 1, started(1.0))
     table.poll(standing(2, 0, 1))
     table.poll(standing(2))
     assert (table.stopped(), table.running()) == ([], [])
+
+
+def test_the_part_that_is_done_of_an_epoch_is_shown_until_the_log_has_more(
+    paths: RunPaths,
+) -> None:
+    table = TrialTable(paths, SPEC, NOTHING)
+    append(paths, 4, started(10.0), epoch(1, 0.5))
+    for part, shown in (({4: 1.4}, 1.4), ({4: 0.9}, 1.0), ({}, 1.0)):
+        table.poll(FIVE, part)
+        [row] = table.running()
+        assert (row.epoch, row.progress) == (1, shown)
+
+
+def test_trials_that_ended_are_told_in_the_order_of_their_ends(paths: RunPaths) -> None:
+    table = TrialTable(paths, SPEC, NOTHING)
+    for number, time_s in ((0, 30.0), (1, 10.0), (2, 20.0)):
+        outcome = Outcome(TrialState.COMPLETE, epoch(1, 0.5))
+        append(paths, number, started(1.0), Ended(time_s, outcome))
+    assert [row.number for row in table.poll(FIVE)] == [1, 2, 0]
+
+
+def test_what_ended_counts_before_the_storage_says_so_and_once(paths: RunPaths) -> None:
+    table = TrialTable(paths, SPEC, NOTHING)
+    append(paths, 0, started(1.0), ended(TrialState.PRUNED, epoch(1, 0.5)))
+    append(paths, 1, started(1.0), ended(TrialState.FAILED, None))  # another takes its place
+    for still_open, n_early in (((0, 1, 2), 1), ((0, 1, 2), 1), ((1, 2), 0)):
+        table.poll(standing(3, *still_open))
+        assert table.n_early == n_early

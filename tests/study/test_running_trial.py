@@ -225,3 +225,20 @@ def test_a_trial_that_was_taken_over_before_it_began_is_neither_drawn_nor_starte
             held.start(None, None, params={}, tags={}) if is_drawn else held.draw()
     assert bool(study.trials()[0].params) is is_drawn
     assert kinds(study) == []
+
+
+def test_how_far_it_is_is_told_now_and_then_not_after_every_batch(study: SweepStudy) -> None:
+    trial = claim_trial(study)
+    assert trial is not None
+    told: list[tuple[int, float]] = []
+    with RunningTrial(
+        study,
+        trial,
+        is_stopping=lambda: False,
+        ledger=TimeLedger(),
+        tell_epochs=lambda number, epochs: told.append((number, epochs)),
+    ) as claim:
+        for n in range(1, 1001):
+            claim.show_progress(3, n / 1000)
+    assert told[0] == (0, 2.001)
+    assert len(told) < 100

@@ -25,6 +25,7 @@ class Recorder:
         self.history: list[EpochMetrics] = []
         self.heard: list[int] = []
         self.planned: list[int] = []
+        self.progress: list[tuple[int, float]] = []
         self.stop_after = stop_after
         self.n_batches = n_batches
         self._signal = signal
@@ -37,6 +38,9 @@ class Recorder:
             return False
         self.n_batches -= 1
         return self.n_batches <= 0
+
+    def show_progress(self, epoch: int, share: float) -> None:
+        self.progress.append((epoch, share))
 
     def plan_epochs(self, n_epochs: int) -> None:
         self.planned.append(n_epochs)

@@ -420,3 +420,19 @@ def test_a_loss_that_is_not_finite_is_reported_as_it_is(tmp_path: Path) -> None:
     run(config(epochs=1, optimizer="sgd", learning_rate=1e30), reporter, tmp_path / "c.pt")
     loss = reporter.history[0].values["train_loss"]
     assert loss != loss or loss == float("inf")
+
+
+def test_after_every_batch_it_says_how_far_the_epoch_is(tmp_path: Path) -> None:
+    # 300 rows to train on and 100 to evaluate, 32 at a time: ten batches, and four.
+    whole = Recorder()
+    run(config(epochs=2), whole, tmp_path / "checkpoint.pt")
+    assert whole.progress == [(epoch, n / 14) for epoch in (1, 2) for n in range(1, 15)]
+
+
+def test_an_epoch_that_is_gone_on_with_is_as_far_as_it_was(tmp_path: Path) -> None:
+    settings, checkpoint = config(epochs=1), tmp_path / "checkpoint.pt"
+    with pytest.raises(TrialInterrupted):
+        run(settings, Recorder(n_batches=3), checkpoint)
+    resumed = Recorder()
+    run(settings, resumed, checkpoint)
+    assert resumed.progress == [(1, n / 14) for n in range(4, 15)]

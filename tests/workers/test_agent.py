@@ -4,7 +4,7 @@ import itertools
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class Shown:
         self.notes: list[str] = []
         self.told: list[str] = []
 
-    def show(self, standing: Standing) -> None:
+    def show(self, standing: Standing, epochs: Mapping[int, float]) -> None:
         self.finished.append(standing.n_finished)
 
     def note(self, text: str) -> None:

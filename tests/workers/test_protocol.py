@@ -42,6 +42,7 @@ in_a_process = "import os, sys; print(os.listdir('/proc/self/fd'), repr(sys.stdi
 print(repr(sys.stdin.read()), os.read(0, 1))
 print(subprocess.run([sys.executable, "-c", in_a_process], capture_output=True, text=True).stdout)
 channel.send_note(args.study)
+channel.send_epochs(4, 1.25)
 channel.await_end()
 channel.send_end("")
 """
@@ -79,7 +80,10 @@ def test_user_code_finds_standard_input_at_its_end_and_the_channel_goes_on() -> 
         )
     with ours:
         ours.sendall(ARGS.encode())
-        assert ours.recv(100) == b"small\x06"  # it is not stuck in a read
+        told = b""
+        while len(told) < len(b"small\x064 1.250\x07"):  # it is not stuck in a read
+            told += ours.recv(100)
+        assert told == b"small\x064 1.250\x07"
         ours.shutdown(socket.SHUT_WR)
         printed, _ = worker.communicate(timeout=60)
         assert ours.recv(100) == b"\x04"
@@ -99,6 +103,16 @@ def test_notes_are_read_once_whole_and_in_order() -> None:
     assert messages.take_notes() == []
     messages.add(b"rd\x06")
     assert messages.take_notes() == ["third"]
+
+
+def test_of_the_epochs_that_a_trial_has_done_the_latest_count() -> None:
+    messages = Messages()
+    assert messages.epochs is None
+    messages.add("3 1.250\x07ü\x063 1.500\x074 0.".encode())
+    assert messages.epochs == (3, 1.5)
+    assert messages.take_notes() == ["ü"]
+    messages.add(b"125\x07\x04")
+    assert (messages.epochs, messages.end) == ((4, 0.125), "")
 
 
 @pytest.mark.parametrize(
