@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sweeper.errors import ExitCode, SweeperError
+from sweeper.errors import CommandStopped, ExitCode, SweeperError
 from sweeper.text import log_to_stderr, redacted
 from sweeper.workers.signals import exit_when_told
 
@@ -359,12 +359,15 @@ def main() -> NoReturn:
     log_to_stderr("%(levelname)s: %(message)s", logging.WARNING)
     exit_when_told()
     try:
-        app()
+        app(prog_name="sweeper")  # also as ``python -m sweeper``, which shells cannot complete
     except SweeperError as exc:
         _note(str(exc))
         sys.exit(exc.exit_code)
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
+    except CommandStopped as signal_:
+        _note(str(signal_))
+        sys.exit(ExitCode.STOPPED)
     except Exception:  # noqa: BLE001
         _note(traceback.format_exc())
         _note("This is a bug in sweeper; please report it with the lines above.")

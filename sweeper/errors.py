@@ -17,6 +17,7 @@
     TrialDiverged                 signal: a metric is not finite
     TrialInterrupted              signal: stop now, the trial goes on later from its checkpoint
     TrialLost                     signal: another process holds the trial, write nothing more
+    CommandStopped                signal: whoever started the command asks it to end, exit 4
 
 The signals derive from ``BaseException`` so that an ``except Exception`` in a user's training
 function cannot swallow them.
@@ -102,3 +103,7 @@ class TrialInterrupted(BaseException):
 
 class TrialLost(BaseException):
     """Raised by ``report`` when the trial was taken over, as its process seemed dead."""
+
+
+class CommandStopped(BaseException):
+    """Raised wherever the process is when it is told to end, and nothing must drain."""

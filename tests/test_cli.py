@@ -1,3 +1,7 @@
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -39,3 +43,44 @@ def test_options_of_submit_reach_the_script(
     assert "\n#SBATCH --array=0-2\n" in done.stdout
     assert "\n#SBATCH --x=1\n" in done.stdout
     assert "\none\ntwo\n" in done.stdout
+
+
+def test_a_shell_completes_with_what_python_m_sweeper_prints(tmp_path: Path) -> None:
+    sweeper = [sys.executable, "-m", "sweeper"]
+    script = subprocess.run(
+        [*sweeper, "--show-completion", "bash"], capture_output=True, text=True, check=True
+    ).stdout
+    command = tmp_path / "sweeper"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sweeper "$@"\n')
+    command.chmod(0o755)
+    function = "$(complete -p sweeper | grep -o '_[a-z_]*')"
+    ask = f"COMP_WORDS=(sweeper sta); COMP_CWORD=1; {function} sweeper"
+    completed = subprocess.run(
+        ["bash", "-c", f'{script}\n{ask}\necho "${{COMPREPLY[@]}}"'],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )
+    assert completed.stdout == "status\n", completed.stderr
+
+
+def test_a_check_that_is_told_to_end_says_so_with_its_own_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        f"import os\n\ndef load():\n    os.kill(os.getpid(), {int(signal.SIGTERM)})\n"
+    )
+    study = tmp_path / "s.yaml"
+    study.write_text("data: {name: 'own:load'}\nmodel: {architecture: mlp}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "sweeper", "check", study],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stderr) == (4, "stopped by SIGTERM\n")
+
+
+def test_csv_is_printed_alone(tmp_path: Path) -> None:
+    for other in ("--json", "--watch"):
+        done = CliRunner().invoke(app, ["status", "a.yaml", "--csv", other])
+        assert done.exit_code == 2
+        assert f"leave {other} out" in done.output

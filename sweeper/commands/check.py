@@ -71,7 +71,7 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
         if isinstance(first.train, FunctionConfig):
             yield f"train.function {first.train.function} is there; it is not called by check"
             continue
-        yield _try_batch(prepared, root, first)
+        yield from _try_batch(prepared, root, first)
         if seconds := _time_precisions(prepared, root, first, placements[0]):
             timed.append(seconds)
             yield _tell_times(first, seconds, placements[0])
@@ -109,7 +109,7 @@ def _largest_value(name: str, values: Range) -> Scalar:
     return max(numbers) if len(numbers) == len(values.options) else values.options[-1]
 
 
-def _try_batch(prepared: PreparedStudy, root: Path, config: TrialConfig) -> str:
+def _try_batch(prepared: PreparedStudy, root: Path, config: TrialConfig) -> Iterator[str]:
     from sweeper.commands.probe import (
         time_batch,  # torch, which a function of the user's own may not need
     )
@@ -123,7 +123,9 @@ def _try_batch(prepared: PreparedStudy, root: Path, config: TrialConfig) -> str:
     with _placed(prepared.spec, config, _ARCHITECTURE):
         step_s = time_batch(config.model, data.info, batch)
     info = data.info
-    return (
+    if data.remark:
+        yield data.remark
+    yield (
         f"{info.name} {'x'.join(map(str, info.input_shape))}, {info.n_classes} classes, "
         f"{info.n_train} + {info.n_validation} rows, fingerprint {info.fingerprint}: "
         f"{config.model.architecture} with {needs.n_weights:,} weights, "

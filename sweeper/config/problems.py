@@ -1,6 +1,7 @@
 """What is wrong with a study file, collected so that it can be said all at once."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -58,6 +59,12 @@ class Problems:
             raise SpecError("\n".join(dict.fromkeys(message for _, _, message in in_order)))
 
 
+#: Between the parts of a name.
+_PARTS = re.compile(r"[_.:/-]")
+#: More say no more than all the words there are.
+_MOST_NEAR = 3
+
+
 def shown(value: object) -> str:
     """A value as the file could spell it, cut where it gets long."""
     if value is None:
@@ -67,14 +74,23 @@ def shown(value: object) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str:
-    """``; did you mean 'epochs'?`` for the nearest known word.
+    """``; did you mean 'epochs'?`` for the nearest known words.
 
+    That are those of which the word is a part, as ``loss`` is of ``val_loss`` and ``train_loss``,
+    or the initials, as ``lr`` is of ``learning_rate``; else the one that is spelt most alike.
     Where none is near: ``otherwise``, by default the words there are.
     """
     words = sorted(map(str, known))
-    near = difflib.get_close_matches(word, words, n=1)
-    if near:
-        return f"; did you mean '{near[0]}'?"
+    near = [other for other in words if word.lower() in _short_for(other.lower())]
+    near = near or difflib.get_close_matches(word, words, n=1)
+    if 0 < len(near) <= _MOST_NEAR:
+        return f"; did you mean {' or '.join(repr(other) for other in near)}?"
     if otherwise is not None:
         return otherwise
     return f"; known: {', '.join(words)}" if words else ""
+
+
+def _short_for(name: str) -> list[str]:
+    """What people write for a name: a part of it, or its initials."""
+    parts = _PARTS.split(name)
+    return [*parts, "".join(part[:1] for part in parts)]

@@ -16,6 +16,8 @@ from sweeper.config.urls import is_one_database, object_store_fault, storage_fau
 
 #: Each worker is a process.
 _MOST = {"budget.trials": MOST_TRIALS, "run.workers": 1_000, "run.workers_per_device": 1_000}
+#: Of a step, what a value may be off it.
+_OFF = 1e-6
 _SQLITE_CLAIMS = "claims on SQLite are not atomic; use storage: auto, PostgreSQL, or "
 
 
@@ -35,10 +37,12 @@ def contains(values: Range, value: Scalar) -> bool:
         return False
     if isinstance(values, IntRange) and not isinstance(value, int):
         return False
-    if not values.low <= value <= values.high:
-        return False
-    n_steps = (value - values.low) / (values.step or 1)
-    return values.step is None or math.isclose(n_steps, round(n_steps), abs_tol=1e-6)
+    if values.step is None:
+        return values.low <= value <= values.high
+    # In steps, as 0.1 + 2 * 0.1 is more than a high of 0.3.
+    n_steps, n_most = ((end - values.low) / values.step for end in (value, values.high))
+    is_step = math.isclose(n_steps, round(n_steps), abs_tol=_OFF)
+    return is_step and -_OFF <= n_steps <= n_most + _OFF
 
 
 def setting_fault(ranges: Mapping[str, Range], name: str, value: Scalar) -> str:

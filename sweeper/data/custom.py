@@ -59,12 +59,12 @@ def _rows(train: object) -> TensorRows | DatasetRows:
 
 
 def _tensor_rows(inputs: Tensor, targets: Tensor) -> TensorRows:
-    if inputs.ndim == 0 or len(inputs) != targets.numel():
+    targets = _check_targets(targets)
+    if inputs.ndim == 0 or len(inputs) != len(targets):
         raise DataError(
             f"inputs {tuple(inputs.shape)} and targets {tuple(targets.shape)} have different "
             "numbers of rows; wanted are [N, ...] and [N]"
         )
-    targets = _check_targets(targets)
     inputs = inputs.detach().cpu().contiguous()
     if inputs.dtype == torch.float64:
         inputs = inputs.float()

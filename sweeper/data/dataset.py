@@ -22,15 +22,22 @@ from sweeper.errors import DataError
 from sweeper.trial import DataInfo
 
 Value = TypeVar("Value")
+#: Classes without a row that are named.
+_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class TrialData:
-    """The two splits of a trial and what they are."""
+    """The two splits of a trial and what they are.
+
+    Attributes:
+        remark: What the user may not have meant; mostly empty.
+    """
 
     info: DataInfo
     train: Split
     validation: Split
+    remark: str = ""
 
 
 class _Latest(Generic[Value]):
@@ -88,7 +95,7 @@ def load_data(
         parts = _part(rows, share=config.validation, seed=seed, name=name)
         info = _info(rows, parts, name)
         train, validation = _splits(rows, parts, info, device=device, limit=resident_bytes)
-        return TrialData(info, train, validation)
+        return TrialData(info, train, validation, _remark(rows.targets, name))
 
     return _latest_data.get((source, config.validation, seed, name), make_data)
 
@@ -134,6 +141,19 @@ def _info(rows: TensorRows | DatasetRows, parts: tuple[Tensor, Tensor], name: st
         n_validation=len(validation),
         mean=mean,
         std=std,
+    )
+
+
+def _remark(targets: Tensor, name: str) -> str:
+    """Of classes that no row has: labels from 3 to 8 are nine classes."""
+    empty = (torch.bincount(targets) == 0).nonzero().flatten().tolist()
+    if not empty:
+        return ""
+    shown = ", ".join(map(str, empty[:_MOST_SHOWN])) + ", ..." * (len(empty) > _MOST_SHOWN)
+    return (
+        f"{name}: targets go from {int(targets.min())} to {int(targets.max())}, which makes "
+        f"{int(targets.max()) + 1} classes; no row has {shown}. If that is not meant, number the "
+        "classes from 0 on, without gaps"
     )
 
 

@@ -2,13 +2,12 @@
 
 import faulthandler
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from sweeper.errors import ExitCode
+from sweeper.errors import CommandStopped, ExitCode
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 #: The first signal drains, the second ends at once; the third finds a process that hangs.
@@ -16,9 +15,17 @@ _THIRD = 3
 
 
 def exit_when_told() -> None:
-    """End the process with exit code 4 on SIGTERM and SIGUSR1, as long as nothing must drain."""
+    """End the process with exit code 4 on SIGTERM and SIGUSR1, as long as nothing must drain.
+
+    By :class:`~sweeper.errors.CommandStopped`, wherever it is: ``SystemExit`` would be taken for
+    one of the user's code, should that be running.
+    """
     for number in _STOPPING[1:]:
-        signal.signal(number, lambda *_: sys.exit(ExitCode.STOPPED))
+        signal.signal(number, _stop)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise CommandStopped(f"stopped by {signal.Signals(number).name}")
 
 
 def reset_signals() -> None:

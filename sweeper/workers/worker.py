@@ -79,6 +79,7 @@ class Worker:
         self._tell = tell
         self._tell_epochs = tell_epochs
         self._odd_metrics: set[str] = set()
+        self._remark = ""  # on the data of the latest trial
         self._runtime = Runtime(torch.device(args.device), study.spec.run.precision)
         self._asking = AskingBudget(study.sampler, study.cache, self._note)
         self._room = Room(study.paths.device_room(args.device))
@@ -264,6 +265,9 @@ class Worker:
                 label=self._args.data_label,
                 resident_bytes=resident_limit(self._runtime.device, self._args.n_sharing),
             )
+        if data.remark not in ("", self._remark):
+            self._note(data.remark)
+        self._remark = data.remark
         loaded = (config.name, config.validation, sorted(config.params.items()))
         settle_fingerprint(
             self._study.storage, self._study.study_id, repr(loaded), data.info.fingerprint

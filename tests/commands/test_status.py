@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sweeper.commands.status import show_csv, show_status, watch_status
-from sweeper.errors import StudyError
+from sweeper.errors import StudyError, TrialPruned
 from sweeper.study.agents import AgentInfo, register_agent
 from sweeper.study.code_versions import keep_code_version
 from sweeper.study.presence import Presence
@@ -139,13 +139,17 @@ def test_without_an_agent_there_is_neither_pace_nor_agent(tmp_path: Path) -> Non
 
 
 def test_the_best_are_shown_beside_each_other_pruned_ones_too(tmp_path: Path) -> None:
-    study = begin(tmp_path, pruner={"name": "asha"}, budget={"trials": 5})
-    for values in ((0.5, 0.6, 0.7), (0.8, 0.5), (0.9, float("nan")), (0.1, 0.2, 0.75)):
-        run_trial(study, reports(*values))
+    def pruned(claim: RunningTrial) -> None:
+        reports(0.8, 0.5)(claim)
+        raise TrialPruned("by hand")
+
+    study = begin(tmp_path, budget={"trials": 5})
+    for body in (reports(0.5, 0.7), pruned, reports(0.9, float("nan")), reports(0.2, 0.75, 0.1)):
+        run_trial(study, body)
     run_trial(study, raises(ValueError("no luck")))
     root = study.paths.root
     lines = show_status(study.spec, root, top=2).splitlines()[-3:]
-    rates = [trial.params["train.learning_rate"] for trial in study.trials()]
+    rates = [trial.params["train.learning_rate"] for trial in study.trials()[:4]]
     assert [line.split() for line in lines] == [
         ["top", "trial", "state", "val_accuracy", "epochs", "learning_rate"],
         ["1", "pruned", "0.8", "2", f"{rates[1]:.3g}"],

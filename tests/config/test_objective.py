@@ -19,6 +19,8 @@ from tests.support.spec_files import BASE, assert_refused
         ("objective: {metric: {a: 1}}", "3: objective.metric: must be one value, got a mapping"),
         ("objective: {metric: learning_rate}", "3: objective.direction: is required, minimize or "
          "maximize: 'learning_rate' does not tell"),
+        ("objective: {metric: loss, direction: minimize}", "3: objective.metric: nobody reports "
+         "'loss'; did you mean 'train_loss' or 'val_loss'?"),
         ("objective: {direction: maximise}", "3: objective.direction: must be 'minimize' or "
          "'maximize', got 'maximise'; did you mean 'maximize'?"),
         ("objective: {metric: [val_loss, val_accuracy], direction: minimize}",

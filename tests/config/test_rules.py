@@ -2,6 +2,8 @@
 
 import pytest
 
+from sweeper.config.ranges import FloatRange
+from sweeper.config.rules import contains
 from tests.support.spec_files import BASE, assert_refused
 
 
@@ -86,3 +88,12 @@ got true"""),
 )  # fmt: skip
 def test_settings_and_grids_that_do_not_fit_the_search(text: str, expected: str) -> None:
     assert_refused(SEARCH + text, expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "is_within"),
+    [(0.1, True), (0.1 + 2 * 0.1, True), (0.3, True), (0.25, False), (0.4, False), (0.0, False)],
+)
+def test_a_stepped_range_holds_what_its_steps_add_up_to(value: float, is_within: bool) -> None:
+    assert contains(FloatRange(0.1, 0.3, step=0.1), value) == is_within
+    assert contains(FloatRange(0.1, 0.35, step=0.1), value) == is_within

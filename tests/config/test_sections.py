@@ -53,7 +53,7 @@ of torchvision, or package.module:function"""),
          1: data.validation: must be a constant: trials are compared on one validation split
          2: model.architecture: unknown architecture 'resnet19'; did you mean 'resnet18'?"""),
         ("data: {name: mnist, size: 16}\nmodel: {architecture: mlp, kernel_size: 3}",
-         """1: data.size: unknown key; known: batch_size, fallback, name, root, validation
+         """1: data.size: unknown key; did you mean 'batch_size'?
          2: model.kernel_size: unknown key; known: activation, architecture, batch_norm, depth, \
 dropout, width"""),
         ("data: {name: 'a:'}\nmodel: {architecture: ':b'}",

@@ -132,6 +132,10 @@ WANTED = (
         ((X, Y), f"train: got a tensor (6, 3) of torch.float32; {WANTED}"),
         (((X.numpy(), Y), None), f"train: got a tuple of (ndarray, Tensor); {WANTED}"),
         (
+            ((X, torch.stack([Y, Y, Y], 1)), None),
+            "train: targets have the shape (6, 3); wanted is [N]",
+        ),
+        (
             ((X, Y[:4]), None),
             "train: inputs (6, 3) and targets (4,) have different numbers of rows; wanted are "
             "[N, ...] and [N]",

@@ -203,3 +203,34 @@ def test_too_few_rows_to_split_is_told(mine: DataConfig, tmp_path: Path) -> None
         "validation; both need at least one, and a class of a single row is trained on: bring "
         "more rows of each class, or choose another share"
     )
+
+
+@pytest.mark.parametrize("dataset", [False, True])
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        ([0, 1, 2], ""),
+        (
+            [3, 5, 8],
+            "targets go from 3 to 8, which makes 9 classes; no row has 0, 1, 2, 4, 6, ...",
+        ),
+        ([0, 1, 3], "targets go from 0 to 3, which makes 4 classes; no row has 2. If"),
+    ],
+)
+def test_classes_without_a_row_are_remarked_on(
+    tmp_path: Path, dataset: bool, labels: list[int], says: str
+) -> None:
+    config = DataConfig(
+        name=f"{__name__}:load_labels",
+        validation=0.5,
+        params={"labels": labels, "dataset": dataset},
+    )
+    remark = load(config, tmp_path).remark
+    assert remark.startswith(f"{config.name}: {says}" if says else "")
+    assert bool(remark) == bool(says)
+
+
+def load_labels(labels: list[int], *, dataset: bool) -> object:
+    targets = torch.tensor(labels * 4)
+    inputs = torch.rand(len(targets), 2)
+    return (Rows(inputs, targets) if dataset else (inputs, targets)), None

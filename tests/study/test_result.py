@@ -86,6 +86,7 @@ def test_json_holds_what_a_script_wants_to_know(tmp_path: Path) -> None:
         "trials": {"complete": 2, "diverged": 1, "failed": 1, "pruned": 1, "waiting": 2},
         "agents": [],
         "trials_per_hour": None,
+        "seconds_left": None,
         "sampler": {"name": "random", "why": "named in the study file"},
         "drawn_by": {"enqueue": 1, "random": 5},
         "model": None,

@@ -55,7 +55,8 @@ def digits(*, jittered: bool = False) -> TrialData:
             splits.append(LoaderSplit(Jittered(inputs, targets), rows, None, device=CPU))
         else:
             splits.append(ResidentSplit(inputs, targets, rows, None))
-    return TrialData(info, *splits)
+    train_rows, validation_rows = splits
+    return TrialData(info, train_rows, validation_rows)
 
 
 def config(model: Mapping[str, Any] = MLP, seed: int = 5, **settings: Any) -> TrialConfig:

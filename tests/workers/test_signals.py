@@ -3,11 +3,17 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
-from sweeper.errors import ExitCode
-from sweeper.workers.signals import StopSignals
+from sweeper.commands.probe import measure_model
+from sweeper.config.references import load_reference
+from sweeper.config.settings import ModelConfig
+from sweeper.data.custom import load_custom
+from sweeper.errors import CommandStopped, ExitCode
+from sweeper.trial import DataInfo
+from sweeper.workers.signals import StopSignals, exit_when_told
 
 
 @pytest.mark.parametrize(
@@ -51,10 +57,45 @@ def test_in_another_thread_signals_stay_as_they_are() -> None:
 def test_before_there_is_anything_to_drain_a_signal_ends_the_command(name: str) -> None:
     code = (
         "import os, signal\n"
-        "from sweeper.workers.signals import exit_when_told\n"
-        "exit_when_told()\n"
-        f"os.kill(os.getpid(), signal.{name})\n"
-        "signal.pause()\n"
+        "from sweeper import cli\n"
+        f"cli.app = lambda **_: (os.kill(os.getpid(), signal.{name}), signal.pause())\n"
+        "cli.main()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (4, "")
+    assert (done.returncode, done.stderr) == (4, f"stopped by {name}\n")
+
+
+STOPPED_WITHIN = """
+import os, signal
+
+def stop(*args, **params):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except Exception as exc:
+        raise AssertionError("user code has swallowed it") from exc
+"""
+
+
+@pytest.mark.parametrize("where", ["load", "model", "import"])
+def test_a_command_that_is_told_to_end_is_no_error_of_the_code_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    module = f"stopped_in_{where}"
+    text = STOPPED_WITHIN + ("\nstop()\n" if where == "import" else "")
+    (tmp_path / f"{module}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    act = {
+        "load": lambda: load_custom(f"{module}:stop", {}),
+        "model": lambda: measure_model(
+            ModelConfig(architecture=f"{module}:stop"), DataInfo("a", "b", (2,), 2, 4, 4), 2
+        ),
+        "import": lambda: load_reference(f"{module}:stop"),
+    }[where]
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        exit_when_told()
+        with pytest.raises(CommandStopped, match="stopped by SIGTERM"):
+            act()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

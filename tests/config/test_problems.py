@@ -1,0 +1,31 @@
+import pytest
+
+from sweeper.config.problems import did_you_mean
+
+METRICS = ("val_loss", "train_loss", "val_accuracy", "learning_rate", "epoch_seconds")
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("val_los", "; did you mean 'val_loss'?"),
+        ("accuracy", "; did you mean 'val_accuracy'?"),
+        ("Loss", "; did you mean 'train_loss' or 'val_loss'?"),
+        ("lr", "; did you mean 'learning_rate'?"),
+        ("f1", f"; known: {', '.join(sorted(METRICS))}"),
+    ],
+)
+def test_the_nearest_words_are_shown_else_all(word: str, hint: str) -> None:
+    assert did_you_mean(word, METRICS) == hint
+
+
+def test_of_dotted_names_a_part_is_enough() -> None:
+    names = ["train.learning_rate", "model.dropout", "model.architecture.mlp.dropout"]
+    assert did_you_mean("dropout", names) == (
+        "; did you mean 'model.architecture.mlp.dropout' or 'model.dropout'?"
+    )
+
+
+def test_a_part_of_many_names_says_nothing() -> None:
+    assert did_you_mean("a", [f"a_{n}" for n in range(4)], otherwise="none") == "none"
+    assert did_you_mean("x", [], otherwise="none") == "none"
