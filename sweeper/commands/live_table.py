@@ -17,6 +17,9 @@ from sweeper.trial import Objective, TrialState
 _OTHER_LINES = 3
 _GAP = 2
 _BAR_CHARS = 40
+#: Stays free behind the last line, for the ^C that a terminal shows: in a line of its own it would
+#: push the table up by one that nobody knows of.
+_ECHO_CHARS = 4
 _STYLES = {
     TrialState.RUNNING: "cyan",
     TrialState.COMPLETE: "green",
@@ -97,9 +100,10 @@ class LiveTable:
         words = f"{tally.n_finished}/{tally.goal} trials, {tally.n_running} running"
         if tally.left_s is not None:
             words += f", about {format_seconds(tally.left_s)} left"
-        width = min(_BAR_CHARS, self._console.width - len(words) - _GAP)
+        free = self._console.width - _ECHO_CHARS
+        width = min(_BAR_CHARS, free - len(words) - _GAP)
         if width < 1:
-            return Text(words, no_wrap=True, overflow="ellipsis")
+            return Text(words[:free])
         line = Table.grid(padding=(0, _GAP, 0, 0))
         bar = ProgressBar(total=tally.goal, completed=tally.n_finished, width=width)
         line.add_row(bar, words)

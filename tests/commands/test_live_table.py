@@ -113,6 +113,7 @@ def test_what_does_not_fit_is_left_out_from_the_right(
     assert lines[2].split()[-2] == "0.5"
     assert ("0.0123" in lines[2]) == (width >= 80)  # what every trial has comes before branches
     assert "0/10 trials" in lines[3]
+    assert len(lines[3]) <= width - 4  # ^C^C is shown behind it
 
 
 @pytest.mark.parametrize("height", [24, 12, 8])

@@ -89,6 +89,7 @@ def test_json_holds_what_a_script_wants_to_know(tmp_path: Path) -> None:
         "seconds_left": None,
         "sampler": {"name": "random", "why": "named in the study file"},
         "drawn_by": {"enqueue": 1, "random": 5},
+        "code_versions": {},
         "model": None,
         "pruner": {
             "name": "none",
