@@ -2,8 +2,9 @@
 
 import logging
 import re
+import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 _QUOTED = r"""[bru]?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _CUT = r"""[bru]?\\*['"].*"""  # a quote that is not closed, or one within quotes
@@ -121,6 +122,18 @@ class _RedactingFormatter(logging.Formatter):
         return redacted(super().format(record))
 
 
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is by then: above a table that a terminal shows."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        pass
+
+
 def log_to_stderr(form: str, level: int) -> None:
     """Set the process's logging up.
 
@@ -128,6 +141,6 @@ def log_to_stderr(form: str, level: int) -> None:
         form: Of a line, as in :mod:`logging`.
         level: Lowest that is shown.
     """
-    handler = logging.StreamHandler()
+    handler = _StderrHandler()
     handler.setFormatter(_RedactingFormatter(form))
     logging.basicConfig(handlers=[handler], level=level)

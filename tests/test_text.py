@@ -1,4 +1,6 @@
+import io
 import logging
+import sys
 
 import pytest
 
@@ -60,3 +62,14 @@ def test_counts_in_words_leave_out_what_there_is_none_of() -> None:
 )
 def test_a_number_has_as_many_digits_as_people_read(value: float, words: str) -> None:
     assert format_number(value) == words
+
+
+def test_log_lines_go_to_what_standard_error_is_by_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    log_to_stderr("%(levelname)s %(message)s", logging.WARNING)
+    above_a_table = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", above_a_table)
+    logging.getLogger("sweeper").warning("look")
+    assert above_a_table.getvalue() == "WARNING look\n"

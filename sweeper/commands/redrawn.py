@@ -1,5 +1,6 @@
 """Something that a terminal shows in one place, drawn anew as it changes."""
 
+import sys
 from collections import deque
 
 from rich.console import Console, RenderableType
@@ -27,7 +28,12 @@ class Redrawn:
 
     def _open(self) -> Live:
         # Nobody else draws: each time it must be seen first whether the size has changed.
-        live = Live(console=self._console, auto_refresh=False, transient=True)
+        live = Live(
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stderr=sys.stderr.isatty(),  # else it goes to a file, and does no harm here
+        )
         live.start()
         return live
 

@@ -199,6 +199,6 @@ def _under(title: str, lines: list[str]) -> list[str]:
 
 
 def _pace(result: Result) -> str:
-    per_hour, left_s = result.trials_per_hour, result.seconds_left()
+    per_hour, left_s = result.trials_per_hour, result.seconds_left
     pace = "" if per_hour is None else f", {format_number(per_hour)} an hour"
     return pace + ("" if left_s is None else f", about {format_seconds(left_s)} left")

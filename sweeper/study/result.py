@@ -226,6 +226,7 @@ class Result:
         )
         return [self._row(trial) for trial in ranked[:n_trials]]
 
+    @property
     def seconds_left(self) -> float | None:
         """Seconds until the goal, of all workers; None before a trial has ended, or without any.
 
@@ -255,7 +256,7 @@ class Result:
                 for a in self.agents
             ],
             "trials_per_hour": self.trials_per_hour,
-            "seconds_left": self.seconds_left(),
+            "seconds_left": self.seconds_left,
             "sampler": {"name": sampler, "why": why},
             "drawn_by": dict(self.drawn_by),
             "model": self.model and asdict(self.model),
