@@ -25,7 +25,7 @@ STUDY_ROWS = (
     ("attributes",),
     ("leases", "presence", "pruners"),
     ("trial_cache", "code_versions"),
-    ("samplers", "agents", "failures", "best"),
+    ("samplers", "agents", "failures", "best", "time_left"),
     ("queue", "sampler_in_use", "pruner_in_use"),
     ("study",),
     ("create", "ownership", "tell", "result"),

@@ -17,6 +17,7 @@ from sweeper.commands.live_table import LiveTable
 from sweeper.commands.next_steps import next_steps
 from sweeper.commands.redrawn import Redrawn
 from sweeper.commands.trial_table import Tally, TrialRow, TrialTable, row_of
+from sweeper.study.best import best_so_far
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
 from sweeper.study.time_left import N_TELLING, TrialLengths
@@ -232,12 +233,13 @@ class Progress:
         """See :class:`~sweeper.workers.agent.Display`."""
         ended = self._table.poll(standing, epochs)
         self._n_running.append(len(standing.running))
+        metrics = self._study.spec.objective.metrics
         now = Tally(
             standing.n_finished + self._table.n_early,
             self._study.goal,
             len(standing.running) - self._table.n_early,
             self._left_s(standing, epochs),
-            [row_of(trial, self._study.spec) for trial in self._study.cache.best()],
+            [row_of(best) for best in best_so_far(self._study.cache.best(), metrics)],
         )
         n_finished = now.n_finished - sum(row.counts for row in ended)
         for row in ended:

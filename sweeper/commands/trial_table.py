@@ -4,13 +4,12 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from optuna.trial import FrozenTrial
-
 from sweeper.commands.param_columns import param_columns
 from sweeper.config.settings import Scalar
 from sweeper.config.study import StudySpec
 from sweeper.events import Ended, Event, Interrupted, Started, read_events
 from sweeper.paths import RunPaths
+from sweeper.study.best import BestSoFar
 from sweeper.study.trial_cache import Standing
 from sweeper.trial import EpochMetrics, Objective, TrialState
 
@@ -99,21 +98,16 @@ class Tally:
     best: Sequence[TrialRow] = ()
 
 
-def row_of(trial: FrozenTrial, spec: StudySpec) -> TrialRow:
+def row_of(best: BestSoFar) -> TrialRow:
     """A complete trial of the storage; what was constant in it is not known there."""
-    assert trial.datetime_start is not None
-    assert trial.datetime_complete is not None
-    values = dict(zip(spec.objective.metrics, trial.values, strict=True))
-    end_s = trial.datetime_complete.timestamp()
-    n_epochs = trial.last_step or 0
     return TrialRow(
-        trial.number,
+        best.number,
         TrialState.COMPLETE,
-        params=trial.params,
-        epoch=n_epochs,
-        best=EpochMetrics(n_epochs, values, end_s),
-        begun_s=trial.datetime_start.timestamp(),
-        ended_s=end_s,
+        params=best.params,
+        epoch=best.n_epochs,
+        best=EpochMetrics(best.n_epochs, best.values, best.ended_s),
+        begun_s=best.begun_s,
+        ended_s=best.ended_s,
     )
 
 

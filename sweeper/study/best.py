@@ -1,7 +1,7 @@
 """The best trials of a study: the complete one, and a pruned one that was better."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial
@@ -42,6 +42,43 @@ class BestPruned:
     values: Mapping[str, float]
     params: Mapping[str, Scalar]
     epoch: int
+
+
+@dataclass(frozen=True)
+class BestSoFar:
+    """A complete trial that is the best of a metric, while a study runs.
+
+    Attributes:
+        number: Of the trial.
+        values: The objective's metrics, of the epoch that counts.
+        params: What was searched, by dotted name.
+        n_epochs: Epochs that it reported; 0 with several metrics, as the storage has none then.
+        begun_s: When a process last took it on, seconds since the Unix epoch.
+        ended_s: When it ended.
+    """
+
+    number: int
+    values: Mapping[str, float]
+    params: Mapping[str, Scalar]
+    n_epochs: int
+    begun_s: float
+    ended_s: float
+
+
+def best_so_far(trials: Iterable[FrozenTrial], metrics: Sequence[str]) -> list[BestSoFar]:
+    """Complete trials for people who know no Optuna."""
+    return [
+        BestSoFar(
+            trial.number,
+            dict(zip(metrics, trial.values, strict=True)),
+            trial.params,
+            trial.last_step or 0,
+            trial.datetime_start.timestamp(),
+            trial.datetime_complete.timestamp(),
+        )
+        for trial in trials
+        if trial.datetime_start and trial.datetime_complete
+    ]
 
 
 def best_complete(trials: Sequence[FrozenTrial], direction: Direction) -> FrozenTrial | None:

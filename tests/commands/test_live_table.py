@@ -16,6 +16,7 @@ from sweeper.config.settings import Scalar
 from sweeper.config.study import StudySpec
 from sweeper.events import Ended, EventWriter, Started
 from sweeper.paths import RunPaths
+from sweeper.study.best import best_so_far
 from sweeper.study.trial_cache import Standing
 from sweeper.trial import Objective, Outcome, TrialState
 from tests.support.sweep_studies import CONDITIONAL, begin, epoch, reports, run_trial, spec_of
@@ -86,7 +87,8 @@ def test_the_best_so_far_stands_first_with_its_settings(tmp_path: Path) -> None:
     for accuracy in (0.5, 0.75, 0.25):
         run_trial(study, reports(accuracy))
     study.cache.look()
-    best = [row_of(trial, study.spec) for trial in study.cache.best()]
+    metrics = study.spec.objective.metrics
+    best = [row_of(found) for found in best_so_far(study.cache.best(), metrics)]
     table = TrialTable(study.paths, study.spec, study.cache.look())
     line = drawn(study.spec, table, Tally(3, 10, 0, 75.0, best))[2]
     rate = study.trials()[1].params["train.learning_rate"]

@@ -60,8 +60,10 @@ def test_without_a_model_in_mlflow_it_is_what_the_trial_left(study: SweepStudy) 
     )
 
 
-def test_before_the_goal_the_same_command_goes_on(study: SweepStudy) -> None:
-    study.paths.model(1).touch()
+def test_before_the_goal_the_same_command_goes_on(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path, budget={"trials": 2})
+    run_trial(study, reports(0.5))
+    study.paths.model(0).touch()
     assert steps(study, ExitCode.STOPPED, has_everything=False) == [
         f"compare them: sweeper ui {study.spec.path}",
         f"MLflow does not have everything yet: sweeper sync {study.spec.path}",
