@@ -302,8 +302,13 @@ def ui(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 for one that is free.")
     ] = 5000,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="optuna-dashboard too, on the next port.")
+    ] = False,
 ) -> None:
     """Start MLflow's UI on this study's store, on 127.0.0.1, and print its address.
+
+    The address holds the secret of this start: without it, the page shows nothing to anybody.
 
     Example: sweeper ui studies/mnist.yaml --port 5001
     """
@@ -312,7 +317,7 @@ def ui(
     spec = load_study(path)
     from sweeper.commands.ui import serve_ui
 
-    serve_ui(spec, ROOT, port)
+    serve_ui(spec, ROOT, port, with_dashboard=dashboard)
 
 
 @app.command()

@@ -28,7 +28,7 @@ STUDY_ROWS = (
     ("samplers", "agents", "failures", "best", "time_left"),
     ("queue", "sampler_in_use", "pruner_in_use"),
     ("study",),
-    ("create", "ownership", "tell", "result"),
+    ("create", "ownership", "tell", "result", "dashboard"),
     ("find", "running_trial"),
     ("conclude",),
     ("recovery",),
@@ -36,6 +36,7 @@ STUDY_ROWS = (
 #: Library -> what may import it, packages and modules; whoever else needs it asks them.
 LIBRARIES = {
     "optuna": {"study"},
+    "optuna_dashboard": {"study"},
     "scipy": {"study"},
     "sqlalchemy": {"study", "tracking"},
     "grpc": {"study"},

@@ -53,7 +53,7 @@ def links(sweep: Sweep, port: int) -> Iterator[list[str]]:
     assert sweep.run().returncode == 0
     assert set(sweep.states().values()) == {"complete", "pruned", "failed"}
     server = subprocess.Popen(
-        sweep.command("ui", "sweep.yaml", "--port", str(port)),
+        sweep.command("ui", "sweep.yaml", "--port", str(port), "--dashboard"),
         cwd=sweep.folder,
         stdout=subprocess.PIPE,
         text=True,
@@ -61,7 +61,7 @@ def links(sweep: Sweep, port: int) -> Iterator[list[str]]:
     )
     try:
         assert server.stdout is not None
-        yield [server.stdout.readline().partition(": ")[2].strip() for _ in range(2)]
+        yield [server.stdout.readline().partition(": ")[2].strip() for _ in range(3)]
     finally:
         server.terminate()
         server.wait(30)
@@ -71,7 +71,7 @@ def links(sweep: Sweep, port: int) -> Iterator[list[str]]:
 def test_the_page_of_ui_compares_the_trials(sweep: Sweep, links: list[str]) -> None:
     from playwright.sync_api import sync_playwright
 
-    table, charts = links
+    table, charts, dashboard = links
     runs = {run.info.run_name: run.data.metrics for run in sweep.runs()}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
@@ -92,4 +92,7 @@ def test_the_page_of_ui_compares_the_trials(sweep: Sweep, links: list[str]) -> N
         page.goto(charts)
         for title in ("What was searched", "model.architecture = mlp"):
             page.get_by_text(title).first.wait_for(timeout=60_000)
+        page.goto(dashboard)
+        page.get_by_text("Hyperparameter Importance").first.wait_for(timeout=60_000)
+        assert "token" not in page.url
         browser.close()

@@ -1,15 +1,11 @@
 """Every example in the README, in docs/ and in --help does what it says."""
 
-import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +19,7 @@ from sweeper.config.cluster import load_profile
 from sweeper.config.reader import parse_study
 from tests.support.data_files import write_mnist
 from tests.support.spec_files import BASE
-from tests.support.sweep import PATIENCE_S, Sweep, kill_group
+from tests.support.sweep import Sweep, kill_group
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -133,8 +129,6 @@ def test_the_commands_of_the_pages_and_of_help(workplace: Path, port: int) -> No
             )
         elif words[0] == "sweeper" and words[1] == "ui":
             assert_ui_comes_up(workplace, words[1:], str(port))
-        elif words[0] == "optuna-dashboard":
-            assert_dashboard_shows_the_study(workplace, words[1:], str(port))
         elif words[0] == "sweeper":
             if words[-1] == "studies/mine.yaml" and words[1] == "run":
                 (workplace / words[-1]).unlink(missing_ok=True)
@@ -170,38 +164,6 @@ def assert_ui_comes_up(folder: Path, words: list[str], port: str) -> None:
         assert process.wait(30) == 0
     finally:
         kill_group(process)
-
-
-def assert_dashboard_shows_the_study(folder: Path, words: list[str], port: str) -> None:
-    program = Path(sys.executable).with_name("optuna-dashboard")
-    journal = folder / words[-1]
-    before = journal.read_bytes()
-    server = subprocess.Popen(
-        [program, "--server", "wsgiref", "--port", port, *words],
-        cwd=folder,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        study = fetch_json(f"http://127.0.0.1:{port}/api/studies/0?after=0")
-        assert study["name"] == journal.parent.name
-        states = [trial["state"] for trial in study["trials"]]
-        assert sum(state in ("Complete", "Pruned") for state in states) == 2
-    finally:
-        kill_group(server)
-    assert journal.read_bytes() == before
-
-
-def fetch_json(address: str) -> dict[str, Any]:
-    """Of a server that may not have come up yet."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        with suppress(OSError), urllib.request.urlopen(address) as answer:
-            found: dict[str, Any] = json.load(answer)
-            return found
-        time.sleep(0.1)
-    raise TimeoutError(address)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.cookiejar import CookieJar
+from itertools import takewhile
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
+from sweeper.config.reader import load_study
+from sweeper.study.create import create_study
 from tests.support.forks import FORKS
 from tests.support.mlflow_store import copy_empty_database
 from tests.support.sweep import PATIENCE_S, Sweep, kill_group
@@ -52,10 +55,9 @@ POSTS = (
 class Page:
     """What ``sweeper ui`` has printed, and its user's browser."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
+    def __init__(self, process: subprocess.Popen[str], link: str) -> None:
         self.process = process
-        self.link = process.stdout.readline().removeprefix("MLflow UI: ").strip()
+        self.link = link
         self.host = urlsplit(self.link).netloc
         self.port = int(self.host.rpartition(":")[2])
         self.address = ("127.0.0.1", self.port)
@@ -89,19 +91,28 @@ class Page:
 
 
 @contextmanager
-def served(sweep: Sweep, port: int) -> Iterator[Page]:
+def serving(sweep: Sweep, *words: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """``sweeper ui``, and what it has printed: label -> link."""
     process = subprocess.Popen(
-        sweep.command("ui", "sweep.yaml", "--port", str(port)),
+        sweep.command("ui", "sweep.yaml", "--port", "0", *words),
         cwd=sweep.folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     )
+    assert process.stdout is not None
     try:
-        yield Page(process)
+        lines = takewhile("Ctrl-C ends it\n".__ne__, process.stdout)
+        yield process, dict(line.strip().split(": ", 1) for line in lines)
     finally:
         kill_group(process)
+
+
+@contextmanager
+def served(sweep: Sweep) -> Iterator[Page]:
+    with serving(sweep) as (process, links):
+        yield Page(process, links["MLflow UI"])
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +126,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 
 @pytest.fixture(scope="module")
 def page(sweep: Sweep) -> Iterator[Page]:
-    with served(sweep, 0) as page:
+    with served(sweep) as page:
         yield page
 
 
@@ -231,7 +242,26 @@ def test_no_link_leads_out_of_the_study_s_store(page: Page, sweep: Sweep, tmp_pa
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_when_it_is_told_to(sweep: Sweep, port: int, number: signal.Signals) -> None:
-    with served(sweep, port) as page:
+def test_it_ends_when_it_is_told_to(sweep: Sweep, number: signal.Signals) -> None:
+    with served(sweep) as page:
         page.process.send_signal(number)
         assert page.process.wait(PATIENCE_S) == 0
+
+
+def test_the_dashboard_stands_behind_a_guard_too(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path)
+    sweep.write_default(trials=2)
+    copy_empty_database(sweep.paths.mlflow_db)
+    create_study(load_study(sweep.file), sweep.paths).queue.top_up()
+    before = sweep.paths.journal.read_bytes()
+    with serving(sweep, "--dashboard") as (process, links):
+        dashboard = Page(process, links["optuna-dashboard"])
+        assert dashboard.address in listening_of(process.pid)
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"http://{dashboard.host}/api/studies")
+        study = json.loads(dashboard.get("/api/studies/0?after=0"))
+        assert study["name"] == "sweep"
+        assert {trial["state"] for trial in study["trials"]} == {"Waiting"}
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+    assert sweep.paths.journal.read_bytes() == before
