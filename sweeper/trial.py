@@ -147,6 +147,7 @@ class DataInfo:
         n_validation: Rows that are held out of the train split.
         mean: Per channel, of the training rows in units of [0, 1]; empty unless inputs are uint8.
         std: As ``mean``, > 0.
+        input_dtype: Of the batches, as torch names it.
     """
 
     name: str
@@ -157,6 +158,16 @@ class DataInfo:
     n_validation: int
     mean: tuple[float, ...] = field(default=())
     std: tuple[float, ...] = field(default=())
+    input_dtype: str = "float32"
+
+
+def are_channels_last(shape: Sequence[int]) -> bool:
+    """Whether samples of that shape look like images [H, W, C] instead of [C, H, W]."""
+    if len(shape) != 3:
+        return False
+    height, width, channels = shape
+    has_channels = channels in (3, 4) or (channels == 1 and height == width)
+    return has_channels and min(height, width) > max(4, channels)
 
     def __post_init__(self) -> None:
         if self.n_classes < 1:

@@ -69,7 +69,7 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
     for option in found.options if isinstance(found, Choices) else (None,):
         first = _config(spec, option, first_value)
         if isinstance(first.train, FunctionConfig):
-            yield f"train.function {first.train.function} is there; it is not called by check"
+            yield _try_function(prepared, root, first, placements[0])
             continue
         yield from _try_batch(prepared, root, first)
         if seconds := _time_precisions(prepared, root, first, placements[0]):
@@ -107,6 +107,18 @@ def _largest_value(name: str, values: Range) -> Scalar:
         return values.high
     numbers = [option for option in values.options if isinstance(option, int | float)]
     return max(numbers) if len(numbers) == len(values.options) else values.options[-1]
+
+
+def _try_function(
+    prepared: PreparedStudy, root: Path, config: TrialConfig, placement: Placement
+) -> str:
+    assert isinstance(config.train, FunctionConfig)
+    from sweeper.commands.probe import call_function
+
+    with _placed(prepared.spec, config, "train.function"):
+        cache_dir = RunPaths(root, prepared.spec.name).cache_dir
+        said = call_function(prepared.spec, config, placement, cache_dir=cache_dir)
+    return f"train.function {config.train.function} {said}"
 
 
 def _try_batch(prepared: PreparedStudy, root: Path, config: TrialConfig) -> Iterator[str]:
@@ -210,10 +222,14 @@ def _load(prepared: PreparedStudy, root: Path, config: TrialConfig) -> "TrialDat
 
 def _measure(spec: StudySpec, config: TrialConfig, data: "TrialData") -> "Footprint":
     from sweeper.commands.probe import measure_model
+    from sweeper.models.build import check_inputs
 
     assert config.data is not None
     assert config.model is not None
     n_rows = min(config.data.batch_size, data.info.n_train)
+    info = data.info
+    with _placed(spec, config, "data.name"):
+        check_inputs(config.model.architecture, info.input_shape, info.input_dtype)
     with _placed(spec, config, _ARCHITECTURE):
         return measure_model(config.model, data.info, n_rows)
 

@@ -1,12 +1,15 @@
 """One model tried out before any trial: what it needs, a batch through it, an update's time."""
 
 import logging
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -14,20 +17,30 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import cross_entropy
 
 from sweeper.config.references import is_reference, split_reference
-from sweeper.config.settings import ModelConfig, Precision, TrialConfig
+from sweeper.config.settings import FunctionConfig, ModelConfig, Precision, TrialConfig
+from sweeper.config.study import StudySpec
 from sweeper.data.dataset import TrialData
-from sweeper.errors import SweeperError, TrainingError
-from sweeper.models.build import BUILDERS, build_model, check_model
-from sweeper.study.failures import failure_kind
+from sweeper.errors import (
+    SweeperError,
+    TrainingError,
+    TrialDiverged,
+    TrialInterrupted,
+    TrialPruned,
+)
+from sweeper.models.build import BUILDERS, build_model, check_logits, check_model, torch_dtype
+from sweeper.study.failures import failure_kind, meaning
 from sweeper.training.build import build_learner
 from sweeper.training.learner import Runtime
-from sweeper.trial import DataInfo, FailureKind
+from sweeper.trial import DataInfo, EpochMetrics, FailureKind
 from sweeper.workers.devices import Placement
 from sweeper.workers.memory import available_memory
+from sweeper.workers.scratch import run_scratch_trial
 
 log = logging.getLogger("sweeper")
 
 _GIB = 2**30
+#: So long check waits for the first report of a training function.
+_CALL_S = 60
 #: Each precision is measured so often, for about so long.
 _TURNS, _TURN_S = 5, 0.05
 
@@ -59,12 +72,12 @@ def measure_model(model: ModelConfig, data: DataInfo, n_rows: int) -> Footprint:
         TrainingError: If the model cannot be built or fed, or does not fit.
         SpecError: If the user's builder cannot be imported.
     """
-    shapes = data.input_shape, data.n_classes
+    shapes, dtype = (data.input_shape, data.n_classes), torch_dtype(data.input_dtype)
     is_built_in = model.architecture in BUILDERS
     with _blamed_on(model), torch.device("meta") if is_built_in else nullcontext():
         net = build_model(model.architecture, *shapes, **model.params)
-        check_model(net, *shapes)
-        activations = _saved_bytes(net, torch.zeros(2, *shapes[0])) // 2
+        check_model(net, *shapes, dtype)
+        activations = _saved_bytes(net, torch.zeros(2, *shapes[0], dtype=dtype), shapes[1]) // 2
     weights = [parameter for parameter in net.parameters() if parameter.requires_grad]
     n_bytes = 2 * sum(weight.nbytes for weight in weights) + activations * n_rows
     if n_bytes > (available := available_memory()):
@@ -74,6 +87,63 @@ def measure_model(model: ModelConfig, data: DataInfo, n_rows: int) -> Footprint:
             f"{available / _GIB:,.1f}: make the model smaller, or data.batch_size"
         )
     return Footprint(sum(weight.numel() for weight in weights), n_bytes)
+
+
+def call_function(
+    spec: StudySpec, config: TrialConfig, placement: Placement, *, cache_dir: Path
+) -> str:
+    """Let a training function run up to its first report, in a trial that belongs to no study.
+
+    Returns:
+        What came of it, in words.
+
+    Raises:
+        TrainingError: If it raises, or ends without a report.
+    """
+    assert isinstance(config.train, FunctionConfig)
+    name = config.train.function
+    reported: list[EpochMetrics] = []
+    begun = time.perf_counter()
+    try:
+        with _no_longer_than(_CALL_S):
+            run_scratch_trial(
+                spec, config, placement, cache_dir=cache_dir, show=reported.append, n_reports=1
+            )
+    except TrialInterrupted:
+        pass
+    except (TrialPruned, TrialDiverged) as signal_:
+        return f"ended itself: {type(signal_).__name__}: {signal_}"
+    except SweeperError:
+        raise
+    except (Exception, SystemExit) as exc:
+        if state := meaning(exc):
+            return f"ended itself as {state}: {type(exc).__name__}: {exc}"
+        raise TrainingError(
+            f"{name} raised {type(exc).__name__}: {exc}{_origin(name, exc)}"
+        ) from exc
+    if not reported:
+        return f"has reported nothing in {_CALL_S} s, and check waits no longer"
+    values = ", ".join(f"{key} {value:.5g}" for key, value in reported[0].values.items())
+    return f"reported {values} in {time.perf_counter() - begun:.2g} s, and was ended there"
+
+
+@contextmanager
+def _no_longer_than(seconds: int) -> Iterator[None]:
+    """End what runs too long; only a main thread can."""
+
+    def end(*_: object) -> None:
+        raise TrialInterrupted(f"nothing in {seconds} s")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def time_batch(model: ModelConfig, data: DataInfo, batch: tuple[Tensor, Tensor]) -> float:
@@ -146,8 +216,11 @@ def _threads(n_threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _saved_bytes(net: nn.Module, inputs: Tensor) -> int:
-    """Bytes that the forward pass keeps for the backward pass, those of the weights apart."""
+def _saved_bytes(net: nn.Module, inputs: Tensor, n_classes: int) -> int:
+    """Bytes that the forward pass keeps for the backward pass, those of the weights apart.
+
+    The model is in training mode, in which it may return something else than in eval mode.
+    """
     saved: list[Tensor] = []
 
     def keep(tensor: Tensor) -> Tensor:
@@ -155,7 +228,8 @@ def _saved_bytes(net: nn.Module, inputs: Tensor) -> int:
         return tensor
 
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = net(inputs)
+        output = net.train()(inputs)
+    check_logits(net, output, n_classes)
     sizes = {
         tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes()
         for tensor in [*saved, output]

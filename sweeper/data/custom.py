@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import math
 from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
@@ -15,9 +16,14 @@ from sweeper.data.channels import ChannelSums
 from sweeper.data.fingerprint import content_digest
 from sweeper.data.rows import DatasetRows, TensorRows
 from sweeper.errors import DataError
+from sweeper.trial import are_channels_last
 
 log = logging.getLogger("sweeper")
 
+#: So many rows show whether a Dataset's .targets are what its items say.
+_LOOKS = 32
+#: Of so many classes that more than 99 in 100 never occur, the targets are ids.
+_MANY_CLASSES, _SPARSE = 1000, 100
 _WANTED = (
     "wanted is (train, test), each a pair of tensors (inputs, targets) or a torch Dataset; "
     "test may be None"
@@ -66,8 +72,12 @@ def _tensor_rows(inputs: Tensor, targets: Tensor) -> TensorRows:
             "numbers of rows; wanted are [N, ...] and [N]"
         )
     inputs = inputs.detach().cpu().contiguous()
-    if inputs.dtype == torch.float64:
-        inputs = inputs.float()
+    inputs = inputs.to(_batch_dtype(inputs))
+    if inputs.dtype == torch.uint8 and are_channels_last(inputs.shape[1:]):
+        raise DataError(
+            f"inputs {tuple(inputs.shape)} look like images with their channels last; wanted are "
+            "[N, C, H, W], as each channel is normalised: inputs.permute(0, 3, 1, 2)"
+        )
     sums = ChannelSums.of(inputs.numpy()) if inputs.dtype == torch.uint8 else None
     return TensorRows(inputs, targets, content_digest(inputs, targets), sums)
 
@@ -82,21 +92,28 @@ def _dataset_rows(dataset: "Dataset[Any]") -> DatasetRows:
         raise DataError(f"{type(dataset).__name__} is empty; wanted is at least one row per class")
     rows = _AlikeRows(dataset, len(dataset))
     targets = _check_targets(_dataset_targets(dataset, rows))
-    if len(targets) != len(dataset):
-        raise DataError(
-            f"{type(dataset).__name__} has {len(dataset)} rows, its .targets {len(targets)}; "
-            "wanted is one target a row"
-        )
-    return DatasetRows(rows, targets, content_digest(targets), rows.input_shape)
+    rows.n_classes = int(targets.max()) + 1
+    digest = content_digest(targets)
+    return DatasetRows(rows, targets, digest, rows.input_shape, rows.input_dtype)
 
 
 class _AlikeRows(Dataset[tuple[Tensor, Any]]):
-    """A user's rows, where one that differs from the first is named instead of failing a batch."""
+    """A user's rows, where one that differs from the first is named instead of failing a batch.
+
+    Attributes:
+        input_shape: Of each.
+        input_dtype: Of a batch of them.
+        n_classes: Targets are below it; None before all are known.
+    """
+
+    n_classes: int | None = None
 
     def __init__(self, dataset: Any, n_rows: int) -> None:
         self._dataset = dataset
         self._n_rows = n_rows
-        self.input_shape = tuple(_check_item(dataset[0]).shape)
+        first = _check_item(dataset[0])
+        self._dtype, self.input_dtype = first.dtype, _batch_dtype(first)
+        self.input_shape = tuple(first.shape)
 
     def __len__(self) -> int:
         return self._n_rows
@@ -107,26 +124,82 @@ class _AlikeRows(Dataset[tuple[Tensor, Any]]):
     def __getitems__(self, rows: Sequence[int]) -> list[tuple[Tensor, Any]]:
         """Many at once: ``DataLoader`` asks for a batch this way."""
         fetch = getattr(self._dataset, "__getitems__", None)
-        items = fetch(rows) if fetch else map(self._dataset.__getitem__, rows)
-        return [self._checked(row, item) for row, item in zip(rows, items, strict=True)]
+        try:
+            items = fetch(rows) if fetch else map(self._dataset.__getitem__, rows)
+            return [self._checked(row, item) for row, item in zip(rows, items, strict=True)]
+        except DataError:
+            raise
+        except Exception as exc:  # of the user's Dataset
+            where = f"row {rows[0]}" if len(rows) == 1 else f"one of rows {list(rows)[:5]}..."
+            raise DataError(
+                f"{where} of {type(self._dataset).__name__} raised {type(exc).__name__}: {exc}"
+            ) from exc
 
-    def _checked(self, row: int, item: Any) -> tuple[Tensor, Any]:
+    def _checked(self, row: int, item: Any) -> tuple[Tensor, int]:
         sample = _check_item(item)
+        if sample.dtype != self._dtype:
+            raise DataError(
+                f"row {row} of {type(self._dataset).__name__} is {sample.dtype}, row 0 "
+                f"{self._dtype}; wanted is one dtype for all"
+            )
         if sample.shape != self.input_shape:
             raise DataError(
                 f"row {row} of {type(self._dataset).__name__} has the shape "
                 f"{tuple(sample.shape)}, row 0 {self.input_shape}; wanted is one shape for all: "
                 "resize, crop or pad them"
             )
-        return sample, item[1]
+        target = _as_class(row, item[1])
+        if self.n_classes is not None and not 0 <= target < self.n_classes:
+            raise DataError(
+                f"row {row} of {type(self._dataset).__name__} has the target {target}, and its "
+                f".targets go up to {self.n_classes - 1}; wanted are .targets that say what the "
+                "items say, or none"
+            )
+        return sample, target
+
+
+def _as_class(row: int, target: object) -> int:
+    if isinstance(target, Tensor | np.ndarray | np.generic) and math.prod(target.shape) == 1:
+        target = target.item()
+    if not isinstance(target, int) or isinstance(target, bool):
+        raise DataError(
+            f"the target of row {row} is {_describe(target)}; wanted is a whole number, the "
+            "class from 0 on"
+        )
+    return target
 
 
 def _dataset_targets(dataset: Any, rows: _AlikeRows) -> Tensor:
-    targets = getattr(dataset, "targets", None)
-    if targets is None:
-        log.info("%s has no .targets: reading every row once", type(dataset).__name__)
-        targets = [rows[row][1] for row in range(len(rows))]
-    return torch.as_tensor(targets)
+    """Those of ``.targets`` if the items say the same, as far as a few are looked at."""
+    name = type(dataset).__name__
+    if (known := getattr(dataset, "targets", None)) is None:
+        log.info("%s has no .targets: reading every row once", name)
+    elif (fault := _targets_fault(known, rows)) == "":
+        return torch.as_tensor(known)
+    else:
+        log.warning("%s: %s; the items count, and every row is read once", name, fault)
+    return torch.tensor([rows[row][1] for row in range(len(rows))])
+
+
+def _targets_fault(known: Any, rows: _AlikeRows) -> str:
+    """Why ``.targets`` are not what the items say, or nothing."""
+    try:
+        targets = torch.as_tensor(known)
+    except (TypeError, ValueError, RuntimeError) as exc:
+        return f"its .targets are no classes: {exc}"
+    if targets.shape != (len(rows),):
+        return f"its .targets have the shape {tuple(targets.shape)} for {len(rows)} rows"
+    n_looks = min(len(rows), _LOOKS)
+    for look in range(n_looks):
+        row = look * (len(rows) - 1) // max(n_looks - 1, 1)
+        if targets[row].item() != (target := rows[row][1]):
+            return f"row {row} has the target {target}, and .targets say {targets[row].item()}"
+    return ""
+
+
+def _batch_dtype(sample: Tensor) -> torch.dtype:
+    """In what dtype a batch of such inputs reaches the model."""
+    return torch.float32 if sample.dtype == torch.float64 else sample.dtype
 
 
 def _check_item(item: object) -> Tensor:
@@ -158,7 +231,15 @@ def _check_targets(targets: Tensor) -> Tensor:
         raise DataError("there are no rows; wanted is at least one row per class")
     if int(targets.min()) < 0:
         raise DataError(f"a target is {int(targets.min())}; wanted are classes from 0 on")
-    return targets.to(torch.int64).contiguous()
+    targets = targets.to(torch.int64).contiguous()
+    if (highest := int(targets.max())) >= _MANY_CLASSES:
+        n_different = len(set(targets.tolist()))
+        if highest >= _SPARSE * n_different:
+            raise DataError(
+                f"targets go up to {highest}, but only {n_different} differ; number them "
+                f"0..{n_different - 1}, as the model has an output for each number"
+            )
+    return targets
 
 
 def _describe(value: object) -> str:

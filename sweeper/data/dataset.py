@@ -141,6 +141,7 @@ def _info(rows: TensorRows | DatasetRows, parts: tuple[Tensor, Tensor], name: st
         n_validation=len(validation),
         mean=mean,
         std=std,
+        input_dtype=str(rows.input_dtype).removeprefix("torch."),
     )
 
 

@@ -20,7 +20,7 @@ def stratified_split(targets: Tensor, *, share: float, seed: int) -> tuple[Tenso
 
     Source: own derivation.
     """
-    counts = torch.bincount(targets)
+    _, targets, counts = torch.unique(targets, return_inverse=True, return_counts=True)
     sizes = torch.tensor(validation_sizes(counts.tolist(), share=share))
     generator = torch.Generator().manual_seed(seed)
     shuffled = torch.randperm(len(targets), generator=generator)

@@ -32,6 +32,11 @@ class TensorRows:
         """Of one sample."""
         return tuple(self.inputs.shape[1:])
 
+    @property
+    def input_dtype(self) -> torch.dtype:
+        """Of a batch."""
+        return torch.float32 if self.sums else self.inputs.dtype
+
 
 @dataclass(frozen=True)
 class DatasetRows:
@@ -42,12 +47,14 @@ class DatasetRows:
         targets: int64 [N], on the CPU.
         digest: Of the targets alone.
         input_shape: Of one sample.
+        input_dtype: Of a batch.
     """
 
     dataset: "Dataset[Any]"
     targets: Tensor
     digest: str
     input_shape: tuple[int, ...]
+    input_dtype: torch.dtype
 
 
 def map_rows(entry: CacheEntry) -> TensorRows:

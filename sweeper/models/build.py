@@ -3,6 +3,7 @@
 import copy
 import difflib
 import inspect
+import io
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -11,10 +12,11 @@ import torch
 from torch import nn
 
 from sweeper.config.references import load_reference
-from sweeper.errors import TrainingError
+from sweeper.errors import DataError, TrainingError
 from sweeper.models.cnn import build_cnn
 from sweeper.models.mlp import build_mlp
 from sweeper.models.torchvision import build_classifier, classifier_names
+from sweeper.trial import are_channels_last
 
 Builder = Callable[..., nn.Module]
 
@@ -73,46 +75,121 @@ def model_params(architecture: str, params: Mapping[str, Any]) -> dict[str, Any]
     return defaults | dict(params)
 
 
-def check_model(model: nn.Module, input_shape: tuple[int, ...], n_classes: int) -> None:
-    """Run a batch of two blank samples, without changing the model.
+def check_model(
+    model: nn.Module,
+    input_shape: tuple[int, ...],
+    n_classes: int,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Run a batch of two blank samples in eval mode, without changing the model.
 
     Args:
         model: On any device; its mode stays as it is.
         input_shape: Of one sample.
         n_classes: Logits expected per sample.
+        dtype: Of the samples.
 
     Raises:
         TrainingError: If the model cannot take the batch, returns something other than logits
-            [2, n_classes], or has nothing to train.
+            [2, n_classes], has nothing to train, or a state that no checkpoint can hold.
     """
-    place = f"model.architecture: {type(model).__name__}"
+    place = _place(model)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trained:
         raise TrainingError(f"{place} has no parameter that requires a gradient")
-    batch = torch.zeros(2, *input_shape, device=trained[0].device)
+    batch = torch.zeros(2, *input_shape, device=trained[0].device, dtype=dtype)
     was_training = model.training
     model.eval()
     try:
         with torch.no_grad():
             logits = model(batch)
     except (RuntimeError, ValueError, TypeError, AssertionError) as exc:
+        kind = "" if dtype == torch.float32 else f"{dtype} ".removeprefix("torch.")
         raise TrainingError(
-            f"{place} cannot take samples of shape {list(input_shape)}: {exc}; "
-            f"change the size of the data or take another architecture"
+            f"{place} cannot take {kind}samples of shape {list(input_shape)}: {exc}; "
+            "change the size of the data or take another architecture"
         ) from exc
     finally:
         model.train(was_training)
-    _check_logits(place, logits, n_classes)
+    check_logits(model, logits, n_classes)
+    _check_state(model)
 
 
-def _check_logits(place: str, logits: object, n_classes: int) -> None:
-    rule = f"{place} must return logits [B, n_classes], here [2, {n_classes}]"
+def check_logits(model: nn.Module, logits: object, n_classes: int) -> None:
+    """See that it is what a model must return for two samples, in the mode that it is in.
+
+    Raises:
+        TrainingError: If it is something else.
+    """
+    mode = " while training" if model.training else ""
+    rule = f"{_place(model)} must return logits [B, n_classes], here [2, {n_classes}]"
     if not isinstance(logits, torch.Tensor):
-        raise TrainingError(f"{rule}, got {type(logits).__name__}")
+        raise TrainingError(f"{rule}, got {type(logits).__name__}{mode}")
     if logits.shape != (2, n_classes):
-        raise TrainingError(f"{rule}, got {list(logits.shape)}")
+        raise TrainingError(f"{rule}, got {list(logits.shape)}{mode}")
     if not logits.is_floating_point():
-        raise TrainingError(f"{rule} as floating point, got {logits.dtype}")
+        raise TrainingError(f"{rule} as floating point, got {logits.dtype}{mode}")
+
+
+def _check_state(model: nn.Module) -> None:
+    """See that what the ``state_dict`` holds beside tensors can be kept and comes back.
+
+    Modules keep there what they like (``get_extra_state``). A file that is read must not run
+    code, so torch reads plain values alone.
+    """
+    state = model.state_dict()
+    others = {name: value for name, value in state.items() if type(value) is not torch.Tensor}
+    if not others:
+        return
+    file = io.BytesIO()
+    try:
+        torch.save(others, file)
+        file.seek(0)
+        model.load_state_dict({**state, **torch.load(file, weights_only=True)})
+    except Exception as exc:
+        reason = str(exc).partition("\n")[0]
+        raise TrainingError(
+            f"{_place(model)}: its state_dict holds {', '.join(others)}, which a checkpoint "
+            f"cannot bring back ({type(exc).__name__}: {reason}); let get_extra_state return "
+            "tensors, numbers, strings, and lists, tuples and dicts of them, and set_extra_state "
+            "take it"
+        ) from exc
+
+
+def _place(model: nn.Module) -> str:
+    return f"model.architecture: {type(model).__name__}"
+
+
+def check_inputs(architecture: str, input_shape: tuple[int, ...], dtype: str) -> None:
+    """See that a built-in architecture can mean something by such inputs; others may take any.
+
+    Raises:
+        DataError: If it cannot.
+    """
+    if ":" in architecture:
+        return
+    if dtype != "float32":
+        raise DataError(
+            f"data.name: the inputs are {dtype}, and {architecture} computes with float32; return "
+            "inputs.float(), or take a model of your own"
+        )
+    if architecture != "mlp" and are_channels_last(input_shape):
+        raise DataError(
+            f"data.name: the inputs are {list(input_shape)}, which looks like images with their "
+            f"channels last, and {architecture} takes [C, H, W]; return inputs.permute(0, 3, 1, 2)"
+        )
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """The dtype of that name.
+
+    Raises:
+        TrainingError: If torch has none.
+    """
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise TrainingError(f"{name!r} is no dtype of torch")
+    return dtype
 
 
 def _find_builder(architecture: str) -> Builder:

@@ -26,6 +26,14 @@ _KEPT_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
+class InputForm:
+    """Of a batch but for its size: the shape of one sample, and the dtype."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
 class ExportedModel:
     """An MLflow model in pt2 form that takes on other weights.
 
@@ -45,12 +53,12 @@ class ExportedModel:
         weights: int = sum(tensor.nbytes for tensor in self.program.state_dict.values())
         return weights + sum(map(len, self.files.values()))
 
-    def save(self, module: nn.Module, input_shape: tuple[int, ...], folder: Path) -> None:
+    def save(self, module: nn.Module, form: InputForm, folder: Path) -> None:
         """Write all but ``MLmodel`` to ``folder``, with the weights of ``module``.
 
         Args:
             module: Built as the one that was exported.
-            input_shape: Of one sample.
+            form: Of its inputs.
             folder: Is made.
 
         Raises:
@@ -60,7 +68,7 @@ class ExportedModel:
         with torch.no_grad():
             for name, tensor in self.program.state_dict.items():
                 tensor.copy_(weights[name])
-        _check_answers(self.program, module, input_shape)
+        _check_answers(self.program, module, form)
         (folder / _PROGRAM).parent.mkdir(parents=True)
         torch.export.save(self.program, folder / _PROGRAM)
         for path, content in self.files.items():
@@ -79,12 +87,12 @@ def import_export() -> None:
         torch.export.export(nn.Identity(), (torch.zeros(1),))
 
 
-def save_exported(module: nn.Module, input_shape: tuple[int, ...], folder: Path) -> ExportedModel:
+def save_exported(module: nn.Module, form: InputForm, folder: Path) -> ExportedModel:
     """Let MLflow export ``module`` for any batch size, and write it to ``folder``.
 
     Args:
-        module: In eval mode: float32 [B, *input_shape] -> logits [B, n_classes].
-        input_shape: Of one sample.
+        module: In eval mode: [B, *form.shape] -> logits [B, n_classes].
+        form: Of its inputs.
         folder: Is made.
 
     Raises:
@@ -92,13 +100,13 @@ def save_exported(module: nn.Module, input_shape: tuple[int, ...], folder: Path)
         ValueError: If the program answers otherwise than ``module``.
     """
     # A batch of 1 would fix the batch at 1.
-    example = np.zeros((2, *input_shape), np.float32)
-    n_classes = _answers(module, input_shape).shape[1:]
+    example = torch.zeros(2, *form.shape, dtype=form.dtype).numpy()
+    n_classes = _answers(module, form).shape[1:]
     mlflow.pytorch.save_model(
         module,
         str(folder),
         signature=ModelSignature(
-            Schema([TensorSpec(example.dtype, (-1, *input_shape))]),
+            Schema([TensorSpec(example.dtype, (-1, *form.shape))]),
             Schema([TensorSpec(np.dtype("float32"), (-1, *n_classes))]),
         ),
         input_example=example,
@@ -106,23 +114,23 @@ def save_exported(module: nn.Module, input_shape: tuple[int, ...], folder: Path)
         serialization_format="pt2",
     )
     program = torch.export.load(folder / _PROGRAM)
-    _check_answers(program, module, input_shape)
+    _check_answers(program, module, form)
     paths = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
     files = {path: (folder / path).read_bytes() for path in paths - {_MLMODEL, _PROGRAM}}
     return ExportedModel(program, Model.load(str(folder)).to_dict(), files)
 
 
-def _check_answers(
-    program: ExportedProgram, module: nn.Module, input_shape: tuple[int, ...]
-) -> None:
-    exported, own = _answers(program.module(), input_shape), _answers(module, input_shape)
+def _check_answers(program: ExportedProgram, module: nn.Module, form: InputForm) -> None:
+    exported, own = _answers(program.module(), form), _answers(module, form)
     if not torch.allclose(exported, own, rtol=1e-4, atol=1e-5):
         raise ValueError("the exported model answers otherwise than the model itself")
 
 
-def _answers(module: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
+def _answers(module: nn.Module, form: InputForm) -> Tensor:
     """What it makes of three samples, a number that tracing has not seen."""
-    probe = torch.rand(3, *input_shape, generator=torch.Generator().manual_seed(0))
+    random = torch.rand(3, *form.shape, generator=torch.Generator().manual_seed(0))
+    # Whole numbers are 0 and 1, which any embedding knows.
+    probe = random if form.dtype.is_floating_point else random.round().to(form.dtype)
     with torch.no_grad():
         logits: Tensor = module(probe)
     return logits

@@ -18,9 +18,9 @@ from sweeper.config.references import is_reference
 from sweeper.config.settings import ModelConfig
 from sweeper.durable import Step, durable
 from sweeper.events import Started
-from sweeper.models.build import build_model
+from sweeper.models.build import build_model, torch_dtype
 from sweeper.tracking.batch import param_texts
-from sweeper.tracking.exported import ExportedModels, save_exported
+from sweeper.tracking.exported import ExportedModels, InputForm, save_exported
 from sweeper.trial import DataInfo
 
 _logger = logging.getLogger("sweeper")
@@ -92,11 +92,11 @@ class ModelLogger:
     def log(self, run_id: str, name: str, started: Started, weights: Path) -> LoggedForm:
         """Log the model of a complete trial, once however often this is called.
 
-        The logged model takes float32 [B, *input_shape] with any B >= 1, images in [0, 1] as
-        torchvision's ``ToTensor`` gives them, and returns logits [B, n_classes]. It lies at
-        ``runs:/<run_id>/<name>``. A model that ``torch.export`` does not take, or whose builder
-        may not be called, is logged as its state_dict and the reference to its builder, in the
-        run's folder ``weights``; the former with a warning.
+        The logged model takes [B, *input_shape] of the data's dtype with any B >= 1, images in
+        [0, 1] as torchvision's ``ToTensor`` gives them, and returns logits [B, n_classes]. It
+        lies at ``runs:/<run_id>/<name>``. A model that ``torch.export`` does not take, or whose
+        builder may not be called, is logged as its state_dict and the reference to its builder,
+        in the run's folder ``weights``; the former with a warning.
 
         Args:
             run_id: The trial's run.
@@ -148,11 +148,12 @@ class ModelLogger:
         model, data = _subject(started)
         module = _build_trained(model, data, state)
         kind = _kind(model, data)
+        form = InputForm(data.input_shape, torch_dtype(data.input_dtype))
         exported = self._exported.find(kind)
         if exported:
-            exported.save(module, data.input_shape, folder)
+            exported.save(module, form, folder)
         else:
-            exported = save_exported(module, data.input_shape, folder)
+            exported = save_exported(module, form, folder)
             self._exported.keep(kind, exported)
         return exported.describe(run_id)
 
@@ -235,7 +236,8 @@ def _one_thread() -> Iterator[None]:
 def _kind(model: ModelConfig, data: DataInfo) -> str:
     """Equal for all that :func:`_build_trained` builds alike, up to tensors of the state_dict."""
     params = sorted(model.params.items())
-    return repr((model.architecture, params, data.input_shape, data.n_classes, len(data.mean)))
+    form = (data.input_shape, data.input_dtype, data.n_classes, len(data.mean))
+    return repr((model.architecture, params, form))
 
 
 def _subject(started: Started) -> tuple[ModelConfig, DataInfo]:

@@ -3,7 +3,7 @@
 from sweeper.config.settings import TrainConfig, TrialConfig
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError
-from sweeper.models.build import build_model, check_model
+from sweeper.models.build import build_model, check_inputs, check_model, torch_dtype
 from sweeper.training.learner import Learner, Runtime
 from sweeper.training.optim import build_optimizer
 from sweeper.training.schedules import Schedule
@@ -18,6 +18,7 @@ def build_learner(config: TrialConfig, data: TrialData, runtime: Runtime) -> Lea
         runtime: Where and with which numbers to compute.
 
     Raises:
+        DataError: If the architecture can mean nothing by such inputs.
         TrainingError: If the model cannot be built or fed, or a setting contradicts another.
     """
     settings = config.train
@@ -25,9 +26,10 @@ def build_learner(config: TrialConfig, data: TrialData, runtime: Runtime) -> Lea
     assert config.data is not None
     assert config.model is not None
     shapes = data.info.input_shape, data.info.n_classes
+    check_inputs(config.model.architecture, data.info.input_shape, data.info.input_dtype)
     model = build_model(config.model.architecture, *shapes, **config.model.params)
     model.to(runtime.device)
-    check_model(model, *shapes)
+    check_model(model, *shapes, torch_dtype(data.info.input_dtype))
     optimizer = build_optimizer(
         settings.optimizer,
         model,

@@ -1,5 +1,6 @@
 """One model as tensors on a device: trained for an epoch, evaluated, saved and restored."""
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sweeper.config.settings import Precision
+from sweeper.errors import TrainingError
 from sweeper.training.optim import (
     Optimizer,
     add_l1_subgradient,
@@ -158,12 +160,9 @@ class Learner:
         loss, hits_total = totals.tolist()
         return loss / n_samples, hits_total / n_samples
 
-    def weights(self) -> dict[str, Tensor]:
-        """A copy of the model's ``state_dict`` on the CPU."""
-        return {
-            name: tensor.detach().to("cpu", copy=True)
-            for name, tensor in self.model.state_dict().items()
-        }
+    def weights(self) -> dict[str, Any]:
+        """A copy of the model's ``state_dict`` on the CPU, tensors and what else it holds."""
+        return {name: _copied(value) for name, value in self.model.state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next update depends on, except random generators.
@@ -185,8 +184,27 @@ class Learner:
 
     def _logits(self, inputs: Tensor) -> Tensor:
         if self._runtime.precision != "bf16":
-            logits: Tensor = self.model(inputs)
-            return logits
+            return self._checked(self.model(inputs))
         with torch.autocast(self._runtime.device.type, dtype=torch.bfloat16):
-            logits = self.model(inputs)
+            logits = self._checked(self.model(inputs))
         return logits.float()
+
+    def _checked(self, logits: object) -> Tensor:
+        """What the model returned: in training it may be something else than in eval mode."""
+        if not isinstance(logits, Tensor):
+            raise TrainingError(
+                f"model.architecture: {type(self.model).__name__} must return logits [B, "
+                f"n_classes], got {type(logits).__name__}"
+                + (" while training" if self.model.training else "")
+            )
+        return logits
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_copied, value))
+    return copy.deepcopy(value)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from sweeper.config.settings import TrainConfig, TrialConfig
 from sweeper.data.dataset import TrialData
@@ -30,7 +29,7 @@ def train(
     runtime: Runtime,
     reporter: Reporter,
     checkpoint: Path,
-) -> dict[str, Tensor]:
+) -> dict[str, Any]:
     """Train one trial to its end, or on from its checkpoint.
 
     An epoch is measured, then saved, then reported, so what was reported can always be reproduced.
@@ -49,7 +48,7 @@ def train(
             none: the trial starts over, with the same numbers.
 
     Returns:
-        The weights of the epoch that counts (``Objective.best``), on the CPU.
+        The ``state_dict`` of the epoch that counts (``Objective.best``), on the CPU.
 
     Raises:
         TrainingError: If the model cannot be built or fed, or a setting contradicts another.
@@ -136,7 +135,7 @@ class _TrialProgress:
         self._device = device
         self.shuffle = torch.Generator().manual_seed(seed)
         self.history: list[EpochMetrics] = []
-        self.best_weights: dict[str, Tensor] = {}
+        self.best_weights: dict[str, Any] = {}
         self._start_epoch()
 
     def _start_epoch(self) -> None:

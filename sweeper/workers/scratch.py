@@ -1,5 +1,6 @@
 """A trial that belongs to no study, in this process: nothing of it is kept."""
 
+import logging
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,9 @@ from sweeper.training.loop import train
 from sweeper.trial import EpochMetrics
 from sweeper.workers.devices import Placement
 from sweeper.workers.memory import resident_limit
+from sweeper.workers.process_state import ProcessState
+
+log = logging.getLogger("sweeper")
 
 
 class _ScratchReporter:
@@ -75,7 +79,8 @@ def run_scratch_trial(
     runtime = Runtime(torch.device(placement.device), spec.run.precision)
     reporter = _ScratchReporter(show, n_reports)
     torch.set_num_threads(placement.n_threads)
-    with tempfile.TemporaryDirectory(prefix="sweeper-") as folder:
+    state = ProcessState()
+    with state.kept(log.warning), tempfile.TemporaryDirectory(prefix="sweeper-") as folder:
         if isinstance(config.train, FunctionConfig):
             trial = UserTrial(
                 number=number,

@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeper.commands.probe import measure_model, time_batch
+from sweeper.commands import probe
+from sweeper.commands.probe import call_function, measure_model, time_batch
+from sweeper.config.references import make_importable
 from sweeper.config.settings import ModelConfig
+from sweeper.config.space import first_value, suggest_config
 from sweeper.errors import TrainingError
 from sweeper.trial import DataInfo
+from sweeper.workers.devices import Placement
+from tests.support.function_studies import function_spec
 
 DATA = DataInfo("small", "0" * 16, (3,), 2, 90, 10)
 
@@ -69,6 +74,66 @@ def test_what_the_users_builder_raises_is_told_with_its_line(own_code: Path) -> 
         f"model.architecture: tried_code:build raised KeyError: 'layers' ({own_code}:2)"
     )
     assert isinstance(caught.value.__cause__, KeyError)
+
+
+AUXILIARY = """
+from torch import nn
+
+class Net(nn.Linear):
+    def forward(self, x):
+        logits = super().forward(x)
+        return (logits, logits) if self.training else logits
+
+def build(input_shape, n_classes):
+    return Net(*input_shape, n_classes).eval()
+"""
+
+
+def test_a_model_that_returns_more_while_it_trains_is_refused(own_code: Path) -> None:
+    own_code.write_text(AUXILIARY)
+    with pytest.raises(TrainingError) as caught:
+        measure_model(ModelConfig(architecture="tried_code:build"), DATA, n_rows=2)
+    assert str(caught.value) == (
+        "model.architecture: Net must return logits [B, n_classes], here [2, 2], got tuple while "
+        "training"
+    )
+
+
+#: What a training function does -> what check says of it.
+CALLS = {
+    'trial.report(1, score=params["train"]["x"])': "reported score 0.5 in ",
+    "import optuna; raise optuna.TrialPruned('no')": "ended itself as pruned: TrialPruned: no",
+    "import sweeper; raise sweeper.TrialPruned('no')": "ended itself: TrialPruned: no",
+    "import time; time.sleep(600)": "has reported nothing in 1 s, and check waits no longer",
+}
+WRONG_CALLS = {
+    'trial.report(1, score=params["train"]["lr"])': r"raised KeyError: 'lr' \(.*py:16\)$",
+    "pass": r"ended without a report; call trial.report\(epoch, score=...\)",
+    "import sys; sys.exit('no file')": "raised SystemExit: no file",
+}
+
+
+def called(folder: Path, body: str) -> str:
+    spec = function_spec(folder, body, x=[0.5])
+    make_importable([str(folder)])
+    config = suggest_config(spec, first_value, seed=0)
+    return call_function(spec, config, Placement("cpu", 1, 1), cache_dir=folder / "cache")
+
+
+@pytest.mark.parametrize(("body", "said"), CALLS.items())
+def test_a_training_function_is_called_up_to_its_first_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, said: str
+) -> None:
+    monkeypatch.setattr(probe, "_CALL_S", 1)
+    assert called(tmp_path, body).startswith(said)
+
+
+@pytest.mark.parametrize(("body", "said"), WRONG_CALLS.items())
+def test_a_training_function_that_would_fail_its_trials_is_refused(
+    tmp_path: Path, body: str, said: str
+) -> None:
+    with pytest.raises(TrainingError, match=said):
+        called(tmp_path, body)
 
 
 def test_what_torchvision_raises_has_no_line_of_the_users() -> None:

@@ -26,10 +26,15 @@ class Plain(Dataset[object]):
 
 
 class WithTargets(Plain):
-    targets = (1, 0)
+    """Items as given, beside ``.targets``; counts what is read."""
+
+    def __init__(self, items: list[object], targets: object) -> None:
+        super().__init__(items)
+        self.targets = targets
+        self.n_reads = 0
 
     def __getitem__(self, row: int) -> object:
-        assert row == 0, "only the first row may be read when there are .targets"
+        self.n_reads += 1
         return super().__getitem__(row)
 
 
@@ -114,7 +119,88 @@ def test_targets_of_a_dataset_are_read_once_or_taken_from_it() -> None:
     assert isinstance(read, DatasetRows)
     assert read.targets.tolist() == [2, 0]
     assert read.input_shape == (3,)
-    assert loaded(WithTargets([(X[0].numpy(), 1), (X[1].numpy(), 0)])).targets.tolist() == [1, 0]
+    many = WithTargets([(X[0].numpy(), row % 3) for row in range(500)], [0, 1, 2] * 166 + [0, 1])
+    assert loaded(many).targets.tolist() == many.targets
+    assert many.n_reads < 50
+
+
+@pytest.mark.parametrize(
+    ("targets", "fault"),
+    [
+        ([5, 4, 3, 2, 1, 0], "row 0 has the target 0, and .targets say 5"),
+        ([0, 0, 0, 0, 0, 0], "row 1 has the target 1, and .targets say 0"),
+        ([0, 1], "its .targets have the shape (2,) for 6 rows"),
+        ([[0], [1], [2], [0], [1], [2]], "its .targets have the shape (6, 1) for 6 rows"),
+        (["a", "b", "c", "a", "b", "c"], "its .targets are no classes: "),
+    ],
+)
+def test_the_items_count_where_targets_say_otherwise_and_that_is_said(
+    targets: object, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    items: list[object] = [(x, int(y)) for x, y in zip(X, Y, strict=True)]
+    rows = loaded(WithTargets(items, targets))
+    assert rows.targets.tolist() == Y.tolist()
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith(f"WithTargets: {fault}")
+    assert record.getMessage().endswith("; the items count, and every row is read once")
+
+
+def test_a_target_out_of_range_that_only_training_meets_is_named() -> None:
+    items: list[object] = [(X[0], row % 2) for row in range(1000)]
+    items[501] = (X[0], 7)  # none of those that are looked at first
+    rows = loaded(WithTargets(items, [0, 1] * 500))
+    assert isinstance(rows, DatasetRows)
+    with pytest.raises(DataError, match="row 501 of WithTargets has the target 7, and its .tar"):
+        rows.dataset.__getitems__([500, 501])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("item", "text"),
+    [
+        (
+            (X[0].double(), 1),
+            "row 1 of Plain is torch.float64, row 0 torch.float32; wanted is one",
+        ),
+        ((X[0], 0.5), "the target of row 1 is a float; wanted is a whole number"),
+        ((X[0], Y), "the target of row 1 is a tensor (6,) of torch.int64; wanted is a whole"),
+        ((X[0], True), "the target of row 1 is a bool; wanted is a whole number"),
+    ],
+)
+def test_a_row_of_another_form_is_named(item: object, text: str) -> None:
+    assert failure((Plain([(X[0], 0), item]), None)).startswith(f"train: {text}")
+
+
+class Broken(Plain):
+    def __getitem__(self, row: int) -> object:
+        if row:
+            raise KeyError("pixels")
+        return super().__getitem__(row)
+
+
+def test_an_exception_of_a_row_is_an_error_of_the_data() -> None:
+    assert failure((Broken([(X[0], 0), (X[1], 1)]), None)) == (
+        "train: row 1 of Broken raised KeyError: 'pixels'"
+    )
+
+
+def test_targets_that_are_ids_are_refused_before_anything_is_sized_by_them() -> None:
+    ids = torch.tensor([20240101, 20240102, 10**18, 20240101, 20240102, 10**18])
+    assert failure(((X, ids), None)) == (
+        f"train: targets go up to {10**18}, but only 3 differ; number them 0..2, as the model "
+        "has an output for each number"
+    )
+    vocabulary = torch.arange(0, 50_000, 25)  # not every word of it is in the data
+    assert loaded((torch.zeros(2000, 3), vocabulary)).targets.max() == 49_975
+
+
+def test_uint8_images_with_their_channels_last_are_refused() -> None:
+    images = torch.zeros(6, 8, 9, 3, dtype=torch.uint8)
+    assert failure(((images, Y), None)) == (
+        "train: inputs (6, 8, 9, 3) look like images with their channels last; wanted are "
+        "[N, C, H, W], as each channel is normalised: inputs.permute(0, 3, 1, 2)"
+    )
+    assert isinstance(loaded((images.permute(0, 3, 1, 2), Y)), TensorRows)
 
 
 WANTED = (
@@ -161,10 +247,6 @@ WANTED = (
             (Plain([(X[0].byte(), 1)]), None),
             "train: the input of an item is uint8; a Dataset makes its inputs ready for the "
             "model, so convert it to float32 there, or return tensors, whose uint8 are normalised",
-        ),
-        (
-            (WithTargets([(X[0], 1)]), None),
-            "train: WithTargets has 1 rows, its .targets 2; wanted is one target a row",
         ),
         (
             (Stream(), None),

@@ -8,8 +8,14 @@ import torch
 from torch import nn
 
 from sweeper.config.settings import ARCHITECTURE_PARAMS
-from sweeper.errors import TrainingError
-from sweeper.models.build import BUILDERS, build_model, check_model, model_params
+from sweeper.errors import DataError, TrainingError
+from sweeper.models.build import (
+    BUILDERS,
+    build_model,
+    check_inputs,
+    check_model,
+    model_params,
+)
 from sweeper.models.mlp import build_mlp
 from tests.support.models import n_parameters
 
@@ -123,6 +129,73 @@ def test_a_model_that_does_not_return_logits_is_refused_with_what_came() -> None
         check_model(nn.Linear(5, 3), (7,), 3)
     with pytest.raises(TrainingError, match="no parameter that requires a gradient"):
         check_model(nn.Linear(5, 3).requires_grad_(False), (5,), 3)
+
+
+class Tokens(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(20, 3))
+
+
+def test_a_model_is_tried_with_the_dtype_of_the_data() -> None:
+    check_model(Tokens(), (5,), 3, torch.int64)
+    with pytest.raises(TrainingError, match="Tokens cannot take samples of shape"):
+        check_model(Tokens(), (5,), 3)
+    with pytest.raises(TrainingError, match="Linear cannot take int64 samples of shape"):
+        check_model(nn.Linear(5, 3), (5,), 3, torch.int64)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int64", "uint16", "bool"])
+@pytest.mark.parametrize("architecture", ["mlp", "cnn", "resnet18"])
+def test_what_is_built_in_computes_with_float32(architecture: str, dtype: str) -> None:
+    with pytest.raises(
+        DataError, match=rf"data.name: the inputs are {dtype}, and {architecture} "
+    ):
+        check_inputs(architecture, (3, 8, 8), dtype)
+    check_inputs(architecture, (3, 8, 8), "float32")
+    check_inputs("own:build", (3, 8, 8), dtype)
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (480, 640, 3), (16, 16, 4)])
+def test_images_with_their_channels_last_are_told_from_others(shape: tuple[int, ...]) -> None:
+    for architecture in ("cnn", "resnet18"):
+        with pytest.raises(
+            DataError, match=r"channels last.* takes \[C, H, W\]; return inputs.per"
+        ):
+            check_inputs(architecture, shape, "float32")
+    check_inputs("mlp", shape, "float32")
+    for other in [(3, 32, 32), (1, 28, 28), (3, 4, 3), (16, 100, 1), (5,)]:
+        check_inputs("cnn", other, "float32")
+
+
+class Counter(nn.Linear):
+    """Counts batches, as torch lets a module keep beside its tensors what it likes."""
+
+    def __init__(self, count: object) -> None:
+        super().__init__(5, 3)
+        self.count = count
+
+    def get_extra_state(self) -> object:
+        return self.count
+
+    def set_extra_state(self, state: object) -> None:
+        self.count = state
+
+
+class Forgetful(Counter):
+    set_extra_state = nn.Module.set_extra_state
+
+
+@pytest.mark.parametrize("count", [{"n": 3}, [1, 2.5], "three", None, {"mean": torch.ones(2)}])
+def test_what_a_checkpoint_can_hold_may_stand_in_a_state_dict(count: object) -> None:
+    model = Counter(count)
+    check_model(model, (5,), 3)
+    assert str(model.count) == str(count)
+
+
+@pytest.mark.parametrize("model", [Counter(Path("log")), Counter(print), Forgetful(3)])
+def test_what_a_checkpoint_cannot_bring_back_is_refused(model: nn.Module) -> None:
+    with pytest.raises(TrainingError, match="_extra_state, which a checkpoint cannot bring back"):
+        check_model(model, (5,), 3)
 
 
 def test_checking_changes_neither_the_model_nor_the_random_state() -> None:

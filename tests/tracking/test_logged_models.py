@@ -140,6 +140,41 @@ def test_trials_of_one_architecture_are_exported_once_and_answer_each_with_its_o
             torch.testing.assert_close(answer, expected[:batch], rtol=1e-4, atol=1e-5)
 
 
+class Tokens(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(50, 8)
+        self.out = torch.nn.Linear(8, 10)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.out(self.embedding(tokens).mean(1))
+        return logits
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"vocabulary": 50}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        assert state == {"vocabulary": 50}
+
+
+def build_tokens(input_shape: tuple[int, ...], n_classes: int) -> torch.nn.Module:
+    return Tokens()
+
+
+def test_a_model_of_token_ids_is_logged_as_one(store: Store) -> None:
+    data = replace(DATA, input_shape=(12,), mean=(), std=(), input_dtype="int64")
+    net = complete_trial(store, f"{__name__}:build_tokens", {}, data=data)
+    store.mirror(log_models="completed").send()
+    run = store.trial()
+    logged = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/{run.info.run_name}")
+    assert [str(column.type) for column in logged.metadata.signature.inputs] == ["int64"]
+    tokens = np.random.default_rng(0).integers(0, 50, (7, 12))
+    with torch.no_grad():
+        expected = net(torch.from_numpy(tokens))
+    answer = torch.from_numpy(logged.predict(tokens))
+    torch.testing.assert_close(answer, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_another_architecture_shape_or_number_of_classes_is_exported_anew(
     store: Store, traces: list[torch.nn.Module]
 ) -> None:

@@ -1,5 +1,6 @@
 import copy
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sweeper.config.settings import Precision
+from sweeper.errors import TrainingError
 from sweeper.models.cnn import build_cnn
 from sweeper.models.mlp import build_mlp
 from sweeper.training.learner import EpochTotals, Learner, Runtime
@@ -227,6 +229,51 @@ def test_weights_are_a_copy() -> None:
     before = {key: value.clone() for key, value in copied.items()}
     learner.train_epoch(blobs(8))
     assert all(torch.equal(before[key], value) for key, value in copied.items())
+
+
+class Counting(nn.Linear):
+    """Keeps beside its tensors what torch lets a module keep."""
+
+    def __init__(self) -> None:
+        super().__init__(6, 3)
+        self.counts: dict[str, Any] = {"batches": 0, "mean": torch.zeros(6)}
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.counts["batches"] += self.training
+        self.counts["mean"] += inputs.mean(0)
+        return super().forward(inputs)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return self.counts
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.counts = state
+
+
+def test_weights_hold_a_copy_of_whatever_a_module_keeps() -> None:
+    learner = build_learner(Counting())
+    learner.train_epoch(blobs(16))
+    kept = learner.weights()["_extra_state"]
+    mean = kept["mean"].clone()
+    learner.train_epoch(blobs(16))
+    assert kept["batches"] == 2
+    assert torch.equal(kept["mean"], mean)
+
+
+class Auxiliary(nn.Linear):
+    """As GoogLeNet: returns more while it trains."""
+
+    def forward(self, inputs: Tensor) -> Any:
+        logits = super().forward(inputs)
+        return (logits, logits) if self.training else logits
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_model_that_returns_more_while_it_trains_is_named(precision: Precision) -> None:
+    learner = build_learner(Auxiliary(6, 3), precision=precision)
+    with pytest.raises(TrainingError, match="Auxiliary must return .*, got tuple while training"):
+        learner.train_epoch(blobs(8))
+    learner.evaluate(blobs(8))
 
 
 def test_an_epoch_without_batches_is_refused() -> None:

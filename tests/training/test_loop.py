@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sweeper.config.settings import METRICS, DataConfig, ModelConfig, TrainConfig, TrialConfig
@@ -25,6 +25,7 @@ from tests.support.recorder import Recorder
 
 CPU = torch.device("cpu")
 ACCURACY = Objective(("val_accuracy",), ("maximize",))
+FALLING = Objective(("learning_rate", "val_loss"), ("minimize", "minimize"))  # the last counts
 LOSS = Objective(("val_loss",), ("minimize",))
 CNN = {"architecture": "cnn", "params": {"channels": 4, "dropout": 0.3, "batch_norm": True}}
 MLP: dict[str, Any] = {"architecture": "mlp", "params": {"width": 16, "dropout": 0.3}}
@@ -328,6 +329,40 @@ def test_a_trial_that_had_ended_trains_no_more_and_gives_its_weights_again(
     assert_same_weights(run(trial, again, tmp_path / "c.pt"), expected)
     assert len(again.history) == 3
     assert (tmp_path / "c.pt").stat().st_mtime_ns == written
+
+
+class Counter(nn.Linear):
+    """Counts the batches that it trains on, in its state_dict."""
+
+    def __init__(self) -> None:
+        super().__init__(64, 10)
+        self.n_batches = 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.n_batches += self.training
+        return super().forward(inputs.flatten(1))
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"n": self.n_batches}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.n_batches = state["n"]
+
+
+def build_counter(input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
+    return Counter()
+
+
+@pytest.mark.parametrize("n_batches", [15, 25])
+def test_what_a_module_keeps_beside_its_tensors_is_there_again(
+    tmp_path: Path, n_batches: int
+) -> None:
+    trial = config({"architecture": f"{__name__}:build_counter"}, epochs=4)
+    whole = run(trial, Recorder(), tmp_path / "whole.pt", objective=FALLING)
+    with pytest.raises(TrialInterrupted):
+        run(trial, Recorder(n_batches=n_batches), tmp_path / "c.pt", objective=FALLING)
+    resumed = run(trial, Recorder(), tmp_path / "c.pt", objective=FALLING)
+    assert resumed["_extra_state"] == whole["_extra_state"] == {"n": 4 * 10}
 
 
 @pytest.mark.parametrize("resumed", [False, True])
