@@ -4,7 +4,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -40,6 +40,12 @@ class FileLock:
             return self._take((fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+
+    def share(self) -> None:
+        """Let others share what this one has alone; also the copies that forks of it have."""
+        assert self._fd is not None
+        with suppress(BlockingIOError):  # another took it in between, and has it alone now
+            fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def release(self) -> None:
         """Give the lock back."""

@@ -4,6 +4,7 @@ import copy
 import logging
 import math
 from collections.abc import Mapping, Sequence, Sized
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.utils.data import Dataset, TensorDataset
 from sweeper.config.references import load_reference
 from sweeper.data.channels import ChannelSums
 from sweeper.data.fingerprint import content_digest
+from sweeper.data.first_call import call_in_turn
 from sweeper.data.rows import DatasetRows, TensorRows
 from sweeper.errors import DataError
 from sweeper.trial import are_channels_last
@@ -30,18 +32,29 @@ _WANTED = (
 )
 
 
-def load_custom(reference: str, params: Mapping[str, Any]) -> TensorRows | DatasetRows:
+def load_custom(
+    reference: str, params: Mapping[str, Any], lock_dir: Path
+) -> TensorRows | DatasetRows:
     """Call ``package.module:function`` and take the train split; the test split stays untouched.
+
+    Args:
+        reference: Of the function.
+        params: That it is given.
+        lock_dir: Of the locks by which one process at a time makes the first call.
 
     Raises:
         SpecError: If the function cannot be imported.
         DataError: If it raises, or returns something of another form.
     """
     function = load_reference(reference)
-    try:
-        loaded = function(**copy.deepcopy(dict(params)))
-    except (Exception, SystemExit) as exc:  # a script's main function may call sys.exit
-        raise DataError(f"{reference} raised {type(exc).__name__}: {exc}") from exc
+
+    def call() -> Any:
+        try:
+            return function(**copy.deepcopy(dict(params)))
+        except (Exception, SystemExit) as exc:  # a script's main function may call sys.exit
+            raise DataError(f"{reference} raised {type(exc).__name__}: {exc}") from exc
+
+    loaded = call_in_turn(call, reference=reference, params=params, folder=lock_dir)
     if not isinstance(loaded, tuple) or len(loaded) != 2:
         raise DataError(f"{reference} returned {_describe(loaded)}; {_WANTED}")
     try:

@@ -102,7 +102,7 @@ def load_data(
 
 def _load_rows(config: DataConfig, cache_dir: Path) -> TensorRows | DatasetRows:
     if is_reference(config.name):
-        return load_custom(config.name, config.params)
+        return load_custom(config.name, config.params, cache_dir / "loading")
     return map_rows(open_cache(config, cache_dir))
 
 

@@ -204,8 +204,8 @@ def test_an_odd_row_of_the_users_data_is_named(tmp_path: Path) -> None:
     message = refusal(tmp_path, DataError, data={"name": "ragged_rows:load"})
     sys.modules.pop("ragged_rows")
     assert message == (
-        "data.name: row 7 of Ragged has the shape (4,), row 0 (3,); wanted is one shape for all: "
-        "resize, crop or pad them"
+        "data.name: ragged_rows:load: train: row 7 of Ragged has the shape (4,), row 0 (3,); "
+        "wanted is one shape for all: resize, crop or pad them"
     )
 
 

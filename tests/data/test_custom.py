@@ -1,4 +1,6 @@
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from sweeper.data.custom import load_custom
 from sweeper.data.rows import DatasetRows, TensorRows
 from sweeper.errors import DataError, SpecError
 
+LOCKS = Path(tempfile.mkdtemp())
 X, Y = torch.rand(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
 
 
@@ -67,13 +70,13 @@ def fail() -> None:
 
 def loaded(train: object) -> TensorRows | DatasetRows:
     RETURNS["case"] = (train, Untouchable())
-    return load_custom(f"{__name__}:load", {"case": "case"})
+    return load_custom(f"{__name__}:load", {"case": "case"}, LOCKS)
 
 
 def failure(returned: object) -> str:
     RETURNS["case"] = returned
     with pytest.raises(DataError) as caught:
-        load_custom(f"{__name__}:load", {"case": "case"})
+        load_custom(f"{__name__}:load", {"case": "case"}, LOCKS)
     prefix = f"{__name__}:load "
     text = str(caught.value)
     return text.removeprefix(prefix).removeprefix(f"{__name__}:load: ")
@@ -81,7 +84,7 @@ def failure(returned: object) -> str:
 
 def test_params_reach_the_function() -> None:
     RETURNS["case"] = ((X, Y), None)
-    load_custom(f"{__name__}:load", {"case": "case", "scale": 5})
+    load_custom(f"{__name__}:load", {"case": "case", "scale": 5}, LOCKS)
     assert RETURNS["scale"] == 5
 
 
@@ -261,14 +264,14 @@ def test_a_wrong_return_says_what_came_and_what_is_wanted(returned: object, text
 
 def test_an_exception_of_the_function_is_kept() -> None:
     with pytest.raises(DataError) as caught:
-        load_custom(f"{__name__}:fail", {})
+        load_custom(f"{__name__}:fail", {}, LOCKS)
     assert str(caught.value) == f"{__name__}:fail raised KeyError: \"column 'age'\""
     assert isinstance(caught.value.__cause__, KeyError)
 
 
 def test_an_absent_function_is_an_error_of_the_study_file() -> None:
     with pytest.raises(SpecError, match="did you mean 'load'"):
-        load_custom(f"{__name__}:laod", {})
+        load_custom(f"{__name__}:laod", {}, LOCKS)
 
 
 def read_pair(inputs: Tensor, targets: Tensor) -> str:
@@ -286,5 +289,5 @@ def test_the_digest_follows_the_content() -> None:
 def test_the_function_is_given_arguments_of_its_own() -> None:
     columns = ["age", "size"]
     for _ in range(2):
-        load_custom(f"{__name__}:load_columns", {"columns": columns})
+        load_custom(f"{__name__}:load_columns", {"columns": columns}, LOCKS)
     assert columns == ["age", "size"]
