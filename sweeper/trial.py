@@ -160,15 +160,6 @@ class DataInfo:
     std: tuple[float, ...] = field(default=())
     input_dtype: str = "float32"
 
-
-def are_channels_last(shape: Sequence[int]) -> bool:
-    """Whether samples of that shape look like images [H, W, C] instead of [C, H, W]."""
-    if len(shape) != 3:
-        return False
-    height, width, channels = shape
-    has_channels = channels in (3, 4) or (channels == 1 and height == width)
-    return has_channels and min(height, width) > max(4, channels)
-
     def __post_init__(self) -> None:
         if self.n_classes < 1:
             raise ValueError(f"n_classes must be >= 1, got {self.n_classes}")
@@ -178,3 +169,12 @@ def are_channels_last(shape: Sequence[int]) -> bool:
             raise ValueError(f"mean must be finite, got {list(self.mean)}")
         if len(self.std) != len(self.mean) or not all(0 < std < math.inf for std in self.std):
             raise ValueError(f"std must be > 0 and of mean's length, got {list(self.std)}")
+
+
+def are_channels_last(shape: Sequence[int]) -> bool:
+    """Whether samples of that shape look like images [H, W, C] instead of [C, H, W]."""
+    if len(shape) != 3:
+        return False
+    height, width, channels = shape
+    has_channels = channels in (3, 4) or (channels == 1 and height == width)
+    return has_channels and min(height, width) > max(4, channels)

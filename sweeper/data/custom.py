@@ -84,6 +84,7 @@ def _tensor_rows(inputs: Tensor, targets: Tensor) -> TensorRows:
             f"inputs {tuple(inputs.shape)} and targets {tuple(targets.shape)} have different "
             "numbers of rows; wanted are [N, ...] and [N]"
         )
+    _check_sides(inputs.shape[1:])
     inputs = inputs.detach().cpu().contiguous()
     inputs = inputs.to(_batch_dtype(inputs))
     if inputs.dtype == torch.uint8 and are_channels_last(inputs.shape[1:]):
@@ -125,6 +126,7 @@ class _AlikeRows(Dataset[tuple[Tensor, Any]]):
         self._dataset = dataset
         self._n_rows = n_rows
         first = _check_item(dataset[0])
+        _check_sides(first.shape)
         self._dtype, self.input_dtype = first.dtype, _batch_dtype(first)
         self.input_shape = tuple(first.shape)
 
@@ -213,6 +215,11 @@ def _targets_fault(known: Any, rows: _AlikeRows) -> str:
 def _batch_dtype(sample: Tensor) -> torch.dtype:
     """In what dtype a batch of such inputs reaches the model."""
     return torch.float32 if sample.dtype == torch.float64 else sample.dtype
+
+
+def _check_sides(shape: Sequence[int]) -> None:
+    if 0 in shape:
+        raise DataError(f"a sample has the shape {tuple(shape)}, in which there is no value")
 
 
 def _check_item(item: object) -> Tensor:

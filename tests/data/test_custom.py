@@ -236,6 +236,14 @@ WANTED = (
         (((X, Y.view(6, 1)), None), "train: targets have the shape (6, 1); wanted is [N]"),
         (((X, Y - 1), None), "train: a target is -1; wanted are classes from 0 on"),
         (((X[:0], Y[:0]), None), "train: there are no rows; wanted is at least one row per class"),
+        (
+            ((X[:, :0], Y), None),
+            "train: a sample has the shape (0,), in which there is no value",
+        ),
+        (
+            (Plain([(X[0, :0], 1)]), None),
+            "train: a sample has the shape (0,), in which there is no value",
+        ),
         ((Plain([]), None), "train: Plain is empty; wanted is at least one row per class"),
         (
             (Plain([X[0]]), None),

@@ -163,8 +163,9 @@ def build_tokens(input_shape: tuple[int, ...], n_classes: int) -> torch.nn.Modul
 
 def test_a_model_of_token_ids_is_logged_as_one(store: Store) -> None:
     data = replace(DATA, input_shape=(12,), mean=(), std=(), input_dtype="int64")
-    net = complete_trial(store, f"{__name__}:build_tokens", {}, data=data)
-    store.mirror(log_models="completed").send()
+    reference = f"{__name__}:build_tokens"
+    net = complete_trial(store, reference, {}, data=data)
+    store.mirror(log_models="completed", references=[reference]).send()
     run = store.trial()
     logged = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/{run.info.run_name}")
     assert [str(column.type) for column in logged.metadata.signature.inputs] == ["int64"]
