@@ -227,12 +227,12 @@ class Progress:
         self._n_epochs: int | None = None
         self._estimate = SteadyEstimate(now)
         #: Between two trials a worker has none, so it is the most of the last looks.
-        self._n_running: deque[int] = deque([1], maxlen=_LOOKS)
+        self._n_running: deque[int] = deque(maxlen=_LOOKS)
 
     def show(self, standing: Standing, epochs: Mapping[int, float]) -> None:
         """See :class:`~sweeper.workers.agent.Display`."""
         ended = self._table.poll(standing, epochs)
-        self._n_running.append(len(standing.running))
+        self._n_running.append(max(len(standing.running), 1))
         metrics = self._study.spec.objective.metrics
         now = Tally(
             standing.n_finished + self._table.n_early,

@@ -25,6 +25,17 @@ def test_each_trial_is_counted_when_it_is_told(
     assert told == ["[2/4", "[3/4"]
 
 
+def test_a_study_of_which_nothing_runs_for_long_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = begin(tmp_path, budget={"trials": 4})
+    progress = Progress(open_screen(ACCURACY), study)
+    run_trial(study, reports(0.5))
+    for _ in range(50):  # while workers start, or load their data
+        progress.show(study.cache.look(), {})
+    assert capsys.readouterr().out.startswith("[1/4, ")
+
+
 def test_an_estimate_moves_to_what_is_measured_without_a_jump() -> None:
     clock = [0.0]
     estimate = SteadyEstimate(lambda: clock[0])
