@@ -6,7 +6,8 @@ from contextlib import closing
 from pathlib import Path
 
 from sweeper.commands.prepare import prepare_study
-from sweeper.commands.progress import Progress, open_screen
+from sweeper.commands.progress import Progress, Screen, open_screen
+from sweeper.config.grid import explain_goal
 from sweeper.config.references import import_folders
 from sweeper.config.render import render_study
 from sweeper.config.space import first_value, suggest_config
@@ -18,10 +19,11 @@ from sweeper.paths import RunPaths
 from sweeper.study.code_versions import code_versions, explain_change
 from sweeper.study.create import create_study
 from sweeper.study.failures import failed_numbers
-from sweeper.study.result import Result
+from sweeper.study.result import Result, at_goal
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
 from sweeper.text import format_count
+from sweeper.tracking.completion import Completion, find_completion
 from sweeper.workers.agent import Agent
 from sweeper.workers.devices import keep_to_own_gpus
 from sweeper.workers.forkserver import ForkServer
@@ -44,23 +46,51 @@ def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
         SweeperError: If the data, the storage or the trials do not allow to go on.
     """
     keep_to_own_gpus()
-    with (
-        closing(open_screen(spec.objective, as_json=as_json)) as screen,
-        closing(ForkServer(screen.note)) as server,  # imports torch while this process prepares
-    ):
-        prepared = prepare_study(spec, root, screen.note)
-        with store_errors():
-            study = create_study(prepared.spec, RunPaths(root, prepared.spec.name))
-            _write_resolved(study)
-            study.queue.top_up()
-            args = _worker_args(study, prepared.data_label, screen.note)
-            if study.n_finished() < study.goal:
-                screen.begin(_opening_lines(study))
-                versions = code_versions(study.storage, study.study_id)
-                if change := explain_change(args.code, versions):
-                    screen.note(f"WARNING: {change}")
-            agent = Agent(study, args, server, Progress(screen, study))
-        return agent.run()
+    with closing(open_screen(spec.objective, as_json=as_json)) as screen:
+        if over := _find_finished(spec, root):
+            return _show_finished(*over, screen)
+        # The server imports torch while this process prepares.
+        with closing(ForkServer(screen.note)) as server:
+            return _work(spec, root, screen, server)
+
+
+def _find_finished(spec: StudySpec, root: Path) -> tuple[SweepStudy, Completion] | None:
+    """The study if nothing is left to do for it, for which neither data nor code are needed."""
+    paths = RunPaths(root, spec.name)
+    if not paths.mirrored.exists():
+        return None
+    with store_errors():
+        study = create_study(spec, paths)
+        is_quiet = study.object_store is None and not study.cache.look().running
+    completion = find_completion(study) if is_quiet else None
+    return (study, completion) if completion else None
+
+
+def _show_finished(study: SweepStudy, completion: Completion, screen: Screen) -> Result:
+    display = Progress(screen, study)
+    if reason := explain_goal(study.spec):
+        display.note(reason)
+    with store_errors():
+        result = at_goal(study)
+        display.summary(result)
+    display.next_steps(result, completion, has_everything=True)
+    return result
+
+
+def _work(spec: StudySpec, root: Path, screen: Screen, server: ForkServer) -> Result:
+    prepared = prepare_study(spec, root, screen.note)
+    with store_errors():
+        study = create_study(prepared.spec, RunPaths(root, prepared.spec.name))
+        _write_resolved(study)
+        study.queue.top_up()
+        args = _worker_args(study, prepared.data_label, screen.note)
+        if study.n_finished() < study.goal:
+            screen.begin(_opening_lines(study))
+            versions = code_versions(study.storage, study.study_id)
+            if change := explain_change(args.code, versions):
+                screen.note(f"WARNING: {change}")
+        agent = Agent(study, args, server, Progress(screen, study))
+    return agent.run()
 
 
 def _opening_lines(study: SweepStudy) -> list[str]:

@@ -322,6 +322,15 @@ class Result:
         return {name: trial.params[name] for name in names if name in trial.params}
 
 
+def at_goal(study: SweepStudy) -> Result:
+    """The result of a command on a study that has reached its goal.
+
+    If all trials diverged, or were pruned, there is nothing that could be used: no success.
+    """
+    has_model = bool(Result(study).front)
+    return Result(study, ExitCode.GOAL_REACHED if has_model else ExitCode.FAILURE)
+
+
 def _kind(failed: FrozenTrial) -> str:
     return str(failed.user_attrs.get(Attr.FAILURE, FailureKind.EXCEPTION))
 

@@ -14,7 +14,7 @@ from sweeper.study.attributes import Owner
 from sweeper.study.failures import find_streak
 from sweeper.study.presence import Presence
 from sweeper.study.recovery import SILENT, reclaim_orphans
-from sweeper.study.result import Result
+from sweeper.study.result import Result, at_goal
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
 from sweeper.study.trial_cache import Standing
@@ -254,13 +254,10 @@ class Agent:
                 f"same command goes on\n{self._details_of(cause)}"
             )
         if self._is_goal_reached():
-            # All trials diverged, or were pruned: nothing that could be used, so no success.
-            has_model = bool(Result(self._study).front)
-            code = ExitCode.GOAL_REACHED if has_model else ExitCode.FAILURE
+            result = at_goal(self._study)
             self._outage.end()
         else:
-            code = self._signals.exit_code
-        result = Result(self._study, code)
+            result = Result(self._study, self._signals.exit_code)
         self._display.summary(result)
         return result
 

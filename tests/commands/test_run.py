@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 import sweeper
 from sweeper.commands.run import run_study
 from sweeper.config.reader import load_study
-from sweeper.errors import ExitCode, SpecError
+from sweeper.errors import ExitCode, SpecError, StudyError
 from sweeper.paths import RunPaths
 from sweeper.study.create import load_study_from_storage
 from tests.support.function_studies import GO_ON, function_spec
@@ -75,6 +76,24 @@ def test_the_same_command_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[
     spec = function_spec(tmp_path)
     assert run_study(spec, root=root, as_json=True).exit_code == ExitCode.GOAL_REACHED
     assert last_json(capsys.readouterr().out)["trials"] == {"complete": 1}
+
+
+def test_a_finished_study_needs_no_code_any_more_but_the_search_of_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "mlruns"
+    spec = function_spec(tmp_path, trials=2)
+    assert run_study(spec, root=root).exit_code == ExitCode.GOAL_REACHED
+    first = capsys.readouterr().out.splitlines()
+    [module] = tmp_path.glob("own_*.py")
+    module.write_text("raise RuntimeError('not today')\n")
+    assert run_study(spec, root=root).exit_code == ExitCode.GOAL_REACHED
+    assert (
+        capsys.readouterr().out.splitlines()
+        == first[first.index("small: 2 of 2 trials: 2 complete") :]
+    )
+    with pytest.raises(StudyError, match=r"train\.x: was .* is"):
+        run_study(replace(spec, sections=function_spec(tmp_path, x=[0.5]).sections), root=root)
 
 
 def test_code_that_cannot_be_imported_costs_no_trial(tmp_path: Path) -> None:
