@@ -13,7 +13,7 @@ from sweeper.tracking.batch import run_tags
 from sweeper.tracking.client import artifact_errors
 from sweeper.tracking.imports import loading
 from sweeper.tracking.parent import Parent
-from sweeper.tracking.view import view_link
+from sweeper.tracking.view import run_link, view_link
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,11 +99,12 @@ def render_note(description: Description, experiment_id: str, runs: Mapping[int,
     """The note, in Markdown, without pictures; arguments as in :func:`write_description`."""
 
     def name(number: int) -> str:
-        page = f"#/experiments/{experiment_id}/runs/{runs.get(number)}"
-        return f"[trial {number}]({page})" if number in runs else f"trial {number}"
+        if number not in runs:
+            return f"trial {number}"
+        return f"[trial {number}]({_relative(run_link(experiment_id, runs[number]))})"
 
-    table = view_link(experiment_id).removeprefix("/")
-    charts = view_link(experiment_id, charts=True).removeprefix("/")
+    table = _relative(view_link(experiment_id))
+    charts = _relative(view_link(experiment_id, charts=True))
     blocks = [
         _MARK,
         f"**{description.summary}**",
@@ -113,6 +114,11 @@ def render_note(description: Description, experiment_id: str, runs: Mapping[int,
         "default written out is the artifact `study.yaml`.",
     ]
     return "\n\n".join(blocks)
+
+
+def _relative(place: str) -> str:
+    """From the page on which it stands, as MLflow need not be at the root of its host."""
+    return place.removeprefix("/")
 
 
 def _best(description: Description, name: Callable[[int], str]) -> Iterator[str]:

@@ -220,7 +220,10 @@ class Sender:
             )
         metrics = []
         if cursor.best and logged.model_id:
-            metrics = epoch_metrics(cursor.best, self._study.objective, logged.model_id)
+            objective = self._study.objective
+            metrics = epoch_metrics(cursor.best, objective, logged.model_id)
+            # The page shows a model's metrics in the order in which they came.
+            metrics.sort(key=lambda metric: metric.key not in objective.metrics)
         tags = run_tags({"sweeper.model": logged.form})
         with durable(Step.MIRROR_SEND):
             self._parent.client.log_batch(cursor.run_id, metrics=metrics, tags=tags)

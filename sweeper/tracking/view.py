@@ -23,6 +23,8 @@ from sweeper.tracking.parent import KIND
 _KEY = "sweeper"
 _TAG = f"mlflow.sharedViewState.{_KEY}"
 _NAME = "Trials, best first"
+#: Else the page takes a run for one of a language model.
+_TRAINING = {"workflowType": "machine_learning"}
 #: More columns and axes show nothing; MLflow takes 20,000 signs of a tag.
 _MOST_NAMES = 50
 #: Of a column, in pixels: per sign of its name, and the bounds.
@@ -36,9 +38,14 @@ def view_link(experiment_id: str, *, charts: bool = False) -> str:
         experiment_id: With the view as a tag.
         charts: Curves and parallel coordinates instead of the table.
     """
-    query = {"workflowType": "machine_learning", "viewStateShareKey": _KEY}
     mode = {"compareRunsMode": "CHART"} if charts else {}
-    return f"/#/experiments/{experiment_id}/runs?{urlencode({**query, **mode})}"
+    query = urlencode({**_TRAINING, "viewStateShareKey": _KEY, **mode})
+    return f"/#/experiments/{experiment_id}/runs?{query}"
+
+
+def run_link(experiment_id: str, run_id: str) -> str:
+    """Where a run is on MLflow's page, from the page's root on."""
+    return f"/#/experiments/{experiment_id}/runs/{run_id}?{urlencode(_TRAINING)}"
 
 
 def save_view(client: MlflowClient, experiment: Experiment, spec: StudySpec) -> None:

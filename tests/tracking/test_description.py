@@ -48,7 +48,8 @@ def test_the_note_has_the_result_in_words_and_links(sweep: TrackedSweep) -> None
     text, run = note(sweep), sweep.runs()[0]
     assert "2 of 3 trials: " in text
     page = f"#/experiments/{run.info.experiment_id}/runs"
-    assert f"Best: [trial 0]({page}/{run.info.run_id}), val_accuracy 0.75." in text
+    link = f"{page}/{run.info.run_id}?workflowType=machine_learning"
+    assert f"Best: [trial 0]({link}), val_accuracy 0.75." in text
     for name, value in run.data.params.items():
         shown = f"{float(value):.4g}" if name == "train.learning_rate" else value
         assert f"| {name} | {shown} |" in text

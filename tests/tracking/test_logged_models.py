@@ -25,7 +25,7 @@ from sweeper.models.build import build_model
 from sweeper.paths import RunPaths
 from sweeper.tracking.exported import ExportedModels
 from sweeper.tracking.sender import LogModels
-from sweeper.trial import DataInfo, TrialState
+from sweeper.trial import DataInfo, Objective, TrialState
 from tests.support.tracked_study import DATA, Store, ended, epoch, started, two_complete_trials
 
 CNN: Mapping[str, Any] = {"depth": 2, "channels": 4, "batch_norm": True, "dropout": 0.5}
@@ -91,13 +91,16 @@ def test_a_model_says_by_its_name_and_its_params_which_it_is(store: Store) -> No
     dotted.paths.study_dir.mkdir()
     dotted.paths.resolved_spec.write_text("name: digits.v2\n")
     complete_trial(dotted, "cnn", CNN, number=4)
-    dotted.mirror(log_models="completed", searched=["train.learning_rate"]).send()
+    loss = Objective(("train_loss",), ("minimize",))
+    searched = ["train.learning_rate"]
+    dotted.mirror(log_models="completed", objective=loss, searched=searched).send()
     run = dotted.trial()
     assert run.info.run_name == "digits.v2-0004-cnn"
     [model] = store.client.search_logged_models([run.info.experiment_id])
     assert model.name == "digits_v2-0004-cnn"  # MLflow takes no dot there
     assert model.params == {"train.learning_rate": "0.01"}
-    assert {metric.key: metric.value for metric in model.metrics}["val_accuracy"] == 0.5
+    scores = [(metric.key, metric.value) for metric in model.metrics]
+    assert scores == [("train_loss", 1.0), ("val_accuracy", 0.5)]  # the objective first
 
 
 @pytest.fixture
