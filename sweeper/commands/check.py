@@ -56,14 +56,17 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
     prepared = prepare_study(spec, root, note)
     spec = prepared.spec
     sampler, why = choose_sampler(spec)
-    yield f"{spec.path}: study {spec.name}, {count_goal(spec)} trials, {len(spec.ranges())} ranges"
+    n_trials = format_count(count_goal(spec), "trial")
+    n_ranges = format_count(len(spec.ranges()), "range")
+    yield f"{spec.path}: study {spec.name}, {n_trials}, {n_ranges}"
     yield from _tell_settings(spec)
     yield f"sampler {sampler}: {why}"
     pruner = explain_pruner(spec.pruner, epochs_of(spec))
     yield f"pruner {pruner.name}: {pruner.why}"
     placements = place_workers(spec)
     where = ", ".join(dict.fromkeys(place.device for place in placements))
-    yield f"{len(placements)} workers on {where}, {placements[0].n_threads} threads each"
+    n_threads = format_count(placements[0].n_threads, "thread")
+    yield f"{format_count(len(placements), 'worker')} on {where}, {n_threads} each"
     timed = []
     found = spec.ranges().get(_ARCHITECTURE)
     for option in found.options if isinstance(found, Choices) else (None,):

@@ -36,6 +36,13 @@ def refusal(folder: Path, kind: type[SweeperError], **changes: Any) -> str:
     return message.strip()
 
 
+def test_what_there_is_one_of_is_said_so(tmp_path: Path) -> None:
+    changes = {"budget": {"trials": 1}, "run": {"workers": 1, "device": "cpu"}}
+    lines = checked(tmp_path, **changes)
+    assert lines[0] == f"{tmp_path}/small.yaml: study small, 1 trial, 1 range"
+    assert re.fullmatch(r"1 worker on cpu, \d+ threads? each", lines[3])
+
+
 def test_each_architecture_runs_a_batch_and_its_largest_model_is_measured(tmp_path: Path) -> None:
     choices = {"mlp": {"width": {"choices": [8, 64, 16]}}, "cnn": {"depth": 1, "channels": 2}}
     lines = checked(tmp_path, model={"architecture": {"choices": choices}})
