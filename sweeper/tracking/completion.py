@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import quote
+
+from sqlalchemy.engine import make_url
 
 from sweeper.durable import Step, durable, replace_file
 from sweeper.errors import StoreError
@@ -57,10 +58,10 @@ def find_completion(study: SweepStudy) -> Completion | None:
 
 def _has_run(completion: Completion) -> bool:
     """Whether a store that is a file has the study's run; a server is not asked."""
-    form, _, path = completion.uri.partition(":///")
-    if form != "sqlite":
+    if not completion.uri.startswith("sqlite"):
         return True
-    with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)) as database:
+    file = Path(make_url(completion.uri).database or "").absolute()
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
         query = "SELECT 1 FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'active'"
         return database.execute(query, (completion.run_id,)).fetchone() is not None
 

@@ -49,6 +49,15 @@ def test_it_holds_where_the_best_models_lie(sweep: TrackedSweep) -> None:
     assert model.source_run_id == sweep.runs()[1].info.run_id
 
 
+def test_it_is_found_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "feature%2Flr, what? #1 ü"
+    folder.mkdir()
+    sweep = begin_sweep(folder, trials=1)
+    sweep.run(reports(0.25), model=MODEL)
+    send(sweep.study)
+    assert find_completion(sweep.study) is not None
+
+
 def test_a_study_that_is_not_finished_has_none(tmp_path: Path) -> None:
     sweep = begin_sweep(tmp_path, trials=2)
     sweep.run(reports(0.25))
