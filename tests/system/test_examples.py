@@ -159,7 +159,7 @@ def assert_ui_comes_up(folder: Path, words: list[str], port: str) -> None:
         assert process.stdout is not None
         page = f"http://127.0.0.1:{port}/?token="
         assert process.stdout.readline().startswith(f"MLflow UI: {page}")
-        assert process.stdout.readline().startswith(f"mnist, best first: {page}")
+        assert process.stdout.readline().startswith(f"mnist, charts: {page}")
         process.terminate()
         assert process.wait(30) == 0
     finally:
