@@ -11,6 +11,7 @@ from mlflow.entities import Run
 from sweeper.config.settings import ModelConfig
 from sweeper.events import Ended, Event, EventWriter, Started
 from sweeper.paths import RunPaths
+from sweeper.tracking.client import find_or_create_experiment
 from sweeper.tracking.mirror import Mirror
 from sweeper.tracking.sender import LogModels, MirroredStudy
 from sweeper.trial import DataInfo, EpochMetrics, Objective, Outcome, TrialState
@@ -58,7 +59,11 @@ class Store:
                 writer.append(event)
 
     def machine(self, name: str) -> "Store":
-        """The same study on another machine: the same MLflow, a folder of its own."""
+        """The same study on another machine: the same MLflow, a folder of its own.
+
+        MLflow keeps the artifacts of both here, as a store that lies here may name no other place.
+        """
+        find_or_create_experiment(self.client, self.paths.study, uri=self.uri, paths=self.paths)
         paths = RunPaths(self.paths.root / name, self.paths.study)
         paths.study_dir.mkdir(parents=True, exist_ok=True)
         paths.resolved_spec.write_text("name: digits\n")
