@@ -213,7 +213,8 @@ class BackgroundSync:
         try:
             is_last = False
             while not is_last:
-                is_last = self._done.is_set()
+                # Also if the command is at its end before this thread has begun, it tries twice.
+                is_last = self._done.is_set() and self._is_broken
                 try:
                     self._send_to_the_end()
                     self._is_broken = False
