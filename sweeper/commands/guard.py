@@ -10,6 +10,7 @@ import secrets
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from hmac import compare_digest
 from typing import TYPE_CHECKING
@@ -114,14 +115,19 @@ class Guard:
         return answer
 
 
-def serve(pages: "dict[GuardedPort, ASGIApp]") -> None:
-    """Serve pages behind their guards until Ctrl-C or SIGTERM."""
+def serve(pages: "dict[GuardedPort, ASGIApp]", announce: Callable[[], None]) -> None:
+    """Serve pages behind their guards until Ctrl-C or SIGTERM.
+
+    Args:
+        pages: Port -> what is served there.
+        announce: Called once the links can be opened, and either signal ends it well.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(pages))
+        asyncio.run(_serve(pages, announce))
 
 
-async def _serve(pages: "dict[GuardedPort, ASGIApp]") -> None:
+async def _serve(pages: "dict[GuardedPort, ASGIApp]", announce: Callable[[], None]) -> None:
     from uvicorn import Config, Server
 
     servers = []
@@ -134,7 +140,9 @@ async def _serve(pages: "dict[GuardedPort, ASGIApp]") -> None:
             timeout_graceful_shutdown=_GRACE_S,
         )
         servers.append(Server(config).serve(sockets=[port.socket]))
-    await asyncio.gather(*servers)
+    served = asyncio.gather(*servers)
+    asyncio.get_running_loop().call_soon(announce)  # after the first step of each, at least
+    await served
 
 
 def _is_from_another_page(request: "HTTPConnection") -> bool:

@@ -50,9 +50,9 @@ def serve_ui(spec: StudySpec, root: Path, port: int, *, with_dashboard: bool) ->
         lines.append(f"optuna-dashboard: {guarded.link(place)}")
     if pages:
         lines.append("Ctrl-C ends it")
-    print("\n".join(lines), flush=True)
-    if pages:
-        serve(pages)
+        serve(pages, lambda: print("\n".join(lines), flush=True))
+    else:
+        print("\n".join(lines))
 
 
 def _dashboard(spec: StudySpec, root: Path) -> "tuple[ASGIApp, str]":
