@@ -262,9 +262,10 @@ def render(measured: Sequence[Trial], n_seeds: int, results: Results) -> str:
     return (
         "Regret of the best setting so far, over tables and seeds, lower is better: in a flat "
         "space log10 of the relative one, -8 for none; of accuracies a logarithm of what is "
-        "lacking; else in units from the best (0) to the median (1) of a table. Paired are the medians of the differences by table and seed. CPU "
-        "is that of ten asks before each mark, of sweeper's with all that a worker does to draw. "
-        "Diverged and repeated are trials of a whole search.\n\n"
+        "lacking; else in units from the best (0) to the median (1) of a table. Paired are the "
+        "medians of the differences by table and seed. CPU is that of ten asks before each mark, "
+        "of sweeper's with all that a worker does to draw. Diverged and repeated are trials of a "
+        "whole search.\n\n"
     ) + render_table(head, rows)
 
 
