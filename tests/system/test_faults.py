@@ -59,8 +59,10 @@ def test_workers_that_die_at_once_stop_the_study_with_their_last_words(sweep: Sw
     sweep.write_default(trials=1)
     assert sweep.run().returncode == 0
     sweep.write_default(trials=2)
-    (sweep.folder / "torch.py").write_text("raise RuntimeError('this is not torch')\n")
-    done = sweep.run()
+    broken = sweep.folder / "broken"
+    broken.mkdir()
+    (broken / "torch.py").write_text("raise RuntimeError('this is not torch')\n")
+    done = sweep.run(PYTHONPATH=str(broken))
     assert done.returncode == 1
     assert (
         "10 workers in a row died before they could claim a trial (a worker died: exit code 1)"
@@ -90,7 +92,7 @@ def test_training_goes_on_without_a_tracking_server_and_nothing_is_lost(sweep: S
     sweep.write(text + "tracking: {uri: 'http://ann:hunter2@127.0.0.1:9'}\n")
     done = sweep.run()
     assert done.returncode == 0
-    assert "Training goes on; the events wait in mlruns/studies/sweep" in done.stderr
+    assert f"Training goes on; the events wait in {sweep.paths.study_dir}\n" in done.stderr
     assert "MLflow does not have everything yet: sweeper sync sweep.yaml" in done.stdout
     assert "hunter2" not in done.stdout + done.stderr + sweep.paths.resolved_spec.read_text()
     assert len(sweep.states()) == 3
