@@ -8,6 +8,12 @@ from typing import Any, TextIO
 
 _QUOTED = r"""[bru]?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _CUT = r"""[bru]?\\*['"].*"""  # a quote that is not closed, or one within quotes
+#: From its scheme on; but for paths, which hold no user, and may hold an @.
+_URL = re.compile(r"://(?!(?:(?<=file://)|(?<=sqlite://))/)\S+")
+#: What a setting or a metric of language models is, and no token that opens a door.
+_COUNT = (
+    r"(?:[-+]?(?:\d{1,5}|\d*\.\d+)(?:e[-+]?\d+)?|true|false|none|null|nan|-?inf)(?!\.?[\w+/=-])"
+)
 #: Something by its name, whatever stands before that: PGPASSWORD, AWS_SECRET_ACCESS_KEY,
 #: X-Auth-Token. A pad_token is no secret, but a word of language models; so are tokens.
 _NAMED = re.compile(
@@ -15,9 +21,11 @@ _NAMED = re.compile(
     (?P<name>
         (?:
             (?: passw(?:or)?d | passphrase | secret | credential
-              | (?:api|access|account|private)[-_]?key )[\w-]*
+              | (?:api|access|account|auth|deploy|encryption|private|signing|ssh)[-_]?key
+            )[\w-]{{0,64}}+  # a long word of such words would take minutes
           | (?<![be]os_)(?<!pad_)(?<!cls_)(?<!sep_)(?<!unk_)(?<!mask_)
-            token(?:[-_]?(?:key|value|\d+))?(?!\w)
+            token(?:[-_]?(?:key|value|\d+))?(?!\w)(?!['"]?[ \t]*[:=][ \t]*{_COUNT})
+          | (?-i: (?<=[A-Z0-9]_)(?:KEY|PASS|PWD) )(?==)  # of an environment
           | (?<=[;?&])(?: pwd | sig | [\w-]*signature )(?==)
         )
         \\*['"]?\]?
@@ -25,7 +33,7 @@ _NAMED = re.compile(
     (?:
         (?P<equals> [ \t]*(?:=[=>]?|%3D)[ \t]* )
         (?: {_QUOTED}(?:{_QUOTED}|[^\s&,;)}}\]])* | {_CUT}
-          | [^\s&]+?(?=['")\]}},;.]*(?:[\s&]|$)) )
+          | (?:\\[^\n]|[^\s&])+?(?=['")\]}},;.]*(?:(?<!\\)[\s&]|$)) )
       | (?P<colon> [ \t]*:[ \t]* )  # in a sentence a word follows: what stands alone is a value
         (?: {_QUOTED} | {_CUT} | \S+?(?=[,;)}}\]]+\s|['"),;}}\]]*[ \t]*(?:\#.*)?$)
           | (?=\S*\d)\S{{8,}} )
@@ -46,9 +54,13 @@ _HEADER = re.compile(
 _OTHER = (
     (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]+"), r"\1***"),
     (
-        re.compile(r"(?i)(?<![\w-])(--?[\w-]*(?:password|secret|token|key)[ \t]+)[^\s'\"-]\S*"),
+        re.compile(
+            r"(?i)(?<![\w-])(--?[\w-]*(?:password|secret|token|key)[ \t]+)"
+            rf"(?:(?:{_QUOTED})+|[^\s'\"-]\S*)"
+        ),
         r"\1***",
     ),
+    (re.compile(r"(?<![\w-])((?:-u|--user)[ \t=]+[^\s:'\"]+:)(?!\d+\b)[^\s'\"]+"), r"\1***"),
     (re.compile(rf"(?i)((?:password|identified by)[ \t]+){_QUOTED}"), r"\1***"),
     (re.compile(rf"(?i)\bauth=\((?:{_QUOTED}|[^)'\"\n])*\)"), "auth=***"),
     (
@@ -69,7 +81,7 @@ def redacted(text: str) -> str:
     environment, a call, a dict, YAML or a header; tokens and keys of well-known forms. Take it
     before a text is cut: of half a URL nobody knows what it holds.
     """
-    text = re.sub(r"://\S+", _without_user, text)
+    text = _URL.sub(_without_user, text)
     text = _HEADER.sub(r'\g<name>\g<sign>"***"', text)
     text = _NAMED.sub(_without_value, text)
     for pattern, replacement in _OTHER:

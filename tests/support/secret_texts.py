@@ -41,6 +41,10 @@ PLAIN = (
     "refused: Credential={}/20260101/eu",
     "-----BEGIN RSA PRIVATE KEY-----\nMII{}\n{}==\n-----END RSA PRIVATE KEY-----",
     "<server token={} port=1>",
+    "OPENAI_KEY={} DB_PASS={} MYSQL_PWD={} ./run",
+    "encryption_key: {}",
+    "curl -u ann:{} https://host",
+    "curl --user=ann:{} https://host",
 )
 #: Secrets of which their first letters tell that they are some.
 TOKENS = (
@@ -64,6 +68,7 @@ QUOTED: tuple[Callable[[str], str], ...] = (
     lambda secret: repr(["psql", "--password", secret, "db"]),
     lambda secret: f"requests.get(url, auth={('ann', secret)!r}, timeout=1)",
     lambda secret: f"export PGPASSWORD={shlex.quote(secret)}; psql",
+    lambda secret: f"sweep --api-key {shlex.quote(f'{secret} {secret}')} --port 1",
     lambda secret: f"ALTER USER ann PASSWORD {secret!r}",
     lambda secret: f"private_key: {json.dumps(secret)}",
     lambda secret: f"secretAccessKey: {secret!r}, port: 1",
