@@ -1,5 +1,6 @@
 """A study by its file or by its folder: the way to it for every command that does not begin it."""
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,11 +8,18 @@ from pathlib import Path
 from sweeper.config.names import FALLBACK_SUFFIX
 from sweeper.config.reader import load_study
 from sweeper.config.study import StudySpec
+from sweeper.config.urls import is_one_database
 from sweeper.config.user_code import references
 from sweeper.errors import SpecError, StudyError
 from sweeper.paths import RunPaths
 from sweeper.study.create import load_study_from_storage
 from sweeper.study.study import SweepStudy
+from sweeper.text import redacted
+
+_FOREIGN = (
+    "as a folder may come from anybody, no server that it names is asked, who would be given the "
+    "passwords and tokens of your environment"
+)
 
 
 @dataclass(frozen=True)
@@ -24,11 +32,13 @@ class FoundStudy:
         references: The user's own code that may be called: what the file that was named on the
             command line names. A folder may come from another machine, so nothing that it, its
             ``study.yaml`` included, names is imported; nor are passwords of URLs known.
+        is_folder: No study file was named, but a folder, which alone says what ``spec`` does.
     """
 
     spec: StudySpec
     paths: RunPaths
     references: Collection[str] = ()
+    is_folder: bool = False
 
     @property
     def is_here(self) -> bool:
@@ -39,9 +49,21 @@ class FoundStudy:
         """The study in its storage; None if it has not begun there.
 
         Raises:
-            StudyError: If the storage cannot be opened.
+            StudyError: If the storage cannot be opened; or it, or the object store, lies outside
+                of a folder that alone names it.
         """
+        if self.is_folder:
+            self._refuse_elsewhere()
         return load_study_from_storage(self.spec, self.paths)
+
+    def _refuse_elsewhere(self) -> None:
+        places = {"storage": self.spec.storage, "run.object_store": self.spec.run.object_store}
+        for key, url in places.items():
+            if url is not None and url != "auto":
+                raise StudyError(
+                    f"{self.spec.place(key)}: {redacted(url)}: {_FOREIGN}; name your study file "
+                    f"instead, with the folder as mlruns/studies/{self.paths.study}"
+                )
 
     def try_open(self) -> tuple[SweepStudy | None, str]:
         """As :meth:`open`; beside None, why it cannot be had."""
@@ -95,4 +117,17 @@ def _of_folder(path: Path) -> FoundStudy:
             f"{path}: this is the folder of study {spec.name!r}; it must lie in "
             f"mlruns/studies/{spec.name}, as it did where it comes from"
         )
-    return FoundStudy(spec, paths)
+    return FoundStudy(_with_own_tracking(spec), paths, is_folder=True)
+
+
+def _with_own_tracking(spec: StudySpec) -> StudySpec:
+    """The study of a folder, with MLflow where the folder says, if the user says so as well."""
+    uri, own = spec.tracking.uri, os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri == "auto":
+        return spec
+    if own != uri and not is_one_database(own, uri):
+        raise SpecError(
+            f"{spec.place('tracking.uri')}: {redacted(uri)}: {_FOREIGN}; set MLFLOW_TRACKING_URI "
+            "to the whole address if it is yours, or name your study file instead"
+        )
+    return replace(spec, tracking=replace(spec.tracking, uri=own))

@@ -2,13 +2,16 @@
 
 import shutil
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from sweeper.commands.sync import sync_study
-from sweeper.errors import SpecError, StudyError, TrackerError
+from sweeper.errors import SpecError, StudyError, SweeperError, TrackerError
 from sweeper.locks import FileLock
 from sweeper.study.find import find_study
 from tests.support.mlflow_store import copy_empty_database
@@ -108,6 +111,72 @@ def test_no_code_that_a_carried_folder_names_is_imported_wherever_it_lies(
     assert not mark.exists()
 
 
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[object]]]:
+    """An address, and who came there; it hangs up on everybody."""
+    callers: list[object] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def hang_up() -> None:
+            with suppress(OSError):
+                while True:
+                    caller, who = listening.accept()
+                    callers.append(who)
+                    caller.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}", callers
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "place"),
+    [
+        ("storage: auto", "storage: grpc://{}", "storage: grpc://"),
+        ("storage: auto", "storage: postgresql+psycopg://ann@{}/db", "storage: postgresql"),
+        ("run:\n", "run:\n  object_store: http://{}/a\n", "run.object_store: http://"),
+        ("  uri: auto", "  uri: http://{}", "tracking.uri: http://"),
+    ],
+)
+def test_no_server_that_a_carried_folder_names_is_asked(
+    sweep: TrackedSweep,
+    server: tuple[str, list[object]],
+    before: str,
+    after: str,
+    place: str,
+) -> None:
+    address, callers = server
+    resolved = sweep.paths.resolved_spec
+    text = resolved.read_text()
+    assert before in text
+    resolved.write_text(text.replace(before, after.format(address)))
+    try:
+        _, [told] = sync(sweep.paths.study_dir, Path("nowhere"))
+    except SweeperError as exc:
+        told = str(exc)
+    assert callers == []
+    assert place in told
+    assert "no server that it names is asked" in told
+    assert "study file instead" in told
+
+
+def test_a_server_that_a_carried_folder_names_is_asked_if_the_environment_names_it_too(
+    sweep: TrackedSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{tmp_path}/server.db"
+    copy_empty_database(tmp_path / "server.db")
+    resolved = sweep.paths.resolved_spec
+    resolved.write_text(resolved.read_text().replace("  uri: auto", f"  uri: {uri}"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/another.db")
+    with pytest.raises(SpecError, match="set MLFLOW_TRACKING_URI to the whole address if it is"):
+        sync(sweep.paths.study_dir, Path("nowhere"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    line, _ = sync(sweep.paths.study_dir, Path("nowhere"))
+    assert line.endswith(f"; {uri} has everything")
+
+
 def test_where_the_storage_is_out_of_reach_the_parent_run_stays_as_it_is(
     sweep: TrackedSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,7 +196,7 @@ def test_where_the_storage_is_out_of_reach_the_parent_run_stays_as_it_is(
     monkeypatch.chdir(tmp_path / "elsewhere")
     line, [note] = sync(folder, Path("mlruns"))
     assert line.startswith("small: sent 3 events of 1 trial")
-    assert "cannot open the study's storage" in note
+    assert "storage: postgresql://***@127.0.0.1:1/studies: as a folder may come" in note
     assert note.endswith("its own run stays as it is")
     after = client.get_run(before.info.run_id)
     assert (after.info.status, after.data.tags) == (before.info.status, before.data.tags)
@@ -165,7 +234,7 @@ def test_an_address_that_lost_its_password_is_asked_for(sweep: TrackedSweep) -> 
     resolved = sweep.paths.resolved_spec
     resolved.write_text(resolved.read_text().replace("uri: auto", "uri: https://***@host"))
     with pytest.raises(TrackerError, match="keeps no passwords; set MLFLOW_TRACKING_URI to the"):
-        sync(sweep.paths.study_dir, sweep.root)
+        sync(resolved, sweep.root)
 
 
 def test_only_the_folder_of_a_study_at_its_place_is_taken(
