@@ -148,7 +148,7 @@ async def _serve(pages: "dict[GuardedPort, ASGIApp]", announce: Callable[[], Non
 def _is_from_another_page(request: "HTTPConnection") -> bool:
     """Browsers send a cookie along whichever page asks, also one of another port of this host."""
     origin = request.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    return origin is not None and origin.partition("://")[2] != request.headers.get("host")
 
 
 async def _close(scope: "Scope", send: "Send") -> None:

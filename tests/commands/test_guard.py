@@ -73,7 +73,9 @@ def test_the_link_sets_the_cookie_and_leads_to_the_same_place(place: str, target
     assert headers["set-cookie"] == "sweeper-1=s3cr3t; HttpOnly; Path=/; SameSite=lax"
 
 
-@pytest.mark.parametrize("origin", ["http://h:2", "http://h", "https://example.org", "null"])
+@pytest.mark.parametrize(
+    "origin", ["http://h:2", "http://h", "https://example.org", "null", "http://["]
+)
 def test_another_web_page_gets_nothing_although_the_browser_sends_the_cookie(origin: str) -> None:
     assert ask("/", cookie="sweeper-1=s3cr3t", origin=origin)[0] == 403
     assert ask("/", cookie="sweeper-1=s3cr3t", origin="http://h:1")[0] == 200
