@@ -41,7 +41,8 @@ def build(input_shape, n_classes, width=2):
     layers = torch.nn.Linear(*input_shape, width), torch.nn.Linear(width, n_classes)
     return torch.nn.Sequential(*layers)
 
-def run(params, trial): ...
+def run(params, trial):
+    trial.report(1, loss=1.0, size=2.0)
 """
 
 

@@ -138,7 +138,7 @@ def test_a_server_that_comes_up_later(
     finally:
         kill_group(agent)
     assert agent.returncode == 0, output
-    assert "Training goes on; the events wait in mlruns/studies/sweep" in output
+    assert f"Training goes on; the events wait in {tracked.paths.study_dir}" in output
     assert_everything_arrived(tracked, server, 4, monkeypatch)
 
 
