@@ -83,7 +83,8 @@ class _Lines:
 
     def ended(self, row: TrialRow, tally: Tally) -> None:
         seconds = format_seconds((row.ended_s or 0) - row.begun_s)
-        left = f", {format_seconds(tally.left_s)} left" if tally.left_s else ""
+        is_over = tally.n_finished >= tally.goal
+        left = f", {format_seconds(tally.left_s)} left" if tally.left_s and not is_over else ""
         self._print(
             f"[{tally.n_finished}/{tally.goal}{left}] trial {row.number} {row.state.value} "
             f"in {seconds}: {_describe(row, self._objective)}"

@@ -36,7 +36,8 @@ class TrialLengths:
         """Seconds until the goal, of all workers together; None before a trial has ended.
 
         A running trial takes on as long an epoch as it did so far, up to where those that came
-        further ended on average; without epochs it ends like those that took longer. A trial
+        further ended on average; without epochs it ends like those that took longer. Before the
+        end of its first epoch, most of which may be its start, the shorter of both counts. A trial
         that is to come takes the mean of those that ended and of those that run. The sum of all
         that is shared by the workers.
 
@@ -67,19 +68,25 @@ class TrialLengths:
 
     def _expected(self, trial: FrozenTrial, elapsed_s: float, lengths: Sequence[float]) -> float:
         """Seconds that a running trial takes in all, >= ``elapsed_s``."""
-        share = self._share(trial)
-        if share:
-            further = [end for ended in self.ended if (end := self._share(ended) or 0.0) > share]
-            end = fmean(further) if further else 1.0
-            return elapsed_s * max(end / share, 1.0)
         longer = [length for length in lengths if length > elapsed_s]
-        return fmean(longer) if longer else 2 * elapsed_s
+        like_others = fmean(longer) if longer else 2 * elapsed_s
+        share = self._share(trial)
+        if not share:
+            return like_others
+        further = [end for ended in self.ended if (end := self._share(ended) or 0.0) > share]
+        end = fmean(further) if further else 1.0
+        at_its_pace = elapsed_s * max(end / share, 1.0)
+        return at_its_pace if self._done(trial) >= 1 else min(at_its_pace, like_others)
 
     def _share(self, trial: FrozenTrial) -> float | None:
         """Of its epochs that a trial has done, in (0, 1]; None if that is not known."""
-        done = self.epochs.get(trial.number, 0.0) or trial.last_step
+        done = self._done(trial)
         n_epochs = trial.params.get("train.epochs", self.n_epochs)
         return min(done / n_epochs, 1.0) if done and n_epochs else None
+
+    def _done(self, trial: FrozenTrial) -> float:
+        """Epochs, as far as it is known."""
+        return self.epochs.get(trial.number, 0.0) or trial.last_step or 0
 
 
 def _length(trial: FrozenTrial) -> float | None:

@@ -73,9 +73,13 @@ def test_a_running_trial_goes_on_at_its_own_pace(epochs: Mapping[int, float]) ->
     assert left(ended, running, goal=4, n_epochs=10, epochs=epochs) == 80.0 + 2 * 60.0
 
 
-def test_the_part_of_an_epoch_counts() -> None:
+def test_the_part_of_an_epoch_counts_behind_the_first() -> None:
     ended, running = [trial(0, 20.0, n_epochs=10)], [trial(1, 20.0, RUNNING)]
-    assert left(ended, running, goal=2, n_epochs=10, epochs={1: 0.5}) == 380.0
+    assert left(ended, running, goal=2, n_epochs=10, epochs={1: 2.5}) == 60.0
+    # 0.1 of an epoch in 3 s, most of which went into loading data, is not 300 s a trial.
+    running = [trial(1, 3.0, RUNNING)]
+    assert left(ended, running, goal=2, n_epochs=10, epochs={1: 0.1}) == 17.0
+    assert left(ended, running, goal=2, n_epochs=10, epochs={1: 0.9}) == 17.0
 
 
 def test_it_is_expected_to_end_where_those_that_came_as_far_did() -> None:
