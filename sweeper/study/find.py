@@ -111,13 +111,31 @@ def _of_folder(path: Path) -> FoundStudy:
             f"{path}: a folder, but not that of a study: it has no {paths.resolved_spec.name}; "
             "name a study file, or a folder mlruns/studies/<name>"
         )
-    spec = load_study(path / paths.resolved_spec.name)
+    _refuse_links_out(paths)
+    spec = load_study(paths.resolved_spec)
     if folder != paths.study_dir or spec.name != paths.study:
         raise SpecError(
             f"{path}: this is the folder of study {spec.name!r}; it must lie in "
             f"mlruns/studies/{spec.name}, as it did where it comes from"
         )
     return FoundStudy(_with_own_tracking(spec), paths, is_folder=True)
+
+
+def _refuse_links_out(paths: RunPaths) -> None:
+    """What is written to a folder, or cut off there, must not happen to a file elsewhere."""
+    root = paths.root.resolve()
+    below = (
+        Path(folder, name)
+        for folder, folders, files in os.walk(paths.study_dir)
+        for name in (*folders, *files)
+    )
+    for path in (*root.iterdir(), *below):
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            raise SpecError(
+                f"{path}: is a link to {path.resolve()}, outside of {root}; as a folder may come "
+                "from anybody, such links are not followed: put the file itself there, or name "
+                "your study file instead"
+            )
 
 
 def _with_own_tracking(spec: StudySpec) -> StudySpec:

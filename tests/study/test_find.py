@@ -129,6 +129,25 @@ def test_a_folder_under_another_name_is_refused(tmp_path: Path, root: Path) -> N
     )
 
 
+@pytest.mark.parametrize("name", ["journal.log", "trials/0000/events.jsonl", "../../mlflow.lock"])
+def test_a_folder_with_a_link_that_leads_out_of_it_is_refused(
+    tmp_path: Path, root: Path, name: str
+) -> None:
+    study = begin(write(tmp_path), root)
+    mine = tmp_path / "mine.txt"
+    mine.write_text("no newline at its end")
+    link = study.paths.study_dir / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(mine)
+    with pytest.raises(SpecError, match=f"is a link to {mine}, outside of {root}; as a folder"):
+        find_study(study.paths.study_dir, root)
+    assert find_study(tmp_path / "small.yaml", root).is_here
+    link.unlink()
+    link.symlink_to(study.paths.key)
+    assert find_study(study.paths.study_dir, root).is_here
+
+
 def test_only_the_file_that_was_named_says_what_code_may_be_called(
     tmp_path: Path, root: Path
 ) -> None:
