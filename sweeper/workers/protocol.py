@@ -107,7 +107,8 @@ class Channel:
 
     def await_end(self) -> None:
         """Return when the agent is gone."""
-        os.read(self._fd, 1)  # unlike a file object, holds no lock that blocks the exit
+        with suppress(ConnectionResetError):  # it died before it had read what was sent to it
+            os.read(self._fd, 1)  # unlike a file object, holds no lock that blocks the exit
 
     def send_note(self, text: str) -> None:
         """Let the agent tell the user."""

@@ -222,7 +222,7 @@ def test_a_command_is_stopped_while_the_data_hang_and_its_trial_waits(sweep: Swe
     assert agent.returncode == 4, output
     assert "some batch did not end in 20s; its worker is killed" in output
     assert sweep.states() == {0: "waiting"}
-    assert [run.info.status for run in sweep.runs()] == ["SCHEDULED"]
+    assert sweep.runs() == []  # the data are looked at before a trial starts
 
     sweep.write_code(CODE.replace(HANG, "pass"))
     done = sweep.run()

@@ -96,6 +96,22 @@ def test_user_code_finds_standard_input_at_its_end_and_the_channel_goes_on() -> 
     ]
 
 
+def test_an_agent_that_died_before_it_read_what_was_sent_to_it_is_gone_as_well() -> None:
+    agent, theirs = socket.socketpair()
+    code = READS[READS.index("channel.send_note") :].replace("args.study", "'unread'")
+    code = (
+        f"from sweeper.workers.protocol import Channel\nchannel = Channel()\n{code}print('over')"
+    )
+    worker = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=theirs.fileno(), stdout=subprocess.PIPE, text=True
+    )
+    theirs.close()
+    assert agent.recv(6, socket.MSG_PEEK) == b"unread"
+    agent.close()
+    output, _ = worker.communicate(timeout=60)
+    assert (worker.returncode, output) == (0, "over\n")
+
+
 def test_notes_are_read_once_whole_and_in_order() -> None:
     messages = Messages()
     messages.add("erste ü\x06second\x06thi".encode())
