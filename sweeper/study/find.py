@@ -111,13 +111,13 @@ def _of_folder(path: Path) -> FoundStudy:
             f"{path}: a folder, but not that of a study: it has no {paths.resolved_spec.name}; "
             "name a study file, or a folder mlruns/studies/<name>"
         )
-    _refuse_links_out(paths)
-    spec = load_study(paths.resolved_spec)
+    spec = load_study(path / paths.resolved_spec.name)
     if folder != paths.study_dir or spec.name != paths.study:
         raise SpecError(
             f"{path}: this is the folder of study {spec.name!r}; it must lie in "
             f"mlruns/studies/{spec.name}, as it did where it comes from"
         )
+    _refuse_links_out(paths)
     return FoundStudy(_with_own_tracking(spec), paths, is_folder=True)
 
 
