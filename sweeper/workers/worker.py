@@ -90,6 +90,7 @@ class Worker:
         )
         self._failed_before = frozenset(args.failed_before)
         self._code = code_digest(study.spec)
+        self._is_code_kept = False  # once is enough, as it never changes in a worker
         if self._code != args.code:
             self._note(
                 f"your own code was changed while the command runs: a worker that began now has "
@@ -203,9 +204,10 @@ class Worker:
     def _run(self, trial: RunningTrial) -> None:
         begun_s = time.monotonic()
         config = trial.draw()
-        if self._code:
+        if self._code and not self._is_code_kept:
             study = self._study
             keep_code_version(study.storage, study.study_id, self._code, trial.number)
+            self._is_code_kept = True
         try:
             with self._state.kept(self._note) if self._state else nullcontext():
                 if isinstance(config.train, FunctionConfig):
