@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
@@ -47,9 +46,11 @@ def test_one_line_a_trial_then_the_best(finished: Sweep) -> None:
     ]
     says, _, code = lines[-1].partition(": ")
     assert says == "load the best model"
-    loaded: dict[str, Any] = {}
-    exec(code, loaded)
-    assert loaded["model"].predict(np.zeros((2, 1, 8, 8), np.float32)).shape == (2, 10)
+    # In a process of its own, as set_tracking_uri holds for all that a process does afterwards.
+    images = "numpy.zeros((2, 1, 8, 8), numpy.float32)"
+    use = f"{code}; import numpy; print(model.predict({images}).shape)"
+    done = subprocess.run([sys.executable, "-c", use], capture_output=True, text=True)
+    assert done.stdout == "(2, 10)\n", done.stderr
 
 
 def test_as_many_runs_as_trials_and_the_same_states_in_both_stores(finished: Sweep) -> None:
