@@ -47,9 +47,10 @@ def test_options_of_submit_reach_the_script(
 
 def test_a_shell_completes_with_what_python_m_sweeper_prints(tmp_path: Path) -> None:
     sweeper = [sys.executable, "-m", "sweeper"]
-    script = subprocess.run(
-        [*sweeper, "--show-completion", "bash"], capture_output=True, text=True, check=True
-    ).stdout
+    shown = [*sweeper, "--show-completion"]
+    # The shell is whose process asks; two commands, as one alone would take the shell's place.
+    ask_for = ["bash", "-c", '"$@"; exit $?', "bash", *shown]
+    script = subprocess.run(ask_for, capture_output=True, text=True, check=True).stdout
     command = tmp_path / "sweeper"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sweeper "$@"\n')
     command.chmod(0o755)

@@ -22,8 +22,20 @@ run: {{workers: 1}}
 storage: {storage}
 """
 EPOCHS = 30
+#: The machine may be stopped anywhere, also while its transaction holds the row of the trial.
 CODE = f"""
-import time
+import os, signal, time
+from pathlib import Path
+from sqlalchemy import Engine, event
+
+@event.listens_for(Engine, "after_cursor_execute")
+def stop_while_writing(connection, cursor, statement, *_):
+    if "INSERT INTO trial_intermediate_values" in statement:
+        try:
+            Path("stop_while_writing").rename("stopped")
+        except FileNotFoundError:
+            return
+        os.kill(os.getpid(), signal.SIGSTOP)
 
 def run(params, trial):
     for epoch in range(1, {EPOCHS} + 1):
@@ -41,8 +53,9 @@ def machine(folder: Path, name: str, storage: str) -> Sweep:
     return sweep
 
 
+@pytest.mark.parametrize("is_writing", [False, True])
 def test_a_machine_that_was_silent_stops_and_writes_nothing_more(
-    postgres_url: str, tmp_path: Path
+    postgres_url: str, tmp_path: Path, is_writing: bool
 ) -> None:
     name = f"study-{uuid.uuid4().hex}"
     silent = machine(tmp_path / "silent", name, postgres_url)
@@ -52,6 +65,9 @@ def test_a_machine_that_was_silent_stops_and_writes_nothing_more(
     try:
         wait_until(lambda: len(silent.epochs(0)) >= 3)
         pids += worker_pids(agent)
+        if is_writing:
+            (silent.folder / "stop_while_writing").touch()
+            wait_until((silent.folder / "stopped").exists)
         signal_all(pids, signal.SIGSTOP)
         n_before = len(silent.epochs(0))
         done = other.run()

@@ -10,16 +10,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeper.locks import Lock
-
-#: A machine that vanishes would else hold a lock until the server's default of two hours.
-#: Seconds, seconds, a number.
-_KEEPALIVE = {
-    "tcp_keepalives_idle": 10,
-    "tcp_keepalives_interval": 5,
-    "tcp_keepalives_count": 3,
-}
-#: Milliseconds, after which a process that was stopped holds its lock no longer.
-_NEVER_FOR_LONG = {**_KEEPALIVE, "idle_in_transaction_session_timeout": 60_000}
+from sweeper.study.storage.postgres import KEEPALIVE, NEVER_FOR_LONG, settings
 
 
 def advisory_locks(url: str) -> Callable[[str], Lock]:
@@ -53,7 +44,7 @@ class _AdvisoryLock:
         """What the function says of the lock, in a transaction that holds it."""
         with self._engine.connect() as connection:
             # For one transaction, as a pooler hands the connection on.
-            connection.exec_driver_sql(_settings("SET LOCAL", _NEVER_FOR_LONG))
+            connection.exec_driver_sql(settings("SET LOCAL", NEVER_FOR_LONG))
             yield connection.exec_driver_sql(f"SELECT {function}({self._key})").scalar()
 
 
@@ -84,7 +75,7 @@ class AdvisorySession:
         connection = self._connection = self._connection or self._engine.connect()
         try:
             if is_new:
-                connection.exec_driver_sql(_settings("SET", _KEEPALIVE))
+                connection.exec_driver_sql(settings("SET", KEEPALIVE))
             answer = connection.exec_driver_sql(f"SELECT {function}({_key(name)})")
             return bool(answer.scalar())
         except SQLAlchemyError:
@@ -96,7 +87,3 @@ class AdvisorySession:
 def _key(name: str) -> int:
     digest = hashlib.sha256(f"sweeper: {name}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
-
-
-def _settings(verb: str, settings: dict[str, int]) -> str:
-    return "; ".join(f"{verb} {name} = {value}" for name, value in settings.items())

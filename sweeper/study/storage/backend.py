@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
-from optuna.storages import BaseStorage, JournalStorage, get_storage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 
 from sweeper.config.study import StudySpec
@@ -34,8 +34,10 @@ def open_storage(spec: StudySpec, paths: RunPaths) -> BaseStorage:
             from sweeper.study.storage.grpc_client import ProxiedStorage  # needs an extra
 
             return ProxiedStorage(spec.storage)
-        # Not RDBStorage itself, which reads all trials anew each time: 0.3 s for a thousand.
-        return get_storage(spec.storage)
+        from sweeper.study.storage.postgres import let_go  # SQLAlchemy, which a journal needs not
+
+        # Not RDBStorage alone, which reads all trials anew each time: 0.3 s for a thousand.
+        return get_storage(let_go(RDBStorage(spec.storage)))
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sweeper.study.storage.advisory_locks import AdvisorySession
 from sweeper.study.storage.grpc_access import Access
 from sweeper.study.storage.grpc_client import HOLD, KEEPALIVE, LOCKS, TRY_TO_HOLD
+from sweeper.study.storage.postgres import let_go
 
 #: Requests that are answered at once, each on a connection. More were no faster (16 agents that
 #: did little but ask, 2, 4 and 15 of these): Python answers one after the other.
@@ -42,7 +43,7 @@ class StorageServer:
 
     def __init__(self, url: str) -> None:
         # Connections that a restart of the database broke are replaced before anybody meets one.
-        self._storage = get_storage(RDBStorage(url, engine_kwargs={"pool_pre_ping": True}))
+        self._storage = get_storage(let_go(RDBStorage(url, engine_kwargs={"pool_pre_ping": True})))
         self._locks = _Locks(url)
         self._server: Any = None
 
