@@ -99,6 +99,9 @@ def decode_event(line: bytes) -> Event:
     kind = _KINDS.get(str(record.pop("event", ""))) if isinstance(record, dict) else None
     if kind is None:
         raise ValueError("is no event")
+    data = record.get("data")
+    if isinstance(data, dict) and "n_classes" in data:  # as it was called when all were classified
+        data["n_outputs"] = data.pop("n_classes")
     return read_record(kind, record)
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Literal
 
 Direction = Literal["minimize", "maximize"]
+Task = Literal["classification", "multilabel", "regression"]
 
 
 class TrialState(StrEnum):
@@ -142,33 +143,45 @@ class DataInfo:
         fingerprint: 16 hex digits of a SHA-256 over inputs, targets and split; equal for equal
             data on any machine. For a user's ``Dataset`` over the targets and the split alone.
         input_shape: Of one sample, each side >= 1, [C, H, W] for images.
-        n_classes: Targets lie in [0, n_classes), >= 1.
+        n_outputs: Of a model for each sample, >= 1: classes, labels, or targets.
         n_train: Rows that are trained on.
         n_validation: Rows that are held out of the train split.
         mean: Per channel, of the training rows in units of [0, 1]; empty unless inputs are uint8.
         std: As ``mean``, > 0.
         input_dtype: Of the batches, as torch names it.
+        task: What is to be learned of a sample: one class, a truth value for each label, or
+            numbers.
+        target_mean: Of each target of a regression, in the training rows; else empty.
+        target_std: As ``target_mean``, > 0.
     """
 
     name: str
     fingerprint: str
     input_shape: tuple[int, ...]
-    n_classes: int
+    n_outputs: int
     n_train: int
     n_validation: int
     mean: tuple[float, ...] = field(default=())
     std: tuple[float, ...] = field(default=())
     input_dtype: str = "float32"
+    task: Task = "classification"
+    target_mean: tuple[float, ...] = field(default=())
+    target_std: tuple[float, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        if self.n_classes < 1:
-            raise ValueError(f"n_classes must be >= 1, got {self.n_classes}")
+        if self.n_outputs < 1:
+            raise ValueError(f"n_outputs must be >= 1, got {self.n_outputs}")
         if not all(side >= 1 for side in self.input_shape):
             raise ValueError(f"input_shape must hold sides >= 1, got {list(self.input_shape)}")
-        if not all(map(math.isfinite, self.mean)):
-            raise ValueError(f"mean must be finite, got {list(self.mean)}")
-        if len(self.std) != len(self.mean) or not all(0 < std < math.inf for std in self.std):
-            raise ValueError(f"std must be > 0 and of mean's length, got {list(self.std)}")
+        _check_scale("mean", self.mean, "std", self.std)
+        _check_scale("target_mean", self.target_mean, "target_std", self.target_std)
+
+
+def _check_scale(name: str, mean: Sequence[float], std_name: str, std: Sequence[float]) -> None:
+    if not all(map(math.isfinite, mean)):
+        raise ValueError(f"{name} must be finite, got {list(mean)}")
+    if len(std) != len(mean) or not all(0 < each < math.inf for each in std):
+        raise ValueError(f"{std_name} must be > 0 and of {name}'s length, got {list(std)}")
 
 
 def are_channels_last(shape: Sequence[int]) -> bool:

@@ -16,13 +16,13 @@ def load_moons(n_rows: int = 2000, noise: float = 0.2) -> tuple[tuple[Tensor, Te
 
 
 def build_residual(
-    input_shape: tuple[int, ...], n_classes: int, *, width: int = 32, n_blocks: int = 2
+    input_shape: tuple[int, ...], n_outputs: int, *, width: int = 32, n_blocks: int = 2
 ) -> nn.Module:
     """Residual blocks of one hidden layer each; returns logits."""
     n_inputs = torch.Size(input_shape).numel()
     blocks = [Residual(width) for _ in range(n_blocks)]
     return nn.Sequential(
-        nn.Flatten(), nn.Linear(n_inputs, width), *blocks, nn.Linear(width, n_classes)
+        nn.Flatten(), nn.Linear(n_inputs, width), *blocks, nn.Linear(width, n_outputs)
     )
 
 

@@ -125,23 +125,25 @@ def _try_function(
 
 
 def _try_batch(prepared: PreparedStudy, root: Path, config: TrialConfig) -> Iterator[str]:
-    from sweeper.commands.probe import (
-        time_batch,  # torch, which a function of the user's own may not need
-    )
+    # These load torch, which a function of the user's own may not need.
+    from sweeper.commands.probe import check_objective, time_batch
 
     assert config.data is not None
     assert config.model is not None
     data = _load(prepared, root, config)
+    with _placed(prepared.spec, config, "objective.metric"):
+        check_objective(config, data.info, prepared.spec.objective)
     needs = _measure(prepared.spec, config, data)
     with _placed(prepared.spec, config, "data.name"):
         batch = next(data.train.batches(config.data.batch_size))
     with _placed(prepared.spec, config, _ARCHITECTURE):
-        step_s = time_batch(config.model, data.info, batch)
+        step_s = time_batch(config, data, batch)
     info = data.info
     if data.remark:
         yield data.remark
     yield (
-        f"{info.name} {'x'.join(map(str, info.input_shape))}, {info.n_classes} classes, "
+        f"{info.name} {'x'.join(map(str, info.input_shape))}, {info.task} with "
+        f"{format_count(info.n_outputs, 'output')}, "
         f"{info.n_train} + {info.n_validation} rows, fingerprint {info.fingerprint}: "
         f"{config.model.architecture} with {needs.n_weights:,} weights, "
         f"first batch of {len(batch[1])} in {step_s:.2g} s"

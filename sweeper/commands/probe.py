@@ -14,10 +14,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.nn.functional import cross_entropy
 
 from sweeper.config.references import is_reference, split_reference
-from sweeper.config.settings import FunctionConfig, ModelConfig, Precision, TrialConfig
+from sweeper.config.settings import (
+    FunctionConfig,
+    ModelConfig,
+    Precision,
+    TrainConfig,
+    TrialConfig,
+)
 from sweeper.config.study import StudySpec
 from sweeper.data.dataset import TrialData
 from sweeper.errors import (
@@ -27,11 +32,13 @@ from sweeper.errors import (
     TrialInterrupted,
     TrialPruned,
 )
-from sweeper.models.build import BUILDERS, build_model, check_logits, check_model, torch_dtype
+from sweeper.models.build import BUILDERS, build_model, check_model, check_outputs, torch_dtype
 from sweeper.study.failures import failure_kind, meaning
 from sweeper.training.build import build_learner
 from sweeper.training.learner import Runtime
-from sweeper.trial import DataInfo, EpochMetrics, FailureKind
+from sweeper.training.losses import build_loss
+from sweeper.training.metrics import metric_names, require_measured
+from sweeper.trial import DataInfo, EpochMetrics, FailureKind, Objective
 from sweeper.workers.devices import Placement
 from sweeper.workers.memory import available_memory
 from sweeper.workers.scratch import run_scratch_trial
@@ -72,7 +79,7 @@ def measure_model(model: ModelConfig, data: DataInfo, n_rows: int) -> Footprint:
         TrainingError: If the model cannot be built or fed, or does not fit.
         SpecError: If the user's builder cannot be imported.
     """
-    shapes, dtype = (data.input_shape, data.n_classes), torch_dtype(data.input_dtype)
+    shapes, dtype = (data.input_shape, data.n_outputs), torch_dtype(data.input_dtype)
     is_built_in = model.architecture in BUILDERS
     with _blamed_on(model), torch.device("meta") if is_built_in else nullcontext():
         net = build_model(model.architecture, *shapes, **model.params)
@@ -146,17 +153,32 @@ def _no_longer_than(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def time_batch(model: ModelConfig, data: DataInfo, batch: tuple[Tensor, Tensor]) -> float:
+def check_objective(config: TrialConfig, data: DataInfo, objective: Objective) -> None:
+    """See that the objective is measured, as far as that is known before any epoch.
+
+    Raises:
+        TrainingError: If it is not.
+    """
+    assert isinstance(config.train, TrainConfig)
+    if config.train.metrics is None:
+        require_measured(objective, data, metric_names(data))
+
+
+def time_batch(config: TrialConfig, data: TrialData, batch: tuple[Tensor, Tensor]) -> float:
     """Build a model and train it on inputs and targets; the seconds that the training took.
 
     Raises:
-        TrainingError: If the model cannot be built, or cannot take them.
+        TrainingError: If the model or the loss cannot be built, or cannot take them.
     """
+    assert config.model is not None
+    assert isinstance(config.train, TrainConfig)
     inputs, targets = batch
+    loss = build_loss(config.train, data, inputs.device)
+    model, shapes = config.model, (data.info.input_shape, data.info.n_outputs)
     with _blamed_on(model):
-        net = build_model(model.architecture, data.input_shape, data.n_classes, **model.params)
+        net = build_model(model.architecture, *shapes, **model.params)
         begun = time.perf_counter()
-        cross_entropy(net(inputs), targets).backward()  # type: ignore[no-untyped-call]
+        loss(net(inputs), targets, "mean").backward()  # type: ignore[no-untyped-call]
     return time.perf_counter() - begun
 
 
@@ -216,7 +238,7 @@ def _threads(n_threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _saved_bytes(net: nn.Module, inputs: Tensor, n_classes: int) -> int:
+def _saved_bytes(net: nn.Module, inputs: Tensor, n_outputs: int) -> int:
     """Bytes that the forward pass keeps for the backward pass, those of the weights apart.
 
     The model is in training mode, in which it may return something else than in eval mode.
@@ -229,7 +251,7 @@ def _saved_bytes(net: nn.Module, inputs: Tensor, n_classes: int) -> int:
 
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         output = net.train()(inputs)
-    check_logits(net, output, n_classes)
+    check_outputs(net, output, n_outputs)
     sizes = {
         tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes()
         for tensor in [*saved, output]

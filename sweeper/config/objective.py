@@ -6,7 +6,7 @@ from typing import get_args
 from sweeper.config.names import metric_name_fault
 from sweeper.config.problems import Problems, did_you_mean, shown
 from sweeper.config.scalars import came, check_keys, read_constant
-from sweeper.config.settings import LOSSES, METRICS
+from sweeper.config.settings import METRICS
 from sweeper.config.yaml_source import Located
 from sweeper.trial import Direction, Objective
 
@@ -14,17 +14,32 @@ _NATURAL: Mapping[str, Direction] = {
     "train_loss": "minimize",
     "val_loss": "minimize",
     "val_accuracy": "maximize",
+    "val_top5": "maximize",
+    "val_f1": "maximize",
+    "val_auroc": "maximize",
+    "val_rmse": "minimize",
+    "val_mae": "minimize",
+    "val_r2": "maximize",
     "epoch_seconds": "minimize",
 }
 
 
-def read_objective(item: Located | None, problems: Problems, *, is_free: bool) -> Objective:
-    """The objective, by default the validation accuracy.
+def read_objective(
+    item: Located | None,
+    problems: Problems,
+    *,
+    default: str,
+    losses: tuple[str, ...],
+    is_free: bool,
+) -> Objective:
+    """The objective.
 
     Args:
         item: The value of the file's ``objective``.
         problems: Where what is wrong is noted.
-        is_free: Whether the user's own training function reports what it likes.
+        default: The metric of a file that names none.
+        losses: That must be finite beside it.
+        is_free: Whether code of the user's own reports what it likes.
     """
     item = item or Located({}, 1, "objective")
     if not isinstance(item.value, dict):
@@ -32,7 +47,7 @@ def read_objective(item: Located | None, problems: Problems, *, is_free: bool) -
         problems.add(item.line, item.path, message)
         return Objective((), ())
     check_keys(item, ("metric", "direction"), problems)
-    metric = item.value.get("metric", Located("val_accuracy", item.line, "objective.metric"))
+    metric = item.value.get("metric", Located(default, item.line, "objective.metric"))
     metrics = _words(metric, problems)
     if len(set(metrics)) < max(1, len(metrics)) and not problems.concern(metric.path):
         problems.add(metric.line, metric.path, "must be one metric or a list of different ones")
@@ -46,7 +61,7 @@ def read_objective(item: Located | None, problems: Problems, *, is_free: bool) -
         directions = _directions(item.value["direction"], len(metrics), problems)
     else:
         directions = _natural_directions(metric, metrics, problems)
-    return Objective(metrics, directions, losses=() if is_free else LOSSES)
+    return Objective(metrics, directions, losses=losses)
 
 
 def _directions(item: Located, n_metrics: int, problems: Problems) -> tuple[Direction, ...]:

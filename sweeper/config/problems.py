@@ -77,11 +77,13 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) 
     """``; did you mean 'epochs'?`` for the nearest known words.
 
     That are those of which the word is a part, as ``loss`` is of ``val_loss`` and ``train_loss``,
-    or the initials, as ``lr`` is of ``learning_rate``; else the one that is spelt most alike.
+    or the initials, as ``lr`` is of ``learning_rate``; else those that begin with it; else the one
+    that is spelt most alike.
     Where none is near: ``otherwise``, by default the words there are.
     """
     words = sorted(map(str, known))
     near = [other for other in words if word.lower() in _short_for(other.lower())]
+    near = near or [other for other in words if other.startswith(word)]
     near = near or difflib.get_close_matches(word, words, n=1)
     if 0 < len(near) <= _MOST_NEAR:
         return f"; did you mean {' or '.join(repr(other) for other in near)}?"

@@ -14,7 +14,7 @@ from sweeper.config.ranges import Section
 from sweeper.config.rules import check_rules
 from sweeper.config.scalars import came, check_keys, read_constant, read_fields
 from sweeper.config.sections import SectionReader
-from sweeper.config.settings import Scalar
+from sweeper.config.settings import LOSSES, TASK_METRICS, Scalar
 from sweeper.config.study import (
     SEARCHABLE,
     BudgetSpec,
@@ -27,6 +27,7 @@ from sweeper.config.study import (
 from sweeper.config.urls import holds_password
 from sweeper.config.yaml_source import Located, load_source
 from sweeper.errors import SpecError
+from sweeper.trial import Objective
 
 KEYS = (
     "name", "objective", "budget", "seed", "sampler", "pruner", *SEARCHABLE,
@@ -97,9 +98,7 @@ class _StudyReader:
         """All sections, with stand-ins where something is wrong, so that every problem is met."""
         top = self._top.value
         check_keys(self._top, KEYS, self._problems)
-        objective = read_objective(
-            top.get("objective"), self._problems, is_free=self._has_function
-        )
+        objective = self._objective()
         return StudySpec(
             path=self._path,
             name=self._name(),
@@ -117,6 +116,22 @@ class _StudyReader:
             storage=self._constant("storage", str, "auto"),
             lines=dict(_lines(self._top)),
         )
+
+    def _objective(self) -> Objective:
+        task = self._word("data", "task")
+        return read_objective(
+            self._top.value.get("objective"),
+            self._problems,
+            default=TASK_METRICS[task if task in TASK_METRICS else "classification"][0],
+            losses=() if self._has_function else LOSSES,
+            is_free=self._has_function or self._word("train", "metrics") is not None,
+        )
+
+    def _word(self, section: str, key: str) -> Any:
+        """A constant before its section is read."""
+        item = self._top.value.get(section)
+        found = item.value.get(key) if item and isinstance(item.value, dict) else None
+        return found.value if found and not isinstance(found.value, dict | list) else None
 
     def _constant(self, key: str, declared: Any, default: Any) -> Any:
         item = self._top.value.get(key)

@@ -94,7 +94,7 @@ def plain_study(spec: StudySpec) -> dict[str, Any]:
         "seed": spec.seed,
         "sampler": asdict(spec.sampler),
         "pruner": {key: pruner[key] for key in ("name", *PRUNER_KEYS[spec.pruner.name])},
-        **{key: plain_value(section) for key, section in _with_defaults(spec.sections).items()},
+        **{key: plain_value(section) for key, section in with_defaults(spec.sections).items()},
         "forbid": [dict(setting) for setting in spec.forbid],
         "enqueue": [dict(setting) for setting in spec.enqueue],
         "run": _present(asdict(spec.run)),
@@ -103,9 +103,14 @@ def plain_study(spec: StudySpec) -> dict[str, Any]:
     }
 
 
-def _with_defaults(sections: Mapping[str, Section]) -> dict[str, Section]:
+def with_defaults(sections: Mapping[str, Section]) -> dict[str, Section]:
+    """``data``, ``model`` and ``train`` with every key that has a default written out.
+
+    Args:
+        sections: As far as there are some; ranges as the file has them, or plain.
+    """
     declared: dict[str, type[Any]] = {"data": DataConfig} if "data" in sections else {}
-    if "function" not in sections["train"]:
+    if "function" not in sections.get("train", {"function": ""}):
         declared["train"] = TrainConfig
     defaults = {
         key: _present({name: getattr(kind, name, None) for name in field_types(kind)})

@@ -8,8 +8,9 @@ import yaml
 
 from sweeper.config.problems import Problems, did_you_mean, shown
 from sweeper.config.ranges import Choices, FloatRange, IntRange, Range, Section, option_word
+from sweeper.config.references import is_reference
 from sweeper.config.render import plain_value
-from sweeper.config.settings import Scalar
+from sweeper.config.settings import TASK_LOSSES, TASK_METRICS, Scalar
 from sweeper.config.space import most_epochs
 from sweeper.config.study import FIXED, MOST_TRIALS, PRUNER_KEYS, StudySpec
 from sweeper.config.urls import is_one_database, object_store_fault, storage_fault, tracking_fault
@@ -76,6 +77,7 @@ class _Rules:
         if not self._problems.concern("pruner"):
             self._check_pruner()
         self._check_train()
+        self._check_task()
         self._check_sampler()
         self._check_settings()
         self._check_addresses()
@@ -131,6 +133,24 @@ class _Rules:
             self._add("train.warmup_epochs", message)
         if train.get("nesterov") is True and train.get("momentum") == 0:
             self._add("train.nesterov", "needs train.momentum > 0; set one, or nesterov: false")
+
+    def _check_task(self) -> None:
+        """What a task that the file states measures and minimises; others are inferred later."""
+        data, train = self._spec.sections.get("data", {}), self._spec.sections["train"]
+        stated = [task for task in TASK_METRICS if task == data.get("task")]
+        if not stated or "function" in train:
+            return
+        [task], metrics = stated, ", ".join(TASK_METRICS[stated[0]])
+        foreign = {name for names in TASK_METRICS.values() for name in names}
+        foreign.difference_update(TASK_METRICS[task])
+        for metric in (name for name in self._spec.objective.metrics if name in foreign):
+            message = f"nobody measures {metric} of {task}; there are {metrics}"
+            self._add("objective.metric", message)
+        loss, losses = train.get("loss"), TASK_LOSSES[task]
+        for name in loss.options if isinstance(loss, Choices) else (loss,):
+            if isinstance(name, str) and not is_reference(name) and name not in losses:
+                message = f"{name} is no loss of {task}; it takes {', '.join(losses)}"
+                self._add("train.loss", message)
 
     def _check_sampler(self) -> None:
         name = self._spec.sampler.name

@@ -12,13 +12,33 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from sweeper.trial import Task
+
 Scalar = bool | int | float | str | None
 Activation = Literal["relu", "tanh", "sigmoid", "gelu", "silu", "elu", "leaky_relu"]
 Precision = Literal["fp32", "tf32", "bf16"]
 
 #: What the built-in training reports each epoch, in the order in which tables show it.
 LOSSES = ("train_loss", "val_loss")
-METRICS = ("train_loss", "val_loss", "val_accuracy", "learning_rate", "epoch_seconds")
+#: Beside them, what a task measures on the validation rows; ``val_top5`` of more than ten classes,
+#: ``val_auroc`` of two.
+TASK_METRICS: Mapping[Task, tuple[str, ...]] = {
+    "classification": ("val_accuracy", "val_top5", "val_f1", "val_auroc"),
+    "multilabel": ("val_f1", "val_auroc"),
+    "regression": ("val_rmse", "val_mae", "val_r2"),
+}
+#: What each task may minimise, by default the first.
+TASK_LOSSES: Mapping[Task, tuple[str, ...]] = {
+    "classification": ("cross_entropy",),
+    "multilabel": ("bce",),
+    "regression": ("mse", "mae", "huber"),
+}
+METRICS = (
+    *LOSSES,
+    *dict.fromkeys(name for names in TASK_METRICS.values() for name in names),
+    "learning_rate",
+    "epoch_seconds",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +61,13 @@ class DataConfig:
             description="Share of the train split held out for validation, stratified and seeded",
         ),
     ] = 0.1
+    task: Annotated[
+        Task | None,
+        Field(
+            description="What is learned of a sample: one class, a truth value for each label, or "
+            "numbers; default from the targets"
+        ),
+    ] = None
     batch_size: Annotated[int, Field(ge=1, description="Samples in an optimiser update")] = 64
     params: Mapping[str, Any] = field(default_factory=dict)
 
@@ -71,6 +98,29 @@ class TrainConfig:
     """The keys of ``train``, as the built-in training function takes them."""
 
     epochs: Annotated[int, Field(ge=1, description="Passes over the training data")] = 10
+    loss: Annotated[
+        str | None,
+        Field(
+            description="cross_entropy, bce, mse, mae, huber, or `package.module:function` of "
+            "outputs and targets; default the first that fits the task"
+        ),
+    ] = None
+    label_smoothing: Annotated[
+        float, Field(ge=0, lt=1, description="Share of a target that all classes have alike")
+    ] = 0.0
+    class_weights: Annotated[
+        Literal["none", "balanced"],
+        Field(
+            description="balanced: classes, or a label and its absence, count alike in the loss"
+        ),
+    ] = "none"
+    metrics: Annotated[
+        str | None,
+        Field(
+            description="Further ones, `package.module:function`: outputs and targets of all "
+            "validation rows -> name -> number; default none"
+        ),
+    ] = None
     optimizer: Annotated[
         Literal["sgd", "adam", "adamw", "rmsprop"],
         Field(description="Optimiser, as in torch.optim"),

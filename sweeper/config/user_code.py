@@ -11,13 +11,21 @@ from sweeper.config.ranges import Choices
 from sweeper.config.references import import_folders, is_reference, split_reference
 from sweeper.config.study import StudySpec
 
+#: Sections and their keys that may name a function of the user's own.
+_PLACES = (
+    ("data", "name"),
+    ("model", "architecture"),
+    ("train", "function"),
+    ("train", "loss"),
+    ("train", "metrics"),
+)
 #: Of a digest, in hex digits.
 _DIGITS = 12
 
 
 def references(spec: StudySpec) -> Iterator[tuple[str, str]]:
     """Every ``package.module:function`` of a study file, with the dotted key that names it."""
-    for section, key in (("data", "name"), ("model", "architecture"), ("train", "function")):
+    for section, key in _PLACES:
         value = spec.sections.get(section, {}).get(key)
         for name in value.options if isinstance(value, Choices) else (value,):
             if is_reference(str(name)):

@@ -29,9 +29,10 @@ class Split(Protocol):
                 all the same, so the others are those of a whole pass.
 
         Yields:
-            Inputs [B, ...], normalised float32 where the data are uint8, and targets, int64 [B],
-            both on the device. When shuffling, a last batch of a single row is dropped if others
-            came before it, as batch normalisation cannot train on one row.
+            Inputs [B, ...], normalised float32 where the data are uint8, and targets of the task
+            (int64 [B], bool [B, n_outputs] or float32 [B, n_outputs]), both on the device. When
+            shuffling, a last batch of a single row is dropped if others came before it, as batch
+            normalisation cannot train on one row.
         """
 
 
@@ -113,7 +114,7 @@ class LoaderSplit:
                 inputs = self._normalise(inputs)
             elif inputs.dtype == torch.float64:
                 inputs = inputs.float()
-            yield inputs, self._bring(targets).to(torch.int64)
+            yield inputs, self._bring(targets)
 
     def _bring(self, rows: Tensor) -> Tensor:
         """To the device; from pinned memory a GPU fetches while the host makes the next batch."""

@@ -4,6 +4,7 @@ import copy
 import logging
 import math
 from collections.abc import Mapping, Sequence, Sized
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,14 @@ from sweeper.data.channels import ChannelSums
 from sweeper.data.fingerprint import content_digest
 from sweeper.data.first_call import call_in_turn
 from sweeper.data.rows import DatasetRows, TensorRows
+from sweeper.data.targets import count_outputs, read_targets
 from sweeper.errors import DataError
-from sweeper.trial import are_channels_last
+from sweeper.trial import Task, are_channels_last
 
 log = logging.getLogger("sweeper")
 
 #: So many rows show whether a Dataset's .targets are what its items say.
 _LOOKS = 32
-#: Of so many classes that more than 99 in 100 never occur, the targets are ids.
-_MANY_CLASSES, _SPARSE = 1000, 100
 _WANTED = (
     "wanted is (train, test), each a pair of tensors (inputs, targets) or a torch Dataset; "
     "test may be None"
@@ -33,13 +33,14 @@ _WANTED = (
 
 
 def load_custom(
-    reference: str, params: Mapping[str, Any], lock_dir: Path
+    reference: str, params: Mapping[str, Any], task: Task | None, lock_dir: Path
 ) -> TensorRows | DatasetRows:
     """Call ``package.module:function`` and take the train split; the test split stays untouched.
 
     Args:
         reference: Of the function.
         params: That it is given.
+        task: Of its targets; None to infer it.
         lock_dir: Of the locks by which one process at a time makes the first call.
 
     Raises:
@@ -58,27 +59,27 @@ def load_custom(
     if not isinstance(loaded, tuple) or len(loaded) != 2:
         raise DataError(f"{reference} returned {_describe(loaded)}; {_WANTED}")
     try:
-        return _rows(loaded[0])
+        return _rows(loaded[0], task)
     except DataError as exc:
         raise DataError(f"{reference}: train: {exc}") from exc
     except Exception as exc:  # of the user's Dataset
         raise DataError(f"{reference}: train: raised {type(exc).__name__}: {exc}") from exc
 
 
-def _rows(train: object) -> TensorRows | DatasetRows:
+def _rows(train: object, task: Task | None) -> TensorRows | DatasetRows:
     if isinstance(train, TensorDataset):
         train = train.tensors
     if isinstance(train, Dataset):
-        return _dataset_rows(train)
+        return _dataset_rows(train, task)
     if isinstance(train, tuple) and len(train) == 2:
         inputs, targets = train
         if isinstance(inputs, Tensor) and isinstance(targets, Tensor):
-            return _tensor_rows(inputs, targets)
+            return _tensor_rows(inputs, targets, task)
     raise DataError(f"got {_describe(train)}; {_WANTED}")
 
 
-def _tensor_rows(inputs: Tensor, targets: Tensor) -> TensorRows:
-    targets = _check_targets(targets)
+def _tensor_rows(inputs: Tensor, targets: Tensor, task: Task | None) -> TensorRows:
+    targets, task = read_targets(targets, task)
     if inputs.ndim == 0 or len(inputs) != len(targets):
         raise DataError(
             f"inputs {tuple(inputs.shape)} and targets {tuple(targets.shape)} have different "
@@ -93,10 +94,10 @@ def _tensor_rows(inputs: Tensor, targets: Tensor) -> TensorRows:
             "[N, C, H, W], as each channel is normalised: inputs.permute(0, 3, 1, 2)"
         )
     sums = ChannelSums.of(inputs.numpy()) if inputs.dtype == torch.uint8 else None
-    return TensorRows(inputs, targets, content_digest(inputs, targets), sums)
+    return TensorRows(inputs, targets, content_digest(inputs, targets), sums, task)
 
 
-def _dataset_rows(dataset: "Dataset[Any]") -> DatasetRows:
+def _dataset_rows(dataset: "Dataset[Any]", stated: Task | None) -> DatasetRows:
     if not isinstance(dataset, Sized):
         raise DataError(
             f"{type(dataset).__name__} has no length; wanted is a Dataset with __len__ and "
@@ -105,10 +106,10 @@ def _dataset_rows(dataset: "Dataset[Any]") -> DatasetRows:
     if len(dataset) == 0:
         raise DataError(f"{type(dataset).__name__} is empty; wanted is at least one row per class")
     rows = _AlikeRows(dataset, len(dataset))
-    targets = _check_targets(_dataset_targets(dataset, rows))
-    rows.n_classes = int(targets.max()) + 1
+    targets, task = read_targets(_dataset_targets(dataset, rows), stated)
+    rows.settle(targets, task)
     digest = content_digest(targets)
-    return DatasetRows(rows, targets, digest, rows.input_shape, rows.input_dtype)
+    return DatasetRows(rows, targets, digest, rows.input_shape, rows.input_dtype, task)
 
 
 class _AlikeRows(Dataset[tuple[Tensor, Any]]):
@@ -117,18 +118,24 @@ class _AlikeRows(Dataset[tuple[Tensor, Any]]):
     Attributes:
         input_shape: Of each.
         input_dtype: Of a batch of them.
-        n_classes: Targets are below it; None before all are known.
     """
-
-    n_classes: int | None = None
 
     def __init__(self, dataset: Any, n_rows: int) -> None:
         self._dataset = dataset
         self._n_rows = n_rows
-        first = _check_item(dataset[0])
+        self._task: Task | None = None  # before all targets are known
+        self._targets = torch.empty(0)
+        item = dataset[0]
+        first = _check_item(item)
         _check_sides(first.shape)
         self._dtype, self.input_dtype = first.dtype, _batch_dtype(first)
         self.input_shape = tuple(first.shape)
+        self._target_form = _form(_as_target(0, item[1]))
+
+    def settle(self, targets: Tensor, task: Task) -> None:
+        """From now on, a row whose target cannot be one of the task is named."""
+        self._targets, self._task = targets, task
+        self._n_classes = count_outputs(targets, task)
 
     def __len__(self) -> int:
         return self._n_rows
@@ -150,7 +157,7 @@ class _AlikeRows(Dataset[tuple[Tensor, Any]]):
                 f"{where} of {type(self._dataset).__name__} raised {type(exc).__name__}: {exc}"
             ) from exc
 
-    def _checked(self, row: int, item: Any) -> tuple[Tensor, int]:
+    def _checked(self, row: int, item: Any) -> tuple[Tensor, Tensor]:
         sample = _check_item(item)
         if sample.dtype != self._dtype:
             raise DataError(
@@ -163,25 +170,40 @@ class _AlikeRows(Dataset[tuple[Tensor, Any]]):
                 f"{tuple(sample.shape)}, row 0 {self.input_shape}; wanted is one shape for all: "
                 "resize, crop or pad them"
             )
-        target = _as_class(row, item[1])
-        if self.n_classes is not None and not 0 <= target < self.n_classes:
+        target = _as_target(row, item[1])
+        if (form := _form(target)) != self._target_form:
+            raise DataError(
+                f"the target of row {row} of {type(self._dataset).__name__} is {form}, that of "
+                f"row 0 {self._target_form}; wanted is one form for all"
+            )
+        if self._task is None:
+            return sample, target
+        if self._task == "classification" and not 0 <= target < self._n_classes:
             raise DataError(
                 f"row {row} of {type(self._dataset).__name__} has the target {target}, and its "
-                f".targets go up to {self.n_classes - 1}; wanted are .targets that say what the "
-                "items say, or none"
+                f".targets go up to {self._n_classes - 1}; wanted are .targets that "
+                "say what the items say, or none"
             )
-        return sample, target
+        return sample, target.to(self._targets.dtype).reshape(self._targets.shape[1:])
 
 
-def _as_class(row: int, target: object) -> int:
+def _form(target: Tensor) -> str:
+    return f"{target.dtype} {list(target.shape)}"
+
+
+def _as_target(row: int, target: object) -> Tensor:
+    """Of one row, [] or [K]."""
     if isinstance(target, Tensor | np.ndarray | np.generic) and math.prod(target.shape) == 1:
         target = target.item()
-    if not isinstance(target, int) or isinstance(target, bool):
-        raise DataError(
-            f"the target of row {row} is {_describe(target)}; wanted is a whole number, the "
-            "class from 0 on"
-        )
-    return target
+    if isinstance(target, bool | int | float | list | tuple | Tensor | np.ndarray):
+        with suppress(TypeError, ValueError, RuntimeError):
+            found = torch.as_tensor(target)
+            if found.ndim <= 1 and found.numel():
+                return found
+    raise DataError(
+        f"the target of row {row} is {_describe(target)}; wanted is a whole number, the class "
+        "from 0 on, a fraction, or a truth value or a fraction for each output"
+    )
 
 
 def _dataset_targets(dataset: Any, rows: _AlikeRows) -> Tensor:
@@ -193,7 +215,7 @@ def _dataset_targets(dataset: Any, rows: _AlikeRows) -> Tensor:
         return torch.as_tensor(known)
     else:
         log.warning("%s: %s; the items count, and every row is read once", name, fault)
-    return torch.tensor([rows[row][1] for row in range(len(rows))])
+    return torch.stack([rows[row][1] for row in range(len(rows))])
 
 
 def _targets_fault(known: Any, rows: _AlikeRows) -> str:
@@ -202,13 +224,15 @@ def _targets_fault(known: Any, rows: _AlikeRows) -> str:
         targets = torch.as_tensor(known)
     except (TypeError, ValueError, RuntimeError) as exc:
         return f"its .targets are no classes: {exc}"
-    if targets.shape != (len(rows),):
+    first = rows[0][1]
+    if targets.shape != (len(rows), *first.shape):
         return f"its .targets have the shape {tuple(targets.shape)} for {len(rows)} rows"
     n_looks = min(len(rows), _LOOKS)
     for look in range(n_looks):
         row = look * (len(rows) - 1) // max(n_looks - 1, 1)
-        if targets[row].item() != (target := rows[row][1]):
-            return f"row {row} has the target {target}, and .targets say {targets[row].item()}"
+        if not bool((targets[row] == (target := rows[row][1])).all()):
+            told = targets[row].tolist()
+            return f"row {row} has the target {target.tolist()}, and .targets say {told}"
     return ""
 
 
@@ -238,28 +262,6 @@ def _check_item(item: object) -> Tensor:
             "convert it to float32 there, or return tensors, whose uint8 are normalised"
         )
     return sample
-
-
-def _check_targets(targets: Tensor) -> Tensor:
-    """Targets as int64 [N] on the CPU."""
-    targets = targets.detach().cpu()
-    if targets.dtype == torch.bool or targets.is_floating_point() or targets.is_complex():
-        raise DataError(f"targets are {targets.dtype}; wanted are integers, the classes from 0 on")
-    if targets.ndim != 1:
-        raise DataError(f"targets have the shape {tuple(targets.shape)}; wanted is [N]")
-    if len(targets) == 0:
-        raise DataError("there are no rows; wanted is at least one row per class")
-    if int(targets.min()) < 0:
-        raise DataError(f"a target is {int(targets.min())}; wanted are classes from 0 on")
-    targets = targets.to(torch.int64).contiguous()
-    if (highest := int(targets.max())) >= _MANY_CLASSES:
-        n_different = len(set(targets.tolist()))
-        if highest >= _SPARSE * n_different:
-            raise DataError(
-                f"targets go up to {highest}, but only {n_different} differ; number them "
-                f"0..{n_different - 1}, as the model has an output for each number"
-            )
-    return targets
 
 
 def _describe(value: object) -> str:

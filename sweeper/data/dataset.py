@@ -1,7 +1,7 @@
 """What a trial trains and validates on, put together from its configuration."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeGuard, TypeVar
 
@@ -18,6 +18,7 @@ from sweeper.data.custom import load_custom
 from sweeper.data.fingerprint import split_fingerprint
 from sweeper.data.partition import stratified_split
 from sweeper.data.rows import DatasetRows, TensorRows, map_rows
+from sweeper.data.targets import count_outputs, count_rows, read_targets, strata
 from sweeper.errors import DataError
 from sweeper.trial import DataInfo
 
@@ -31,12 +32,15 @@ class TrialData:
     """The two splits of a trial and what they are.
 
     Attributes:
+        counts: Training rows of each class, or with each label, int64 [n_outputs]; of a
+            regression, or where nobody counted, [0].
         remark: What the user may not have meant; mostly empty.
     """
 
     info: DataInfo
     train: Split
     validation: Split
+    counts: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     remark: str = ""
 
 
@@ -81,7 +85,8 @@ def load_data(
         DataError: If the data are not to be had, of the wrong form, or too few to split.
         SpecError: If a user's function cannot be imported.
     """
-    source = (config.name, config.root, dict(config.params), cache_dir, device, resident_bytes)
+    content = (config.name, config.root, config.task, dict(config.params))
+    source = (*content, cache_dir, device, resident_bytes)
     name = label or config.name
 
     def make_rows() -> TensorRows | DatasetRows:
@@ -95,15 +100,18 @@ def load_data(
         parts = _part(rows, share=config.validation, seed=seed, name=name)
         info = _info(rows, parts, name)
         train, validation = _splits(rows, parts, info, device=device, limit=resident_bytes)
-        return TrialData(info, train, validation, _remark(rows.targets, name))
+        counts = count_rows(rows.targets[parts[0]], rows.task, info.n_outputs)
+        return TrialData(info, train, validation, counts, _remark(rows, name))
 
     return _latest_data.get((source, config.validation, seed, name), make_data)
 
 
 def _load_rows(config: DataConfig, cache_dir: Path) -> TensorRows | DatasetRows:
     if is_reference(config.name):
-        return load_custom(config.name, config.params, cache_dir / "loading")
-    return map_rows(open_cache(config, cache_dir))
+        return load_custom(config.name, config.params, config.task, cache_dir / "loading")
+    rows = map_rows(open_cache(config, cache_dir))
+    targets, task = read_targets(rows.targets, config.task)
+    return replace(rows, targets=targets, task=task)
 
 
 def _is_resident(rows: TensorRows | DatasetRows, limit: int) -> TypeGuard[TensorRows]:
@@ -113,7 +121,8 @@ def _is_resident(rows: TensorRows | DatasetRows, limit: int) -> TypeGuard[Tensor
 def _part(
     rows: TensorRows | DatasetRows, *, share: float, seed: int, name: str
 ) -> tuple[Tensor, Tensor]:
-    train, validation = stratified_split(rows.targets, share=share, seed=seed)
+    groups = strata(rows.targets, rows.task)
+    train, validation = stratified_split(groups, share=share, seed=seed)
     if len(train) == 0 or len(validation) == 0:
         raise DataError(
             f"data.validation: {share:g} of the {len(rows.targets)} rows of {name} leaves "
@@ -132,21 +141,36 @@ def _info(rows: TensorRows | DatasetRows, parts: tuple[Tensor, Tensor], name: st
         held_out = rows.inputs.index_select(0, validation.to(rows.inputs.device))
         sums = rows.sums - ChannelSums.of(held_out.cpu().numpy())
         mean, std = sums.mean(), sums.std()
+    target_mean, target_std = (
+        _target_scale(rows.targets[train]) if rows.task == "regression" else ((), ())
+    )
     return DataInfo(
         name=name,
         fingerprint=split_fingerprint(rows.digest, train, validation),
         input_shape=rows.input_shape,
-        n_classes=int(rows.targets.max()) + 1,
+        n_outputs=count_outputs(rows.targets, rows.task),
         n_train=len(train),
         n_validation=len(validation),
         mean=mean,
         std=std,
         input_dtype=str(rows.input_dtype).removeprefix("torch."),
+        task=rows.task,
+        target_mean=target_mean,
+        target_std=target_std,
     )
 
 
-def _remark(targets: Tensor, name: str) -> str:
+def _target_scale(targets: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each column of some targets; 1 for a constant one."""
+    std, mean = torch.std_mean(targets.double(), dim=0, correction=0)
+    return tuple(mean.tolist()), tuple(torch.where(std > 0, std, 1.0).tolist())
+
+
+def _remark(rows: TensorRows | DatasetRows, name: str) -> str:
     """Of classes that no row has: labels from 3 to 8 are nine classes."""
+    if rows.task != "classification":
+        return ""
+    targets = rows.targets
     empty = (torch.bincount(targets) == 0).nonzero().flatten().tolist()
     if not empty:
         return ""

@@ -10,7 +10,7 @@ def stratified_split(targets: Tensor, *, share: float, seed: int) -> tuple[Tenso
     """Part rows into training and validation, each class in proportion.
 
     Args:
-        targets: int64 [N], N > 0, values >= 0.
+        targets: The class of each row, int64 [N], N > 0.
         share: Of the rows that go to validation, in (0, 1).
         seed: Of the choice within each class, in [0, 2**63).
 

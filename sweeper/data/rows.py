@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 
 from sweeper.data.cache import CacheEntry
 from sweeper.data.channels import ChannelSums
+from sweeper.trial import Task
 
 
 @dataclass(frozen=True)
@@ -17,15 +18,17 @@ class TensorRows:
 
     Attributes:
         inputs: [N, ...], of any dtype but float64.
-        targets: int64 [N], on the CPU.
+        targets: As :func:`~sweeper.data.targets.read_targets` returns them.
         digest: Of inputs and targets, see :mod:`~sweeper.data.fingerprint`.
         sums: Of all rows; None unless the inputs are uint8.
+        task: Of the targets.
     """
 
     inputs: Tensor
     targets: Tensor
     digest: str
     sums: ChannelSums | None
+    task: Task = "classification"
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -44,10 +47,11 @@ class DatasetRows:
 
     Attributes:
         dataset: Its items are (input, target).
-        targets: int64 [N], on the CPU.
+        targets: As :func:`~sweeper.data.targets.read_targets` returns them.
         digest: Of the targets alone.
         input_shape: Of one sample.
         input_dtype: Of a batch.
+        task: Of the targets.
     """
 
     dataset: "Dataset[Any]"
@@ -55,6 +59,7 @@ class DatasetRows:
     digest: str
     input_shape: tuple[int, ...]
     input_dtype: torch.dtype
+    task: Task
 
 
 def map_rows(entry: CacheEntry) -> TensorRows:

@@ -24,7 +24,7 @@ BUILDERS: Mapping[str, Builder] = {"mlp": build_mlp, "cnn": build_cnn}
 
 
 def build_model(
-    architecture: str, input_shape: tuple[int, ...], n_classes: int, **params: Any
+    architecture: str, input_shape: tuple[int, ...], n_outputs: int, **params: Any
 ) -> nn.Module:
     """Build a model from the current state of torch's random generator.
 
@@ -32,12 +32,12 @@ def build_model(
         architecture: A key of ``BUILDERS``, a name of torchvision.models, or
             ``package.module:function``.
         input_shape: Of one sample, [C, H, W] for images.
-        n_classes: Logits per sample, >= 1.
+        n_outputs: Outputs per sample, >= 1.
         **params: Arguments of the builder; what is left out keeps the builder's default.
 
     Returns:
-        A module on the CPU, in channels_last if it convolves: float32 [B, *input_shape] -> logits
-        [B, n_classes]. That it keeps to these shapes is for :func:`check_model` to see.
+        A module on the CPU, in channels_last if it convolves: float32 [B, *input_shape] -> outputs
+        [B, n_outputs]. That it keeps to these shapes is for :func:`check_model` to see.
 
     Raises:
         TrainingError: If there is no such architecture or it does not take ``params``.
@@ -45,7 +45,7 @@ def build_model(
     """
     builder = _find_builder(architecture)
     _check_arguments(architecture, builder, params)
-    model = builder(input_shape, n_classes, **copy.deepcopy(params))
+    model = builder(input_shape, n_outputs, **copy.deepcopy(params))
     if not isinstance(model, nn.Module):
         raise TrainingError(
             f"model.architecture: {architecture} must return a torch.nn.Module, "
@@ -78,7 +78,7 @@ def model_params(architecture: str, params: Mapping[str, Any]) -> dict[str, Any]
 def check_model(
     model: nn.Module,
     input_shape: tuple[int, ...],
-    n_classes: int,
+    n_outputs: int,
     dtype: torch.dtype = torch.float32,
 ) -> None:
     """Run a batch of two blank samples in eval mode, without changing the model.
@@ -86,12 +86,12 @@ def check_model(
     Args:
         model: On any device; its mode stays as it is.
         input_shape: Of one sample.
-        n_classes: Logits expected per sample.
+        n_outputs: Outputs expected per sample.
         dtype: Of the samples.
 
     Raises:
-        TrainingError: If the model cannot take the batch, returns something other than logits
-            [2, n_classes], has nothing to train, or a state that no checkpoint can hold.
+        TrainingError: If the model cannot take the batch, returns something other than outputs
+            [2, n_outputs], has nothing to train, or a state that no checkpoint can hold.
     """
     place = _place(model)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -102,7 +102,7 @@ def check_model(
     model.eval()
     try:
         with torch.no_grad():
-            logits = model(batch)
+            outputs = model(batch)
     except (RuntimeError, ValueError, TypeError, AssertionError) as exc:
         kind = "" if dtype == torch.float32 else f"{dtype} ".removeprefix("torch.")
         raise TrainingError(
@@ -111,24 +111,24 @@ def check_model(
         ) from exc
     finally:
         model.train(was_training)
-    check_logits(model, logits, n_classes)
+    check_outputs(model, outputs, n_outputs)
     _check_state(model)
 
 
-def check_logits(model: nn.Module, logits: object, n_classes: int) -> None:
+def check_outputs(model: nn.Module, outputs: object, n_outputs: int) -> None:
     """See that it is what a model must return for two samples, in the mode that it is in.
 
     Raises:
         TrainingError: If it is something else.
     """
     mode = " while training" if model.training else ""
-    rule = f"{_place(model)} must return logits [B, n_classes], here [2, {n_classes}]"
-    if not isinstance(logits, torch.Tensor):
-        raise TrainingError(f"{rule}, got {type(logits).__name__}{mode}")
-    if logits.shape != (2, n_classes):
-        raise TrainingError(f"{rule}, got {list(logits.shape)}{mode}")
-    if not logits.is_floating_point():
-        raise TrainingError(f"{rule} as floating point, got {logits.dtype}{mode}")
+    rule = f"{_place(model)} must return outputs [B, n_outputs], here [2, {n_outputs}]"
+    if not isinstance(outputs, torch.Tensor):
+        raise TrainingError(f"{rule}, got {type(outputs).__name__}{mode}")
+    if outputs.shape != (2, n_outputs):
+        raise TrainingError(f"{rule}, got {list(outputs.shape)}{mode}")
+    if not outputs.is_floating_point():
+        raise TrainingError(f"{rule} as floating point, got {outputs.dtype}{mode}")
 
 
 def _check_state(model: nn.Module) -> None:

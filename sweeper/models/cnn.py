@@ -11,7 +11,7 @@ from sweeper.models.images import image_shape
 
 def build_cnn(
     input_shape: tuple[int, ...],
-    n_classes: int,
+    n_outputs: int,
     *,
     depth: int = 2,
     channels: int = 32,
@@ -28,7 +28,7 @@ def build_cnn(
 
     Args:
         input_shape: Of one sample, [C, H, W].
-        n_classes: Logits per sample, >= 1.
+        n_outputs: Outputs per sample, >= 1.
         depth: Blocks, >= 1; each halves H and W, rounded down, so ``min(H, W) >= 2**depth``.
         channels: Of the first block, >= 1.
         kernel_size: Side of the square kernel, >= 1; the padding keeps H and W.
@@ -37,7 +37,7 @@ def build_cnn(
         batch_norm: Whether to normalise each convolution over the batch.
 
     Returns:
-        A module float32 [B, C, H, W] -> logits float32 [B, n_classes].
+        A module float32 [B, C, H, W] -> outputs float32 [B, n_outputs].
 
     Raises:
         TrainingError: If the input is no image, or too small for the depth.
@@ -45,24 +45,24 @@ def build_cnn(
     n_channels, height, width = _checked_shape(input_shape, depth)
     layers: list[nn.Module] = []
     for block in range(depth):
-        n_outputs = channels * 2**block
+        n_maps = channels * 2**block
         layers.append(
             nn.Conv2d(
                 n_channels,
-                n_outputs,
+                n_maps,
                 kernel_size,
                 padding="same",
                 bias=not batch_norm,
             )
         )
         if batch_norm:
-            layers.append(nn.BatchNorm2d(n_outputs))
+            layers.append(nn.BatchNorm2d(n_maps))
         layers += [nn.MaxPool2d(2), build_activation(activation)]
-        n_channels, height, width = n_outputs, height // 2, width // 2
+        n_channels, height, width = n_maps, height // 2, width // 2
     layers.append(nn.Flatten())
     if dropout > 0:
         layers.append(Dropout(dropout))
-    layers.append(nn.Linear(n_channels * height * width, n_classes))
+    layers.append(nn.Linear(n_channels * height * width, n_outputs))
     return nn.Sequential(*layers)
 
 

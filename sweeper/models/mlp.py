@@ -11,7 +11,7 @@ from sweeper.models.dropout import Dropout
 
 def build_mlp(
     input_shape: tuple[int, ...],
-    n_classes: int,
+    n_outputs: int,
     *,
     depth: int = 2,
     width: int = 128,
@@ -25,7 +25,7 @@ def build_mlp(
 
     Args:
         input_shape: Of one sample, any number of axes.
-        n_classes: Logits per sample, >= 1.
+        n_outputs: Outputs per sample, >= 1.
         depth: Hidden layers, >= 0; 0 is logistic regression.
         width: Units of each hidden layer, >= 1.
         activation: After each hidden layer.
@@ -33,7 +33,7 @@ def build_mlp(
         batch_norm: Whether to normalise each hidden layer over the batch.
 
     Returns:
-        A module float32 [B, *input_shape] -> logits float32 [B, n_classes].
+        A module float32 [B, *input_shape] -> outputs float32 [B, n_outputs].
     """
     layers: list[nn.Module] = [nn.Flatten()]
     n_inputs = math.prod(input_shape)
@@ -45,5 +45,5 @@ def build_mlp(
         if dropout > 0:
             layers.append(Dropout(dropout))
         n_inputs = width
-    layers.append(nn.Linear(n_inputs, n_classes))
+    layers.append(nn.Linear(n_inputs, n_outputs))
     return nn.Sequential(*layers)

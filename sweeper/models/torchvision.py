@@ -20,7 +20,7 @@ def classifier_names() -> list[str]:
 
 
 def build_classifier(
-    name: str, input_shape: tuple[int, ...], n_classes: int, **params: Any
+    name: str, input_shape: tuple[int, ...], n_outputs: int, **params: Any
 ) -> nn.Module:
     """Build a torchvision classifier for images of any size and number of channels.
 
@@ -30,11 +30,11 @@ def build_classifier(
     Args:
         name: One of :func:`classifier_names`.
         input_shape: Of one sample, [C, H, W].
-        n_classes: Logits per sample, >= 1.
+        n_outputs: Outputs per sample, >= 1.
         **params: Handed to torchvision's builder.
 
     Returns:
-        A module float32 [B, C, H, W] -> logits float32 [B, n_classes].
+        A module float32 [B, C, H, W] -> outputs float32 [B, n_outputs].
 
     Raises:
         TrainingError: If the input is no image, or torchvision refuses the arguments.
@@ -47,12 +47,12 @@ def build_classifier(
     fitted = {
         "image_size": height,
         "input_size": (height, width),
-        "aux_logits": False,  # a tuple of logits otherwise
+        "aux_logits": False,  # a tuple of outputs otherwise
         "init_weights": True,  # what leaving it out means, less a warning
     }
     arguments = {key: value for key, value in fitted.items() if key in accepted} | params
     try:
-        model: nn.Module = builder(weights=None, num_classes=n_classes, **arguments)
+        model: nn.Module = builder(weights=None, num_classes=n_outputs, **arguments)
     except (TypeError, ValueError, AssertionError) as exc:
         settings = [
             key

@@ -10,8 +10,8 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from sweeper.config.render import plain_study
-from sweeper.config.study import StudySpec
+from sweeper.config.render import plain_study, with_defaults
+from sweeper.config.study import SEARCHABLE, StudySpec
 from sweeper.durable import Step, durable, replace_file
 from sweeper.errors import StudyError
 from sweeper.paths import RunPaths
@@ -97,7 +97,12 @@ def _write_key(paths: RunPaths, key: str) -> None:
 
 
 def _refuse_changes(spec: StudySpec, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    old, new = _leaves(before), _leaves(now)
+    # What an older version wrote lacks settings that came later; it did what they do by default.
+    began_with = {
+        **before,
+        **with_defaults({key: before[key] for key in SEARCHABLE if key in before}),
+    }
+    old, new = _leaves(began_with), _leaves(now)
     changes = [
         f"  {name}: was {old.get(name, 'absent')}, is {new.get(name, 'absent')}"
         for name in dict.fromkeys([*old, *new])

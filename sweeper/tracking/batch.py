@@ -215,7 +215,8 @@ def milliseconds(time_s: float) -> int:
 def _dataset_input(data: DataInfo) -> DatasetInput:
     profile = {
         "input_shape": data.input_shape,
-        "n_classes": data.n_classes,
+        "task": data.task,
+        "n_outputs": data.n_outputs,
         "n_train": data.n_train,
         "n_validation": data.n_validation,
     }

@@ -91,7 +91,7 @@ def save_exported(module: nn.Module, form: InputForm, folder: Path) -> ExportedM
     """Let MLflow export ``module`` for any batch size, and write it to ``folder``.
 
     Args:
-        module: In eval mode: [B, *form.shape] -> logits [B, n_classes].
+        module: In eval mode: [B, *form.shape] -> outputs [B, n_outputs].
         form: Of its inputs.
         folder: Is made.
 
@@ -101,13 +101,13 @@ def save_exported(module: nn.Module, form: InputForm, folder: Path) -> ExportedM
     """
     # A batch of 1 would fix the batch at 1.
     example = torch.zeros(2, *form.shape, dtype=form.dtype).numpy()
-    n_classes = _answers(module, form).shape[1:]
+    n_outputs = _answers(module, form).shape[1:]
     mlflow.pytorch.save_model(
         module,
         str(folder),
         signature=ModelSignature(
             Schema([TensorSpec(example.dtype, (-1, *form.shape))]),
-            Schema([TensorSpec(np.dtype("float32"), (-1, *n_classes))]),
+            Schema([TensorSpec(np.dtype("float32"), (-1, *n_outputs))]),
         ),
         input_example=example,
         pip_requirements=_requirements(module),
@@ -132,8 +132,8 @@ def _answers(module: nn.Module, form: InputForm) -> Tensor:
     # Whole numbers are 0 and 1, which any embedding knows.
     probe = random if form.dtype.is_floating_point else random.round().to(form.dtype)
     with torch.no_grad():
-        logits: Tensor = module(probe)
-    return logits
+        outputs: Tensor = module(probe)
+    return outputs
 
 
 def _requirements(module: nn.Module) -> list[str]:

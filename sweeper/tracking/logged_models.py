@@ -64,6 +64,24 @@ class Normalize(nn.Module):
         return (images - self.get_buffer("mean")) / self.get_buffer("std")
 
 
+class Rescale(nn.Module):
+    """Give outputs in the units of the targets, so that a logged model predicts them.
+
+    Args:
+        mean: Of each target.
+        std: As ``mean``, > 0.
+    """
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        """Map float32 [B, n_outputs] of mean 0 and deviation 1 to the same in other units."""
+        return outputs * self.get_buffer("std") + self.get_buffer("mean")
+
+
 class ModelLogger:
     """Logs the models of complete trials to their runs.
 
@@ -93,10 +111,11 @@ class ModelLogger:
         """Log the model of a complete trial, once however often this is called.
 
         The logged model takes [B, *input_shape] of the data's dtype with any B >= 1, images in
-        [0, 1] as torchvision's ``ToTensor`` gives them, and returns logits [B, n_classes]. It
-        lies at ``runs:/<run_id>/<name>``. A model that ``torch.export`` does not take, or whose
-        builder may not be called, is logged as its state_dict and the reference to its builder,
-        in the run's folder ``weights``; the former with a warning.
+        [0, 1] as torchvision's ``ToTensor`` gives them, and returns [B, n_outputs]: logits of
+        classes or labels, or numbers in the units of the targets. It lies at
+        ``runs:/<run_id>/<name>``. A model that ``torch.export`` does not take, or whose builder
+        may not be called, is logged as its state_dict and the reference to its builder, in the
+        run's folder ``weights``; the former with a warning.
 
         Args:
             run_id: The trial's run.
@@ -208,17 +227,19 @@ def _read_state(weights: Path) -> Mapping[str, Any]:
 
 
 def _build_trained(model: ModelConfig, data: DataInfo, state: Mapping[str, Any]) -> nn.Module:
-    """The trained model in eval mode, with the normalisation of its training data in front.
+    """The trained model in eval mode, between raw inputs and targets as the data have them.
 
     Raises:
         TrainingError: If the architecture cannot be built.
         RuntimeError: If the weights do not fit it.
     """
-    net = build_model(model.architecture, data.input_shape, data.n_classes, **model.params)
+    net = build_model(model.architecture, data.input_shape, data.n_outputs, **model.params)
     net.to(memory_format=torch.contiguous_format)  # in channels_last a pt2 file warns of strides
     net.load_state_dict(state)
     if data.mean:
         net = nn.Sequential(Normalize(data.mean, data.std), net)
+    if data.target_mean:
+        net = nn.Sequential(net, Rescale(data.target_mean, data.target_std))
     return net.eval()
 
 
@@ -236,7 +257,7 @@ def _one_thread() -> Iterator[None]:
 def _kind(model: ModelConfig, data: DataInfo) -> str:
     """Equal for all that :func:`_build_trained` builds alike, up to tensors of the state_dict."""
     params = sorted(model.params.items())
-    form = (data.input_shape, data.input_dtype, data.n_classes, len(data.mean))
+    form = (data.input_shape, data.input_dtype, data.n_outputs, len(data.mean), data.task)
     return repr((model.architecture, params, form))
 
 

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment
 
 from sweeper.config.ranges import walk_branches
-from sweeper.config.settings import METRICS
+from sweeper.config.settings import METRICS, TASK_METRICS
 from sweeper.config.study import StudySpec
 from sweeper.durable import Step, durable
 from sweeper.tracking.parent import KIND
@@ -111,11 +111,20 @@ def _charts(
             sections.append(section)
             charts.append(_chart("PARALLEL", section["uuid"], section, **axes, showAllRuns=True))
     curves = _section("Model metrics", columns=3)
-    own = () if "function" in spec.sections["train"] else METRICS
+    own = () if "function" in spec.sections["train"] else _measured(spec)
     for name in dict.fromkeys([*spec.objective.metrics, *own, *best, "best_epoch"]):
         charts.append(_chart("LINE", name, curves, metricKey=name, displayName=name))
     sections += [curves, {**_section("System metrics", columns=3), "display": False}]
     return {"compareRunSections": sections, "compareRunCharts": charts}
+
+
+def _measured(spec: StudySpec) -> Sequence[str]:
+    """What epochs report, of the tasks that the objective may be of."""
+    metrics = spec.objective.metrics
+    names = [measured for measured in TASK_METRICS.values() if set(metrics) & set(measured)]
+    known = {name for measured in names for name in measured}
+    others = {name for measured in TASK_METRICS.values() for name in measured} - known
+    return [name for name in METRICS if name not in others]
 
 
 def _section(name: str, *, columns: int) -> dict[str, Any]:

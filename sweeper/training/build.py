@@ -5,6 +5,8 @@ from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError
 from sweeper.models.build import build_model, check_inputs, check_model, torch_dtype
 from sweeper.training.learner import Learner, Runtime
+from sweeper.training.losses import build_loss
+from sweeper.training.metrics import build_metrics
 from sweeper.training.optim import build_optimizer
 from sweeper.training.schedules import Schedule
 
@@ -25,7 +27,7 @@ def build_learner(config: TrialConfig, data: TrialData, runtime: Runtime) -> Lea
     assert isinstance(settings, TrainConfig)
     assert config.data is not None
     assert config.model is not None
-    shapes = data.info.input_shape, data.info.n_classes
+    shapes = data.info.input_shape, data.info.n_outputs
     check_inputs(config.model.architecture, data.info.input_shape, data.info.input_dtype)
     model = build_model(config.model.architecture, *shapes, **config.model.params)
     model.to(runtime.device)
@@ -40,6 +42,8 @@ def build_learner(config: TrialConfig, data: TrialData, runtime: Runtime) -> Lea
     return Learner(
         model,
         optimizer,
+        loss=build_loss(settings, data, runtime.device),
+        metrics=build_metrics(data.info, settings.metrics),
         schedule=_build_schedule(settings, data.train.n_rows, config.data.batch_size),
         runtime=runtime,
         l1=settings.l1,

@@ -1,16 +1,17 @@
 """One model as tensors on a device: trained for an epoch, evaluated, saved and restored."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sweeper.config.settings import Precision
 from sweeper.errors import TrainingError
+from sweeper.training.losses import Loss
+from sweeper.training.metrics import Metrics
 from sweeper.training.optim import (
     Optimizer,
     add_l1_subgradient,
@@ -45,7 +46,7 @@ class EpochTotals:
     """How far one epoch of training has come; after every batch it can go on from here.
 
     Attributes:
-        loss: Cross-entropy in nats, summed over the samples, float32 [].
+        loss: Summed over the samples, float32 [].
         n_samples: Of the batches done.
         n_batches: Batches done.
     """
@@ -56,11 +57,13 @@ class EpochTotals:
 
 
 class Learner:
-    """A classifier in training. Nothing but an epoch's end waits for the device.
+    """A model in training. Nothing but an epoch's end waits for the device.
 
     Args:
         model: On ``runtime.device``; its parameters are those that ``optimizer`` updates.
         optimizer: Built for this model.
+        loss: What is minimised, but for penalties.
+        metrics: Makes what a pass over the validation rows measures beside the loss.
         schedule: Learning rate of each update.
         runtime: Device and precision.
         l1: Weight of the L1 penalty on the weights, >= 0.
@@ -72,6 +75,8 @@ class Learner:
         model: nn.Module,
         optimizer: Optimizer,
         *,
+        loss: Loss,
+        metrics: Callable[[], Metrics],
         schedule: Schedule,
         runtime: Runtime,
         l1: float = 0.0,
@@ -79,6 +84,8 @@ class Learner:
     ) -> None:
         self.model = model
         self._optimizer = optimizer
+        self._loss = loss
+        self._metrics = metrics
         self._schedule = schedule
         self._runtime = runtime
         self._l1 = l1
@@ -97,14 +104,14 @@ class Learner:
         """Do one update per batch.
 
         Args:
-            batches: Inputs float32 [B, *input_shape] and targets int64 [B], on the device.
+            batches: As a :class:`~sweeper.data.batches.Split` yields them.
             totals: Of the epoch's batches that are done already; those of ``batches`` are added
                 one by one, so it holds wherever ``batches`` raises. None for a whole epoch.
 
         Returns:
-            Cross-entropy in nats, the mean over all samples, each measured before the update that
-            it takes part in, plus the L1 penalty of the weights at the epoch's end: measuring the
-            penalty at every update would cost a small MLP 5 % of its time.
+            The loss, the mean over all samples, each measured before the update that it takes
+            part in, plus the L1 penalty of the weights at the epoch's end: measuring the penalty
+            at every update would cost a small MLP 5 % of its time.
 
         Raises:
             ValueError: If there is no batch, done already or now.
@@ -114,7 +121,7 @@ class Learner:
         totals.loss = totals.loss.to(self._runtime.device)
         for inputs, targets in batches:
             self._optimizer.zero_grad()
-            loss = F.cross_entropy(self._logits(inputs), targets)
+            loss = self._loss(self._outputs(inputs), targets, "mean")
             loss.backward()  # type: ignore[no-untyped-call]
             if self._l1:
                 add_l1_subgradient(self._weights, self._l1)
@@ -133,32 +140,29 @@ class Learner:
         return mean.item()
 
     @torch.no_grad()
-    def evaluate(self, batches: Batches) -> tuple[float, float]:
+    def evaluate(self, batches: Batches) -> tuple[float, Mapping[str, float]]:
         """Measure the model without changing it.
 
         Args:
             batches: As for :meth:`train_epoch`.
 
         Returns:
-            Cross-entropy in nats, without penalties, and the share of samples whose largest logit
-            is the target's, in [0, 1]; both are means over all samples.
+            The loss without penalties, the mean over all samples, and the metrics.
 
         Raises:
             ValueError: If there is no batch.
         """
         self.model.eval()
-        # Losses and hits side by side, so that one read brings both. Hits stay exact below 2**24.
-        totals = torch.zeros(2, device=self._runtime.device)
-        n_samples = 0
+        metrics, n_samples = self._metrics(), 0
+        total = torch.zeros((), device=self._runtime.device)
         for inputs, targets in batches:
-            logits = self._logits(inputs)
-            hits = (logits.argmax(1) == targets).sum()
-            totals += torch.stack((F.cross_entropy(logits, targets, reduction="sum"), hits))
+            outputs = self._outputs(inputs)
+            total += self._loss(outputs, targets, "sum")
+            metrics.update(outputs, targets)
             n_samples += len(targets)
         if not n_samples:
             raise ValueError("an evaluation needs at least one batch")
-        loss, hits_total = totals.tolist()
-        return loss / n_samples, hits_total / n_samples
+        return total.item() / n_samples, metrics.compute()
 
     def weights(self) -> dict[str, Any]:
         """A copy of the model's ``state_dict`` on the CPU, tensors and what else it holds."""
@@ -182,22 +186,22 @@ class Learner:
         self._optimizer.load_state_dict(state["optimizer"])
         self._steps = state["steps"]
 
-    def _logits(self, inputs: Tensor) -> Tensor:
+    def _outputs(self, inputs: Tensor) -> Tensor:
         if self._runtime.precision != "bf16":
             return self._checked(self.model(inputs))
         with torch.autocast(self._runtime.device.type, dtype=torch.bfloat16):
-            logits = self._checked(self.model(inputs))
-        return logits.float()
+            outputs = self._checked(self.model(inputs))
+        return outputs.float()
 
-    def _checked(self, logits: object) -> Tensor:
+    def _checked(self, outputs: object) -> Tensor:
         """What the model returned: in training it may be something else than in eval mode."""
-        if not isinstance(logits, Tensor):
+        if not isinstance(outputs, Tensor):
             raise TrainingError(
-                f"model.architecture: {type(self.model).__name__} must return logits [B, "
-                f"n_classes], got {type(logits).__name__}"
+                f"model.architecture: {type(self.model).__name__} must return outputs [B, "
+                f"n_outputs], got {type(outputs).__name__}"
                 + (" while training" if self.model.training else "")
             )
-        return logits
+        return outputs
 
 
 def _copied(value: Any) -> Any:

@@ -16,6 +16,7 @@ from sweeper.timing import Entry
 from sweeper.training.build import build_learner
 from sweeper.training.checkpoint import load_checkpoint, save_checkpoint
 from sweeper.training.learner import Batches, EpochTotals, Learner, Runtime
+from sweeper.training.metrics import require_measured
 from sweeper.training.reporter import Reporter
 from sweeper.training.seed import capture_rng_state, restore_rng_state, seed_everything
 from sweeper.trial import EpochMetrics, Objective
@@ -97,7 +98,7 @@ def train(
             state.end_training()
             batches = data.validation.batches(batch_size)
             with ledger.booked(Entry.EVALUATE):
-                val_loss, val_accuracy = learner.evaluate(followed(batches, n_training))
+                val_loss, measured = learner.evaluate(followed(batches, n_training))
         except TrialInterrupted:
             state.seconds = time.perf_counter() - started_s
             save()
@@ -105,10 +106,11 @@ def train(
         values = {
             "train_loss": train_loss,
             "val_loss": val_loss,
-            "val_accuracy": val_accuracy,
+            **measured,
             "learning_rate": learner.learning_rate,
             "epoch_seconds": time.perf_counter() - started_s,
         }
+        require_measured(objective, data.info, values)
         metrics = EpochMetrics(epoch, values, time.time())
         state.end_epoch(metrics)
         save()

@@ -79,8 +79,8 @@ def test_a_precision_that_a_model_cannot_take_is_left_out(tmp_path: Path) -> Non
         "    def forward(self, inputs):\n"
         "        assert not torch.is_autocast_enabled('cpu')\n"
         "        return super().forward(inputs.flatten(1))\n"
-        "def build(shape, n_classes):\n"
-        "    return Alone(64, n_classes)\n"
+        "def build(shape, n_outputs):\n"
+        "    return Alone(64, n_outputs)\n"
     )
     model = {"architecture": "fp32_alone:build"}
     lines = checked(tmp_path, run={"device": "cpu"}, model=model)

@@ -9,8 +9,10 @@ import torch
 from sweeper.commands import probe
 from sweeper.commands.probe import call_function, measure_model, time_batch
 from sweeper.config.references import make_importable
-from sweeper.config.settings import ModelConfig
+from sweeper.config.settings import DataConfig, ModelConfig, TrainConfig, TrialConfig
 from sweeper.config.space import first_value, suggest_config
+from sweeper.data.batches import ResidentSplit
+from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError
 from sweeper.trial import DataInfo
 from sweeper.workers.devices import Placement
@@ -19,8 +21,19 @@ from tests.support.function_studies import function_spec
 DATA = DataInfo("small", "0" * 16, (3,), 2, 90, 10)
 
 
+ROWS = ResidentSplit(
+    torch.zeros(100, 3), torch.zeros(100, dtype=torch.int64), torch.arange(100), None
+)
+TRIAL_DATA = TrialData(DATA, ROWS, ROWS)
+
+
 def mlp(**params: object) -> ModelConfig:
     return ModelConfig(architecture="mlp", params=params)
+
+
+def trial(model: ModelConfig) -> TrialConfig:
+    data = DataConfig(name="small")
+    return TrialConfig(params={}, data=data, model=model, train=TrainConfig(), seed=0)
 
 
 def test_the_footprint_is_weights_gradients_and_what_a_batch_leaves_behind() -> None:
@@ -51,12 +64,12 @@ def test_a_batch_that_no_machine_holds_is_refused() -> None:
 
 def test_a_batch_is_trained_on() -> None:
     batch = torch.rand(6, 3), torch.tensor([0, 1, 0, 1, 0, 1])
-    assert time_batch(mlp(), DATA, batch) > 0
+    assert time_batch(trial(mlp()), TRIAL_DATA, batch) > 0
 
 
 def test_a_single_row_cannot_be_normalised() -> None:
     with pytest.raises(TrainingError, match="mlp raised ValueError: Expected more than 1 value"):
-        time_batch(mlp(batch_norm=True), DATA, (torch.rand(1, 3), torch.tensor([0])))
+        time_batch(trial(mlp(batch_norm=True)), TRIAL_DATA, (torch.rand(1, 3), torch.tensor([0])))
 
 
 @pytest.fixture
@@ -67,7 +80,7 @@ def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_the_users_builder_raises_is_told_with_its_line(own_code: Path) -> None:
-    own_code.write_text("def build(input_shape, n_classes):\n    return {}['layers']\n")
+    own_code.write_text("def build(input_shape, n_outputs):\n    return {}['layers']\n")
     with pytest.raises(TrainingError) as caught:
         measure_model(ModelConfig(architecture="tried_code:build"), DATA, n_rows=2)
     assert str(caught.value) == (
@@ -84,8 +97,8 @@ class Net(nn.Linear):
         logits = super().forward(x)
         return (logits, logits) if self.training else logits
 
-def build(input_shape, n_classes):
-    return Net(*input_shape, n_classes).eval()
+def build(input_shape, n_outputs):
+    return Net(*input_shape, n_outputs).eval()
 """
 
 
@@ -94,7 +107,7 @@ def test_a_model_that_returns_more_while_it_trains_is_refused(own_code: Path) ->
     with pytest.raises(TrainingError) as caught:
         measure_model(ModelConfig(architecture="tried_code:build"), DATA, n_rows=2)
     assert str(caught.value) == (
-        "model.architecture: Net must return logits [B, n_classes], here [2, 2], got tuple while "
+        "model.architecture: Net must return outputs [B, n_outputs], here [2, 2], got tuple while "
         "training"
     )
 

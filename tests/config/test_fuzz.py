@@ -37,8 +37,8 @@ import torch
 def load(rows=12, **others):
     return (torch.rand(rows, 3), torch.arange(rows) % 2), None
 
-def build(input_shape, n_classes, width=2):
-    layers = torch.nn.Linear(*input_shape, width), torch.nn.Linear(width, n_classes)
+def build(input_shape, n_outputs, width=2):
+    layers = torch.nn.Linear(*input_shape, width), torch.nn.Linear(width, n_outputs)
     return torch.nn.Sequential(*layers)
 
 def run(params, trial):

@@ -4,7 +4,8 @@ import pytest
 
 from sweeper.config.ranges import FloatRange
 from sweeper.config.rules import contains
-from tests.support.spec_files import BASE, assert_refused
+from sweeper.trial import Objective
+from tests.support.spec_files import BASE, assert_refused, study
 
 
 @pytest.mark.parametrize(
@@ -97,3 +98,31 @@ def test_settings_and_grids_that_do_not_fit_the_search(text: str, expected: str)
 def test_a_stepped_range_holds_what_its_steps_add_up_to(value: float, is_within: bool) -> None:
     assert contains(FloatRange(0.1, 0.3, step=0.1), value) == is_within
     assert contains(FloatRange(0.1, 0.35, step=0.1), value) == is_within
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "objective: {metric: val_accuracy}\ndata: {name: digits, task: regression}\n"
+            "model: {architecture: mlp}\ntrain: {loss: {choices: [mse, bce]}}\n",
+            "1: objective.metric: nobody measures val_accuracy of regression; there are val_rmse, "
+            "val_mae, val_r2\n4: train.loss: bce is no loss of regression; it takes mse, mae, "
+            "huber",
+        ),
+        (
+            BASE + "train: {loss: hubber}",
+            "3: train.loss: unknown loss 'hubber'; did you mean 'huber'?",
+        ),
+    ],
+)
+def test_what_a_stated_task_does_not_measure_or_minimise(text: str, expected: str) -> None:
+    assert_refused(text, expected)
+
+
+def test_the_objective_follows_from_a_stated_task() -> None:
+    text = "data: {name: 'a:b', task: regression}\nmodel: {architecture: mlp}\n"
+    assert study(text).objective == Objective(("val_rmse",), ("minimize",))
+    assert study(BASE).objective == Objective(("val_accuracy",), ("maximize",))
+    own = BASE + "train: {metrics: 'a:b'}\nobjective: {metric: cost, direction: minimize}"
+    assert study(own).objective.metrics == ("cost",)

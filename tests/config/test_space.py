@@ -45,6 +45,8 @@ def test_values_are_named_by_their_dotted_paths_and_defaults_are_among_them() ->
         "train.warmup_epochs": 0.0,
         "train.step_epochs": 3,
         "train.step_gamma": 0.1,
+        "train.label_smoothing": 0.0,
+        "train.class_weights": "none",
     }
     assert config.data == DataConfig(name="digits", batch_size=32)
     assert config.model == ModelConfig(

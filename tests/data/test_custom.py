@@ -70,13 +70,13 @@ def fail() -> None:
 
 def loaded(train: object) -> TensorRows | DatasetRows:
     RETURNS["case"] = (train, Untouchable())
-    return load_custom(f"{__name__}:load", {"case": "case"}, LOCKS)
+    return load_custom(f"{__name__}:load", {"case": "case"}, None, LOCKS)
 
 
 def failure(returned: object) -> str:
     RETURNS["case"] = returned
     with pytest.raises(DataError) as caught:
-        load_custom(f"{__name__}:load", {"case": "case"}, LOCKS)
+        load_custom(f"{__name__}:load", {"case": "case"}, None, LOCKS)
     prefix = f"{__name__}:load "
     text = str(caught.value)
     return text.removeprefix(prefix).removeprefix(f"{__name__}:load: ")
@@ -84,7 +84,7 @@ def failure(returned: object) -> str:
 
 def test_params_reach_the_function() -> None:
     RETURNS["case"] = ((X, Y), None)
-    load_custom(f"{__name__}:load", {"case": "case", "scale": 5}, LOCKS)
+    load_custom(f"{__name__}:load", {"case": "case", "scale": 5}, None, LOCKS)
     assert RETURNS["scale"] == 5
 
 
@@ -165,9 +165,10 @@ def test_a_target_out_of_range_that_only_training_meets_is_named() -> None:
             (X[0].double(), 1),
             "row 1 of Plain is torch.float64, row 0 torch.float32; wanted is one",
         ),
-        ((X[0], 0.5), "the target of row 1 is a float; wanted is a whole number"),
-        ((X[0], Y), "the target of row 1 is a tensor (6,) of torch.int64; wanted is a whole"),
-        ((X[0], True), "the target of row 1 is a bool; wanted is a whole number"),
+        ((X[0], 0.5), "the target of row 1 of Plain is torch.float32 [], that of row 0 torch.int"),
+        ((X[0], Y), "the target of row 1 of Plain is torch.int64 [6], that of row 0 torch.int64 "),
+        ((X[0], True), "the target of row 1 of Plain is torch.bool [], that of row 0 torch.int64"),
+        ((X[0], "a"), "the target of row 1 is a str; wanted is a whole number, the class from 0"),
     ],
 )
 def test_a_row_of_another_form_is_named(item: object, text: str) -> None:
@@ -191,7 +192,7 @@ def test_targets_that_are_ids_are_refused_before_anything_is_sized_by_them() -> 
     ids = torch.tensor([20240101, 20240102, 10**18, 20240101, 20240102, 10**18])
     assert failure(((X, ids), None)) == (
         f"train: targets go up to {10**18}, but only 3 differ; number them 0..2, as the model "
-        "has an output for each number"
+        "has an output for each number, or say that they are numbers by data.task: regression"
     )
     vocabulary = torch.arange(0, 50_000, 25)  # not every word of it is in the data
     assert loaded((torch.zeros(2000, 3), vocabulary)).targets.max() == 49_975
@@ -222,7 +223,8 @@ WANTED = (
         (((X.numpy(), Y), None), f"train: got a tuple of (ndarray, Tensor); {WANTED}"),
         (
             ((X, torch.stack([Y, Y, Y], 1)), None),
-            "train: targets have the shape (6, 3); wanted is [N]",
+            "train: targets are torch.int64 [6, 3], which may be labels or numbers; say which by "
+            "data.task: multilabel, or data.task: regression",
         ),
         (
             ((X, Y[:4]), None),
@@ -230,12 +232,22 @@ WANTED = (
             "[N, ...] and [N]",
         ),
         (
-            ((X, Y.float()), None),
-            "train: targets are torch.float32; wanted are integers, the classes from 0 on",
+            ((X, Y.view(6, 1)), None),
+            "train: targets are torch.int64 [6, 1]; give classes as [N], by targets.squeeze(1), "
+            "or say that they are numbers by data.task: regression",
         ),
-        (((X, Y.view(6, 1)), None), "train: targets have the shape (6, 1); wanted is [N]"),
+        (((X, Y.float().log()), None), "train: the target of row 0 is [-inf]; drop such rows"),
+        (
+            ((X, torch.zeros(6, 2, 2)), None),
+            "train: targets are torch.float32 [6, 2, 2]; wanted are whole numbers [N], the class "
+            "of each row from 0 on; fractions [N] or [N, K], which makes a regression; or truth "
+            "values [N, K], which makes K labels",
+        ),
         (((X, Y - 1), None), "train: a target is -1; wanted are classes from 0 on"),
-        (((X[:0], Y[:0]), None), "train: there are no rows; wanted is at least one row per class"),
+        (
+            ((X[:0], Y[:0]), None),
+            "train: there are no rows, or no targets of them; wanted is at least one of each",
+        ),
         (
             ((X[:, :0], Y), None),
             "train: a sample has the shape (0,), in which there is no value",
@@ -272,14 +284,14 @@ def test_a_wrong_return_says_what_came_and_what_is_wanted(returned: object, text
 
 def test_an_exception_of_the_function_is_kept() -> None:
     with pytest.raises(DataError) as caught:
-        load_custom(f"{__name__}:fail", {}, LOCKS)
+        load_custom(f"{__name__}:fail", {}, None, LOCKS)
     assert str(caught.value) == f"{__name__}:fail raised KeyError: \"column 'age'\""
     assert isinstance(caught.value.__cause__, KeyError)
 
 
 def test_an_absent_function_is_an_error_of_the_study_file() -> None:
     with pytest.raises(SpecError, match="did you mean 'load'"):
-        load_custom(f"{__name__}:laod", {}, LOCKS)
+        load_custom(f"{__name__}:laod", {}, None, LOCKS)
 
 
 def read_pair(inputs: Tensor, targets: Tensor) -> str:
@@ -297,5 +309,5 @@ def test_the_digest_follows_the_content() -> None:
 def test_the_function_is_given_arguments_of_its_own() -> None:
     columns = ["age", "size"]
     for _ in range(2):
-        load_custom(f"{__name__}:load_columns", {"columns": columns}, LOCKS)
+        load_custom(f"{__name__}:load_columns", {"columns": columns}, None, LOCKS)
     assert columns == ["age", "size"]

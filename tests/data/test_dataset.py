@@ -86,7 +86,7 @@ def row_numbers(data: TrialData, split: Split) -> list[int]:
 def test_info_describes_both_splits(mnist: DataConfig, tmp_path: Path) -> None:
     data = load(mnist, tmp_path)
     info = data.info
-    assert (info.name, info.input_shape, info.n_classes) == ("mnist", (1, 4, 4), 3)
+    assert (info.name, info.input_shape, info.n_outputs) == ("mnist", (1, 4, 4), 3)
     assert (info.n_train, info.n_validation) == (9, 3)
     assert (data.train.n_rows, data.validation.n_rows) == (9, 3)
     assert sorted(rows_of(data.validation)[1].tolist()) == [0, 1, 2]
@@ -154,7 +154,7 @@ def test_a_dataset_goes_through_a_loader(mine: DataConfig, tmp_path: Path) -> No
     data = load(replace(mine, params={"dataset": True}), tmp_path)
     assert isinstance(data.train, LoaderSplit)
     assert (data.info.mean, data.info.std) == ((), ())
-    assert (data.info.input_shape, data.info.n_classes) == ((1, 4, 4), 3)
+    assert (data.info.input_shape, data.info.n_outputs) == ((1, 4, 4), 3)
     inputs, targets = rows_of(data.train)
     assert torch.equal((inputs[:, 0, 0, 0] / 16).long() % 3, targets)
 

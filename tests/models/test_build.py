@@ -74,11 +74,11 @@ def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     name = "users_nets_of_test_build"
     (tmp_path / f"{name}.py").write_text(
         "from torch import nn\n"
-        "def build(input_shape, n_classes, *, width=3, note='n', shape=(1, 2)):\n"
-        "    return nn.Sequential(nn.Linear(*input_shape, width), nn.Linear(width, n_classes))\n"
-        "def greedy(input_shape, n_classes, *, widths):\n"
-        "    return build(input_shape, n_classes, width=widths.pop())\n"
-        "def forgetful(input_shape, n_classes):\n"
+        "def build(input_shape, n_outputs, *, width=3, note='n', shape=(1, 2)):\n"
+        "    return nn.Sequential(nn.Linear(*input_shape, width), nn.Linear(width, n_outputs))\n"
+        "def greedy(input_shape, n_outputs, *, widths):\n"
+        "    return build(input_shape, n_outputs, width=widths.pop())\n"
+        "def forgetful(input_shape, n_outputs):\n"
         "    pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
@@ -119,7 +119,9 @@ class Winner(nn.Linear):
 
 
 def test_a_model_that_does_not_return_logits_is_refused_with_what_came() -> None:
-    with pytest.raises(TrainingError, match=r"logits \[B, n_classes\], here \[2, 3\], got \[2, 4"):
+    with pytest.raises(
+        TrainingError, match=r"outputs \[B, n_outputs\], here \[2, 3\], got \[2, 4"
+    ):
         check_model(nn.Linear(5, 4), (5,), 3)
     with pytest.raises(TrainingError, match="got tuple"):
         check_model(TwoAnswers(5, 3), (5,), 3)

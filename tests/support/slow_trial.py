@@ -41,7 +41,7 @@ def load():
 
 
 class Net(nn.Module):
-    def __init__(self, input_shape, n_classes, dropout):
+    def __init__(self, input_shape, n_outputs, dropout):
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(8, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(dropout), nn.Linear(32, 3)

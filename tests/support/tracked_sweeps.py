@@ -79,7 +79,7 @@ class TrackedSweep:
         return held.number
 
     def write_weights(self, number: int, model: ModelConfig) -> None:
-        net = build_model(model.architecture, DATA.input_shape, DATA.n_classes, **model.params)
+        net = build_model(model.architecture, DATA.input_shape, DATA.n_outputs, **model.params)
         self.paths.trial_dir(number).mkdir(parents=True, exist_ok=True)
         torch.save(net.state_dict(), self.paths.model(number))
 

@@ -39,9 +39,9 @@ run: {workers: 1}
 CODE = """
 from torch import nn
 
-def build(input_shape, n_classes, width):
+def build(input_shape, n_outputs, width):
     assert width != 13, "number thirteen is unlucky"
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, n_classes))
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, n_outputs))
 """
 
 

@@ -74,9 +74,9 @@ def load(hang):
 
 
 class Net(nn.Module):
-    def __init__(self, n_inputs, n_classes, fault, width):
+    def __init__(self, n_inputs, n_outputs, fault, width):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(n_inputs, width), nn.Linear(width, n_classes))
+        self.layers = nn.Sequential(nn.Linear(n_inputs, width), nn.Linear(width, n_outputs))
         self.fault, self.n_batches = fault, 0
 
     def forward(self, inputs):
@@ -89,7 +89,7 @@ class Net(nn.Module):
         return self.layers(inputs)
 
 
-def build(input_shape, n_classes, fault, width):
+def build(input_shape, n_outputs, fault, width):
     if fault == "too_big":
         is_again = Path("too_big").exists()
         note("too_big")
@@ -98,7 +98,7 @@ def build(input_shape, n_classes, fault, width):
             return nn.Linear(input_shape[0], GIB // 8)  # of 8 inputs each: 4 GiB
         finally:
             note("too_big")
-    return Net(input_shape[0], n_classes, fault, width)
+    return Net(input_shape[0], n_outputs, fault, width)
 """
 
 

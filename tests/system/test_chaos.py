@@ -46,7 +46,7 @@ class Net(nn.Sequential):
         return super().forward(inputs)
 
 
-def build(input_shape, n_classes, width, dropout):
+def build(input_shape, n_outputs, width, dropout):
     return Net(
         nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, 10)
     )

@@ -55,8 +55,8 @@ class Slow(nn.Sequential):
         return super().forward(inputs)
 
 
-def build(input_shape, n_classes, width):
-    return Slow(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, n_classes))
+def build(input_shape, n_outputs, width):
+    return Slow(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, n_outputs))
 """
 
 

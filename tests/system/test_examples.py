@@ -187,18 +187,27 @@ def test_the_users_own_code(workplace: Path, name: str) -> None:
     assert '"finished": 2' in done.stdout
 
 
-def test_the_page_on_own_code_defines_what_its_study_files_name() -> None:
+#: Page -> the module beside its study files.
+WITH_CODE = {OWN_CODE: "mine", ROOT / "docs" / "tasks.md": "goals"}
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
+def test_a_page_defines_what_its_study_files_name(page: Path) -> None:
     module: dict[str, Any] = {}
-    exec("".join(blocks("python", [OWN_CODE])), module)
-    named = re.findall(r"mine:(\w+)", "".join(blocks("yaml", [OWN_CODE])))
-    assert len(named) == 3
+    exec("".join(blocks("python", [page])), module)
+    named = re.findall(rf"{WITH_CODE[page]}:(\w+)", "".join(blocks("yaml", [page])))
+    assert named
     assert all(callable(module[name]) for name in named)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("text", blocks("yaml", [OWN_CODE]))
-def test_the_study_files_on_own_code_reach_their_goal(text: str, sweep: Sweep) -> None:
-    (sweep.folder / "mine.py").write_text("".join(blocks("python", [OWN_CODE])))
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [(page, text) for page in WITH_CODE for text in blocks("yaml", [page])],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_the_study_files_on_own_code_reach_their_goal(page: Path, text: str, sweep: Sweep) -> None:
+    (sweep.folder / f"{WITH_CODE[page]}.py").write_text("".join(blocks("python", [page])))
     sweep.write(text)
     done = sweep.run("run", "sweep.yaml", "--json")
     assert done.returncode == 0, done.stderr

@@ -16,6 +16,8 @@ from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.dataset import TrialData, load_data
 from sweeper.training.build import build_learner
 from sweeper.training.learner import Learner, Runtime
+from sweeper.training.losses import CrossEntropy
+from sweeper.training.metrics import ClassificationMetrics
 from sweeper.training.optim import build_optimizer
 from sweeper.training.schedules import Schedule
 from sweeper.trial import DataInfo
@@ -150,7 +152,14 @@ def relative_error(precision: Precision, model: nn.Module, inputs: Tensor) -> fl
     """Of what a learner's model computes, beside float64."""
     optimizer = build_optimizer("sgd", model, momentum=0.0, nesterov=False, l2=0.0)
     schedule = Schedule("constant", peak=0.1, total_steps=1)
-    learner = Learner(model, optimizer, schedule=schedule, runtime=Runtime(CUDA, precision))
+    learner = Learner(
+        model,
+        optimizer,
+        loss=CrossEntropy(None, smoothing=0.0),
+        metrics=lambda: ClassificationMetrics(2),
+        schedule=schedule,
+        runtime=Runtime(CUDA, precision),
+    )
     came = learner.model(inputs).double()
     exact = copy.deepcopy(model).double()(inputs.double())
     return float((came - exact).norm() / exact.norm())

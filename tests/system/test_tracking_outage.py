@@ -40,8 +40,8 @@ class Net(nn.Sequential):
         return super().forward(inputs)
 
 
-def build(input_shape, n_classes, width):
-    return Net(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, n_classes))
+def build(input_shape, n_outputs, width):
+    return Net(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, n_outputs))
 """
 
 

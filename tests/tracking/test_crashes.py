@@ -133,7 +133,7 @@ def test_a_mirror_that_is_killed_again_and_again_gets_further_each_time(store: S
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_model_is_logged_once(store: Store, moment: str) -> None:
     write_study(store)
-    net = build_model(MODEL.architecture, DATA.input_shape, DATA.n_classes, **MODEL.params)
+    net = build_model(MODEL.architecture, DATA.input_shape, DATA.n_outputs, **MODEL.params)
     torch.save(net.state_dict(), store.paths.model(0))
     killed_at(store, "send", f"{Step.MODEL_LOG}.{moment}", "completed")
     work(store.paths.root, store.uri, "completed")

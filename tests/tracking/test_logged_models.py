@@ -38,7 +38,7 @@ def _same_store_for_pyfunc(store: Store, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def write_weights(store: Store, number: int, model: ModelConfig) -> torch.nn.Module:
     torch.manual_seed(number)
-    net = build_model(model.architecture, DATA.input_shape, DATA.n_classes, **model.params)
+    net = build_model(model.architecture, DATA.input_shape, DATA.n_outputs, **model.params)
     store.paths.trial_dir(number).mkdir(parents=True, exist_ok=True)
     torch.save(net.state_dict(), store.paths.model(number))
     return net.eval()
@@ -160,7 +160,7 @@ class Tokens(torch.nn.Module):
         assert state == {"vocabulary": 50}
 
 
-def build_tokens(input_shape: tuple[int, ...], n_classes: int) -> torch.nn.Module:
+def build_tokens(input_shape: tuple[int, ...], n_outputs: int) -> torch.nn.Module:
     return Tokens()
 
 
@@ -187,11 +187,11 @@ def test_another_architecture_shape_or_number_of_classes_is_exported_anew(
     complete_trial(store, "mlp", {"width": 9}, number=1)
     complete_trial(store, "mlp", {"width": 8}, number=2)
     model = ModelConfig(architecture="mlp", params={"width": 8})
-    other = replace(DATA, n_classes=11)
+    other = replace(DATA, n_outputs=11)
     for number, data in ((3, larger), (4, other)):
         start = replace(started(), model=model, data=data)
         store.append(number, start, epoch(1, 0.5), ended(TrialState.COMPLETE, epoch(1, 0.5)))
-        net = build_model("mlp", data.input_shape, data.n_classes, width=8)
+        net = build_model("mlp", data.input_shape, data.n_outputs, width=8)
         torch.save(net.state_dict(), store.paths.model(number))
     store.mirror(log_models="completed").send()
     assert len(traces) == 4
@@ -359,17 +359,17 @@ UNTRACEABLE = """
 from torch import nn
 
 class Odd(nn.Module):
-    def __init__(self, n_inputs, n_classes):
+    def __init__(self, n_inputs, n_outputs):
         super().__init__()
-        self.linear = nn.Linear(n_inputs, n_classes)
+        self.linear = nn.Linear(n_inputs, n_outputs)
 
     def forward(self, images):
         if {condition}:
             images = images * 1
         return self.linear(images.flatten(1))
 
-def build(input_shape, n_classes):
-    return Odd(input_shape[0] * input_shape[1] * input_shape[2], n_classes)
+def build(input_shape, n_outputs):
+    return Odd(input_shape[0] * input_shape[1] * input_shape[2], n_outputs)
 """
 
 
@@ -406,9 +406,9 @@ LURKING = """
 import pathlib
 pathlib.Path({mark!r}).touch()
 
-def build(input_shape, n_classes):
+def build(input_shape, n_outputs):
     from torch import nn
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, n_classes))
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, n_outputs))
 """
 
 

@@ -36,7 +36,7 @@ def test_nothing_is_lost_or_doubled_when_a_server_stops_and_comes_back(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     remote = replace(store, uri=uri, client=MlflowClient(uri))
     torch.manual_seed(0)
-    net = build_model(MODEL.architecture, DATA.input_shape, DATA.n_classes, **MODEL.params)
+    net = build_model(MODEL.architecture, DATA.input_shape, DATA.n_outputs, **MODEL.params)
     mirror = remote.mirror(log_models="completed")
 
     with running(server):

@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 USER_CODE = """
 import torch
 
-def build(input_shape, n_classes):
+def build(input_shape, n_outputs):
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
 """
 
@@ -61,7 +61,7 @@ def test_a_model_that_does_not_fit_the_data_is_refused(
     monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(TrainingError, match="8 x 8 allows a depth of at most 3, got depth=4"):
         build("cnn", params={"depth": 4})
-    with pytest.raises(TrainingError, match=r"logits .* here \[2, 10\], got \[2, 3\]"):
+    with pytest.raises(TrainingError, match=r"outputs .* here \[2, 10\], got \[2, 3\]"):
         build(f"{name}:build")
 
 

@@ -108,6 +108,7 @@ def test_a_users_function_is_given_plain_data_of_its_own(user_module: str, tmp_p
         "root": None,
         "fallback": None,
         "validation": 0.1,
+        "task": None,
         "batch_size": 64,
         "size": 16,
     }

@@ -12,6 +12,8 @@ from sweeper.errors import TrainingError
 from sweeper.models.cnn import build_cnn
 from sweeper.models.mlp import build_mlp
 from sweeper.training.learner import EpochTotals, Learner, Runtime
+from sweeper.training.losses import CrossEntropy
+from sweeper.training.metrics import ClassificationMetrics
 from sweeper.training.optim import build_optimizer, split_parameters
 from sweeper.training.schedules import Schedule
 
@@ -32,6 +34,8 @@ def build_learner(
     return Learner(
         model,
         optimizer,
+        loss=CrossEntropy(None, smoothing=0.0),
+        metrics=lambda: ClassificationMetrics(3),
         schedule=schedule,
         runtime=Runtime(CPU, precision),
         l1=l1,
@@ -76,7 +80,10 @@ def test_the_training_loss_is_a_mean_over_samples_not_over_batches() -> None:
     expected = (3 * 0.006715 + 5.006715) / 4
     learner = build_learner(model, schedule=frozen)
     assert learner.train_epoch([right, wrong]) == pytest.approx(expected, abs=1e-5)
-    assert learner.evaluate([right, wrong]) == pytest.approx((expected, 0.75), abs=1e-5)
+    assert learner.evaluate([right, wrong]) == (
+        pytest.approx(expected, abs=1e-5),
+        {"val_accuracy": 0.75, "val_f1": pytest.approx(3 / 7)},
+    )
 
 
 def test_evaluating_equals_a_plain_loop_over_samples() -> None:
@@ -85,7 +92,7 @@ def test_evaluating_equals_a_plain_loop_over_samples() -> None:
     model = build_mlp((6,), 3, dropout=0.5, batch_norm=True)
     learner = build_learner(model)
     learner.train_epoch(batches)
-    loss, accuracy = learner.evaluate(batches)
+    loss, measured = learner.evaluate(batches)
     model.eval()
     losses, hits = [], []
     for inputs, targets in batches:
@@ -94,7 +101,7 @@ def test_evaluating_equals_a_plain_loop_over_samples() -> None:
             losses.append((logits.logsumexp(0) - logits[target]).item())
             hits.append(logits.argmax().item() == target.item())
     assert loss == pytest.approx(sum(losses) / 29, abs=1e-5)
-    assert accuracy == sum(hits) / 29
+    assert measured["val_accuracy"] == sum(hits) / 29
 
 
 def test_evaluating_changes_nothing() -> None:
@@ -158,7 +165,7 @@ def test_a_learner_learns(precision: Precision) -> None:
     batches = blobs(60, shape=(1, 8, 8))
     losses = [learner.train_epoch(batches) for _ in range(8)]
     assert losses[-1] < 0.1 * losses[0]
-    assert learner.evaluate(batches)[1] == 1.0
+    assert learner.evaluate(batches)[1]["val_accuracy"] == 1.0
 
 
 def test_bf16_computes_in_bf16_and_keeps_weights_and_losses_in_fp32() -> None:

@@ -143,8 +143,8 @@ def test_a_missing_model_is_logged(tmp_path: Path) -> None:
 NETS = """
 from torch import nn
 
-def build(input_shape, n_classes):
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, n_classes))
+def build(input_shape, n_outputs):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, n_outputs))
 """
 
 
