@@ -135,6 +135,24 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Features:
+    """What the numbers of a table's row are: first numbers, then categories.
+
+    Attributes:
+        n_numbers: Of them, scaled and without gaps.
+        categories: Sizes: each of the others is a whole number below its size, 0 where the row
+            has no value, or one that no training row has.
+    """
+
+    n_numbers: int
+    categories: tuple[int, ...]
+
+
+#: So many names of classes are kept; of more, none.
+MOST_NAMES = 1000
+
+
+@dataclass(frozen=True)
 class DataInfo:
     """What a trial was trained and validated on.
 
@@ -153,6 +171,12 @@ class DataInfo:
             numbers.
         target_mean: Of each target of a regression, in the training rows; else empty.
         target_std: As ``target_mean``, > 0.
+        features: What a sample holds; None unless it is a table's row.
+        classes: Names of the outputs, classes or labels, in their order; empty where the data have
+            none, and if there are more than ``MOST_NAMES``.
+        naive: What a model reaches that says the same of every validation row, the commonest
+            class of the training rows or their mean: ``val_accuracy`` or ``val_rmse``. None of
+            labels.
     """
 
     name: str
@@ -167,6 +191,9 @@ class DataInfo:
     task: Task = "classification"
     target_mean: tuple[float, ...] = field(default=())
     target_std: tuple[float, ...] = field(default=())
+    features: Features | None = None
+    classes: tuple[str, ...] = field(default=())
+    naive: float | None = None
 
     def __post_init__(self) -> None:
         if self.n_outputs < 1:

@@ -49,6 +49,7 @@ LIBRARIES = {
     "torch": {
         "data", "models", "training", "tracking", "workers", "commands.check", "commands.probe",
     },
+    "pyarrow": {"data"},
     "torchvision": {"data", "models", "workers"},
     "rich": {"commands"},
     "typer": {"cli"},

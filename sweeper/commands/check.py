@@ -139,6 +139,7 @@ def _try_batch(prepared: PreparedStudy, root: Path, config: TrialConfig) -> Iter
     with _placed(prepared.spec, config, _ARCHITECTURE):
         step_s = time_batch(config, data, batch)
     info = data.info
+    yield from data.inferred
     if data.remark:
         yield data.remark
     yield (

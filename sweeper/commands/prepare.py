@@ -1,6 +1,6 @@
 """What must be settled before any trial: the data are at hand, or their fallback is taken."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def prepare_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> P
         prepare_data(config, cache_dir=paths.cache_dir)
     except DataError as exc:
         if config.fallback is None:
-            raise DataError(f"{spec.place('data.name')}: {exc}") from exc
+            raise DataError(_placed(spec, str(exc))) from exc
         reason = exc
     else:
         return PreparedStudy(spec, config.name)
@@ -94,12 +94,21 @@ def prepare_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> P
     return prepared
 
 
+def _placed(spec: StudySpec, message: str) -> str:
+    """A message about the data, with the place of the key that it begins with."""
+    key, _, rest = message.partition(": ")
+    if key.startswith("data.") and key in spec.lines:
+        return f"{spec.place(key)}: {rest}"
+    return f"{spec.place('data.name')}: {message}"
+
+
 def _on_other_data(spec: StudySpec, wanted: DataConfig, stand_in: DataConfig) -> PreparedStudy:
     """The study on its fallback, which its name and that of its data say."""
     kept = {
         key: spec.sections["data"][key]
         for key in ("validation", "batch_size")
         if key in spec.sections["data"]
+        and not isinstance(spec.sections["data"][key], Mapping)  # the digits have no columns
     }
     section = {"name": stand_in.name, **stand_in.params, **kept}
     return PreparedStudy(

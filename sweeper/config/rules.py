@@ -12,7 +12,7 @@ from sweeper.config.references import is_reference
 from sweeper.config.render import plain_value
 from sweeper.config.settings import TASK_LOSSES, TASK_METRICS, Scalar
 from sweeper.config.space import most_epochs
-from sweeper.config.study import FIXED, MOST_TRIALS, PRUNER_KEYS, StudySpec
+from sweeper.config.study import FIXED, MOST_TRIALS, PRUNER_KEYS, StudySpec, fixed_keys
 from sweeper.config.urls import is_one_database, object_store_fault, storage_fault, tracking_fault
 
 #: Each worker is a process.
@@ -73,7 +73,8 @@ class _Rules:
     def check(self) -> None:
         for name in FIXED:
             if name in self._spec.sections:
-                self._check_branches(self._spec.sections[name], name, FIXED[name])
+                section = self._spec.sections[name]
+                self._check_branches(section, name, fixed_keys(name, section))
         if not self._problems.concern("pruner"):
             self._check_pruner()
         self._check_train()

@@ -26,7 +26,7 @@ def came(item: Located) -> str:
 
 def read_constant(item: Located, declared: Any, problems: Problems) -> Any:
     """The constant, in the declared type; None after a problem was noted."""
-    if isinstance(item.value, dict | list) and not _holds_many(declared):
+    if isinstance(item.value, dict | list) and not holds_many(declared):
         problems.add(item.line, item.path, f"must be one value, got {came(item)}")
         return None
     value, fault = check_constant(item.plain(), declared)
@@ -46,11 +46,11 @@ def check_constant(given: Any, declared: Any) -> tuple[Any, str]:
     return value, ""
 
 
-def _holds_many(declared: Any) -> bool:
+def holds_many(declared: Any) -> bool:
     """Whether a list or a mapping is what is declared."""
     if get_origin(declared) is Annotated:
-        return _holds_many(get_args(declared)[0])
-    return get_origin(declared) in (list, dict) or any(map(_holds_many, get_args(declared)))
+        return holds_many(get_args(declared)[0])
+    return get_origin(declared) in (list, dict) or any(map(holds_many, get_args(declared)))
 
 
 def _explain(error: ValidationError, value: object) -> str:
@@ -60,11 +60,13 @@ def _explain(error: ValidationError, value: object) -> str:
         rule = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         rule = rule.removeprefix("must be ").replace("a valid number", "a number")
         rule = rule.replace("a valid integer", "a whole number").replace("a valid", "a")
+        if fault["type"] == "too_short":
+            rule = "a list that is not empty"
         rules.append(rule.replace("a boolean", "true or false"))
         if fault["type"] == "literal_error" and isinstance(value, str):
             expected = fault["ctx"]["expected"].replace("'", " ").split()
             hint = did_you_mean(value, expected, otherwise="")
-        if fault["type"] == "string_type" and value is not None:
+        if fault["type"] == "string_type" and not isinstance(value, list | dict | None):
             hint = "; put it in quotes"
     return f"must be {' or '.join(dict.fromkeys(rules))}, got {shown(value)}{hint}"
 

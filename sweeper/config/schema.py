@@ -132,7 +132,21 @@ def _one_or_more(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _schema_of(declared: Any) -> dict[str, Any]:
-    return TypeAdapter(declared).json_schema()
+    schema = TypeAdapter(declared).json_schema()
+    parts = schema.pop("$defs", {})
+    inlined: dict[str, Any] = _inlined(schema, parts)
+    return inlined
+
+
+def _inlined(schema: Any, parts: Mapping[str, Any]) -> Any:
+    """With the named parts where they are referred to, as a leaf may stand anywhere."""
+    if isinstance(schema, list):
+        return [_inlined(inner, parts) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(parts[schema["$ref"].removeprefix("#/$defs/")], parts)
+    return {key: _inlined(inner, parts) for key, inner in schema.items()}
 
 
 def _fields_of(declared: type[Any]) -> dict[str, dict[str, Any]]:

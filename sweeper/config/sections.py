@@ -1,17 +1,19 @@
 """``data``, ``model`` and ``train``: constants that may be ranges in place."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
+from sweeper.config.holdout import HOLDOUTS, WAYS, WITH_COLUMNS, Share
 from sweeper.config.interval import read_interval
 from sweeper.config.names import mlflow_name_fault
 from sweeper.config.problems import Problems, did_you_mean, shown
 from sweeper.config.ranges import Choices, Range, Section, option_word
 from sweeper.config.references import is_reference, split_reference
-from sweeper.config.scalars import came, check_keys, field_types, read_constant
+from sweeper.config.scalars import came, check_keys, field_types, holds_many, read_constant
 from sweeper.config.settings import (
     ARCHITECTURE_PARAMS,
     DATA_PARAMS,
+    REQUIRED_DATA_PARAMS,
     TASK_LOSSES,
     DataConfig,
     FunctionConfig,
@@ -19,7 +21,7 @@ from sweeper.config.settings import (
     Scalar,
     TrainConfig,
 )
-from sweeper.config.study import FIXED
+from sweeper.config.study import fixed_keys
 from sweeper.config.torchvision_names import torchvision_names
 from sweeper.config.yaml_source import Located, parse_scalar
 from sweeper.errors import SpecError
@@ -50,11 +52,25 @@ class SectionReader:
             section = self._section(item, {**known, **DATA_PARAMS[name]})
         else:
             section = self._section(item, known, others=Any)
-        for key in FIXED["data"]:
+        for key in fixed_keys("data", section):
             if isinstance(section.get(key), Range):
                 message = "must be a constant: trials are compared on one validation split"
                 self._problems.add(item.value[key].line, f"data.{key}", message)
+        if isinstance(name, str):
+            self._check_rows(item, name, section)
         return section
+
+    def _check_rows(self, item: Located, name: str, section: Section) -> None:
+        """What only some data have, or need."""
+        for key in REQUIRED_DATA_PARAMS.get(name, ()):
+            if key not in section:
+                self._problems.add(item.line, f"data.{key}", f"is required by `name: {name}`")
+        if isinstance(section.get("validation"), Mapping) and name not in WITH_COLUMNS:
+            message = (
+                f"must be a share in (0, 1): rows of {shown(name)} have no columns; "
+                f"{', '.join(WITH_COLUMNS)} can be held out by groups, a column or a file"
+            )
+            self._problems.add(item.value["validation"].line, "data.validation", message)
 
     def model(self, item: Located) -> Section:
         """The ``model`` section."""
@@ -148,11 +164,32 @@ class SectionReader:
             return read_interval(item, declared, self._problems)
         if declared is Any:
             return self._section(item, {}, Any) if keys else item.plain()
-        if isinstance(item.value, dict | list):
+        if item.path == "data.validation":
+            return self._holdout(item)
+        if isinstance(item.value, dict | list) and not holds_many(declared):
             message = "must be one value, {low: .., high: ..} or {choices: [..]}"
             self._problems.add(item.line, item.path, f"{message}, got {came(item)}")
             return None
         return read_constant(item, declared, self._problems)
+
+    def _holdout(self, item: Located) -> Any:
+        if not isinstance(item.value, dict):
+            return read_constant(item, Share, self._problems)
+        form = next((form for key, form in HOLDOUTS.items() if key in item.value), None)
+        if form is None:
+            message = f"must be {WAYS}, got {shown(item.plain())}"
+            self._problems.add(item.line, item.path, message)
+            return None
+        declared = get_type_hints(form, include_extras=True)
+        for key in sorted(form.__required_keys__ - item.value.keys()):
+            message = f"is required; wanted is {WAYS}"
+            self._problems.add(item.line, f"{item.path}.{key}", message)
+        check_keys(item, declared, self._problems)
+        return {
+            key: read_constant(value, declared[key], self._problems)
+            for key, value in item.items()
+            if key in declared
+        }
 
     def _choices(self, item: Located, declared: Any, known: Known, others: Any) -> Choices | None:
         check_keys(item, ("choices",), self._problems)

@@ -12,11 +12,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from sweeper.config.holdout import DEFAULT_SHARE, Holdout
 from sweeper.trial import Task
 
 Scalar = bool | int | float | str | None
 Activation = Literal["relu", "tanh", "sigmoid", "gelu", "silu", "elu", "leaky_relu"]
 Precision = Literal["fp32", "tf32", "bf16"]
+Scale = Literal["standard", "quantile"]
 
 #: What the built-in training reports each epoch, in the order in which tables show it.
 LOSSES = ("train_loss", "val_loss")
@@ -54,13 +56,12 @@ class DataConfig:
         Field(description="Data set used, under another study name, when `name` is not to be had"),
     ] = None
     validation: Annotated[
-        float,
+        Holdout,
         Field(
-            gt=0,
-            lt=1,
-            description="Share of the train split held out for validation, stratified and seeded",
+            description="Share of the train split held out for validation, stratified and seeded; "
+            "of a table also whole groups, the rows that a column names, or a second file",
         ),
-    ] = 0.1
+    ] = DEFAULT_SHARE
     task: Annotated[
         Task | None,
         Field(
@@ -220,4 +221,29 @@ DATA_PARAMS: Mapping[str, Mapping[str, Any]] = {
             int, Field(ge=8, le=256, description="Side of the images after up-sampling")
         ]
     },
+    "table": {
+        "path": Annotated[
+            str,
+            Field(
+                description="File of rows, .csv, .tsv, .parquet or .jsonl, each but Parquet also "
+                "with .gz; must be said"
+            ),
+        ],
+        "target": Annotated[
+            str | Annotated[list[str], Field(min_length=1)],
+            Field(description="Column to learn, or several; must be said"),
+        ],
+        "ignore": Annotated[list[str], Field(description="Columns that are left out")],
+        "scale": Annotated[
+            Scale,
+            Field(
+                description="How numbers are scaled: to mean 0 and deviation 1, or by quantiles "
+                "to a normal distribution"
+            ),
+        ],
+    },
 }
+#: Those that say which data they are: a trial compares with no other that has another value.
+FIXED_DATA_PARAMS: Mapping[str, tuple[str, ...]] = {"table": ("path", "target", "ignore")}
+#: Those without a default.
+REQUIRED_DATA_PARAMS: Mapping[str, tuple[str, ...]] = {"table": ("path", "target")}

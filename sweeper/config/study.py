@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 from sweeper.config.cluster import ClusterSpec
 from sweeper.config.duration import Duration
 from sweeper.config.ranges import Choices, Range, Section, walk_ranges
-from sweeper.config.settings import Precision, Scalar
+from sweeper.config.settings import FIXED_DATA_PARAMS, Precision, Scalar
 from sweeper.trial import Objective
 
 _DEVICE = r"^(auto|cpu|mps|cuda(:[0-9]+)?)$"
@@ -26,6 +26,12 @@ FIXED: Mapping[str, tuple[str, ...]] = {
     "model": ("architecture",),
     "train": ("function", "metrics"),
 }
+
+
+def fixed_keys(name: str, section: Section) -> tuple[str, ...]:
+    """The keys of a section that are constants: ``FIXED``, and those that its data set has."""
+    own = section.get("name") if name == "data" else None
+    return (*FIXED[name], *(FIXED_DATA_PARAMS.get(own, ()) if isinstance(own, str) else ()))
 
 
 def check_device(value: str) -> str:

@@ -4,8 +4,9 @@
                                        targets.bin   int64 [N]
                                        meta.json
 
-Only the train split is decoded. The folder's name carries a digest of what it was made from. It
-is written under another name, forced to disk and then renamed, so a folder that exists is whole.
+A table has other arrays (:mod:`~sweeper.data.table`). Only the train split is decoded. The
+folder's name carries a digest of what it was made from. It is written under another name, forced
+to disk and then renamed, so a folder that exists is whole.
 """
 
 import hashlib
@@ -13,25 +14,28 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweeper.config.references import is_reference
 from sweeper.config.settings import DataConfig
-from sweeper.data.channels import ChannelSums
-from sweeper.data.sources import DIGITS, SOURCES, raw_files
+from sweeper.data.content import ArrayForm, Content
+from sweeper.data.sources import DIGITS, SOURCES, TABLE, identity
 from sweeper.durable import replace_file
 from sweeper.errors import DataError
 from sweeper.locks import FileLock
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 log = logging.getLogger("sweeper")
 
 #: Raised by one whenever the decoded content or the layout changes.
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -39,33 +43,35 @@ class CacheEntry:
     """A decoded data set.
 
     Attributes:
-        folder: Holds ``inputs.bin`` and ``targets.bin``.
-        shape: Of the inputs, [N, C, H, W].
-        n_classes: Targets lie in [0, n_classes).
-        digest: Of inputs and targets, see :mod:`~sweeper.data.fingerprint`.
-        sums: Of all N rows.
+        folder: Holds a file for each array.
+        content: What they are.
+        digest: Of all arrays, see :mod:`~sweeper.data.fingerprint`.
     """
 
     folder: Path
-    shape: tuple[int, ...]
-    n_classes: int
+    content: Content
     digest: str
-    sums: ChannelSums
 
-    @property
-    def inputs(self) -> Path:
-        """Raw uint8 values."""
-        return self.folder / "inputs.bin"
+    def path(self, name: str) -> Path:
+        """Of an array's raw values, in the machine's byte order."""
+        return self.folder / f"{name}.bin"
 
-    @property
-    def targets(self) -> Path:
-        """Raw int64 values in the machine's byte order."""
-        return self.folder / "targets.bin"
+    def map(self, name: str) -> "NDArray[Any]":
+        """An array as it lies on disk."""
+        import numpy as np
+
+        dtype, shape = self.content.arrays[name]
+        return np.memmap(self.path(name), dtype, mode="r", shape=tuple(shape))
 
     def is_whole(self) -> bool:
-        """Whether both files have the size that the shape asks for."""
-        sizes = {self.inputs: prod(self.shape), self.targets: 8 * self.shape[0]}
-        return all(path.is_file() and path.stat().st_size == size for path, size in sizes.items())
+        """Whether all files have the size that their shapes ask for."""
+        import numpy as np
+
+        return all(
+            self.path(name).is_file()
+            and self.path(name).stat().st_size == np.dtype(form.dtype).itemsize * prod(form.shape)
+            for name, form in self.content.arrays.items()
+        )
 
 
 def prepare_data(config: DataConfig, *, cache_dir: Path) -> None:
@@ -97,8 +103,8 @@ def open_cache(config: DataConfig, cache_dir: Path) -> CacheEntry:
 
     Its content is not read.
     """
-    if config.name != DIGITS and config.name not in SOURCES:
-        known = ", ".join([*SOURCES, DIGITS])
+    if config.name not in (DIGITS, TABLE, *SOURCES):
+        known = ", ".join([*SOURCES, DIGITS, TABLE])
         raise DataError(
             f"data.name: no data set {config.name!r}; there are {known}, and your own as "
             "package.module:function"
@@ -119,15 +125,13 @@ def damaged_entries(cache_dir: Path) -> list[Path]:
 
 
 def _is_intact(entry: CacheEntry) -> bool:
-    if not entry.is_whole():
-        return False
-    import numpy as np
+    return entry.is_whole() and _digest(entry) == entry.digest
 
-    from sweeper.data.fingerprint import content_digest
 
-    inputs = np.memmap(entry.inputs, np.uint8, mode="r", shape=entry.shape)
-    targets = np.fromfile(entry.targets, np.int64)
-    return content_digest(inputs, targets) == entry.digest
+def _digest(entry: CacheEntry) -> str:
+    from sweeper.data.fingerprint import content_digest  # numpy
+
+    return content_digest(*map(entry.map, entry.content.arrays))
 
 
 def remove_entry(folder: Path) -> None:
@@ -151,70 +155,59 @@ def _locked(cache_dir: Path, name: str) -> Iterator[None]:
 
 
 def _find(config: DataConfig, cache_dir: Path) -> CacheEntry | None:
-    if config.name != DIGITS and raw_files(config).missing():
-        return None
-    entry = _read(_folder(config, cache_dir))
+    folder = _folder(config, cache_dir)
+    entry = _read(folder) if folder else None
     return entry if entry is not None and entry.is_whole() else None
 
 
-def _folder(config: DataConfig, cache_dir: Path) -> Path:
-    files = [] if config.name == DIGITS else raw_files(config).identity()
-    key = json.dumps([_FORMAT, config.name, sorted(config.params.items()), files])
+def _folder(config: DataConfig, cache_dir: Path) -> Path | None:
+    """Of what the files hold as they are now; None where some are not there."""
+    made_from = identity(config)
+    if made_from is None:
+        return None
+    key = json.dumps([_FORMAT, config.name, *made_from])
     return cache_dir / f"{config.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def _read(folder: Path) -> CacheEntry | None:
     try:
-        meta: Mapping[str, Any] = json.loads((folder / "meta.json").read_bytes())
-        count, sums, squares = (meta["sums"][key] for key in ("count", "sums", "squares"))
-        return CacheEntry(
-            folder,
-            tuple(meta["shape"]),
-            meta["n_classes"],
-            meta["sha256"],
-            ChannelSums(count, tuple(sums), tuple(squares)),
-        )
-    except (OSError, ValueError, KeyError):
+        meta = json.loads((folder / "meta.json").read_bytes())
+        arrays = {name: ArrayForm(*form) for name, form in meta.pop("arrays").items()}
+        return CacheEntry(folder, Content(arrays, meta), meta["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _make(config: DataConfig, cache_dir: Path) -> CacheEntry:
-    from sweeper.data.decoder import decode  # numpy
-    from sweeper.data.fingerprint import content_digest
-
-    inputs, targets = decode(config)
-    folder = _folder(config, cache_dir)
-    entry = CacheEntry(
-        folder.with_suffix(".partial"),
-        inputs.shape,
-        int(targets.max()) + 1,
-        content_digest(inputs, targets),
-        ChannelSums.of(inputs),
-    )
-    for leftover in (folder, entry.folder):
-        shutil.rmtree(leftover, ignore_errors=True)
-    entry.folder.mkdir(parents=True)
-    with replace_file(entry.inputs) as aside:
-        inputs.tofile(aside)
-    with replace_file(entry.targets) as aside:
-        targets.tofile(aside)
-    with replace_file(entry.folder / "meta.json", sync_folder=True) as aside:
-        aside.write_text(_meta(config, entry))
-    os.replace(entry.folder, folder)
+    folder = _folder(config, cache_dir)  # before files are read, as they may be replaced then
+    aside = cache_dir / f"{config.name}.partial"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    content = _decode(config, aside)
+    digest = _digest(CacheEntry(aside, content, ""))
+    meta = {
+        "name": config.name,
+        "params": dict(config.params),
+        "sha256": digest,
+        "arrays": content.arrays,
+        **content.about,
+    }
+    with replace_file(aside / "meta.json", sync_folder=True) as path:
+        path.write_text(json.dumps(meta) + "\n")
+    folder = folder or _folder(config, cache_dir)  # after a download
+    assert folder is not None
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(aside, folder)
     whole = _read(folder)
     assert whole is not None
     return whole
 
 
-def _meta(config: DataConfig, entry: CacheEntry) -> str:
-    meta = {
-        "name": config.name,
-        "params": dict(config.params),
-        "shape": entry.shape,
-        "n_classes": entry.n_classes,
-        "sha256": entry.digest,
-        "sums": asdict(entry.sums),
-        "mean": entry.sums.mean(),
-        "std": entry.sums.std(),
-    }
-    return json.dumps(meta) + "\n"
+def _decode(config: DataConfig, folder: Path) -> Content:
+    if config.name == TABLE:
+        from sweeper.data.table import write_table  # pyarrow
+
+        return write_table(config, folder)
+    from sweeper.data.decoder import write_images  # numpy
+
+    return write_images(config, folder)

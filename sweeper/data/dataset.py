@@ -16,11 +16,13 @@ from sweeper.data.cache import open_cache
 from sweeper.data.channels import ChannelSums
 from sweeper.data.custom import load_custom
 from sweeper.data.fingerprint import split_fingerprint
-from sweeper.data.partition import stratified_split
+from sweeper.data.partition import part_rows
 from sweeper.data.rows import DatasetRows, TensorRows, map_rows
-from sweeper.data.targets import count_outputs, count_rows, read_targets, strata
-from sweeper.errors import DataError
-from sweeper.trial import DataInfo
+from sweeper.data.sources import TABLE
+from sweeper.data.table_form import describe_table, remark_on_table
+from sweeper.data.table_rows import TableRows, map_table
+from sweeper.data.targets import count_outputs, count_rows, naive_mark, read_targets
+from sweeper.trial import MOST_NAMES, DataInfo
 
 Value = TypeVar("Value")
 #: Classes without a row that are named.
@@ -35,6 +37,7 @@ class TrialData:
         counts: Training rows of each class, or with each label, int64 [n_outputs]; of a
             regression, or where nobody counted, [0].
         remark: What the user may not have meant; mostly empty.
+        inferred: What was found out about the data, a line each.
     """
 
     info: DataInfo
@@ -42,6 +45,7 @@ class TrialData:
     validation: Split
     counts: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     remark: str = ""
+    inferred: tuple[str, ...] = ()
 
 
 class _Latest(Generic[Value]):
@@ -57,7 +61,7 @@ class _Latest(Generic[Value]):
         return self._held[1]
 
 
-_latest_rows: _Latest[TensorRows | DatasetRows] = _Latest()
+_latest_rows: _Latest[TensorRows | DatasetRows | TableRows] = _Latest()
 _latest_data: _Latest[TrialData] = _Latest()
 
 
@@ -73,7 +77,7 @@ def load_data(
     """The data of a trial; those of the previous call, if only the batch size differs.
 
     Args:
-        config: What to load, and which share to hold out.
+        config: What to load, and which rows to hold out.
         cache_dir: As :func:`~sweeper.data.cache.prepare_data` filled it; it is called if need be.
         seed: Of the split into training and validation rows, in [0, 2**63).
         device: Where batches are yielded.
@@ -85,30 +89,78 @@ def load_data(
         DataError: If the data are not to be had, of the wrong form, or too few to split.
         SpecError: If a user's function cannot be imported.
     """
-    content = (config.name, config.root, config.task, dict(config.params))
+    content = (config.name, config.root, config.task, config.validation, dict(config.params))
     source = (*content, cache_dir, device, resident_bytes)
     name = label or config.name
 
-    def make_rows() -> TensorRows | DatasetRows:
+    def make_rows() -> TensorRows | DatasetRows | TableRows:
         rows = _load_rows(config, cache_dir)
-        if _is_resident(rows, resident_bytes):
-            return replace(rows, inputs=rows.inputs.to(device))
-        return rows
+        return rows if isinstance(rows, TableRows) else _settled(rows, device, resident_bytes)
 
     def make_data() -> TrialData:
         rows = _latest_rows.get(source, make_rows)
-        parts = _part(rows, share=config.validation, seed=seed, name=name)
+        marks = rows.marks if isinstance(rows, TableRows) else None
+        parts = part_rows(
+            rows.targets, rows.task, config.validation, marks=marks, seed=seed, name=name
+        )
+        if isinstance(rows, TableRows):
+            return _table_data(rows, config, parts, name, device=device, limit=resident_bytes)
         info = _info(rows, parts, name)
-        train, validation = _splits(rows, parts, info, device=device, limit=resident_bytes)
-        counts = count_rows(rows.targets[parts[0]], rows.task, info.n_outputs)
-        return TrialData(info, train, validation, counts, _remark(rows, name))
+        data = _data(rows, parts, info, device=device, limit=resident_bytes)
+        return replace(data, remark=_remark(rows, name))
 
-    return _latest_data.get((source, config.validation, seed, name), make_data)
+    return _latest_data.get((source, seed, name), make_data)
 
 
-def _load_rows(config: DataConfig, cache_dir: Path) -> TensorRows | DatasetRows:
+def _table_data(
+    table: TableRows,
+    config: DataConfig,
+    parts: tuple[Tensor, Tensor],
+    name: str,
+    *,
+    device: torch.device,
+    limit: int,
+) -> TrialData:
+    fitted, features = table.fit(parts[0], config.params.get("scale", "standard"))
+    rows = _settled(fitted, device, limit)
+    info = _info(rows, parts, name)
+    classes = table.columns.classes if info.n_outputs <= MOST_NAMES else ()
+    info = replace(info, features=features, classes=classes)
+    n_rows = count_rows(table.targets, table.task, info.n_outputs).tolist()
+    return replace(
+        _data(rows, parts, info, device=device, limit=limit),
+        remark=remark_on_table(table.columns, n_rows, name),
+        inferred=describe_table(table.columns, n_rows, info),
+    )
+
+
+def _data(
+    rows: TensorRows | DatasetRows,
+    parts: tuple[Tensor, Tensor],
+    info: DataInfo,
+    *,
+    device: torch.device,
+    limit: int,
+) -> TrialData:
+    train, validation = _splits(rows, parts, info, device=device, limit=limit)
+    counts = count_rows(rows.targets[parts[0]], rows.task, info.n_outputs)
+    return TrialData(info, train, validation, counts)
+
+
+def _settled(
+    rows: TensorRows | DatasetRows, device: torch.device, limit: int
+) -> TensorRows | DatasetRows:
+    """With its inputs on the device if they are to stay there."""
+    if _is_resident(rows, limit):
+        return replace(rows, inputs=rows.inputs.to(device))
+    return rows
+
+
+def _load_rows(config: DataConfig, cache_dir: Path) -> TensorRows | DatasetRows | TableRows:
     if is_reference(config.name):
         return load_custom(config.name, config.params, config.task, cache_dir / "loading")
+    if config.name == TABLE:
+        return map_table(open_cache(config, cache_dir))
     rows = map_rows(open_cache(config, cache_dir))
     targets, task = read_targets(rows.targets, config.task)
     return replace(rows, targets=targets, task=task)
@@ -116,21 +168,6 @@ def _load_rows(config: DataConfig, cache_dir: Path) -> TensorRows | DatasetRows:
 
 def _is_resident(rows: TensorRows | DatasetRows, limit: int) -> TypeGuard[TensorRows]:
     return isinstance(rows, TensorRows) and rows.inputs.nbytes <= limit
-
-
-def _part(
-    rows: TensorRows | DatasetRows, *, share: float, seed: int, name: str
-) -> tuple[Tensor, Tensor]:
-    groups = strata(rows.targets, rows.task)
-    train, validation = stratified_split(groups, share=share, seed=seed)
-    if len(train) == 0 or len(validation) == 0:
-        raise DataError(
-            f"data.validation: {share:g} of the {len(rows.targets)} rows of {name} leaves "
-            f"{len(train)} for training and {len(validation)} for validation; both need at least "
-            "one, and a class of a single row is trained on: bring more rows of each class, or "
-            "choose another share"
-        )
-    return train, validation
 
 
 def _info(rows: TensorRows | DatasetRows, parts: tuple[Tensor, Tensor], name: str) -> DataInfo:
@@ -157,6 +194,7 @@ def _info(rows: TensorRows | DatasetRows, parts: tuple[Tensor, Tensor], name: st
         task=rows.task,
         target_mean=target_mean,
         target_std=target_std,
+        naive=naive_mark(rows.targets, rows.task, parts),
     )
 
 

@@ -5,6 +5,7 @@ first command could start its workers already.
 """
 
 import logging
+from dataclasses import asdict
 from math import prod
 from pathlib import Path
 
@@ -12,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweeper.config.settings import DataConfig
+from sweeper.data.channels import ChannelSums
+from sweeper.data.content import ArrayForm, Content
 from sweeper.data.sources import DIGITS, RawFiles, raw_files
+from sweeper.durable import replace_file
 from sweeper.errors import DataError
 
 log = logging.getLogger("sweeper")
@@ -20,6 +24,27 @@ log = logging.getLogger("sweeper")
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 _REPAIR = "delete the damaged file to have it downloaded again"
+
+
+def write_images(config: DataConfig, folder: Path) -> Content:
+    """Decode a built-in data set of images, and write its arrays; raises as :func:`decode`."""
+    inputs, targets = decode(config)
+    for name, array in (("inputs", inputs), ("targets", targets)):
+        with replace_file(folder / f"{name}.bin") as aside:
+            array.tofile(aside)
+    sums = ChannelSums.of(inputs)
+    about = {
+        "shape": inputs.shape,
+        "n_classes": int(targets.max()) + 1,
+        "sums": asdict(sums),
+        "mean": sums.mean(),
+        "std": sums.std(),
+    }
+    forms = {
+        "inputs": ArrayForm("uint8", inputs.shape),
+        "targets": ArrayForm("int64", targets.shape),
+    }
+    return Content(forms, about)
 
 
 def decode(config: DataConfig) -> Arrays:

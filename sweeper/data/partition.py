@@ -5,6 +5,49 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sweeper.config.holdout import Holdout, share_of
+from sweeper.data.targets import strata
+from sweeper.errors import DataError
+from sweeper.trial import Task
+
+
+def part_rows(
+    targets: Tensor,
+    task: Task,
+    holdout: Holdout,
+    *,
+    marks: Tensor | None,
+    seed: int,
+    name: str,
+) -> tuple[Tensor, Tensor]:
+    """Training and validation rows, as ``data.validation`` says.
+
+    Args:
+        targets: In the form of the task.
+        task: Of the targets.
+        holdout: What is to be held out.
+        marks: Of each row its group, or 1 if it is held out, int [N]; None where a share is.
+        seed: Of the choice, in [0, 2**63).
+        name: Of the data, for messages.
+
+    Raises:
+        DataError: If one of the two would have no rows.
+    """
+    if not isinstance(holdout, float):
+        assert marks is not None
+        if "by" in holdout:
+            return grouped_split(marks, share=share_of(holdout), seed=seed)
+        return (marks == 0).nonzero().flatten(), (marks == 1).nonzero().flatten()
+    train, validation = stratified_split(strata(targets, task), share=holdout, seed=seed)
+    if len(train) == 0 or len(validation) == 0:
+        raise DataError(
+            f"data.validation: {holdout:g} of the {len(targets)} rows of {name} leaves "
+            f"{len(train)} for training and {len(validation)} for validation; both need at least "
+            "one, and a class of a single row is trained on: bring more rows of each class, or "
+            "choose another share"
+        )
+    return train, validation
+
 
 def stratified_split(targets: Tensor, *, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """Part rows into training and validation, each class in proportion.
@@ -29,6 +72,37 @@ def stratified_split(targets: Tensor, *, share: float, seed: int) -> tuple[Tenso
     rank_in_class = torch.arange(len(targets)) - (counts.cumsum(0) - counts)[classes]
     is_validation = rank_in_class < sizes[classes]
     return by_class[~is_validation].sort().values, by_class[is_validation].sort().values
+
+
+def grouped_split(groups: Tensor, *, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Part rows into training and validation so that no group stands on both sides.
+
+    Groups are taken in an order by the seed, each if the held out rows are then nearer to the
+    share; one group at least is held out, the smallest if no other is small enough, and one at
+    least is trained on.
+
+    Args:
+        groups: The group of each row, int64 [N], of at least two groups.
+        share: Of the rows that go to validation, in (0, 1).
+        seed: Of the order, in [0, 2**63).
+
+    Returns:
+        As :func:`stratified_split`.
+
+    Source: own derivation.
+    """
+    _, groups, counts = torch.unique(groups, return_inverse=True, return_counts=True)
+    sizes, wanted = counts.tolist(), share * len(groups)
+    order = torch.randperm(len(sizes), generator=torch.Generator().manual_seed(seed)).tolist()
+    held_out: list[int] = []
+    n_rows = 0
+    for group in order:
+        if 2 * (wanted - n_rows) >= sizes[group] and len(held_out) < len(sizes) - 1:
+            held_out.append(group)
+            n_rows += sizes[group]
+    held_out = held_out or [min(order, key=sizes.__getitem__)]
+    is_validation = torch.isin(groups, torch.tensor(held_out))
+    return (~is_validation).nonzero().flatten(), is_validation.nonzero().flatten()
 
 
 def validation_sizes(counts: Sequence[int], *, share: float) -> list[int]:

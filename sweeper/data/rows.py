@@ -1,5 +1,6 @@
 """A train split as it was loaded, before it is parted into training and validation rows."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,11 +64,25 @@ class DatasetRows:
 
 
 def map_rows(entry: CacheEntry) -> TensorRows:
-    """Map a cache entry into memory; all processes share the same pages."""
-    n_bytes = entry.inputs.stat().st_size
-    # Not shared: a stray write in place stays in this process instead of reaching the file.
-    inputs = torch.from_file(str(entry.inputs), shared=False, size=n_bytes, dtype=torch.uint8)
-    targets = torch.from_file(
-        str(entry.targets), shared=False, size=entry.shape[0], dtype=torch.int64
+    """The images of a cache entry."""
+    count, sums, squares = (entry.content.about["sums"][key] for key in _SUMS)
+    return TensorRows(
+        map_array(entry, "inputs"),
+        map_array(entry, "targets"),
+        entry.digest,
+        ChannelSums(count, tuple(sums), tuple(squares)),
     )
-    return TensorRows(inputs.view(entry.shape), targets, entry.digest, entry.sums)
+
+
+_SUMS = ("count", "sums", "squares")
+
+
+def map_array(entry: CacheEntry, name: str) -> Tensor:
+    """Map an array of a cache entry into memory; all processes share the same pages."""
+    form = entry.content.arrays[name]
+    dtype = getattr(torch, form.dtype)
+    # Not shared: a stray write in place stays in this process instead of reaching the file.
+    flat = torch.from_file(
+        str(entry.path(name)), shared=False, size=math.prod(form.shape), dtype=dtype
+    )
+    return flat.view(*form.shape)

@@ -1,11 +1,13 @@
 """The built-in data sets and the files that each of them needs."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sweeper.config.settings import DataConfig
+from sweeper.errors import DataError
 
 _IDX_FILES = tuple(
     f"{split}-{part}-ubyte"
@@ -37,6 +39,7 @@ SOURCES: Mapping[str, Source] = {
     "cifar10": Source("CIFAR10", "cifar-10-batches-py", _CIFAR_FILES),
 }
 DIGITS = "digits"
+TABLE = "table"
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,7 @@ class RawFiles:
 
     def identity(self) -> list[tuple[str, int, int]]:
         """Path, size in bytes and time of change in ns of each file: replaced files differ."""
-        stats = [(self.folder / name, (self.folder / name).stat()) for name in self.source.files]
-        return [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+        return _identity([self.folder / name for name in self.source.files])
 
 
 def raw_files(config: DataConfig) -> RawFiles:
@@ -82,6 +84,58 @@ def raw_files(config: DataConfig) -> RawFiles:
     else:
         root, origin = "data", "the default, as neither data.root nor $SWEEPER_DATA is set"
     return RawFiles(config.name, Path(root).expanduser().resolve(), origin)
+
+
+def _identity(paths: Sequence[Path]) -> list[tuple[str, int, int]]:
+    stats = [(path, path.stat()) for path in paths]
+    return [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+
+
+def table_files(config: DataConfig) -> list[Path]:
+    """The file of a table and, if the study file names one, that of its validation rows.
+
+    A relative path is below data.root; without one it counts from where the command works, and
+    if there is nothing, from $SWEEPER_DATA.
+
+    Raises:
+        DataError: If one is not there.
+    """
+    holdout = config.validation
+    held_out = [] if isinstance(holdout, float) or "path" not in holdout else [holdout["path"]]
+    return [_find(path, config.root) for path in (config.params["path"], *held_out)]
+
+
+def _find(name: str, root: str | None) -> Path:
+    environment = os.environ.get("SWEEPER_DATA")
+    folders = [root] if root is not None else ["", *([environment] if environment else [])]
+    try:
+        places = [Path(folder).expanduser() / Path(name).expanduser() for folder in folders]
+        for place in places:
+            if place.is_file():
+                return place.resolve()
+    except (OSError, RuntimeError, ValueError) as exc:  # of a home, or a sign, that cannot be
+        raise DataError(f"no file can be called {name!r}: {exc}; give another path") from exc
+    looked = " and ".join(dict.fromkeys(str(place.absolute()) for place in places))
+    raise DataError(
+        f"no such file: {looked}; give the path from where the command works, or from data.root "
+        "or $SWEEPER_DATA if that is set"
+    )
+
+
+def identity(config: DataConfig) -> list[Any] | None:
+    """All that the decoded content of built-in data follows from; None before a download."""
+    if config.name == TABLE:
+        # Trials differ in the scale, which is fitted to what was decoded.
+        kept = {key: value for key, value in config.params.items() if key != "scale"}
+        marks = {} if isinstance(config.validation, float) else dict(config.validation)
+        marks.pop("share", None)
+        files = _identity(table_files(config))
+        return [sorted(kept.items()), config.task, sorted(marks.items()), files]
+    params = sorted(config.params.items())
+    if config.name == DIGITS:
+        return [params, []]
+    raw = raw_files(config)
+    return None if raw.missing() else [params, raw.identity()]
 
 
 def fallback(config: DataConfig) -> DataConfig:

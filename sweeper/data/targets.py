@@ -110,6 +110,27 @@ def count_rows(targets: Tensor, task: Task, n_outputs: int) -> Tensor:
     return targets.sum(0) if task == "multilabel" else torch.empty(0, dtype=torch.int64)
 
 
+def naive_mark(targets: Tensor, task: Task, parts: tuple[Tensor, Tensor]) -> float | None:
+    """What a model reaches that says the same of every validation row.
+
+    Args:
+        targets: Of all rows.
+        task: Of the targets.
+        parts: Training and validation rows.
+
+    Returns:
+        The accuracy of the training rows' commonest class, or the root mean squared error of
+        their mean, in the targets' units and of several targets the mean; None of labels.
+    """
+    train, validation = (targets[rows] for rows in parts)
+    if task == "classification":
+        return (validation == torch.bincount(train).argmax()).double().mean().item()
+    if task == "multilabel":
+        return None
+    errors = validation.double() - train.double().mean(0)
+    return (errors**2).mean(0).sqrt().mean().item()
+
+
 def strata(targets: Tensor, task: Task) -> Tensor:
     """Groups of rows of which training and validation take alike, int64 [N].
 

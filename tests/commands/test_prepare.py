@@ -110,3 +110,15 @@ def test_a_typo_in_the_name_of_own_code_costs_no_trial(tmp_path: Path) -> None:
     text = "objective: {metric: score, direction: maximize}\ntrain: {function: 'mine:rnu'}\n"
     with pytest.raises(SpecError, match=r"study.yaml:2: train.function: cannot import 'rnu' from"):
         prepare_study(parse_study(text, file), tmp_path / "mlruns", print)
+
+
+def test_a_fallback_has_no_columns_to_hold_rows_out_by(tmp_path: Path) -> None:
+    _, prepared, _ = prepare(
+        tmp_path,
+        name="table",
+        path="absent.csv",
+        target="y",
+        validation={"by": "who"},
+        fallback="digits",
+    )
+    assert "validation" not in prepared.spec.sections["data"]

@@ -45,12 +45,19 @@ def run(params, trial):
     trial.report(1, loss=1.0, size=2.0)
 """
 
+#: Beside numbers and words: a group, a part, and a column of both kinds.
+ROWS = "size,kind,who,part,note\n" + "".join(
+    f"{row},{'xy'[row % 2]},p{row % 4},{'aabc'[row % 4]},{'?' if row else 'word'}\n"
+    for row in range(16)
+)
+
 
 @pytest.fixture(scope="module", autouse=True)
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where ``check`` runs; its cache of decoded data serves all examples."""
     folder = tmp_path_factory.mktemp("fuzz")
     (folder / "fuzzed_code.py").write_text(CODE)
+    (folder / "rows.csv").write_text(ROWS)
     cwd, path = Path.cwd(), list(sys.path)
     os.chdir(folder)
     with pytest.MonkeyPatch.context() as patch:
@@ -127,6 +134,19 @@ forbid: [{model.width: 2, train.l1: 0.5}]
 storage: sqlite:///sweep.db
 run: {workers: 1, device: cpu}
 """,
+    """\
+data: {name: table, path: rows.csv, target: kind, ignore: [note], batch_size: 4,
+       validation: {by: who, share: 0.5}, scale: {choices: [standard, quantile]}}
+model: {architecture: mlp, width: 2}
+train: {epochs: 1}
+""",
+    """\
+objective: {metric: val_rmse}
+data: {name: table, path: rows.csv, target: [size], task: regression, ignore: [who, note],
+       validation: {column: part, value: b, test: c}}
+model: {architecture: mlp, width: 2}
+train: {epochs: 1, loss: {choices: [mse, huber]}}
+""",
 ]
 #: What YAML files hold and what means something else than it seems, or nothing at all.
 ODD = [
@@ -144,7 +164,8 @@ ODD = [
     "{low: 1, high: 999999999999}", "{low: 1e-300, high: 1e300, log: true}", "mlp", "cnn",
     "digits", "grid", "cmaes", "none", "sqlite:///x.db", "sqlite://", "postgresql://a:b@c/d",
     "mysql://x", "http://[::1", "://", "2h", "val_loss", "train.epochs", "model.architecture",
-    "choices", "function", "forbid", "enqueue",
+    "choices", "function", "forbid", "enqueue", "table", "rows.csv", "size", "[who, part]",
+    "{by: part}", "{column: part, value: a}", "{path: rows.csv}", "regression", "multilabel",
 ]  # fmt: skip
 PIECES = [re.compile(form) for form in (r".*\n|.+", r"\w+|\W", r"(?s).")]
 ENCODINGS = ["utf-8"] * 5 + ["utf-8-sig", "utf-16", "utf-32"]

@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.support.spec_files import BASE, assert_refused
+from sweeper.config.render import render_study
+from sweeper.config.space import first_value, suggest_config
+from tests.support.spec_files import BASE, assert_refused, study
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,7 @@ def test_a_choice_that_is_wrong(text: str, expected: str) -> None:
          2: model.architecture: is required, e.g. `architecture: mlp`"""),
         ("data: {name: imagenet22k}\nmodel: {architecture: transformerxl}",
          """1: data.name: unknown data set 'imagenet22k'; known: cifar10, digits, fashion_mnist, \
-kmnist, mnist, package.module:function
+kmnist, mnist, package.module:function, table
          2: model.architecture: unknown architecture 'transformerxl'; known: mlp, cnn, the models \
 of torchvision, or package.module:function"""),
         ("data: {name: {choices: [mnist, digits]}, validation: {low: 0.1, high: 0.2}}\n"
@@ -83,3 +85,72 @@ dropout, width
 )  # fmt: skip
 def test_data_and_model_that_are_wrong(text: str, expected: str) -> None:
     assert_refused(text, expected)
+
+
+TABLE = "model: {architecture: mlp}\ndata: {name: table, path: t.csv, target: y, "
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("data: {name: table}",
+         "1: data.path: is required by `name: table`\n"
+         "1: data.target: is required by `name: table`"),
+        ("data: {name: table, path: {choices: [a, b]}, target: {choices: [a]}, ignore: [b], "
+         "scale: {choices: {quantile: {ignore: [c]}}}}",
+         "1: data.path: must be a constant: trials are compared on one validation split\n"
+         "1: data.target: must be a constant: trials are compared on one validation split\n"
+         "1: data.scale.quantile.ignore: a branch cannot set this key"),
+        ("data: {name: table, path: 3, target: [], ignore: x, scale: log}",
+         "1: data.path: must be a string, got 3; put it in quotes\n"
+         "1: data.target: must be a string or a list that is not empty, got []\n"
+         "1: data.ignore: must be a list, got 'x'\n"
+         "1: data.scale: must be 'standard' or 'quantile', got 'log'"),
+        ("data: {name: digits, ignore: [x]}",
+         "1: data.ignore: unknown key; known: batch_size, fallback, name, root, size, task, "
+         "validation"),
+    ],
+)  # fmt: skip
+def test_the_keys_of_a_table(text: str, expected: str) -> None:
+    assert_refused(f"{text}\nmodel: {{architecture: mlp}}", expected)
+
+
+@pytest.mark.parametrize(
+    ("validation", "expected"),
+    [
+        ("{}", "2: data.validation: must be a share in (0, 1), {by: COLUMN}, {column: COLUMN, "
+               "value: WORD} or {path: FILE}, got {}"),
+        ("{by: x, share: 2, seed: 1}",
+         "2: data.validation.seed: unknown key; known: by, share\n"
+         "2: data.validation.share: must be less than 1, got 2"),
+        ("{column: x, test: y}",
+         "2: data.validation.value: is required; wanted is a share in (0, 1), {by: COLUMN}, "
+         "{column: COLUMN, value: WORD} or {path: FILE}"),
+        ("{path: [x]}", "2: data.validation.path: must be one value, got a list"),
+        ("[0.1]", "2: data.validation: must be one value, got a list"),
+        ("2", "2: data.validation: must be less than 1, got 2"),
+    ],
+)  # fmt: skip
+def test_rows_that_cannot_be_held_out(validation: str, expected: str) -> None:
+    assert_refused(f"{TABLE}validation: {validation}}}", expected)
+
+
+def test_rows_without_columns_are_held_out_by_share() -> None:
+    for name in ("digits", "a.b:c"):
+        assert_refused(
+            f"model: {{architecture: mlp}}\ndata: {{name: '{name}', validation: {{by: x}}}}",
+            f"2: data.validation: must be a share in (0, 1): rows of '{name}' have no columns; "
+            "table can be held out by groups, a column or a file",
+        )
+
+
+def test_lists_and_mappings_of_a_table_are_drawn_as_they_stand() -> None:
+    text = f"{TABLE}ignore: [a, b], validation: {{by: who, share: 0.2}}}}"
+    config = suggest_config(study(text), first_value, seed=0)
+    assert config.data is not None
+    assert config.data.params == {"path": "t.csv", "target": "y", "ignore": ["a", "b"]}
+    assert config.data.validation == {"by": "who", "share": 0.2}
+    assert config.params["data.ignore"] == "['a', 'b']"
+    assert config.params["data.validation.by"] == "who"
+    again = study(render_study(study(text))).sections["data"]
+    assert again == {**study(text).sections["data"], "batch_size": 64}

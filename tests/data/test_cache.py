@@ -62,10 +62,10 @@ def test_meta_tells_classes_shape_moments_and_content(root: Path, tmp_path: Path
 
 def test_a_second_call_changes_nothing(root: Path, tmp_path: Path) -> None:
     first = open_cache(mnist(root), tmp_path / "cache")
-    before = first.inputs.stat()
+    before = first.path("inputs").stat()
     assert open_cache(mnist(root), tmp_path / "cache") == first
-    assert first.inputs.stat().st_mtime_ns == before.st_mtime_ns
-    assert first.inputs.stat().st_ino == before.st_ino
+    assert first.path("inputs").stat().st_mtime_ns == before.st_mtime_ns
+    assert first.path("inputs").stat().st_ino == before.st_ino
 
 
 def modules_of_preparing(root: Path, tmp_path: Path) -> str:
@@ -105,7 +105,7 @@ def test_other_params_are_other_data(tmp_path: Path) -> None:
 
 def test_a_torn_cache_is_made_again(root: Path, tmp_path: Path) -> None:
     entry = open_cache(mnist(root), tmp_path / "cache")
-    entry.inputs.write_bytes(b"torn")
+    entry.path("inputs").write_bytes(b"torn")
     (entry.folder.parent / f"{entry.folder.name}.partial").mkdir()
     assert torch.equal(load(mnist(root), tmp_path).inputs[:, 0], torch.from_numpy(IMAGES))
     (entry.folder / "meta.json").write_text("{")
@@ -116,7 +116,7 @@ def test_a_cache_whose_content_changed_is_told_and_made_again(
     root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     entry = open_cache(mnist(root), tmp_path / "cache")
-    for path in (entry.inputs, entry.targets):
+    for path in (entry.path("inputs"), entry.path("targets")):
         before = path.read_bytes()
         path.write_bytes(bytes([before[0] ^ 1]) + before[1:])
         prepare_data(mnist(root), cache_dir=tmp_path / "cache")
@@ -129,7 +129,7 @@ def test_a_cache_whose_content_changed_is_told_and_made_again(
 
 def test_a_changed_cache_that_cannot_be_written_is_told(root: Path, tmp_path: Path) -> None:
     entry = open_cache(mnist(root), tmp_path / "cache")
-    entry.inputs.write_bytes(bytes(entry.inputs.stat().st_size))
+    entry.path("inputs").write_bytes(bytes(entry.path("inputs").stat().st_size))
     lock = tmp_path / "cache/mnist.lock"
     lock.unlink()
     lock.mkdir()
@@ -137,7 +137,7 @@ def test_a_changed_cache_that_cannot_be_written_is_told(root: Path, tmp_path: Pa
 
 
 def prepare_and_tell(root: Path, cache_dir: Path, inodes: "multiprocessing.Queue[int]") -> None:
-    inodes.put(open_cache(mnist(root), cache_dir).inputs.stat().st_ino)
+    inodes.put(open_cache(mnist(root), cache_dir).path("inputs").stat().st_ino)
 
 
 def test_processes_that_prepare_at_once_share_one_cache(root: Path, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_a_cache_that_cannot_be_written_is_told(root: Path, tmp_path: Path) -> N
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
     assert failure(DataConfig(name="minst"), tmp_path) == (
         "data.name: no data set 'minst'; there are mnist, fashion_mnist, kmnist, cifar10, digits, "
-        "and your own as package.module:function"
+        "table, and your own as package.module:function"
     )
 
 

@@ -128,7 +128,7 @@ def test_cifar_is_downloaded_and_decoded(
     monkeypatch.setattr(cifar, "test_list", sums[5:6])
     monkeypatch.setattr(cifar, "meta", {**cifar.meta, "md5": sums[6][1]})
     config = DataConfig(name="cifar10", root=str(tmp_path / "files"))
-    assert open_cache(config, tmp_path / "cache").shape == (10, 3, 32, 32)
+    assert open_cache(config, tmp_path / "cache").content.about["shape"] == [10, 3, 32, 32]
 
 
 def test_archives_at_hand_are_unpacked_without_the_network(mirror: Mirror, tmp_path: Path) -> None:

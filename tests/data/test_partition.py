@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sweeper.data.partition import stratified_split, validation_sizes
+from sweeper.data.partition import grouped_split, stratified_split, validation_sizes
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,25 @@ def test_any_row_of_a_class_can_be_held_out() -> None:
         for row in stratified_split(targets, share=0.34, seed=seed)[1].tolist()
     }
     assert seen == set(range(6))
+
+
+def test_groups_stay_whole_and_come_near_to_the_share() -> None:
+    groups = torch.tensor([7, 3, 3, 7, 5, 9, 9, 9, 9, 5] * 10)  # 20, 20, 20 and 40 rows
+    for seed in range(20):
+        train, validation = grouped_split(groups, share=0.2, seed=seed)
+        assert sorted([*train.tolist(), *validation.tolist()]) == list(range(100))
+        assert not set(groups[train].tolist()) & set(groups[validation].tolist())
+        assert len(validation) in (20, 40)  # 40 is as near as none
+    first, other = (
+        {tuple(grouped_split(groups, share=0.2, seed=seed)[1].tolist()) for seed in seeds}
+        for seeds in ((1, 1), range(20))
+    )
+    assert len(first) == 1
+    assert len(other) > 1
+
+
+def test_of_groups_that_are_all_too_big_the_smallest_is_held_out() -> None:
+    groups = torch.tensor([0] * 60 + [1] * 40)
+    assert grouped_split(groups, share=0.1, seed=0)[1].tolist() == list(range(60, 100))
+    # Both would fit, but one is trained on.
+    assert len(grouped_split(torch.tensor([0, 1]), share=0.9, seed=0)[0]) == 1

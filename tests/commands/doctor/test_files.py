@@ -74,11 +74,11 @@ def test_an_event_log_that_cannot_be_read_is_only_told(sweep: TrackedSweep) -> N
 def test_a_cached_data_set_with_a_wrong_checksum_is_decoded_anew(sweep: TrackedSweep) -> None:
     entry = open_cache(DataConfig(name="digits"), sweep.paths.cache_dir)
     assert examine(sweep) == (True, [HEALTHY])
-    content = bytearray(entry.inputs.read_bytes())
+    content = bytearray(entry.path("inputs").read_bytes())
     content[1000] ^= 1
-    entry.inputs.write_bytes(content)
+    entry.path("inputs").write_bytes(content)
     assert_found_and_mended(
         sweep, "cache/digits-.*: its checksum is wrong; --fix removes it, and the data are decoded"
     )
     anew = open_cache(DataConfig(name="digits"), sweep.paths.cache_dir)
-    assert anew.inputs.read_bytes() != content
+    assert anew.path("inputs").read_bytes() != content
