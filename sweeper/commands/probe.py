@@ -32,7 +32,7 @@ from sweeper.errors import (
     TrialInterrupted,
     TrialPruned,
 )
-from sweeper.models.build import BUILDERS, build_model, check_model, check_outputs, torch_dtype
+from sweeper.models.build import BUILDERS, build_for, check_model, check_outputs, torch_dtype
 from sweeper.study.failures import failure_kind, meaning
 from sweeper.training.build import build_learner
 from sweeper.training.learner import Runtime
@@ -82,7 +82,7 @@ def measure_model(model: ModelConfig, data: DataInfo, n_rows: int) -> Footprint:
     shapes, dtype = (data.input_shape, data.n_outputs), torch_dtype(data.input_dtype)
     is_built_in = model.architecture in BUILDERS
     with _blamed_on(model), torch.device("meta") if is_built_in else nullcontext():
-        net = build_model(model.architecture, *shapes, **model.params)
+        net = build_for(model, data)
         check_model(net, *shapes, dtype)
         activations = _saved_bytes(net, torch.zeros(2, *shapes[0], dtype=dtype), shapes[1]) // 2
     weights = [parameter for parameter in net.parameters() if parameter.requires_grad]
@@ -174,9 +174,8 @@ def time_batch(config: TrialConfig, data: TrialData, batch: tuple[Tensor, Tensor
     assert isinstance(config.train, TrainConfig)
     inputs, targets = batch
     loss = build_loss(config.train, data, inputs.device)
-    model, shapes = config.model, (data.info.input_shape, data.info.n_outputs)
-    with _blamed_on(model):
-        net = build_model(model.architecture, *shapes, **model.params)
+    with _blamed_on(config.model):
+        net = build_for(config.model, data.info)
         begun = time.perf_counter()
         loss(net(inputs), targets, "mean").backward()  # type: ignore[no-untyped-call]
     return time.perf_counter() - begun

@@ -196,6 +196,10 @@ ARCHITECTURE_PARAMS: Mapping[str, Mapping[str, Any]] = {
     "mlp": {
         "depth": Annotated[int, Field(ge=0, le=1000, description="Hidden layers")],
         "width": Annotated[int, Field(ge=1, le=1_000_000, description="Units of a hidden layer")],
+        "embed_numbers": Annotated[
+            Literal["none", "periodic"],
+            Field(description="Of a table: numbers as they are, or by learned sines and cosines"),
+        ],
         **_HIDDEN,
     },
     "cnn": {

@@ -4,6 +4,7 @@ import copy
 import difflib
 import inspect
 import io
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -12,15 +13,53 @@ import torch
 from torch import nn
 
 from sweeper.config.references import load_reference
+from sweeper.config.settings import ModelConfig
 from sweeper.errors import DataError, TrainingError
 from sweeper.models.cnn import build_cnn
 from sweeper.models.mlp import build_mlp
+from sweeper.models.table import NumberEmbedding, TableFeatures
 from sweeper.models.torchvision import build_classifier, classifier_names
-from sweeper.trial import are_channels_last
+from sweeper.trial import DataInfo, are_channels_last
 
 Builder = Callable[..., nn.Module]
 
 BUILDERS: Mapping[str, Builder] = {"mlp": build_mlp, "cnn": build_cnn}
+
+
+#: Arguments of built-in architectures that :func:`build_for` takes, not the builder.
+OF_TABLES = ("embed_numbers",)
+
+
+def build_for(model: ModelConfig, data: DataInfo) -> nn.Module:
+    """The model of a trial, as :func:`build_model` builds it.
+
+    The rows of a table are embedded first, so that a builder is asked for a network of so many
+    features.
+
+    Args:
+        model: Its architecture and arguments.
+        data: What it is to take.
+
+    Returns:
+        A module [B, *data.input_shape] of the data's dtype -> [B, data.n_outputs].
+
+    Raises:
+        TrainingError: If it cannot be built.
+        SpecError: If the user's builder cannot be imported.
+    """
+    params = dict(model.params)
+    is_built_in = model.architecture in BUILDERS
+    numbers: NumberEmbedding = params.pop("embed_numbers", "none") if is_built_in else "none"
+    if data.features is None and numbers != "none":
+        raise TrainingError(
+            f"model.embed_numbers: {numbers} is for tables, and {data.name} is none; leave it out"
+        )
+    if data.features is None:
+        return build_model(model.architecture, data.input_shape, data.n_outputs, **params)
+    features = TableFeatures(data.features, numbers)
+    shape = (features.n_features,)
+    net = build_model(model.architecture, shape, data.n_outputs, **params)
+    return nn.Sequential(OrderedDict(features=features, net=net))
 
 
 def build_model(

@@ -19,6 +19,8 @@ from mlflow.types import Schema, TensorSpec
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from sweeper.trial import Features
+
 #: In the folder of an MLflow model.
 _MLMODEL, _PROGRAM = Path("MLmodel"), Path("data", "model.pt2")
 #: Of all programs that wait for the next trial of their kind, weights included.
@@ -27,10 +29,27 @@ _KEPT_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class InputForm:
-    """Of a batch but for its size: the shape of one sample, and the dtype."""
+    """Of a batch but for its size.
+
+    Attributes:
+        shape: Of one sample.
+        dtype: Of the samples.
+        features: Of a table's row.
+    """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
+    features: Features | None = None
+
+    def probe(self) -> Tensor:
+        """Three samples, a number that tracing has not seen."""
+        random = torch.rand(3, *self.shape, generator=torch.Generator().manual_seed(0))
+        if self.features is not None:
+            sizes = torch.tensor(self.features.categories)
+            categories = random[:, self.features.n_numbers :]
+            categories.copy_((categories * sizes).floor())
+        # Whole numbers are 0 and 1, which any embedding knows.
+        return random if self.dtype.is_floating_point else random.round().to(self.dtype)
 
 
 @dataclass(frozen=True)
@@ -127,12 +146,8 @@ def _check_answers(program: ExportedProgram, module: nn.Module, form: InputForm)
 
 
 def _answers(module: nn.Module, form: InputForm) -> Tensor:
-    """What it makes of three samples, a number that tracing has not seen."""
-    random = torch.rand(3, *form.shape, generator=torch.Generator().manual_seed(0))
-    # Whole numbers are 0 and 1, which any embedding knows.
-    probe = random if form.dtype.is_floating_point else random.round().to(form.dtype)
     with torch.no_grad():
-        outputs: Tensor = module(probe)
+        outputs: Tensor = module(form.probe())
     return outputs
 
 

@@ -18,7 +18,7 @@ from sweeper.config.references import is_reference
 from sweeper.config.settings import ModelConfig
 from sweeper.durable import Step, durable
 from sweeper.events import Started
-from sweeper.models.build import build_model, torch_dtype
+from sweeper.models.build import build_for, torch_dtype
 from sweeper.tracking.batch import param_texts
 from sweeper.tracking.exported import ExportedModels, InputForm, save_exported
 from sweeper.trial import DataInfo
@@ -167,7 +167,7 @@ class ModelLogger:
         model, data = _subject(started)
         module = _build_trained(model, data, state)
         kind = _kind(model, data)
-        form = InputForm(data.input_shape, torch_dtype(data.input_dtype))
+        form = InputForm(data.input_shape, torch_dtype(data.input_dtype), data.features)
         exported = self._exported.find(kind)
         if exported:
             exported.save(module, form, folder)
@@ -233,7 +233,7 @@ def _build_trained(model: ModelConfig, data: DataInfo, state: Mapping[str, Any])
         TrainingError: If the architecture cannot be built.
         RuntimeError: If the weights do not fit it.
     """
-    net = build_model(model.architecture, data.input_shape, data.n_outputs, **model.params)
+    net = build_for(model, data)
     net.to(memory_format=torch.contiguous_format)  # in channels_last a pt2 file warns of strides
     net.load_state_dict(state)
     if data.mean:
@@ -257,8 +257,9 @@ def _one_thread() -> Iterator[None]:
 def _kind(model: ModelConfig, data: DataInfo) -> str:
     """Equal for all that :func:`_build_trained` builds alike, up to tensors of the state_dict."""
     params = sorted(model.params.items())
-    form = (data.input_shape, data.input_dtype, data.n_outputs, len(data.mean), data.task)
-    return repr((model.architecture, params, form))
+    form = (data.input_shape, data.input_dtype, data.n_outputs, data.features)
+    ends = (len(data.mean), len(data.target_mean))
+    return repr((model.architecture, params, form, ends))
 
 
 def _subject(started: Started) -> tuple[ModelConfig, DataInfo]:

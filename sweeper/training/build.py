@@ -3,7 +3,7 @@
 from sweeper.config.settings import TrainConfig, TrialConfig
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError
-from sweeper.models.build import build_model, check_inputs, check_model, torch_dtype
+from sweeper.models.build import build_for, check_inputs, check_model, torch_dtype
 from sweeper.training.learner import Learner, Runtime
 from sweeper.training.losses import build_loss
 from sweeper.training.metrics import build_metrics
@@ -29,7 +29,7 @@ def build_learner(config: TrialConfig, data: TrialData, runtime: Runtime) -> Lea
     assert config.model is not None
     shapes = data.info.input_shape, data.info.n_outputs
     check_inputs(config.model.architecture, data.info.input_shape, data.info.input_dtype)
-    model = build_model(config.model.architecture, *shapes, **config.model.params)
+    model = build_for(config.model, data.info)
     model.to(runtime.device)
     check_model(model, *shapes, torch_dtype(data.info.input_dtype))
     optimizer = build_optimizer(
