@@ -102,10 +102,13 @@ def table_files(config: DataConfig) -> list[Path]:
     """
     holdout = config.validation
     held_out = [] if isinstance(holdout, float) or "path" not in holdout else [holdout["path"]]
-    return [_find(path, config.root) for path in (config.params["path"], *held_out)]
+    return [
+        _find(config.params["path"], config.root, "data.path"),
+        *(_find(path, config.root, "data.validation") for path in held_out),
+    ]
 
 
-def _find(name: str, root: str | None) -> Path:
+def _find(name: str, root: str | None, key: str) -> Path:
     environment = os.environ.get("SWEEPER_DATA")
     folders = [root] if root is not None else ["", *([environment] if environment else [])]
     try:
@@ -114,11 +117,13 @@ def _find(name: str, root: str | None) -> Path:
             if place.is_file():
                 return place.resolve()
     except (OSError, RuntimeError, ValueError) as exc:  # of a home, or a sign, that cannot be
-        raise DataError(f"no file can be called {name!r}: {exc}; give another path") from exc
+        raise DataError(
+            f"{key}: no file can be called {name!r}: {exc}; give another path"
+        ) from exc
     looked = " and ".join(dict.fromkeys(str(place.absolute()) for place in places))
     raise DataError(
-        f"no such file: {looked}; give the path from where the command works, or from data.root "
-        "or $SWEEPER_DATA if that is set"
+        f"{key}: no such file: {looked}; give the path from where the command works, or from "
+        "data.root or $SWEEPER_DATA if that is set"
     )
 
 

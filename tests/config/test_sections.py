@@ -57,7 +57,7 @@ of torchvision, or package.module:function"""),
         ("data: {name: mnist, size: 16}\nmodel: {architecture: mlp, kernel_size: 3}",
          """1: data.size: unknown key; did you mean 'batch_size'?
          2: model.kernel_size: unknown key; known: activation, architecture, batch_norm, depth, \
-dropout, width"""),
+dropout, embed_numbers, width"""),
         ("data: {name: 'a:'}\nmodel: {architecture: ':b'}",
          """1: data.name: 'a:' is not of the form package.module:function, e.g. \
 my_models.nets:build
@@ -74,7 +74,7 @@ my_models.nets:build"""),
          "model: {architecture: {choices: {mlp: {channels: 3}, cnn: {}}}, channels: 3, width: 3}",
          """1: data.batch_size.32.validation: a branch cannot set this key
          2: model.architecture.mlp.channels: unknown key; known: activation, batch_norm, depth, \
-dropout, width
+dropout, embed_numbers, width
          2: model.channels: mlp does not take it; move it into the branch of the one that does
          2: model.width: cnn does not take it; move it into the branch of the one that does"""),
         ("data: {name: digits}\nmodel: {architecture: 'a:b', x: {y: {choices: {z: {y: 1}}}}}",

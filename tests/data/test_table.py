@@ -246,7 +246,9 @@ def test_a_relative_path_counts_from_the_working_folder_then_from_the_environmen
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SWEEPER_DATA", raising=False)
     config = config_of(Path("t.csv"), "kind")
-    assert refusal(config, tmp_path).startswith(f"no such file: {tmp_path}/t.csv; give the path")
+    assert refusal(config, tmp_path).startswith(
+        f"data.path: no such file: {tmp_path}/t.csv; give the path"
+    )
     monkeypatch.setenv("SWEEPER_DATA", str(tmp_path / "data"))
     assert load(config, tmp_path).info.n_train == 36
     monkeypatch.delenv("SWEEPER_DATA")

@@ -21,11 +21,11 @@ from torch import nn
 
 from sweeper.config.settings import ModelConfig
 from sweeper.errors import TrackerError
-from sweeper.models.build import build_model
+from sweeper.models.build import build_for, build_model
 from sweeper.paths import RunPaths
 from sweeper.tracking.exported import ExportedModels
 from sweeper.tracking.sender import LogModels
-from sweeper.trial import DataInfo, Objective, TrialState
+from sweeper.trial import DataInfo, Features, Objective, TrialState
 from tests.support.tracked_study import DATA, Store, ended, epoch, started, two_complete_trials
 
 CNN: Mapping[str, Any] = {"depth": 2, "channels": 4, "batch_norm": True, "dropout": 0.5}
@@ -36,9 +36,11 @@ def _same_store_for_pyfunc(store: Store, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
 
 
-def write_weights(store: Store, number: int, model: ModelConfig) -> torch.nn.Module:
+def write_weights(
+    store: Store, number: int, model: ModelConfig, data: DataInfo = DATA
+) -> torch.nn.Module:
     torch.manual_seed(number)
-    net = build_model(model.architecture, DATA.input_shape, DATA.n_outputs, **model.params)
+    net = build_for(model, data)
     store.paths.trial_dir(number).mkdir(parents=True, exist_ok=True)
     torch.save(net.state_dict(), store.paths.model(number))
     return net.eval()
@@ -55,7 +57,7 @@ def complete_trial(
     model = ModelConfig(architecture=architecture, params=params)
     start = replace(started(), model=model, data=data)
     store.append(number, start, epoch(1, 0.5), ended(TrialState.COMPLETE, epoch(1, 0.5)))
-    return write_weights(store, number, model)
+    return write_weights(store, number, model, data)
 
 
 def logged_models(store: Store) -> list[LoggedModel]:
@@ -84,6 +86,33 @@ def test_a_logged_model_answers_as_the_trained_one_for_any_batch(
         answer = torch.from_numpy(logged.predict(images[:batch]))
         torch.testing.assert_close(answer, expected[:batch], rtol=1e-4, atol=1e-5)
     assert run.data.tags["sweeper.model"] == "pt2"
+
+
+def test_a_logged_model_of_a_table_predicts_in_the_units_of_its_target(store: Store) -> None:
+    table = replace(
+        DATA,
+        task="regression",
+        n_outputs=1,
+        input_shape=(4,),
+        features=Features(n_numbers=2, categories=(3, 5)),
+        mean=(),
+        std=(),
+        target_mean=(2e5,),
+        target_std=(1e5,),
+    )
+    nets = [
+        complete_trial(store, "mlp", {"embed_numbers": "periodic"}, number=number, data=table)
+        for number in (0, 1)
+    ]
+    store.mirror(log_models="completed").send()
+    rows = np.array([[0.5, -1, 2, 4], [0, 0, 0, 0], [9, 9, 1, 1]], np.float32)
+    for net, run in zip(nets, store.runs("trial"), strict=True):
+        logged = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/{run.info.run_name}")
+        with torch.no_grad():
+            expected = net(torch.from_numpy(rows)) * 1e5 + 2e5
+        for batch in (1, 3):
+            answer = torch.from_numpy(logged.predict(rows[:batch]))
+            torch.testing.assert_close(answer, expected[:batch], rtol=1e-5, atol=1e-1)
 
 
 def test_a_model_says_by_its_name_and_its_params_which_it_is(store: Store) -> None:
