@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweeper.commands.prepare import PreparedStudy, prepare_study
+from sweeper.commands.prepare import PreparedStudy, placed, prepare_study
 from sweeper.config.grid import count_goal, count_settings, explain_goal
 from sweeper.config.ranges import Choices, Range
 from sweeper.config.settings import FunctionConfig, Precision, Scalar, TrialConfig
@@ -247,14 +247,10 @@ def _placed(spec: StudySpec, config: TrialConfig, path: str) -> Iterator[None]:
     try:
         yield
     except SweeperError as exc:
-        message = str(exc)
-        where = spec.place(path)
-        if message.startswith(f"{section}."):
-            where = where.removesuffix(f": {path}")
         drawn = ", ".join(
             f"{name}={config.params[name]}"
             for name in spec.ranges()
             if name in config.params and name.startswith(f"{section}.")
         )
         tried = f"; tried with {drawn}" if drawn else ""
-        raise type(exc)(f"{where}: {message}{tried}") from exc
+        raise type(exc)(f"{placed(spec, str(exc), path)}{tried}") from exc

@@ -9,10 +9,10 @@ from sweeper.config.names import FALLBACK_SUFFIX, study_name_fault
 from sweeper.config.references import import_folders, load_reference, make_importable
 from sweeper.config.settings import DataConfig
 from sweeper.config.space import first_value, suggest_config
-from sweeper.config.study import StudySpec
+from sweeper.config.study import SEARCHABLE, StudySpec
 from sweeper.config.user_code import references
 from sweeper.data.cache import prepare_data
-from sweeper.data.sources import fallback
+from sweeper.data.sources import fallback, label_of
 from sweeper.errors import DataError, SpecError
 from sweeper.paths import RunPaths
 from sweeper.study.storage.filesystem import read_mountinfo
@@ -78,10 +78,10 @@ def prepare_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> P
         prepare_data(config, cache_dir=paths.cache_dir)
     except DataError as exc:
         if config.fallback is None:
-            raise DataError(_placed(spec, str(exc))) from exc
+            raise DataError(placed(spec, str(exc), "data.name")) from exc
         reason = exc
     else:
-        return PreparedStudy(spec, config.name)
+        return PreparedStudy(spec, label_of(config))
     stand_in = fallback(config)
     prepare_data(stand_in, cache_dir=paths.cache_dir)
     prepared = _on_other_data(spec, config, stand_in)
@@ -94,12 +94,12 @@ def prepare_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> P
     return prepared
 
 
-def _placed(spec: StudySpec, message: str) -> str:
-    """A message about the data, with the place of the key that it begins with."""
+def placed(spec: StudySpec, message: str, path: str) -> str:
+    """A message with the place in the file of the key that it begins with, else of another."""
     key, _, rest = message.partition(": ")
-    if key.startswith("data.") and key in spec.lines:
+    if key.partition(".")[0] in (*SEARCHABLE, "objective") and rest:
         return f"{spec.place(key)}: {rest}"
-    return f"{spec.place('data.name')}: {message}"
+    return f"{spec.place(path)}: {message}"
 
 
 def _on_other_data(spec: StudySpec, wanted: DataConfig, stand_in: DataConfig) -> PreparedStudy:

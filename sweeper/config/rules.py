@@ -14,6 +14,7 @@ from sweeper.config.settings import TASK_LOSSES, TASK_METRICS, Scalar
 from sweeper.config.space import most_epochs
 from sweeper.config.study import FIXED, MOST_TRIALS, PRUNER_KEYS, StudySpec, fixed_keys
 from sweeper.config.urls import is_one_database, object_store_fault, storage_fault, tracking_fault
+from sweeper.trial import Task
 
 #: Each worker is a process.
 _MOST = {"budget.trials": MOST_TRIALS, "run.workers": 1_000, "run.workers_per_device": 1_000}
@@ -138,20 +139,29 @@ class _Rules:
     def _check_task(self) -> None:
         """What a task that the file states measures and minimises; others are inferred later."""
         data, train = self._spec.sections.get("data", {}), self._spec.sections["train"]
-        stated = [task for task in TASK_METRICS if task == data.get("task")]
-        if not stated or "function" in train:
+        if "function" in train:
             return
-        [task], metrics = stated, ", ".join(TASK_METRICS[stated[0]])
-        foreign = {name for names in TASK_METRICS.values() for name in names}
-        foreign.difference_update(TASK_METRICS[task])
-        for metric in (name for name in self._spec.objective.metrics if name in foreign):
-            message = f"nobody measures {metric} of {task}; there are {metrics}"
-            self._add("objective.metric", message)
+        if data.get("fallback") and (metrics := self._unmeasured("classification")):
+            message = f"the digits are classes, and nobody measures {metrics[0]} of them; drop it"
+            self._add("data.fallback", message)
+        stated = [task for task in TASK_METRICS if task == data.get("task")]
+        if not stated:
+            return
+        [task] = stated
+        for metric in self._unmeasured(task):
+            known = ", ".join(TASK_METRICS[task])
+            self._add("objective.metric", f"nobody measures {metric} of {task}; there are {known}")
         loss, losses = train.get("loss"), TASK_LOSSES[task]
         for name in loss.options if isinstance(loss, Choices) else (loss,):
             if isinstance(name, str) and not is_reference(name) and name not in losses:
                 message = f"{name} is no loss of {task}; it takes {', '.join(losses)}"
                 self._add("train.loss", message)
+
+    def _unmeasured(self, task: Task) -> list[str]:
+        """Metrics of the objective that are another task's alone."""
+        of_all = {name for names in TASK_METRICS.values() for name in names}
+        others = of_all.difference(TASK_METRICS[task])
+        return [name for name in self._spec.objective.metrics if name in others]
 
     def _check_sampler(self) -> None:
         name = self._spec.sampler.name

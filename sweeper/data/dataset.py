@@ -18,7 +18,7 @@ from sweeper.data.custom import load_custom
 from sweeper.data.fingerprint import split_fingerprint
 from sweeper.data.partition import part_rows
 from sweeper.data.rows import DatasetRows, TensorRows, map_rows
-from sweeper.data.sources import TABLE
+from sweeper.data.sources import TABLE, label_of
 from sweeper.data.table_form import describe_table, remark_on_table
 from sweeper.data.table_rows import TableRows, map_table
 from sweeper.data.targets import count_outputs, count_rows, naive_mark, read_targets
@@ -83,7 +83,7 @@ def load_data(
         device: Where batches are yielded.
         resident_bytes: Inputs up to this size stay on the device, bigger ones go through a
             ``DataLoader``.
-        label: Name in ``info``; None means ``config.name``.
+        label: Name in ``info``; None means that of the data.
 
     Raises:
         DataError: If the data are not to be had, of the wrong form, or too few to split.
@@ -91,7 +91,7 @@ def load_data(
     """
     content = (config.name, config.root, config.task, config.validation, dict(config.params))
     source = (*content, cache_dir, device, resident_bytes)
-    name = label or config.name
+    name = label or label_of(config)
 
     def make_rows() -> TensorRows | DatasetRows | TableRows:
         rows = _load_rows(config, cache_dir)

@@ -91,6 +91,13 @@ def _identity(paths: Sequence[Path]) -> list[tuple[str, int, int]]:
     return [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
 
 
+def label_of(config: DataConfig) -> str:
+    """The name of some data in records: of a table that of its file, without suffixes."""
+    if config.name == TABLE:
+        return Path(config.params["path"]).name.partition(".")[0] or TABLE
+    return config.name
+
+
 def table_files(config: DataConfig) -> list[Path]:
     """The file of a table and, if the study file names one, that of its validation rows.
 

@@ -8,8 +8,9 @@ from sweeper.trial import Task
 
 #: Of so many classes that more than 99 in 100 never occur, the targets are ids.
 _MANY_CLASSES, _SPARSE = 1000, 100
-#: Rows of a regression are parted by so many quantiles of their first target.
-_QUANTILES = 10
+#: Rows of a regression are parted by so many quantiles of their first target, but each holds so
+#: many rows at least: of any, some are held out and some not.
+_QUANTILES, _FEWEST_IN_ONE = 10, 20
 _WAYS = (
     "wanted are whole numbers [N], the class of each row from 0 on; fractions [N] or [N, K], "
     "which makes a regression; or truth values [N, K], which makes K labels"
@@ -135,7 +136,7 @@ def strata(targets: Tensor, task: Task) -> Tensor:
     """Groups of rows of which training and validation take alike, int64 [N].
 
     Of classes each is one; of labels, those rows whose rarest label it is; of numbers, ten
-    quantiles of the first.
+    quantiles of the first, fewer of less than 200 rows.
     """
     if task == "classification":
         return targets
@@ -144,4 +145,5 @@ def strata(targets: Tensor, task: Task) -> Tensor:
         found = targets[:, order].int()
         return torch.where(found.any(1), found.argmax(1), len(order))
     ranks = targets[:, 0].argsort(stable=True).argsort()
-    return ranks * _QUANTILES // len(targets)
+    n_quantiles = max(min(_QUANTILES, len(targets) // _FEWEST_IN_ONE), 1)
+    return ranks * n_quantiles // len(targets)

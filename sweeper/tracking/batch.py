@@ -118,6 +118,9 @@ class Batch:
         if event.data:
             self.tags["sweeper.data"] = event.data.name
             self.tags["sweeper.data_fingerprint"] = event.data.fingerprint
+            self.tags["sweeper.task"] = event.data.task
+            if event.data.naive is not None:
+                self.tags["sweeper.naive"] = f"{event.data.naive:.6g}"
             self.dataset = _dataset_input(event.data)
 
     def _add_epoch(self, event: EpochMetrics) -> None:

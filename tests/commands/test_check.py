@@ -13,7 +13,14 @@ from sweeper.commands import probe
 from sweeper.commands.check import check_study, propose_precision
 from sweeper.config.reader import parse_study
 from sweeper.config.settings import Precision
-from sweeper.errors import DataError, SpecError, StudyError, SweeperError, TrackerError
+from sweeper.errors import (
+    DataError,
+    SpecError,
+    StudyError,
+    SweeperError,
+    TrackerError,
+    TrainingError,
+)
 from sweeper.workers.devices import known_precisions
 from tests.support.sweep_studies import spec_of
 
@@ -306,13 +313,13 @@ def test_what_was_inferred_of_a_table_is_told(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text(ROWS)
     data = {"name": "table", "path": str(tmp_path / "rows.csv"), "target": "kind"}
     lines = checked(tmp_path, data=data)
-    at = next(i for i, line in enumerate(lines) if line.startswith("table: "))
+    at = next(i for i, line in enumerate(lines) if line.startswith("rows: "))
     assert lines[at : at + 2] == [
-        "table: 1 number (size), 1 category (town of 1 word), no value (town in 7 rows)",
+        "rows: 1 number (size), 1 category (town of 1 word), no value (town in 7 rows)",
         "target kind: classification, 2 classes (x in 10 rows, y in 10 rows); the commonest alone "
         "reaches val_accuracy 0.5",
     ]
-    assert lines[at + 2].startswith("table 2, classification with 2 outputs, 18 + 2 rows")
+    assert lines[at + 2].startswith("rows 2, classification with 2 outputs, 18 + 2 rows")
 
 
 def test_the_study_of_the_page_on_tables_is_ready(
@@ -337,4 +344,16 @@ def test_what_is_wrong_with_a_table_is_told_at_its_key(tmp_path: Path) -> None:
     assert refusal(tmp_path, DataError, data=data) == (
         f"data.name: {tmp_path}/rows.csv: row 1: column 'town', the target, has no value, and 6 "
         "more rows have none; drop such rows"
+    )
+
+
+def test_a_message_stands_at_the_key_that_it_is_about(tmp_path: Path) -> None:
+    train = {"loss": "mse", "epochs": 1}
+    assert refusal(tmp_path, TrainingError, train=train) == (
+        "train.loss: mse is no loss of classification, which digits is; take cross_entropy, or "
+        "package.module:function"
+    )
+    found = refusal(tmp_path, TrainingError, objective={"metric": "val_rmse"})
+    assert found.startswith(
+        "objective.metric: nobody measures val_rmse: the task of digits is classification"
     )

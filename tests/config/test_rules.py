@@ -111,6 +111,12 @@ def test_a_stepped_range_holds_what_its_steps_add_up_to(value: float, is_within:
             "huber",
         ),
         (
+            "objective: {metric: val_rmse}\ndata: {name: 'a:b', fallback: digits}\n"
+            "model: {architecture: mlp}",
+            "2: data.fallback: the digits are classes, and nobody measures val_rmse of them; drop "
+            "it",
+        ),
+        (
             BASE + "train: {loss: hubber}",
             "3: train.loss: unknown loss 'hubber'; did you mean 'huber'?",
         ),

@@ -78,8 +78,11 @@ def test_rows_are_grouped_by_class_by_rarest_label_and_by_quantile() -> None:
     assert torch.equal(strata(CLASSES, "classification"), CLASSES)
     # Label 1 is the rarer one; row 2 has none.
     assert strata(LABELS, "multilabel").tolist() == [1, 0, 2, 1]
-    numbers = torch.arange(20.0).flip(0)[:, None]
-    assert strata(numbers, "regression").tolist() == [9 - row // 2 for row in range(20)]
+    numbers = torch.arange(400.0).flip(0)[:, None]
+    assert strata(numbers, "regression").tolist() == [9 - row // 40 for row in range(400)]
+    few = torch.arange(50.0)[:, None]
+    assert strata(few, "regression").tolist() == [row // 25 for row in range(50)]
+    assert strata(few[:3], "regression").tolist() == [0, 0, 0]
 
 
 INPUTS = torch.arange(40.0)[:, None]
@@ -141,5 +144,5 @@ def test_the_scale_of_a_regression_is_that_of_its_training_rows(tmp_path: Path) 
     assert data.info.target_mean == pytest.approx((targets.mean().item(),))
     assert data.info.target_std == pytest.approx((targets.std(correction=0).item(),))
     held_out = torch.cat([targets for _, targets in data.validation.batches(8)])
-    # One row of each tenth at least, as a class is split.
-    assert len({int(target) // 40 for target in held_out}) == 10
+    # Of 40 rows, five of each half, as of two classes.
+    assert sorted(int(target) // 200 for target in held_out) == [0] * 5 + [1] * 5
