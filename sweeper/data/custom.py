@@ -2,13 +2,11 @@
 
 import copy
 import logging
-import math
-from collections.abc import Mapping, Sequence, Sized
-from contextlib import suppress
+from collections.abc import Mapping, Sized
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
@@ -17,25 +15,33 @@ from sweeper.config.references import load_reference
 from sweeper.data.channels import ChannelSums
 from sweeper.data.fingerprint import content_digest
 from sweeper.data.first_call import call_in_turn
+from sweeper.data.own_dataset import (
+    AlikeRows,
+    JoinedRows,
+    batch_dtype,
+    check_sides,
+    dataset_targets,
+    describe,
+)
 from sweeper.data.rows import DatasetRows, TensorRows
-from sweeper.data.targets import count_outputs, read_targets
+from sweeper.data.targets import read_targets
 from sweeper.errors import DataError
 from sweeper.trial import Task, are_channels_last
 
 log = logging.getLogger("sweeper")
 
-#: So many rows show whether a Dataset's .targets are what its items say.
-_LOOKS = 32
 _WANTED = (
-    "wanted is (train, test), each a pair of tensors (inputs, targets) or a torch Dataset; "
-    "test may be None"
+    "wanted is (train, test) or (train, validation, test), each a pair of tensors (inputs, "
+    "targets) or a torch Dataset; test may be None"
 )
 
 
 def load_custom(
     reference: str, params: Mapping[str, Any], task: Task | None, lock_dir: Path
 ) -> TensorRows | DatasetRows:
-    """Call ``package.module:function`` and take the train split; the test split stays untouched.
+    """Call ``package.module:function`` and take what it returns to train and to validate on.
+
+    The test split stays untouched.
 
     Args:
         reference: Of the function.
@@ -56,14 +62,45 @@ def load_custom(
             raise DataError(f"{reference} raised {type(exc).__name__}: {exc}") from exc
 
     loaded = call_in_turn(call, reference=reference, params=params, folder=lock_dir)
-    if not isinstance(loaded, tuple) or len(loaded) != 2:
-        raise DataError(f"{reference} returned {_describe(loaded)}; {_WANTED}")
+    if not isinstance(loaded, tuple) or len(loaded) not in (2, 3):
+        raise DataError(f"{reference} returned {describe(loaded)}; {_WANTED}")
+    train = _split_rows(loaded[0], task, f"{reference}: train")
+    if len(loaded) == 2:
+        return train
+    validation = _split_rows(loaded[1], task, place := f"{reference}: validation")
+    return _join(train, validation, place)
+
+
+def _split_rows(split: object, task: Task | None, place: str) -> TensorRows | DatasetRows:
     try:
-        return _rows(loaded[0], task)
+        return _rows(split, task)
     except DataError as exc:
-        raise DataError(f"{reference}: train: {exc}") from exc
+        raise DataError(f"{place}: {exc}") from exc
     except Exception as exc:  # of the user's Dataset
-        raise DataError(f"{reference}: train: raised {type(exc).__name__}: {exc}") from exc
+        raise DataError(f"{place}: raised {type(exc).__name__}: {exc}") from exc
+
+
+def _join(
+    train: TensorRows | DatasetRows, validation: TensorRows | DatasetRows, place: str
+) -> TensorRows | DatasetRows:
+    """Both as one, with marks on the rows that are held out."""
+    forms = [
+        (rows.input_dtype, list(rows.input_shape), rows.task, list(rows.targets.shape[1:]))
+        for rows in (train, validation)
+    ]
+    if forms[0] != forms[1]:
+        ours, theirs = (" ".join(map(str, form)) for form in forms)
+        raise DataError(f"{place}: is {theirs}, and train {ours}; wanted is one form for both")
+    targets = torch.cat([train.targets, validation.targets])
+    marks = torch.arange(len(targets)) >= len(train.targets)
+    if isinstance(train, TensorRows) and isinstance(validation, TensorRows):
+        joined = _tensor_rows(torch.cat([train.inputs, validation.inputs]), targets, train.task)
+        return replace(joined, marks=marks.int())
+    if isinstance(train, DatasetRows) and isinstance(validation, DatasetRows):
+        dataset = JoinedRows(train.dataset, validation.dataset, targets, train.task)
+        digest = content_digest(targets)
+        return replace(train, dataset=dataset, targets=targets, digest=digest, marks=marks.int())
+    raise DataError(f"{place}: wanted are two pairs of tensors, or two of torch's Datasets")
 
 
 def _rows(train: object, task: Task | None) -> TensorRows | DatasetRows:
@@ -75,7 +112,7 @@ def _rows(train: object, task: Task | None) -> TensorRows | DatasetRows:
         inputs, targets = train
         if isinstance(inputs, Tensor) and isinstance(targets, Tensor):
             return _tensor_rows(inputs, targets, task)
-    raise DataError(f"got {_describe(train)}; {_WANTED}")
+    raise DataError(f"got {describe(train)}; {_WANTED}")
 
 
 def _tensor_rows(inputs: Tensor, targets: Tensor, task: Task | None) -> TensorRows:
@@ -85,9 +122,9 @@ def _tensor_rows(inputs: Tensor, targets: Tensor, task: Task | None) -> TensorRo
             f"inputs {tuple(inputs.shape)} and targets {tuple(targets.shape)} have different "
             "numbers of rows; wanted are [N, ...] and [N]"
         )
-    _check_sides(inputs.shape[1:])
+    check_sides(inputs.shape[1:])
     inputs = inputs.detach().cpu().contiguous()
-    inputs = inputs.to(_batch_dtype(inputs))
+    inputs = inputs.to(batch_dtype(inputs))
     if inputs.dtype == torch.uint8 and are_channels_last(inputs.shape[1:]):
         raise DataError(
             f"inputs {tuple(inputs.shape)} look like images with their channels last; wanted are "
@@ -105,170 +142,8 @@ def _dataset_rows(dataset: "Dataset[Any]", stated: Task | None) -> DatasetRows:
         )
     if len(dataset) == 0:
         raise DataError(f"{type(dataset).__name__} is empty; wanted is at least one row per class")
-    rows = _AlikeRows(dataset, len(dataset))
-    targets, task = read_targets(_dataset_targets(dataset, rows), stated)
+    rows = AlikeRows(dataset, len(dataset))
+    targets, task = read_targets(dataset_targets(dataset, rows), stated)
     rows.settle(targets, task)
     digest = content_digest(targets)
     return DatasetRows(rows, targets, digest, rows.input_shape, rows.input_dtype, task)
-
-
-class _AlikeRows(Dataset[tuple[Tensor, Any]]):
-    """A user's rows, where one that differs from the first is named instead of failing a batch.
-
-    Attributes:
-        input_shape: Of each.
-        input_dtype: Of a batch of them.
-    """
-
-    def __init__(self, dataset: Any, n_rows: int) -> None:
-        self._dataset = dataset
-        self._n_rows = n_rows
-        self._task: Task | None = None  # before all targets are known
-        self._targets = torch.empty(0)
-        item = dataset[0]
-        first = _check_item(item)
-        _check_sides(first.shape)
-        self._dtype, self.input_dtype = first.dtype, _batch_dtype(first)
-        self.input_shape = tuple(first.shape)
-        self._target_form = _form(_as_target(0, item[1]))
-
-    def settle(self, targets: Tensor, task: Task) -> None:
-        """From now on, a row whose target cannot be one of the task is named."""
-        self._targets, self._task = targets, task
-        self._n_classes = count_outputs(targets, task)
-
-    def __len__(self) -> int:
-        return self._n_rows
-
-    def __getitem__(self, row: int) -> tuple[Tensor, Any]:
-        return self.__getitems__([row])[0]
-
-    def __getitems__(self, rows: Sequence[int]) -> list[tuple[Tensor, Any]]:
-        """Many at once: ``DataLoader`` asks for a batch this way."""
-        fetch = getattr(self._dataset, "__getitems__", None)
-        try:
-            items = fetch(rows) if fetch else map(self._dataset.__getitem__, rows)
-            return [self._checked(row, item) for row, item in zip(rows, items, strict=True)]
-        except DataError:
-            raise
-        except Exception as exc:  # of the user's Dataset
-            where = f"row {rows[0]}" if len(rows) == 1 else f"one of rows {list(rows)[:5]}..."
-            raise DataError(
-                f"{where} of {type(self._dataset).__name__} raised {type(exc).__name__}: {exc}"
-            ) from exc
-
-    def _checked(self, row: int, item: Any) -> tuple[Tensor, Tensor]:
-        sample = _check_item(item)
-        if sample.dtype != self._dtype:
-            raise DataError(
-                f"row {row} of {type(self._dataset).__name__} is {sample.dtype}, row 0 "
-                f"{self._dtype}; wanted is one dtype for all"
-            )
-        if sample.shape != self.input_shape:
-            raise DataError(
-                f"row {row} of {type(self._dataset).__name__} has the shape "
-                f"{tuple(sample.shape)}, row 0 {self.input_shape}; wanted is one shape for all: "
-                "resize, crop or pad them"
-            )
-        target = _as_target(row, item[1])
-        if (form := _form(target)) != self._target_form:
-            raise DataError(
-                f"the target of row {row} of {type(self._dataset).__name__} is {form}, that of "
-                f"row 0 {self._target_form}; wanted is one form for all"
-            )
-        if self._task is None:
-            return sample, target
-        if self._task == "classification" and not 0 <= target < self._n_classes:
-            raise DataError(
-                f"row {row} of {type(self._dataset).__name__} has the target {target}, and its "
-                f".targets go up to {self._n_classes - 1}; wanted are .targets that "
-                "say what the items say, or none"
-            )
-        return sample, target.to(self._targets.dtype).reshape(self._targets.shape[1:])
-
-
-def _form(target: Tensor) -> str:
-    return f"{target.dtype} {list(target.shape)}"
-
-
-def _as_target(row: int, target: object) -> Tensor:
-    """Of one row, [] or [K]."""
-    if isinstance(target, Tensor | np.ndarray | np.generic) and math.prod(target.shape) == 1:
-        target = target.item()
-    if isinstance(target, bool | int | float | list | tuple | Tensor | np.ndarray):
-        with suppress(TypeError, ValueError, RuntimeError):
-            found = torch.as_tensor(target)
-            if found.ndim <= 1 and found.numel():
-                return found
-    raise DataError(
-        f"the target of row {row} is {_describe(target)}; wanted is a whole number, the class "
-        "from 0 on, a fraction, or a truth value or a fraction for each output"
-    )
-
-
-def _dataset_targets(dataset: Any, rows: _AlikeRows) -> Tensor:
-    """Those of ``.targets`` if the items say the same, as far as a few are looked at."""
-    name = type(dataset).__name__
-    if (known := getattr(dataset, "targets", None)) is None:
-        log.info("%s has no .targets: reading every row once", name)
-    elif (fault := _targets_fault(known, rows)) == "":
-        return torch.as_tensor(known)
-    else:
-        log.warning("%s: %s; the items count, and every row is read once", name, fault)
-    return torch.stack([rows[row][1] for row in range(len(rows))])
-
-
-def _targets_fault(known: Any, rows: _AlikeRows) -> str:
-    """Why ``.targets`` are not what the items say, or nothing."""
-    try:
-        targets = torch.as_tensor(known)
-    except (TypeError, ValueError, RuntimeError) as exc:
-        return f"its .targets are no classes: {exc}"
-    first = rows[0][1]
-    if targets.shape != (len(rows), *first.shape):
-        return f"its .targets have the shape {tuple(targets.shape)} for {len(rows)} rows"
-    n_looks = min(len(rows), _LOOKS)
-    for look in range(n_looks):
-        row = look * (len(rows) - 1) // max(n_looks - 1, 1)
-        if not bool((targets[row] == (target := rows[row][1])).all()):
-            told = targets[row].tolist()
-            return f"row {row} has the target {target.tolist()}, and .targets say {told}"
-    return ""
-
-
-def _batch_dtype(sample: Tensor) -> torch.dtype:
-    """In what dtype a batch of such inputs reaches the model."""
-    return torch.float32 if sample.dtype == torch.float64 else sample.dtype
-
-
-def _check_sides(shape: Sequence[int]) -> None:
-    if 0 in shape:
-        raise DataError(f"a sample has the shape {tuple(shape)}, in which there is no value")
-
-
-def _check_item(item: object) -> Tensor:
-    """The input of a Dataset's item, which must be (input, target)."""
-    if not isinstance(item, tuple | list) or len(item) != 2:
-        raise DataError(f"an item is {_describe(item)}; wanted is (input, target)")
-    if not isinstance(item[0], Tensor | np.ndarray):
-        raise DataError(
-            f"the input of an item is {_describe(item[0])}; wanted is a tensor (for images, give "
-            "the Dataset a transform that ends in one)"
-        )
-    sample = torch.as_tensor(item[0])
-    if sample.dtype == torch.uint8:
-        raise DataError(
-            "the input of an item is uint8; a Dataset makes its inputs ready for the model, so "
-            "convert it to float32 there, or return tensors, whose uint8 are normalised"
-        )
-    return sample
-
-
-def _describe(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor {tuple(value.shape)} of {value.dtype}"
-    if isinstance(value, tuple | list) and len(value) <= 4:
-        return f"a {type(value).__name__} of ({', '.join(type(v).__name__ for v in value)})"
-    if isinstance(value, tuple | list):
-        return f"a {type(value).__name__} of {len(value)}"
-    return f"a {type(value).__name__}"

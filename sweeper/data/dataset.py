@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+from sweeper.config.holdout import DEFAULT_SHARE
 from sweeper.config.references import is_reference
 from sweeper.config.settings import DataConfig
 from sweeper.data.batches import LoaderSplit, Normalisation, ResidentSplit, Split
@@ -99,15 +100,14 @@ def load_data(
 
     def make_data() -> TrialData:
         rows = _latest_rows.get(source, make_rows)
-        marks = rows.marks if isinstance(rows, TableRows) else None
         parts = part_rows(
-            rows.targets, rows.task, config.validation, marks=marks, seed=seed, name=name
+            rows.targets, rows.task, config.validation, marks=rows.marks, seed=seed, name=name
         )
         if isinstance(rows, TableRows):
             return _table_data(rows, config, parts, name, device=device, limit=resident_bytes)
         info = _info(rows, parts, name)
         data = _data(rows, parts, info, device=device, limit=resident_bytes)
-        return replace(data, remark=_remark(rows, name))
+        return replace(data, remark=_remark(rows, name) or _remark_on_share(rows, config, name))
 
     return _latest_data.get((source, seed, name), make_data)
 
@@ -202,6 +202,13 @@ def _target_scale(targets: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]
     """Mean and standard deviation of each column of some targets; 1 for a constant one."""
     std, mean = torch.std_mean(targets.double(), dim=0, correction=0)
     return tuple(mean.tolist()), tuple(torch.where(std > 0, std, 1.0).tolist())
+
+
+def _remark_on_share(rows: TensorRows | DatasetRows, config: DataConfig, name: str) -> str:
+    """Of a share that is not looked at."""
+    if rows.marks is None or config.validation == DEFAULT_SHARE:
+        return ""
+    return f"{name} brings its own validation rows, so data.validation is not looked at; drop it"
 
 
 def _remark(rows: TensorRows | DatasetRows, name: str) -> str:

@@ -33,11 +33,11 @@ def part_rows(
     Raises:
         DataError: If one of the two would have no rows.
     """
-    if not isinstance(holdout, float):
-        assert marks is not None
-        if "by" in holdout:
+    if marks is not None:
+        if not isinstance(holdout, float) and "by" in holdout:
             return grouped_split(marks, share=share_of(holdout), seed=seed)
         return (marks == 0).nonzero().flatten(), (marks == 1).nonzero().flatten()
+    assert isinstance(holdout, float)
     train, validation = stratified_split(strata(targets, task), share=holdout, seed=seed)
     if len(train) == 0 or len(validation) == 0:
         raise DataError(

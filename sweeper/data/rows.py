@@ -23,6 +23,7 @@ class TensorRows:
         digest: Of inputs and targets, see :mod:`~sweeper.data.fingerprint`.
         sums: Of all rows; None unless the inputs are uint8.
         task: Of the targets.
+        marks: 1 for each row that is held out, else 0, int32 [N]; None where a share is.
     """
 
     inputs: Tensor
@@ -30,6 +31,7 @@ class TensorRows:
     digest: str
     sums: ChannelSums | None
     task: Task = "classification"
+    marks: Tensor | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -53,6 +55,7 @@ class DatasetRows:
         input_shape: Of one sample.
         input_dtype: Of a batch.
         task: Of the targets.
+        marks: As of :class:`TensorRows`.
     """
 
     dataset: "Dataset[Any]"
@@ -61,6 +64,7 @@ class DatasetRows:
     input_shape: tuple[int, ...]
     input_dtype: torch.dtype
     task: Task
+    marks: Tensor | None = None
 
 
 def map_rows(entry: CacheEntry) -> TensorRows:

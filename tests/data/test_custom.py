@@ -208,8 +208,8 @@ def test_uint8_images_with_their_channels_last_are_refused() -> None:
 
 
 WANTED = (
-    "wanted is (train, test), each a pair of tensors (inputs, targets) or a torch Dataset; "
-    "test may be None"
+    "wanted is (train, test) or (train, validation, test), each a pair of tensors (inputs, "
+    "targets) or a torch Dataset; test may be None"
 )
 
 
@@ -217,7 +217,7 @@ WANTED = (
     ("returned", "text"),
     [
         (None, f"returned a NoneType; {WANTED}"),
-        ((X, Y, X), f"returned a tuple of (Tensor, Tensor, Tensor); {WANTED}"),
+        ((X, Y, X, Y), f"returned a tuple of (Tensor, Tensor, Tensor, Tensor); {WANTED}"),
         ([1] * 9, f"returned a list of 9; {WANTED}"),
         ((X, Y), f"train: got a tensor (6, 3) of torch.float32; {WANTED}"),
         (((X.numpy(), Y), None), f"train: got a tuple of (ndarray, Tensor); {WANTED}"),
@@ -311,3 +311,49 @@ def test_the_function_is_given_arguments_of_its_own() -> None:
     for _ in range(2):
         load_custom(f"{__name__}:load_columns", {"columns": columns}, None, LOCKS)
     assert columns == ["age", "size"]
+
+
+def test_validation_rows_of_its_own_follow_those_to_train_on() -> None:
+    validation = X[:2] + 100, torch.tensor([3, 3])  # a class that no training row has
+    RETURNS["case"] = ((X, Y), validation, Untouchable())
+    rows = load_custom(f"{__name__}:load", {"case": "case"}, None, LOCKS)
+    assert isinstance(rows, TensorRows)
+    assert torch.equal(rows.inputs, torch.cat([X, validation[0]]))
+    assert rows.targets.tolist() == [*Y.tolist(), 3, 3]
+    assert rows.marks is not None
+    assert rows.marks.tolist() == [0] * len(Y) + [1, 1]
+
+
+def test_two_datasets_keep_what_each_does_to_its_rows() -> None:
+    train = Plain([(x + 0.5, int(y)) for x, y in zip(X, Y, strict=True)])
+    RETURNS["case"] = (train, Plain([(X[0], 3), (X[1], 0)]), None)
+    rows = load_custom(f"{__name__}:load", {"case": "case"}, None, LOCKS)
+    assert isinstance(rows, DatasetRows)
+    assert rows.targets.tolist() == [*Y.tolist(), 3, 0]
+    fetch = rows.dataset.__getitems__  # type: ignore[attr-defined]
+    assert torch.equal(fetch([1])[0][0], X[1] + 0.5)
+    [(first, target), (second, _)] = fetch([len(Y), len(Y) + 1])
+    assert torch.equal(first, X[0])
+    assert torch.equal(second, X[1])
+    assert target == 3
+
+
+@pytest.mark.parametrize(
+    ("validation", "text"),
+    [
+        (
+            (X[:, :2], Y),
+            "validation: is torch.float32 [2] classification [], and train torch.float32 [3] "
+            "classification []; wanted is one form for both",
+        ),
+        (
+            (X, Y.float()),
+            "validation: is torch.float32 [3] regression [1], and train torch.float32 [3] "
+            "classification []; wanted is one form for both",
+        ),
+        (Plain([(X[0], 0)]), "validation: wanted are two pairs of tensors, or two of torch's Da"),
+        (None, "validation: got a NoneType; wanted is (train, test) or (train, validation, test)"),
+    ],
+)
+def test_validation_rows_of_another_form_are_refused(validation: object, text: str) -> None:
+    assert failure(((X, Y), validation, None)).startswith(text)

@@ -215,7 +215,7 @@ def test_the_same_codes_of_other_words_are_other_data(tmp_path: Path) -> None:
 def test_what_was_inferred_is_told(tmp_path: Path) -> None:
     path = write_table(tmp_path / "t.csv", TABLE)
     assert load(config_of(path, "kind"), tmp_path).inferred == (
-        "table: 2 numbers (row, age), 1 category (town of 2 words), no value (town in 12 rows, "
+        "t: 2 numbers (row, age), 1 category (town of 2 words), no value (town in 12 rows, "
         "age in 1 row)",
         "target kind: classification, 3 classes (a in 16 rows, b in 16 rows, c in 16 rows); the "
         "commonest alone reaches val_accuracy 0.333",
@@ -233,7 +233,7 @@ def test_a_class_of_one_row_is_told(tmp_path: Path) -> None:
     table = {**TABLE, "kind": ["rare", *TABLE["kind"][1:]]}
     data = load(config_of(write_table(tmp_path / "t.csv", table), "kind"), tmp_path)
     assert data.remark == (
-        "table: no more than one row is of 'rare', which cannot be trained on and validated too"
+        "t: no more than one row is of 'rare', which cannot be trained on and validated too"
     )
     assert data.train.n_rows == 36
 

@@ -1,5 +1,7 @@
 """Targets of any form, and how rows are grouped by them."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +148,30 @@ def test_the_scale_of_a_regression_is_that_of_its_training_rows(tmp_path: Path) 
     held_out = torch.cat([targets for _, targets in data.validation.batches(8)])
     # Of 40 rows, five of each half, as of two classes.
     assert sorted(int(target) // 200 for target in held_out) == [0] * 5 + [1] * 5
+
+
+def load_three(*, is_dataset: bool) -> object:
+    held_out = INPUTS + 1000, TARGETS["classification"]
+    if is_dataset:
+        return Rows(TARGETS["classification"]), Far(held_out[1]), None
+    return (INPUTS, TARGETS["classification"]), held_out, None
+
+
+class Far(Rows):
+    def __getitem__(self, row: int) -> Any:
+        inputs, target = super().__getitem__(row)
+        return inputs + 1000, target
+
+
+@pytest.mark.parametrize("is_dataset", [False, True])
+def test_own_validation_rows_are_the_validation_rows(is_dataset: bool, tmp_path: Path) -> None:
+    config = DataConfig(name=f"{__name__}:load_three", params={"is_dataset": is_dataset})
+    load = partial(load_data, cache_dir=tmp_path, device=torch.device("cpu"), resident_bytes=2**20)
+    data = load(config, seed=0)
+    for split, first in ((data.train, 0), (data.validation, 1000)):
+        rows = torch.cat([inputs for inputs, _ in split.batches(7)])[:, 0]
+        assert sorted(rows.tolist()) == [first + row for row in range(40)]
+    assert data.remark == ""
+    stated = load(replace(config, validation=0.3), seed=1)
+    assert stated.info.n_validation == 40
+    assert "brings its own validation rows, so data.validation is not looked at" in stated.remark

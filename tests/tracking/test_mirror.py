@@ -65,6 +65,7 @@ def test_a_run_carries_params_tags_and_data(store: Store) -> None:
         "sweeper.seed": "7",
         "sweeper.data": "digits",
         "sweeper.data_fingerprint": "0123456789abcdef",
+        "sweeper.task": "classification",
         "mlflow.parentRunId": parent.info.run_id,
         "mlflow.source.git.commit": "c0ffee",
         "mlflow.source.name": "sweeper run digits",
