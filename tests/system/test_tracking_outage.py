@@ -112,7 +112,9 @@ def test_a_server_that_stops_for_half_a_minute(
         n_before = n_measured(tracked)
         time.sleep(OUTAGE_S)
         n_meanwhile = n_measured(tracked) - n_before
+        (tracked.folder / "pause").touch()
         server.start()
+        (tracked.folder / "pause").unlink()
         output, _ = agent.communicate(timeout=240)
     finally:
         kill_group(agent)
