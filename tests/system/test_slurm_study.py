@@ -168,7 +168,14 @@ def test_an_array_of_agents_on_three_nodes_survives_what_a_cluster_does(site: Si
     site.await_progress()
     local_slurm("up")
     site.note("Slurm's controller was killed, and is back after two trials")
-    run("sbatch", "--partition=main", "--nodes=3", "--exclusive", "--wrap=sleep 5")
+    run(
+        "sbatch",
+        "--partition=main",
+        "--nodes=3",
+        "--exclusive",
+        "--output=/dev/null",
+        "--wrap=sleep 5",
+    )
     cluster.wait_until(lambda: not cluster.jobs(name, "RUNNING", "COMPLETING"))
     site.note("a job of a higher partition took all nodes")
     cluster.wait_until(lambda: site.n_finished() >= TRIALS, 600)
