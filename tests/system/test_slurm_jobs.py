@@ -110,7 +110,7 @@ def preempted(cluster: Rehearsal) -> Iterator[str]:
     name = cluster.submit("--partition", "scavenge")
     cluster.wait_to_hear(began(0))
     words = ("--partition=main", "--nodes=3", "--exclusive", "--output=/dev/null")
-    other = run("sbatch", "--parsable", "--output=/dev/null", *words, "--wrap=sleep 600").strip()
+    other = run("sbatch", "--parsable", *words, "--wrap=sleep 600").strip()
     cluster.wait_to_hear("0 USR1")
     yield name
     run("scancel", other)
