@@ -117,8 +117,8 @@ class ClassificationMetrics:
         return values
 
 
-class MultilabelMetrics:
-    """Macro F1 at a probability of one half, and macro area under the ROC curve."""
+class _Gathered:
+    """Outputs and targets of a pass, as they are."""
 
     def __init__(self) -> None:
         self._outputs: list[Tensor] = []
@@ -129,17 +129,25 @@ class MultilabelMetrics:
         self._outputs.append(outputs)
         self._targets.append(targets)
 
+    def _all(self) -> tuple[Tensor, Tensor]:
+        """Of all samples, on the CPU."""
+        return torch.cat(self._outputs).cpu(), torch.cat(self._targets).cpu()
+
+
+class MultilabelMetrics(_Gathered):
+    """Macro F1 at a probability of one half, and macro area under the ROC curve."""
+
     def compute(self) -> Mapping[str, float]:
         """See :class:`Metrics`; the area is of those labels that some rows have and others not."""
-        outputs, targets = torch.cat(self._outputs).cpu(), torch.cat(self._targets).cpu().bool()
-        predicted = outputs > 0
+        outputs, targets = self._all()
+        predicted, targets = outputs > 0, targets.bool()
         f1 = _f1((predicted & targets).sum(0), targets.sum(0), predicted.sum(0))
         areas = [auroc(score, label) for score, label in zip(outputs.T, targets.T, strict=True)]
         known = torch.tensor(areas, dtype=torch.float64)
         return {"val_f1": f1.mean().item(), "val_auroc": known.nanmean().item()}
 
 
-class RegressionMetrics:
+class RegressionMetrics(_Gathered):
     """Root mean squared and mean absolute error in units of the targets, and R2.
 
     Several targets count as their mean.
@@ -149,19 +157,13 @@ class RegressionMetrics:
     """
 
     def __init__(self, rescale: "Rescaling") -> None:
+        super().__init__()
         self._rescale = rescale
-        self._outputs: list[Tensor] = []
-        self._targets: list[Tensor] = []
-
-    def update(self, outputs: Tensor, targets: Tensor) -> None:
-        """See :class:`Metrics`."""
-        self._outputs.append(outputs)
-        self._targets.append(targets)
 
     def compute(self) -> Mapping[str, float]:
         """See :class:`Metrics`."""
-        outputs = self._rescale(torch.cat(self._outputs).cpu().double())
-        targets = torch.cat(self._targets).cpu().double()
+        outputs, targets = (values.double() for values in self._all())
+        outputs = self._rescale(outputs)
         errors = outputs - targets
         squares = (errors**2).mean(0)
         spread = ((targets - targets.mean(0)) ** 2).mean(0)
@@ -191,7 +193,7 @@ class Rescaling:
         return outputs * self._std + self._mean if len(self._mean) else outputs
 
 
-class WithOwnMetrics:
+class WithOwnMetrics(_Gathered):
     """What a task measures, and what a function of the user's own makes of a whole pass.
 
     Args:
@@ -208,18 +210,16 @@ class WithOwnMetrics:
         function: Callable[..., Any],
         rescale: Rescaling,
     ) -> None:
+        super().__init__()
         self._metrics = metrics
         self._reference = reference
         self._function = function
         self._rescale = rescale
-        self._outputs: list[Tensor] = []
-        self._targets: list[Tensor] = []
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
         """See :class:`Metrics`."""
+        super().update(outputs, targets)
         self._metrics.update(outputs, targets)
-        self._outputs.append(outputs)
-        self._targets.append(targets)
 
     def compute(self) -> Mapping[str, float]:
         """See :class:`Metrics`.
@@ -228,8 +228,8 @@ class WithOwnMetrics:
             TrainingError: If the function returns something else.
         """
         values = self._metrics.compute()
-        outputs = self._rescale(torch.cat(self._outputs).cpu())
-        found = self._function(outputs, torch.cat(self._targets).cpu())
+        outputs, targets = self._all()
+        found = self._function(self._rescale(outputs), targets)
         try:
             own = {str(name): float(value) for name, value in found.items()}
         except (AttributeError, TypeError, ValueError, RuntimeError) as exc:
