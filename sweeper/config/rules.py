@@ -10,7 +10,7 @@ from sweeper.config.problems import Problems, did_you_mean, shown
 from sweeper.config.ranges import Choices, FloatRange, IntRange, Range, Section, option_word
 from sweeper.config.references import is_reference
 from sweeper.config.render import plain_value
-from sweeper.config.settings import TASK_LOSSES, TASK_METRICS, Scalar
+from sweeper.config.settings import TASK_LOSSES, TASK_METRICS, Scalar, metrics_but_of
 from sweeper.config.space import most_epochs
 from sweeper.config.study import FIXED, MOST_TRIALS, PRUNER_KEYS, StudySpec, fixed_keys
 from sweeper.config.urls import is_one_database, object_store_fault, storage_fault, tracking_fault
@@ -159,8 +159,7 @@ class _Rules:
 
     def _unmeasured(self, task: Task) -> list[str]:
         """Metrics of the objective that are another task's alone."""
-        of_all = {name for names in TASK_METRICS.values() for name in names}
-        others = of_all.difference(TASK_METRICS[task])
+        others = metrics_but_of([task])
         return [name for name in self._spec.objective.metrics if name in others]
 
     def _check_sampler(self) -> None:

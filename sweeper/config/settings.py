@@ -6,7 +6,7 @@ setting is declared once. A description ends in ``; default ...`` where the defa
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -41,6 +41,12 @@ METRICS = (
     "learning_rate",
     "epoch_seconds",
 )
+
+
+def metrics_but_of(tasks: Collection[Task]) -> frozenset[str]:
+    """What other tasks measure, and none of these."""
+    own = {name for task in tasks for name in TASK_METRICS[task]}
+    return frozenset(name for names in TASK_METRICS.values() for name in names) - own
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment
 
 from sweeper.config.ranges import walk_branches
-from sweeper.config.settings import METRICS, TASK_METRICS
+from sweeper.config.settings import METRICS, TASK_METRICS, metrics_but_of
 from sweeper.config.study import StudySpec
 from sweeper.durable import Step, durable
 from sweeper.tracking.parent import KIND
@@ -120,10 +120,8 @@ def _charts(
 
 def _measured(spec: StudySpec) -> Sequence[str]:
     """What epochs report, of the tasks that the objective may be of."""
-    metrics = spec.objective.metrics
-    names = [measured for measured in TASK_METRICS.values() if set(metrics) & set(measured)]
-    known = {name for measured in names for name in measured}
-    others = {name for measured in TASK_METRICS.values() for name in measured} - known
+    wanted = set(spec.objective.metrics)
+    others = metrics_but_of([t for t, names in TASK_METRICS.items() if wanted.intersection(names)])
     return [name for name in METRICS if name not in others]
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sweeper.config.references import load_reference
-from sweeper.config.settings import METRICS, TASK_METRICS
+from sweeper.config.settings import METRICS, metrics_but_of
 from sweeper.errors import TrainingError
 from sweeper.text import format_count
 from sweeper.trial import DataInfo, Objective
@@ -55,12 +55,11 @@ def build_metrics(data: DataInfo, own: str | None) -> Callable[[], Metrics]:
 
 def metric_names(data: DataInfo) -> tuple[str, ...]:
     """All that an epoch on some data reports, in the order in which tables show it."""
-    measured = set(TASK_METRICS[data.task])
+    others = set(metrics_but_of([data.task]))
     if data.task == "classification" and data.n_outputs <= _MANY_CLASSES:
-        measured.remove("val_top5")
+        others.add("val_top5")
     if data.task == "classification" and data.n_outputs != 2:
-        measured.remove("val_auroc")
-    others = {name for names in TASK_METRICS.values() for name in names} - measured
+        others.add("val_auroc")
     return tuple(name for name in METRICS if name not in others)
 
 
