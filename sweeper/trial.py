@@ -148,6 +148,8 @@ class Features:
     categories: tuple[int, ...]
 
 
+#: The metric of a task that ``DataInfo.naive`` is a value of.
+NAIVE_METRICS: Mapping[Task, str] = {"classification": "val_accuracy", "regression": "val_rmse"}
 #: So many names of classes are kept; of more, none.
 MOST_NAMES = 1000
 
@@ -175,7 +177,7 @@ class DataInfo:
         classes: Names of the outputs, classes or labels, in their order; empty where the data have
             none, and if there are more than ``MOST_NAMES``.
         naive: What a model reaches that says the same of every validation row, the commonest
-            class of the training rows or their mean: ``val_accuracy`` or ``val_rmse``. None of
+            class of the training rows or their mean, in the metric of ``NAIVE_METRICS``. None of
             labels.
     """
 

@@ -27,6 +27,11 @@ from sweeper.timing import render_seconds
 _WATCH_S = 2.0
 #: A job may wait for days, and each look opens the storage anew.
 _BEGIN_S = 10.0
+#: Who reaches the naive mark, by its metric.
+_NAIVE = {
+    "val_accuracy": "the commonest class alone",
+    "val_rmse": "the mean alone",
+}
 #: Lines of jobs that wait; an array may have thousands.
 _MOST_JOBS = 10
 
@@ -165,6 +170,8 @@ def _result_lines(result: Result, queue: list[str]) -> list[str]:
         *_under("code", _code_lines(result)),
         f"time     {render_seconds(result.seconds)}",
     ]
+    if naive := result.naive:
+        lines.append(f"naive    {naive.metric} {naive.value:.6g}, {_NAIVE[naive.metric]}")
     for best in result.front:
         lines += _under("best", format_best(best))
     lines += _under("pruned", format_best_pruned(result))

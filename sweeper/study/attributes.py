@@ -4,7 +4,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
@@ -15,7 +15,7 @@ from sweeper.config.records import read_record
 from sweeper.durable import Step, durable
 from sweeper.errors import DataError, StudyError
 from sweeper.study.storage.backend import store_errors
-from sweeper.trial import FailureKind, TrialState
+from sweeper.trial import NAIVE_METRICS, DataInfo, FailureKind, TrialState
 
 
 class Attr(StrEnum):
@@ -36,6 +36,7 @@ class Attr(StrEnum):
     EPOCHS = "sweeper.epochs"
     DRAWN_BY = "sweeper.drawn_by"
     CODE = "sweeper.code"
+    NAIVE = "sweeper.naive"
 
 
 #: Where Optuna's own ``enqueue_trial`` keeps the values that a trial begins with.
@@ -91,6 +92,18 @@ class Owner(NamedTuple):
         return read_attribute(
             cls, trial.user_attrs[Attr.OWNER], f"the owner of trial {trial.number}"
         )
+
+
+class Naive(NamedTuple):
+    """What a model reaches that says the same of every row.
+
+    Attributes:
+        metric: Name of the metric.
+        value: Of it.
+    """
+
+    metric: Literal["val_accuracy", "val_rmse"]
+    value: float
 
 
 class StudyKey(NamedTuple):
@@ -176,24 +189,26 @@ def settle(storage: BaseStorage, study_id: int, key: str, value: Any) -> Any:
 
 
 @store_errors()
-def settle_fingerprint(storage: BaseStorage, study_id: int, data: str, fingerprint: str) -> None:
-    """Hold a fingerprint against that of the first trial on the same data.
+def settle_data(storage: BaseStorage, study_id: int, loaded_as: str, data: DataInfo) -> None:
+    """Keep what a model must beat, and hold data against those of the first trial on the same.
 
     Args:
         storage: Of the study.
         study_id: In that storage.
-        data: What identifies the data: the settings that they were loaded with.
-        fingerprint: Of what was loaded.
+        loaded_as: What identifies the data: the settings that they were loaded with.
+        data: What was loaded.
 
     Raises:
         DataError: If they differ, as trials on different data would not compare.
         StoreError: If the storage fails.
     """
-    key = f"{Attr.FINGERPRINT}.{hashlib.sha256(data.encode()).hexdigest()[:16]}"
-    before = settle(storage, study_id, key, fingerprint)
-    if before != fingerprint:
+    if data.naive is not None:
+        settle(storage, study_id, Attr.NAIVE, [NAIVE_METRICS[data.task], data.naive])
+    key = f"{Attr.FINGERPRINT}.{hashlib.sha256(loaded_as.encode()).hexdigest()[:16]}"
+    before = settle(storage, study_id, key, data.fingerprint)
+    if before != data.fingerprint:
         raise DataError(
-            f"the data have fingerprint {fingerprint}, but earlier trials of this study had "
+            f"the data have fingerprint {data.fingerprint}, but earlier trials of this study had "
             f"{before}; trials on different data would not compare: bring the same rows each "
             "time (a seed in a load function?), or give the study file a new `name:`"
         )

@@ -23,7 +23,7 @@ from sweeper.data.dataset import TrialData, load_data
 from sweeper.errors import SpecError, TrainingError, TrialInterrupted
 from sweeper.models.build import model_params
 from sweeper.study.agents import job_of
-from sweeper.study.attributes import settle_fingerprint, wants_device_alone
+from sweeper.study.attributes import settle_data, wants_device_alone
 from sweeper.study.code_versions import keep_code_version
 from sweeper.study.conclude import conclude
 from sweeper.study.failures import is_over
@@ -271,9 +271,7 @@ class Worker:
             self._note(data.remark)
         self._remark = data.remark
         loaded = (config.name, config.validation, sorted(config.params.items()))
-        settle_fingerprint(
-            self._study.storage, self._study.study_id, repr(loaded), data.info.fingerprint
-        )
+        settle_data(self._study.storage, self._study.study_id, repr(loaded), data.info)
         return data
 
     def _tags(self, config: TrialConfig, trial: RunningTrial) -> dict[str, str]:

@@ -15,10 +15,12 @@ import pytest
 from sweeper.commands.status import show_csv, show_status, watch_status
 from sweeper.errors import StudyError, TrialPruned
 from sweeper.study.agents import AgentInfo, register_agent
+from sweeper.study.attributes import settle_data
 from sweeper.study.code_versions import keep_code_version
 from sweeper.study.presence import Presence
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
+from sweeper.trial import DataInfo, Task
 from tests.support.sweep_studies import (
     AGENT,
     CONDITIONAL,
@@ -99,6 +101,30 @@ def test_what_the_model_has_learnt_is_shown_once_there_is_one(tmp_path: Path) ->
     assert found["setting"]["train.learning_rate"] == pytest.approx(0.01, rel=0.3)
     assert found["expected"] == pytest.approx(0.9, abs=0.01)
     assert 0 <= found["chance"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("task", "line"),
+    [
+        ("classification", "naive    val_accuracy 0.25, the commonest class alone"),
+        ("regression", "naive    val_rmse 0.25, the mean alone"),
+        ("multilabel", None),
+    ],
+)
+def test_what_a_model_must_beat_is_shown_before_the_best(
+    tmp_path: Path, task: Task, line: str | None
+) -> None:
+    study = begin(tmp_path)
+    run_trial(study, reports(0.5))
+    assert shown_json(study)["naive"] is None
+    naive = None if task == "multilabel" else 0.25
+    data = DataInfo("made", "0123456789abcdef", (2,), 4, 90, 10, task=task, naive=naive)
+    settle_data(study.storage, study.study_id, "made", data)
+    lines = shown(study)
+    best = next(n for n, line in enumerate(lines) if line.startswith("best "))
+    assert (lines[best - 1] if lines[best - 1].startswith("naive") else None) == line
+    expected = line and {line.split()[1]: 0.25}
+    assert shown_json(study)["naive"] == expected
 
 
 def test_a_study_that_runs_shows_who_works_on_it(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from optuna.trial import TrialState as OptunaState
 from optuna.trial import create_trial
 
 from sweeper.errors import DataError, StudyError
-from sweeper.study.attributes import Attr, Owner, TrialRecord, is_bad, settle, settle_fingerprint
+from sweeper.study.attributes import Attr, Owner, TrialRecord, is_bad, settle, settle_data
 from sweeper.study.study import SweepStudy
-from sweeper.trial import FailureKind, TrialState
+from sweeper.trial import DataInfo, FailureKind, TrialState
 from tests.support.sweep_studies import (
     AGENT,
     begin_in_memory,
@@ -19,17 +19,18 @@ from tests.support.sweep_studies import (
 )
 
 
-def settle_data(study: SweepStudy, data: str, fingerprint: str) -> None:
-    settle_fingerprint(study.storage, study.study_id, data, fingerprint)
+def settle_fingerprint(study: SweepStudy, loaded_as: str, fingerprint: str) -> None:
+    data = DataInfo("moons", fingerprint, (2,), 2, 90, 10)
+    settle_data(study.storage, study.study_id, loaded_as, data)
 
 
 def test_the_first_fingerprint_of_the_same_data_counts(tmp_path: Path) -> None:
     study = begin_in_memory(tmp_path)
-    settle_data(study, "moons, noise 0.1", "aa")
-    settle_data(study, "moons, noise 0.1", "aa")
-    settle_data(study, "moons, noise 0.3", "bb")
+    settle_fingerprint(study, "moons, noise 0.1", "aa")
+    settle_fingerprint(study, "moons, noise 0.1", "aa")
+    settle_fingerprint(study, "moons, noise 0.3", "bb")
     with pytest.raises(DataError, match=r"have fingerprint cc, but earlier trials .* had aa; "):
-        settle_data(study, "moons, noise 0.1", "cc")
+        settle_fingerprint(study, "moons, noise 0.1", "cc")
 
 
 def test_an_attribute_that_is_settled_stays(tmp_path: Path) -> None:
@@ -63,6 +64,7 @@ def test_the_names_on_disk_are_those_of_studies_that_have_begun() -> None:
         "sweeper.fingerprint",
         "sweeper.frozen",
         "sweeper.key",
+        "sweeper.naive",
         "sweeper.owner",
         "sweeper.resumed",
         "sweeper.retries",
