@@ -39,23 +39,31 @@ class Piece:
         columns: By name, of text without spaces around it or of float64; what is not there is
             null.
         is_typed: Whether the file says what is a number; else text may be one.
+        files: Of a folder, whose files are the rows: their paths in it.
     """
 
     path: Path
     rows: Sequence[int]
     columns: Mapping[str, pa.Array]
     is_typed: bool
+    files: Sequence[str] = ()
 
     def place(self, index: int, column: str) -> str:
-        """``rows.csv: row 3: column 'age'``, for messages."""
-        return f"{self.path}: row {self.rows[index]}: column {column!r}"
+        """``rows.csv: row 3: column 'age'``, or ``clips/3_theo.wav: column 'digit'``."""
+        row = f": row {self.rows[index]}" if not self.files else f"/{self.files[index]}"
+        return f"{self.path}{row}: column {column!r}"
 
     def without(self, is_left_out: NDArray[Any]) -> Piece:
         """The rows but some [N]."""
         kept = pa.array(~is_left_out)
         columns = {name: column.filter(kept) for name, column in self.columns.items()}
-        rows = [row for row, is_out in zip(self.rows, is_left_out, strict=True) if not is_out]
-        return replace(self, rows=rows, columns=columns)
+        rows = [index for index, is_out in enumerate(is_left_out) if not is_out]
+        return replace(
+            self,
+            rows=[self.rows[index] for index in rows],
+            columns=columns,
+            files=[self.files[index] for index in rows] if self.files else (),
+        )
 
 
 def column_names(path: Path) -> list[str]:
