@@ -148,6 +148,18 @@ class Features:
     categories: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """What the ids of a text are.
+
+    Attributes:
+        n_words: Each id is below it: 0 after the end of the text, 1 a word that no training row
+            has, or too few of them, and one for each other word.
+    """
+
+    n_words: int
+
+
 #: The metric of a task that ``DataInfo.naive`` is a value of.
 NAIVE_METRICS: Mapping[Task, str] = {"classification": "val_accuracy", "regression": "val_rmse"}
 #: So many names of classes are kept; of more, none.
@@ -162,7 +174,8 @@ class DataInfo:
         name: Data set as the study file names it, with ``-on-digits`` after a fallback.
         fingerprint: 16 hex digits of a SHA-256 over inputs, targets and split; equal for equal
             data on any machine. For a user's ``Dataset`` over the targets and the split alone.
-        input_shape: Of one sample, each side >= 1, [C, H, W] for images.
+        input_shape: Of one sample, each side >= 1, [C, H, W] for images. Of texts and frames the
+            last side is that of the longest: a batch may be shorter.
         n_outputs: Of a model for each sample, >= 1: classes, labels, or targets.
         n_train: Rows that are trained on.
         n_validation: Rows that are held out of the train split.
@@ -174,6 +187,9 @@ class DataInfo:
         target_mean: Of each target of a regression, in the training rows; else empty.
         target_std: As ``target_mean``, > 0.
         features: What a sample holds; None unless it is a table's row.
+        tokens: What a sample holds; None unless it is a text, ids [L].
+        frames: Whether a sample is [M, T], M numbers of each of T points in time. Those after its
+            end are 0 in all M.
         classes: Names of the outputs, classes or labels, in their order; empty where the data have
             none, and if there are more than ``MOST_NAMES``.
         naive: What a model reaches that says the same of every validation row, the commonest
@@ -196,6 +212,8 @@ class DataInfo:
     features: Features | None = None
     classes: tuple[str, ...] = field(default=())
     naive: float | None = None
+    tokens: Tokens | None = None
+    frames: bool = False
 
     def __post_init__(self) -> None:
         if self.n_outputs < 1:

@@ -12,7 +12,8 @@ from sweeper.config.space import first_value, suggest_config
 from sweeper.config.study import SEARCHABLE, StudySpec
 from sweeper.config.user_code import references
 from sweeper.data.cache import prepare_data
-from sweeper.data.sources import fallback, label_of
+from sweeper.data.kinds import label_of
+from sweeper.data.sources import fallback
 from sweeper.errors import DataError, SpecError
 from sweeper.paths import RunPaths
 from sweeper.study.storage.filesystem import read_mountinfo

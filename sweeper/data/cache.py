@@ -4,9 +4,9 @@
                                        targets.bin   int64 [N]
                                        meta.json
 
-A table has other arrays (:mod:`~sweeper.data.table`). Only the train split is decoded. The
-folder's name carries a digest of what it was made from. It is written under another name, forced
-to disk and then renamed, so a folder that exists is whole.
+Other kinds of data have other arrays (:mod:`~sweeper.data.table`). Only the train split is
+decoded. The folder's name carries a digest of what it was made from. It is written under another
+name, forced to disk and then renamed, so a folder that exists is whole.
 """
 
 import hashlib
@@ -16,62 +16,20 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from sweeper.config.references import is_reference
 from sweeper.config.settings import DataConfig
-from sweeper.data.content import ArrayForm, Content
-from sweeper.data.sources import DIGITS, SOURCES, TABLE, identity
+from sweeper.data.content import ArrayForm, CacheEntry, Content
+from sweeper.data.kinds import KINDS
 from sweeper.durable import replace_file
 from sweeper.errors import DataError
 from sweeper.locks import FileLock
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 log = logging.getLogger("sweeper")
 
 #: Raised by one whenever the decoded content or the layout changes.
 _FORMAT = 2
-
-
-@dataclass(frozen=True)
-class CacheEntry:
-    """A decoded data set.
-
-    Attributes:
-        folder: Holds a file for each array.
-        content: What they are.
-        digest: Of all arrays, see :mod:`~sweeper.data.fingerprint`.
-    """
-
-    folder: Path
-    content: Content
-    digest: str
-
-    def path(self, name: str) -> Path:
-        """Of an array's raw values, in the machine's byte order."""
-        return self.folder / f"{name}.bin"
-
-    def map(self, name: str) -> "NDArray[Any]":
-        """An array as it lies on disk."""
-        import numpy as np
-
-        dtype, shape = self.content.arrays[name]
-        return np.memmap(self.path(name), dtype, mode="r", shape=tuple(shape))
-
-    def is_whole(self) -> bool:
-        """Whether all files have the size that their shapes ask for."""
-        import numpy as np
-
-        return all(
-            self.path(name).is_file()
-            and self.path(name).stat().st_size == np.dtype(form.dtype).itemsize * prod(form.shape)
-            for name, form in self.content.arrays.items()
-        )
 
 
 def prepare_data(config: DataConfig, *, cache_dir: Path) -> None:
@@ -103,11 +61,10 @@ def open_cache(config: DataConfig, cache_dir: Path) -> CacheEntry:
 
     Its content is not read.
     """
-    if config.name not in (DIGITS, TABLE, *SOURCES):
-        known = ", ".join([*SOURCES, DIGITS, TABLE])
+    if config.name not in KINDS:
         raise DataError(
-            f"data.name: no data set {config.name!r}; there are {known}, and your own as "
-            "package.module:function"
+            f"data.name: no data set {config.name!r}; there are {', '.join(KINDS)}, and your own "
+            "as package.module:function"
         )
     if (entry := _find(config, cache_dir)) is not None:
         return entry
@@ -162,7 +119,7 @@ def _find(config: DataConfig, cache_dir: Path) -> CacheEntry | None:
 
 def _folder(config: DataConfig, cache_dir: Path) -> Path | None:
     """Of what the files hold as they are now; None where some are not there."""
-    made_from = identity(config)
+    made_from = KINDS[config.name].identity(config)
     if made_from is None:
         return None
     key = json.dumps([_FORMAT, config.name, *made_from])
@@ -183,7 +140,7 @@ def _make(config: DataConfig, cache_dir: Path) -> CacheEntry:
     aside = cache_dir / f"{config.name}.partial"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    content = _decode(config, aside)
+    content = KINDS[config.name].write(config, aside)
     digest = _digest(CacheEntry(aside, content, ""))
     meta = {
         "name": config.name,
@@ -201,13 +158,3 @@ def _make(config: DataConfig, cache_dir: Path) -> CacheEntry:
     whole = _read(folder)
     assert whole is not None
     return whole
-
-
-def _decode(config: DataConfig, folder: Path) -> Content:
-    if config.name == TABLE:
-        from sweeper.data.table import write_table  # pyarrow
-
-        return write_table(config, folder)
-    from sweeper.data.decoder import write_images  # numpy
-
-    return write_images(config, folder)

@@ -2,7 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class ArrayForm(NamedTuple):
@@ -23,3 +28,39 @@ class Content:
 
     arrays: Mapping[str, ArrayForm]
     about: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """A decoded data set.
+
+    Attributes:
+        folder: Holds a file for each array.
+        content: What they are.
+        digest: Of all arrays, see :mod:`~sweeper.data.fingerprint`.
+    """
+
+    folder: Path
+    content: Content
+    digest: str
+
+    def path(self, name: str) -> Path:
+        """Of an array's raw values, in the machine's byte order."""
+        return self.folder / f"{name}.bin"
+
+    def map(self, name: str) -> "NDArray[Any]":
+        """An array as it lies on disk."""
+        import numpy as np
+
+        dtype, shape = self.content.arrays[name]
+        return np.memmap(self.path(name), dtype, mode="r", shape=tuple(shape))
+
+    def is_whole(self) -> bool:
+        """Whether all files have the size that their shapes ask for."""
+        import numpy as np
+
+        return all(
+            self.path(name).is_file()
+            and self.path(name).stat().st_size == np.dtype(form.dtype).itemsize * prod(form.shape)
+            for name, form in self.content.arrays.items()
+        )

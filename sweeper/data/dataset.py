@@ -1,9 +1,9 @@
 """What a trial trains and validates on, put together from its configuration."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Generic, TypeGuard, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,17 +12,16 @@ from torch.utils.data import TensorDataset
 from sweeper.config.holdout import DEFAULT_SHARE
 from sweeper.config.references import is_reference
 from sweeper.config.settings import DataConfig
-from sweeper.data.batches import LoaderSplit, Normalisation, ResidentSplit, Split
+from sweeper.data.batches import LoaderSplit, Normalisation, Prepare, ResidentSplit, Split
 from sweeper.data.cache import open_cache
-from sweeper.data.channels import ChannelSums
 from sweeper.data.custom import load_custom
 from sweeper.data.fingerprint import split_fingerprint
+from sweeper.data.kinds import KINDS, label_of
+from sweeper.data.labels import describe_labels, remark_on_labels
+from sweeper.data.lengths import frame_lengths, token_lengths
 from sweeper.data.partition import part_rows
-from sweeper.data.rows import DatasetRows, TensorRows, map_rows
-from sweeper.data.sources import TABLE, label_of
-from sweeper.data.table_form import describe_table, remark_on_table
-from sweeper.data.table_rows import TableRows, map_table
-from sweeper.data.targets import count_outputs, count_rows, naive_mark, read_targets
+from sweeper.data.rows import DatasetRows, Fitted, Rows, TensorRows
+from sweeper.data.targets import count_outputs, count_rows, naive_mark
 from sweeper.trial import MOST_NAMES, DataInfo
 
 Value = TypeVar("Value")
@@ -62,7 +61,7 @@ class _Latest(Generic[Value]):
         return self._held[1]
 
 
-_latest_rows: _Latest[TensorRows | DatasetRows | TableRows] = _Latest()
+_latest_rows: _Latest[Rows] = _Latest()
 _latest_data: _Latest[TrialData] = _Latest()
 
 
@@ -94,107 +93,75 @@ def load_data(
     source = (*content, cache_dir, device, resident_bytes)
     name = label or label_of(config)
 
-    def make_rows() -> TensorRows | DatasetRows | TableRows:
-        rows = _load_rows(config, cache_dir)
-        return rows if isinstance(rows, TableRows) else _settled(rows, device, resident_bytes)
-
     def make_data() -> TrialData:
-        rows = _latest_rows.get(source, make_rows)
+        rows = _latest_rows.get(
+            source, lambda: _load_rows(config, cache_dir, device, resident_bytes)
+        )
         parts = part_rows(
             rows.targets, rows.task, config.validation, marks=rows.marks, seed=seed, name=name
         )
-        if isinstance(rows, TableRows):
-            return _table_data(rows, config, parts, name, device=device, limit=resident_bytes)
-        info = _info(rows, parts, name)
-        data = _data(rows, parts, info, device=device, limit=resident_bytes)
-        return replace(data, remark=_remark(rows, name) or _remark_on_share(rows, config, name))
+        data = _fitted_data(rows.fit(*parts), parts, name, device=device, limit=resident_bytes)
+        own = _remark_on_share(rows, config, name)
+        return replace(data, remark=data.remark or own)
 
     return _latest_data.get((source, seed, name), make_data)
 
 
-def _table_data(
-    table: TableRows,
-    config: DataConfig,
-    parts: tuple[Tensor, Tensor],
-    name: str,
-    *,
-    device: torch.device,
-    limit: int,
-) -> TrialData:
-    fitted, features = table.fit(parts[0], config.params.get("scale", "standard"))
-    rows = _settled(fitted, device, limit)
-    info = _info(rows, parts, name)
-    classes = table.columns.classes if info.n_outputs <= MOST_NAMES else ()
-    info = replace(info, features=features, classes=classes)
-    n_rows = count_rows(table.targets, table.task, info.n_outputs).tolist()
-    return replace(
-        _data(rows, parts, info, device=device, limit=limit),
-        remark=remark_on_table(table.columns, n_rows, name),
-        inferred=describe_table(table.columns, n_rows, info),
-    )
-
-
-def _data(
-    rows: TensorRows | DatasetRows,
-    parts: tuple[Tensor, Tensor],
-    info: DataInfo,
-    *,
-    device: torch.device,
-    limit: int,
-) -> TrialData:
-    train, validation = _splits(rows, parts, info, device=device, limit=limit)
-    counts = count_rows(rows.targets[parts[0]], rows.task, info.n_outputs)
-    return TrialData(info, train, validation, counts)
-
-
-def _settled(
-    rows: TensorRows | DatasetRows, device: torch.device, limit: int
-) -> TensorRows | DatasetRows:
-    """With its inputs on the device if they are to stay there."""
-    if _is_resident(rows, limit):
-        return replace(rows, inputs=rows.inputs.to(device))
-    return rows
-
-
-def _load_rows(config: DataConfig, cache_dir: Path) -> TensorRows | DatasetRows | TableRows:
+def _load_rows(config: DataConfig, cache_dir: Path, device: torch.device, limit: int) -> Rows:
     if is_reference(config.name):
-        return load_custom(config.name, config.params, config.task, cache_dir / "loading")
-    if config.name == TABLE:
-        return map_table(open_cache(config, cache_dir))
-    rows = map_rows(open_cache(config, cache_dir))
-    targets, task = read_targets(rows.targets, config.task)
-    return replace(rows, targets=targets, task=task)
+        rows: Rows = load_custom(config.name, config.params, config.task, cache_dir / "loading")
+    else:
+        rows = KINDS[config.name].map(open_cache(config, cache_dir), config)
+    return _settled(rows, device, limit) if isinstance(rows, TensorRows) else rows
 
 
-def _is_resident(rows: TensorRows | DatasetRows, limit: int) -> TypeGuard[TensorRows]:
-    return isinstance(rows, TensorRows) and rows.inputs.nbytes <= limit
+def _settled(rows: TensorRows, device: torch.device, limit: int) -> TensorRows:
+    """With its inputs on the device if they are to stay there."""
+    return replace(rows, inputs=rows.inputs.to(device)) if rows.inputs.nbytes <= limit else rows
 
 
-def _info(rows: TensorRows | DatasetRows, parts: tuple[Tensor, Tensor], name: str) -> DataInfo:
-    train, validation = parts
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    if isinstance(rows, TensorRows) and rows.sums is not None:
-        held_out = rows.inputs.index_select(0, validation.to(rows.inputs.device))
-        sums = rows.sums - ChannelSums.of(held_out.cpu().numpy())
-        mean, std = sums.mean(), sums.std()
+def _fitted_data(
+    fitted: Fitted, parts: tuple[Tensor, Tensor], name: str, *, device: torch.device, limit: int
+) -> TrialData:
+    info = _info(fitted, parts, name)
+    samples = fitted.samples
+    train, validation = _splits(fitted, parts, info, device=device, limit=limit)
+    counts = count_rows(samples.targets[parts[0]], samples.task, info.n_outputs)
+    remark = _remark(samples, name)
+    inferred: tuple[str, ...] = ()
+    if fitted.labels is not None:
+        n_rows = count_rows(samples.targets, samples.task, info.n_outputs).tolist()
+        remark = remark or remark_on_labels(fitted.labels, n_rows, name)
+        target = describe_labels(fitted.labels, n_rows, info)
+        inferred = (f"{name}: {fitted.inferred}", target)
+    return TrialData(info, train, validation, counts, remark, inferred)
+
+
+def _info(fitted: Fitted, parts: tuple[Tensor, Tensor], name: str) -> DataInfo:
+    samples, (train, validation) = fitted.samples, parts
     target_mean, target_std = (
-        _target_scale(rows.targets[train]) if rows.task == "regression" else ((), ())
+        _target_scale(samples.targets[train]) if samples.task == "regression" else ((), ())
     )
+    classes = fitted.labels.classes if fitted.labels else ()
+    dtype = torch.int64 if fitted.tokens else samples.input_dtype
     return DataInfo(
         name=name,
-        fingerprint=split_fingerprint(rows.digest, train, validation),
-        input_shape=rows.input_shape,
-        n_outputs=count_outputs(rows.targets, rows.task),
+        fingerprint=split_fingerprint(samples.digest, train, validation),
+        input_shape=samples.input_shape,
+        n_outputs=count_outputs(samples.targets, samples.task),
         n_train=len(train),
         n_validation=len(validation),
-        mean=mean,
-        std=std,
-        input_dtype=str(rows.input_dtype).removeprefix("torch."),
-        task=rows.task,
+        mean=fitted.mean,
+        std=fitted.std,
+        input_dtype=str(dtype).removeprefix("torch."),
+        task=samples.task,
         target_mean=target_mean,
         target_std=target_std,
-        naive=naive_mark(rows.targets, rows.task, parts),
+        features=fitted.features,
+        classes=classes if len(classes) <= MOST_NAMES else (),
+        naive=naive_mark(samples.targets, samples.task, parts),
+        tokens=fitted.tokens,
+        frames=fitted.frames,
     )
 
 
@@ -204,9 +171,10 @@ def _target_scale(targets: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]
     return tuple(mean.tolist()), tuple(torch.where(std > 0, std, 1.0).tolist())
 
 
-def _remark_on_share(rows: TensorRows | DatasetRows, config: DataConfig, name: str) -> str:
+def _remark_on_share(rows: Rows, config: DataConfig, name: str) -> str:
     """Of a share that is not looked at."""
-    if rows.marks is None or config.validation == DEFAULT_SHARE:
+    is_looked_at = rows.marks is None or not isinstance(config.validation, float)
+    if is_looked_at or config.validation == DEFAULT_SHARE:
         return ""
     return f"{name} brings its own validation rows, so data.validation is not looked at; drop it"
 
@@ -228,29 +196,44 @@ def _remark(rows: TensorRows | DatasetRows, name: str) -> str:
 
 
 def _splits(
-    rows: TensorRows | DatasetRows,
+    fitted: Fitted,
     parts: tuple[Tensor, Tensor],
     info: DataInfo,
     *,
     device: torch.device,
     limit: int,
 ) -> tuple[Split, Split]:
-    train, validation = parts
-    normalise = (
-        Normalisation(info.mean, info.std, input_shape=info.input_shape, device=device)
-        if info.mean
-        else None
-    )
-    if _is_resident(rows, limit):
-        targets = rows.targets.to(device)
-        return (
-            ResidentSplit(rows.inputs, targets, train.to(device), normalise),
-            ResidentSplit(rows.inputs, targets, validation.to(device), normalise),
+    samples = fitted.samples
+    prepare: Prepare | None = None
+    if info.mean:
+        prepare = Normalisation(info.mean, info.std, input_shape=info.input_shape, device=device)
+    elif info.tokens:
+        prepare = Tensor.long
+    if not isinstance(samples, TensorRows):
+        return _both(LoaderSplit(samples.dataset, part, prepare, device=device) for part in parts)
+    all_lengths = _lengths(fitted, samples.inputs)
+    lengths = [None if all_lengths is None else all_lengths[part] for part in parts]
+    samples = _settled(samples, device, limit)
+    if samples.inputs.nbytes <= limit:
+        targets = samples.targets.to(device)
+        return _both(
+            ResidentSplit(samples.inputs, targets, part.to(device), prepare, n)
+            for part, n in zip(parts, lengths, strict=True)
         )
-    dataset = (
-        TensorDataset(rows.inputs, rows.targets) if isinstance(rows, TensorRows) else rows.dataset
+    dataset = TensorDataset(samples.inputs, samples.targets)
+    return _both(
+        LoaderSplit(dataset, part, prepare, device=device, lengths=n)
+        for part, n in zip(parts, lengths, strict=True)
     )
-    return (
-        LoaderSplit(dataset, train, normalise, device=device),
-        LoaderSplit(dataset, validation, normalise, device=device),
-    )
+
+
+def _both(splits: Iterable[Split]) -> tuple[Split, Split]:
+    train, validation = splits
+    return train, validation
+
+
+def _lengths(fitted: Fitted, inputs: Tensor) -> Tensor | None:
+    """Of each row, on the CPU; None where all are alike."""
+    if fitted.tokens:
+        return token_lengths(inputs).cpu()
+    return frame_lengths(inputs).cpu() if fitted.frames else None

@@ -1,16 +1,64 @@
-"""A train split as it was loaded, before it is parted into training and validation rows."""
+"""Rows as they were loaded, then as a trial sees them, by what its training rows say."""
+
+from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sweeper.data.cache import CacheEntry
 from sweeper.data.channels import ChannelSums
-from sweeper.trial import Task
+from sweeper.data.content import CacheEntry
+from sweeper.data.labels import Labels
+from sweeper.data.targets import read_targets
+from sweeper.trial import Features, Task, Tokens
+
+
+class Rows(Protocol):
+    """All rows that a trial may read, before they are parted."""
+
+    @property
+    def targets(self) -> Tensor:
+        """As :func:`~sweeper.data.targets.read_targets` returns them."""
+
+    @property
+    def task(self) -> Task:
+        """Of the targets."""
+
+    @property
+    def marks(self) -> Tensor | None:
+        """Of each row its group, or 1 where it is held out, int [N]; None where a share is."""
+
+    def fit(self, train: Tensor, validation: Tensor) -> Fitted:
+        """Rows as a trial sees them.
+
+        Args:
+            train: Training rows, int64; all that is fitted is fitted to them.
+            validation: Validation rows, int64.
+        """
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Rows as a trial sees them; see :class:`~sweeper.trial.DataInfo` of what is named alike.
+
+    Attributes:
+        samples: In the order in which they were loaded.
+        labels: What the targets mean, where the data say it.
+        inferred: What was found out about the inputs, in a line.
+    """
+
+    samples: TensorRows | DatasetRows
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    features: Features | None = None
+    tokens: Tokens | None = None
+    frames: bool = False
+    labels: Labels | None = None
+    inferred: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,6 +91,14 @@ class TensorRows:
         """Of a batch."""
         return torch.float32 if self.sums else self.inputs.dtype
 
+    def fit(self, train: Tensor, validation: Tensor) -> Fitted:
+        """See :class:`Rows`."""
+        if self.sums is None:
+            return Fitted(self)
+        held_out = self.inputs.index_select(0, validation.to(self.inputs.device))
+        sums = self.sums - ChannelSums.of(held_out.cpu().numpy())
+        return Fitted(self, sums.mean(), sums.std())
+
 
 @dataclass(frozen=True)
 class DatasetRows:
@@ -58,7 +114,7 @@ class DatasetRows:
         marks: As of :class:`TensorRows`.
     """
 
-    dataset: "Dataset[Any]"
+    dataset: Dataset[Any]
     targets: Tensor
     digest: str
     input_shape: tuple[int, ...]
@@ -66,15 +122,21 @@ class DatasetRows:
     task: Task
     marks: Tensor | None = None
 
+    def fit(self, train: Tensor, validation: Tensor) -> Fitted:
+        """See :class:`Rows`."""
+        return Fitted(self)
 
-def map_rows(entry: CacheEntry) -> TensorRows:
-    """The images of a cache entry."""
+
+def map_rows(entry: CacheEntry, task: Task | None = None) -> TensorRows:
+    """The images of a cache entry, with the targets of a task."""
     count, sums, squares = (entry.content.about["sums"][key] for key in _SUMS)
+    targets, task = read_targets(map_array(entry, "targets"), task)
     return TensorRows(
         map_array(entry, "inputs"),
-        map_array(entry, "targets"),
+        targets,
         entry.digest,
         ChannelSums(count, tuple(sums), tuple(squares)),
+        task,
     )
 
 

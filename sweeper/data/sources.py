@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.config.settings import DataConfig
-from sweeper.errors import DataError
 
 _IDX_FILES = tuple(
     f"{split}-{part}-ubyte"
@@ -39,7 +38,6 @@ SOURCES: Mapping[str, Source] = {
     "cifar10": Source("CIFAR10", "cifar-10-batches-py", _CIFAR_FILES),
 }
 DIGITS = "digits"
-TABLE = "table"
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class RawFiles:
 
     def identity(self) -> list[tuple[str, int, int]]:
         """Path, size in bytes and time of change in ns of each file: replaced files differ."""
-        return _identity([self.folder / name for name in self.source.files])
+        return file_identity([self.folder / name for name in self.source.files])
 
 
 def raw_files(config: DataConfig) -> RawFiles:
@@ -86,63 +84,14 @@ def raw_files(config: DataConfig) -> RawFiles:
     return RawFiles(config.name, Path(root).expanduser().resolve(), origin)
 
 
-def _identity(paths: Sequence[Path]) -> list[tuple[str, int, int]]:
+def file_identity(paths: Sequence[Path]) -> list[tuple[str, int, int]]:
+    """Path, size in bytes and time of change in ns of each file: replaced files differ."""
     stats = [(path, path.stat()) for path in paths]
     return [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
 
 
-def label_of(config: DataConfig) -> str:
-    """The name of some data in records: of a table that of its file, without suffixes."""
-    if config.name == TABLE:
-        return Path(config.params["path"]).name.partition(".")[0] or TABLE
-    return config.name
-
-
-def table_files(config: DataConfig) -> list[Path]:
-    """The file of a table and, if the study file names one, that of its validation rows.
-
-    A relative path is below data.root; without one it counts from where the command works, and
-    if there is nothing, from $SWEEPER_DATA.
-
-    Raises:
-        DataError: If one is not there.
-    """
-    holdout = config.validation
-    held_out = [] if isinstance(holdout, float) or "path" not in holdout else [holdout["path"]]
-    return [
-        _find(config.params["path"], config.root, "data.path"),
-        *(_find(path, config.root, "data.validation") for path in held_out),
-    ]
-
-
-def _find(name: str, root: str | None, key: str) -> Path:
-    environment = os.environ.get("SWEEPER_DATA")
-    folders = [root] if root is not None else ["", *([environment] if environment else [])]
-    try:
-        places = [Path(folder).expanduser() / Path(name).expanduser() for folder in folders]
-        for place in places:
-            if place.is_file():
-                return place.resolve()
-    except (OSError, RuntimeError, ValueError) as exc:  # of a home, or a sign, that cannot be
-        raise DataError(
-            f"{key}: no file can be called {name!r}: {exc}; give another path"
-        ) from exc
-    looked = " and ".join(dict.fromkeys(str(place.absolute()) for place in places))
-    raise DataError(
-        f"{key}: no such file: {looked}; give the path from where the command works, or from "
-        "data.root or $SWEEPER_DATA if that is set"
-    )
-
-
 def identity(config: DataConfig) -> list[Any] | None:
-    """All that the decoded content of built-in data follows from; None before a download."""
-    if config.name == TABLE:
-        # Trials differ in the scale, which is fitted to what was decoded.
-        kept = {key: value for key, value in config.params.items() if key != "scale"}
-        marks = {} if isinstance(config.validation, float) else dict(config.validation)
-        marks.pop("share", None)
-        files = _identity(table_files(config))
-        return [sorted(kept.items()), config.task, sorted(marks.items()), files]
+    """All that the decoded content of a built-in data set follows from; None before a download."""
     params = sorted(config.params.items())
     if config.name == DIGITS:
         return [params, []]

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from sweeper.config.records import read_record
 from sweeper.config.settings import Scale
-from sweeper.data.cache import CacheEntry
-from sweeper.data.rows import TensorRows, map_array
-from sweeper.data.table_form import TableColumns
+from sweeper.data.content import CacheEntry
+from sweeper.data.labels import Labels
+from sweeper.data.rows import Fitted, TensorRows, map_array
+from sweeper.data.table_form import TableColumns, describe_columns
 from sweeper.trial import Features, Task
 
 #: Quantiles by which numbers are brought to a normal distribution; and the share at both ends
@@ -32,8 +33,10 @@ class TableRows:
         codes: int32 [N, K], -1 where nothing is.
         targets: As :func:`~sweeper.data.targets.read_targets` returns them.
         marks: int32 [N], the group of each row, or 1 where it is held out; None where a share is.
-        columns: What they mean.
+        columns: What the inputs mean.
+        labels: What the targets mean.
         digest: Of all that.
+        scale: How numbers are scaled.
     """
 
     numbers: Tensor
@@ -41,30 +44,28 @@ class TableRows:
     targets: Tensor
     marks: Tensor | None
     columns: TableColumns
+    labels: Labels
     digest: str
+    scale: Scale = "standard"
 
     @property
     def task(self) -> Task:
         """Of the targets."""
-        return self.columns.task
+        return self.labels.task
 
-    def fit(self, train: Tensor, scale: Scale = "standard") -> tuple[TensorRows, Features]:
-        """Inputs of all rows, by what their training rows say.
-
-        Args:
-            train: Training rows, int64.
-            scale: How numbers are scaled.
+    def fit(self, train: Tensor, validation: Tensor) -> Fitted:
+        """See :class:`~sweeper.data.rows.Rows`.
 
         Returns:
             Inputs float32 [N, F + gaps + K]: the numbers, scaled, with the median where nothing
             is; 1 for each row in which it is so, of columns that have such training rows; then
-            the categories. And what they are.
+            the categories.
         """
         rows = train.numpy()
         columns: list[NDArray[Any]] = [
             column
             for index in range(self.numbers.shape[1])
-            for column in _scaled(self.numbers[:, index].numpy(), rows, scale)
+            for column in _scaled(self.numbers[:, index].numpy(), rows, self.scale)
         ]
         n_numbers, sizes = len(columns), []
         for index in range(self.codes.shape[1]):
@@ -74,23 +75,30 @@ class TableRows:
         inputs = np.empty((len(self.targets), len(columns)), np.float32)
         for index, column in enumerate(columns):
             inputs[:, index] = column
-        fitted = TensorRows(torch.from_numpy(inputs), self.targets, self.digest, None, self.task)
-        return fitted, Features(n_numbers, tuple(sizes))
+        return Fitted(
+            TensorRows(torch.from_numpy(inputs), self.targets, self.digest, None, self.task),
+            features=Features(n_numbers, tuple(sizes)),
+            labels=self.labels,
+            inferred=describe_columns(self.columns),
+        )
 
 
-def map_table(entry: CacheEntry) -> TableRows:
+def map_table(entry: CacheEntry, scale: Scale) -> TableRows:
     """The table of a cache entry."""
     columns = read_record(TableColumns, entry.content.about["columns"])
+    labels = read_record(Labels, entry.content.about["labels"])
     arrays = {name: map_array(entry, name) for name in entry.content.arrays}
     n_rows = len(arrays["targets"])
-    meaning = repr((columns.numbers, columns.categories, columns.words, columns.classes))
+    meaning = repr((columns.numbers, columns.categories, columns.words, labels.classes))
     return TableRows(
         arrays.get("numbers", torch.empty(n_rows, 0)),
         arrays.get("codes", torch.empty(n_rows, 0, dtype=torch.int32)),
         arrays["targets"],
         arrays.get("marks"),
         columns,
+        labels,
         sha256(f"{entry.digest} {meaning}".encode()).hexdigest(),
+        scale,
     )
 
 

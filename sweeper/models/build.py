@@ -33,8 +33,9 @@ OF_TABLES = ("embed_numbers",)
 def build_for(model: ModelConfig, data: DataInfo) -> nn.Module:
     """The model of a trial, as :func:`build_model` builds it.
 
-    The rows of a table are embedded first, so that a builder is asked for a network of so many
-    features.
+    A builder whose first parameter is called ``data`` is given them, and its model takes samples
+    as they are. For any other the rows of a table are embedded first, so that it is asked for a
+    network of so many features.
 
     Args:
         model: Its architecture and arguments.
@@ -54,6 +55,8 @@ def build_for(model: ModelConfig, data: DataInfo) -> nn.Module:
         raise TrainingError(
             f"model.embed_numbers: {numbers} is for tables, and {data.name} is none; leave it out"
         )
+    if _takes_data(_find_builder(model.architecture)):
+        return build_model(model.architecture, data, data.n_outputs, **params)
     if data.features is None:
         return build_model(model.architecture, data.input_shape, data.n_outputs, **params)
     features = TableFeatures(data.features, numbers)
@@ -62,20 +65,25 @@ def build_for(model: ModelConfig, data: DataInfo) -> nn.Module:
     return nn.Sequential(OrderedDict(features=features, net=net))
 
 
+def _takes_data(builder: Builder) -> bool:
+    """Whether it wants to know more of the data than the shape of a sample."""
+    return next(iter(inspect.signature(builder).parameters), "") == "data"
+
+
 def build_model(
-    architecture: str, input_shape: tuple[int, ...], n_outputs: int, **params: Any
+    architecture: str, samples: tuple[int, ...] | DataInfo, n_outputs: int, **params: Any
 ) -> nn.Module:
     """Build a model from the current state of torch's random generator.
 
     Args:
         architecture: A key of ``BUILDERS``, a name of torchvision.models, or
             ``package.module:function``.
-        input_shape: Of one sample, [C, H, W] for images.
+        samples: Shape of one, [C, H, W] for images; or the data, if the builder takes them.
         n_outputs: Outputs per sample, >= 1.
         **params: Arguments of the builder; what is left out keeps the builder's default.
 
     Returns:
-        A module on the CPU, in channels_last if it convolves: float32 [B, *input_shape] -> outputs
+        A module on the CPU, in channels_last if it convolves: samples [B, ...] -> outputs
         [B, n_outputs]. That it keeps to these shapes is for :func:`check_model` to see.
 
     Raises:
@@ -84,7 +92,7 @@ def build_model(
     """
     builder = _find_builder(architecture)
     _check_arguments(architecture, builder, params)
-    model = builder(input_shape, n_outputs, **copy.deepcopy(params))
+    model = builder(samples, n_outputs, **copy.deepcopy(params))
     if not isinstance(model, nn.Module):
         raise TrainingError(
             f"model.architecture: {architecture} must return a torch.nn.Module, "

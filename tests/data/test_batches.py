@@ -109,6 +109,84 @@ def test_the_global_generator_is_left_alone(split: MakeSplit) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+#: Of 70 rows from 1 to 7, none the length of its neighbour.
+LENGTHS = torch.arange(70) * 3 % 7 + 1
+#: Each row its own number, as often as it is long.
+IDS = torch.where(torch.arange(7) < LENGTHS[:, None], torch.arange(1, 71)[:, None], 0).int()
+
+
+def sorted_split(rows: Tensor, *, is_resident: bool) -> Split:
+    targets, lengths = torch.arange(70), LENGTHS[rows]
+    if is_resident:
+        return ResidentSplit(IDS, targets, rows, Tensor.long, lengths)
+    dataset = TensorDataset(IDS, targets)
+    return LoaderSplit(dataset, rows, Tensor.long, device=CPU, lengths=lengths)
+
+
+every_sorted_split = pytest.mark.parametrize("is_resident", [True, False])
+
+
+@every_sorted_split
+def test_each_batch_is_as_long_as_its_longest(is_resident: bool) -> None:
+    split = sorted_split(torch.arange(3, 70), is_resident=is_resident)
+    for generator in (None, torch.Generator().manual_seed(11)):
+        seen = []
+        for inputs, targets in split.batches(4, generator=generator):
+            assert inputs.dtype == torch.int64
+            assert inputs.shape[1] == LENGTHS[targets].max()
+            assert torch.equal(inputs, IDS[targets, : inputs.shape[1]].long())
+            seen += targets.tolist()
+        assert sorted(seen) == list(range(3, 70))
+
+
+@every_sorted_split
+def test_rows_that_are_not_shuffled_are_sorted_by_length(is_resident: bool) -> None:
+    split = sorted_split(torch.arange(3, 70), is_resident=is_resident)
+    rows = torch.cat([targets for _, targets in split.batches(4)])
+    assert rows.tolist() == sorted(range(3, 70), key=lambda row: int(LENGTHS[row]))
+
+
+@every_sorted_split
+def test_shuffled_rows_are_sorted_within_windows_and_their_batches_shuffled(
+    is_resident: bool,
+) -> None:
+    split = sorted_split(torch.arange(70), is_resident=is_resident)
+    generator = torch.Generator().manual_seed(11)
+    batches = [targets.tolist() for _, targets in split.batches(2, generator=generator)]
+    drawn = torch.Generator().manual_seed(11)
+    order = torch.randperm(70, generator=drawn).tolist()
+    # Of 35 batches of two the first 32 make a window.
+    windows = [
+        sorted(part, key=lambda row: int(LENGTHS[row])) for part in (order[:64], order[64:])
+    ]
+    rows = [row for window in windows for row in window]
+    chunks = [rows[first : first + 2] for first in range(0, 70, 2)]
+    assert batches == [chunks[place] for place in torch.randperm(35, generator=drawn).tolist()]
+    assert torch.equal(generator.get_state(), drawn.get_state())
+
+
+@every_sorted_split
+@pytest.mark.parametrize("skip", [0, 1, 5, 18])
+def test_skipped_batches_of_sorted_rows_change_nothing_else(is_resident: bool, skip: int) -> None:
+    split = sorted_split(torch.arange(70), is_resident=is_resident)
+    for draws in (False, True):
+        whole, cut = (torch.Generator().manual_seed(11) if draws else None for _ in range(2))
+        expected = [targets.tolist() for _, targets in split.batches(4, generator=whole)][skip:]
+        batches = split.batches(4, generator=cut, skip=skip)
+        assert [targets.tolist() for _, targets in batches] == expected
+
+
+@every_sorted_split
+def test_the_row_that_is_dropped_is_not_the_longest(is_resident: bool) -> None:
+    split = sorted_split(torch.arange(9), is_resident=is_resident)
+    generator = torch.Generator().manual_seed(11)
+    seen = {
+        row for _, targets in split.batches(4, generator=generator) for row in targets.tolist()
+    }
+    last = int(torch.randperm(9, generator=torch.Generator().manual_seed(11))[-1])
+    assert seen == set(range(9)) - {last}
+
+
 def normalisation() -> Normalisation:
     return Normalisation((0.2, 0.4), (0.1, 0.5), input_shape=(2, 2, 1), device=CPU)
 

@@ -5,6 +5,8 @@ import torch
 from torch import Tensor
 
 from sweeper.config.settings import Scale
+from sweeper.data.labels import Labels
+from sweeper.data.rows import TensorRows
 from sweeper.data.table_form import TableColumns
 from sweeper.data.table_rows import TableRows
 from sweeper.trial import Features
@@ -18,7 +20,7 @@ def fitted(
     train: list[int],
     scale: Scale = "standard",
 ) -> tuple[Tensor, Features]:
-    columns = TableColumns((), (), (), {}, ("y",), "regression", ())
+    columns, labels = TableColumns((), (), (), {}), Labels(("y",), "regression", ())
     n_rows = len(numbers) or len(codes)
     rows = TableRows(
         torch.tensor(numbers) if numbers else torch.empty(n_rows, 0),
@@ -26,10 +28,15 @@ def fitted(
         torch.zeros(n_rows, 1),
         None,
         columns,
+        labels,
         "",
+        scale,
     )
-    found, features = rows.fit(torch.tensor(train), scale)
-    return found.inputs, features
+    held_out = [row for row in range(n_rows) if row not in train]
+    found = rows.fit(torch.tensor(train), torch.tensor(held_out))
+    assert isinstance(found.samples, TensorRows)
+    assert found.features is not None
+    return found.samples.inputs, found.features
 
 
 def test_numbers_are_scaled_by_their_training_rows() -> None:

@@ -7,17 +7,19 @@ import pytest
 import torch
 from torch import nn
 
-from sweeper.config.settings import ARCHITECTURE_PARAMS
+from sweeper.config.settings import ARCHITECTURE_PARAMS, ModelConfig
 from sweeper.errors import DataError, TrainingError
 from sweeper.models.build import (
     BUILDERS,
     OF_TABLES,
+    build_for,
     build_model,
     check_inputs,
     check_model,
     model_params,
 )
 from sweeper.models.mlp import build_mlp
+from sweeper.trial import DataInfo, Tokens
 from tests.support.models import n_parameters
 
 
@@ -81,6 +83,9 @@ def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         "    return build(input_shape, n_outputs, width=widths.pop())\n"
         "def forgetful(input_shape, n_outputs):\n"
         "    pass\n"
+        "def embed(data, n_outputs, *, width=4):\n"
+        "    n_words = data.tokens.n_words\n"
+        "    return nn.Sequential(nn.EmbeddingBag(n_words, width), nn.Linear(width, n_outputs))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, name, raising=False)
@@ -100,6 +105,15 @@ def test_a_users_builder_that_goes_wrong_is_named(user_module: str) -> None:
         build_model(f"{user_module}:build", (4,), 2, depth=5)
     with pytest.raises(TrainingError, match="must return a torch.nn.Module, got NoneType"):
         build_model(f"{user_module}:forgetful", (4,), 2)
+
+
+def test_a_builder_that_asks_for_the_data_is_given_them(user_module: str) -> None:
+    info = DataInfo("t", "0" * 16, (6,), 2, 9, 3, input_dtype="int64", tokens=Tokens(12))
+    config = ModelConfig(architecture=f"{user_module}:embed", params={"width": 5})
+    model = build_for(config, info)
+    check_model(model, (6,), 2, torch.int64)
+    assert n_parameters(model) == 12 * 5 + 5 * 2 + 2
+    assert model_params(config.architecture, {}) == {"width": 4}
 
 
 def test_a_users_builder_is_given_arguments_of_its_own(user_module: str) -> None:
@@ -134,15 +148,15 @@ def test_a_model_that_does_not_return_logits_is_refused_with_what_came() -> None
         check_model(nn.Linear(5, 3).requires_grad_(False), (5,), 3)
 
 
-class Tokens(nn.Sequential):
+class IdNet(nn.Sequential):
     def __init__(self) -> None:
         super().__init__(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(20, 3))
 
 
 def test_a_model_is_tried_with_the_dtype_of_the_data() -> None:
-    check_model(Tokens(), (5,), 3, torch.int64)
-    with pytest.raises(TrainingError, match="Tokens cannot take samples of shape"):
-        check_model(Tokens(), (5,), 3)
+    check_model(IdNet(), (5,), 3, torch.int64)
+    with pytest.raises(TrainingError, match="IdNet cannot take samples of shape"):
+        check_model(IdNet(), (5,), 3)
     with pytest.raises(TrainingError, match="Linear cannot take int64 samples of shape"):
         check_model(nn.Linear(5, 3), (5,), 3, torch.int64)
 

@@ -1,0 +1,73 @@
+"""The kinds of data that a study file names, and how each is decoded and read.
+
+What a kind needs is imported when it is used, so that to know them takes no torch.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeper.config.references import is_reference
+from sweeper.config.settings import DataConfig
+from sweeper.data import sources
+from sweeper.data.content import CacheEntry, Content
+from sweeper.data.row_files import row_identity, row_label
+
+if TYPE_CHECKING:
+    from sweeper.data.rows import Rows
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of data, or a data set.
+
+    Attributes:
+        identity: All that the decoded content follows from, as JSON has it; None before a
+            download.
+        write: Decodes into a folder.
+        map: The rows of what was decoded, as a configuration wants them.
+        label: Their name in records.
+    """
+
+    identity: Callable[[DataConfig], list[Any] | None]
+    write: Callable[[DataConfig, Path], Content]
+    map: Callable[[CacheEntry, DataConfig], "Rows"]
+    label: Callable[[DataConfig], str]
+
+
+def label_of(config: DataConfig) -> str:
+    """The name of some data in records."""
+    return config.name if is_reference(config.name) else KINDS[config.name].label(config)
+
+
+def _write_images(config: DataConfig, folder: Path) -> Content:
+    from sweeper.data.decoder import write_images
+
+    return write_images(config, folder)
+
+
+def _map_images(entry: CacheEntry, config: DataConfig) -> "Rows":
+    from sweeper.data.rows import map_rows
+
+    return map_rows(entry, config.task)
+
+
+def _write_table(config: DataConfig, folder: Path) -> Content:
+    from sweeper.data.table import write_table
+
+    return write_table(config, folder)
+
+
+def _map_table(entry: CacheEntry, config: DataConfig) -> "Rows":
+    from sweeper.data.table_rows import map_table
+
+    return map_table(entry, config.params.get("scale", "standard"))
+
+
+_DATA_SET = Kind(sources.identity, _write_images, _map_images, lambda config: config.name)
+KINDS: Mapping[str, Kind] = {
+    **dict.fromkeys((*sources.SOURCES, sources.DIGITS), _DATA_SET),
+    "table": Kind(partial(row_identity, fitted={"scale"}), _write_table, _map_table, row_label),
+}

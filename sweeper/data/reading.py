@@ -1,0 +1,173 @@
+"""Which columns of which rows are read: inputs, targets, and what parts the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from sweeper.config.holdout import Holdout, marking_column
+from sweeper.config.problems import did_you_mean
+from sweeper.config.settings import DataConfig
+from sweeper.data.row_files import row_files
+from sweeper.data.table_columns import as_codes, as_words
+from sweeper.data.table_files import Piece, column_names, read_pieces
+from sweeper.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class RowSource(Protocol):
+    """Rows with named columns."""
+
+    @property
+    def path(self) -> Path:
+        """Where they are, for messages."""
+
+    def column_names(self) -> list[str]:
+        """Of all columns, in their order."""
+
+    def pieces(self, names: Sequence[str]) -> Iterator[Piece]:
+        """All rows of some columns, in an order that is the same on every machine."""
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """A file of rows."""
+
+    path: Path
+
+    def column_names(self) -> list[str]:
+        """See :class:`RowSource`."""
+        return column_names(self.path)
+
+    def pieces(self, names: Sequence[str]) -> Iterator[Piece]:
+        """See :class:`RowSource`."""
+        return read_pieces(self.path, names)
+
+
+def open_sources(config: DataConfig) -> list[RowSource]:
+    """Where the rows are and, if the study file names it, where the validation rows are."""
+    return [RowFile(path) for path in row_files(config)]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which columns of which rows are read, and which rows not.
+
+    Attributes:
+        sources: The second, if there is one, holds the validation rows.
+        inputs: Names of the columns that a model sees.
+        targets: Names of those that it learns.
+        is_list: Whether the study file gives the targets as a list.
+        holdout: ``data.validation``.
+        mark: The column that tells rows apart.
+    """
+
+    sources: Sequence[RowSource]
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
+    is_list: bool
+    holdout: Holdout
+    mark: str | None
+
+    @classmethod
+    def of(
+        cls, config: DataConfig, sources: Sequence[RowSource], column: str | None = None
+    ) -> Reading:
+        """See that every column that the study file names is there.
+
+        Args:
+            config: Of the data.
+            sources: Of the rows.
+            column: The only input; None for all columns that have no other purpose.
+        """
+        names = sources[0].column_names()
+        target, mark = config.params["target"], marking_column(config.validation)
+        asked = {
+            "data.target": [target] if isinstance(target, str) else list(target),
+            "data.column": [] if column is None else [column],
+            "data.ignore": config.params.get("ignore", []),
+            "data.validation": [] if mark is None else [mark],
+        }
+        _check_named(asked, names, sources[0].path)
+        taken = {name for columns in asked.values() for name in columns}
+        others = tuple(name for name in names if name not in taken)
+        reading = cls(
+            sources,
+            others if column is None else (column,),
+            tuple(asked["data.target"]),
+            not isinstance(target, str),
+            config.validation,
+            mark,
+        )
+        for source in sources[1:]:
+            there = source.column_names()
+            for name in (name for name in reading.names if name not in there):
+                hint = did_you_mean(name, there)
+                raise DataError(
+                    f"data.validation: {source.path} has no column {name!r}, and "
+                    f"{sources[0].path} has{hint}"
+                )
+        return reading
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all columns that are read."""
+        marks = () if self.mark is None else (self.mark,)
+        return (*self.inputs, *self.targets, *marks)
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether something else than a share parts the rows."""
+        return not isinstance(self.holdout, float)
+
+    def pieces(self) -> Iterator[tuple[Piece, int]]:
+        """All rows, each piece with the index of its source."""
+        for number, source in enumerate(self.sources):
+            for piece in source.pieces(self.names):
+                if self.mark is not None:
+                    column = as_words(piece.columns[self.mark])
+                    piece = replace(piece, columns={**piece.columns, self.mark: column})
+                yield piece, number
+
+    def kept(self, piece: Piece) -> Piece:
+        """Without the rows of the test."""
+        if self.test is None or self.mark is None:
+            return piece
+        return piece.without(as_codes(piece.columns[self.mark], [self.test]) == 0)
+
+    @property
+    def test(self) -> str | None:
+        """The word of rows that are not read."""
+        if isinstance(self.holdout, float) or "column" not in self.holdout:
+            return None
+        return str(self.holdout["test"]) if "test" in self.holdout else None
+
+    def marks(
+        self, piece: Piece, source_number: int, groups: Sequence[str]
+    ) -> NDArray[np.int32] | None:
+        """Of each row its group, or whether it is held out; None if a share is."""
+        if isinstance(self.holdout, float):
+            return None
+        if "path" in self.holdout or self.mark is None:
+            return np.full(len(piece.rows), source_number, np.int32)
+        column = piece.columns[self.mark]
+        if "by" in self.holdout:
+            return as_codes(column, groups)
+        return as_codes(column, [str(self.holdout["value"])]) + np.int32(1)
+
+
+def _check_named(asked: Mapping[str, Sequence[str]], names: Sequence[str], path: Path) -> None:
+    for key, columns in asked.items():
+        for name in columns:
+            if name not in names:
+                raise DataError(f"{key}: {path} has no column {name!r}{did_you_mean(name, names)}")
+    taken = [name for columns in asked.values() for name in columns]
+    for name in taken:
+        if taken.count(name) > 1:
+            raise DataError(f"data.target: column {name!r} is named twice; name it once")
