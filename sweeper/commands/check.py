@@ -80,6 +80,8 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
             yield _tell_times(first, seconds, placements[0])
         largest = _config(spec, option, _largest_value)
         is_drawn = not is_forbidden(spec, largest.params)
+        if is_drawn and largest.train != first.train:
+            _try_training(prepared, root, largest)
         if is_drawn and (largest.model, largest.data) != (first.model, first.data):
             yield _try_size(prepared, root, largest)
     if proposal := propose_precision(spec.run.precision, timed, placements[0].device):
@@ -149,6 +151,14 @@ def _try_batch(prepared: PreparedStudy, root: Path, config: TrialConfig) -> Iter
         f"{config.model.architecture} with {needs.n_weights:,} weights, "
         f"first batch of {len(batch[1])} in {step_s:.2g} s"
     )
+
+
+def _try_training(prepared: PreparedStudy, root: Path, config: TrialConfig) -> None:
+    from sweeper.commands.probe import check_training
+
+    data = _load(prepared, root, config)
+    with _placed(prepared.spec, config, _ARCHITECTURE):
+        check_training(config, data)
 
 
 def _try_size(prepared: PreparedStudy, root: Path, config: TrialConfig) -> str:

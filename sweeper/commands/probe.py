@@ -34,6 +34,7 @@ from sweeper.errors import (
 )
 from sweeper.models.build import BUILDERS, build_for, check_model, check_outputs, torch_dtype
 from sweeper.study.failures import failure_kind, meaning
+from sweeper.training.augmentation import build_augmentation
 from sweeper.training.build import build_learner
 from sweeper.training.learner import Runtime
 from sweeper.training.losses import build_loss
@@ -164,16 +165,30 @@ def check_objective(config: TrialConfig, data: DataInfo, objective: Objective) -
         require_measured(objective, data, metric_names(data))
 
 
+def check_training(config: TrialConfig, data: TrialData) -> None:
+    """See that every setting of ``train`` means something for the data.
+
+    Raises:
+        TrainingError: If one does not.
+    """
+    assert isinstance(config.train, TrainConfig)
+    build_loss(config.train, data, torch.device("cpu"))
+    build_augmentation(config.train, data.info)
+
+
 def time_batch(config: TrialConfig, data: TrialData, batch: tuple[Tensor, Tensor]) -> float:
     """Build a model and train it on inputs and targets; the seconds that the training took.
 
     Raises:
-        TrainingError: If the model or the loss cannot be built, or cannot take them.
+        TrainingError: If the model or the loss cannot be built, or cannot take them, or a setting
+            means nothing for such data.
     """
     assert config.model is not None
     assert isinstance(config.train, TrainConfig)
     inputs, targets = batch
     loss = build_loss(config.train, data, inputs.device)
+    if (augment := build_augmentation(config.train, data.info)) is not None:
+        inputs, targets = augment(inputs, targets)
     with _blamed_on(config.model):
         net = build_for(config.model, data.info)
         begun = time.perf_counter()

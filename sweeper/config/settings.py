@@ -157,6 +157,33 @@ class TrainConfig:
     clip_grad_norm: Annotated[
         float | None, Field(gt=0, description="Largest L2 norm of the gradient")
     ] = None
+    random_crop: Annotated[
+        int, Field(ge=0, description="Pictures: furthest random shift in pixels, zeros come in")
+    ] = 0
+    random_flip: Annotated[
+        bool, Field(description="Pictures: half of them, at random, turned left to right")
+    ] = False
+    cutout: Annotated[
+        int, Field(ge=0, description="Pictures: side in pixels of a random square set to 0")
+    ] = 0
+    color_jitter: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="Pictures: how far brightness, contrast and, of three channels, "
+            "saturation change at random",
+        ),
+    ] = 0.0
+    mixup: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=100,
+            description="Alpha of the distribution Beta(alpha, alpha) by which samples and their "
+            "targets are mixed in pairs; 0 for no mixing",
+        ),
+    ] = 0.0
     patience: Annotated[
         int | None, Field(ge=1, description="Epochs without a better objective before the end")
     ] = None

@@ -4,6 +4,7 @@ from sweeper.config.settings import TrainConfig, TrialConfig
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError
 from sweeper.models.build import build_for, check_inputs, check_model, torch_dtype
+from sweeper.training.augmentation import build_augmentation
 from sweeper.training.learner import Learner, Runtime
 from sweeper.training.losses import build_loss
 from sweeper.training.metrics import build_metrics
@@ -46,6 +47,7 @@ def build_learner(config: TrialConfig, data: TrialData, runtime: Runtime) -> Lea
         metrics=build_metrics(data.info, settings.metrics),
         schedule=_build_schedule(settings, data.train.n_rows, config.data.batch_size),
         runtime=runtime,
+        augment=build_augmentation(settings, data.info),
         l1=settings.l1,
         clip_grad_norm=settings.clip_grad_norm,
     )

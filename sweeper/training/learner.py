@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sweeper.config.settings import Precision
 from sweeper.errors import TrainingError
+from sweeper.training.augmentation import Augment
 from sweeper.training.losses import Loss
 from sweeper.training.metrics import Metrics
 from sweeper.training.optim import (
@@ -66,6 +67,7 @@ class Learner:
         metrics: Makes what a pass over the validation rows measures beside the loss.
         schedule: Learning rate of each update.
         runtime: Device and precision.
+        augment: What is done to each batch that is trained on; None for nothing.
         l1: Weight of the L1 penalty on the weights, >= 0.
         clip_grad_norm: Largest L2 norm of the gradient, penalty included; None for no limit.
     """
@@ -79,6 +81,7 @@ class Learner:
         metrics: Callable[[], Metrics],
         schedule: Schedule,
         runtime: Runtime,
+        augment: Augment | None = None,
         l1: float = 0.0,
         clip_grad_norm: float | None = None,
     ) -> None:
@@ -88,6 +91,7 @@ class Learner:
         self._metrics = metrics
         self._schedule = schedule
         self._runtime = runtime
+        self._augment = augment
         self._l1 = l1
         self._clip_grad_norm = clip_grad_norm
         self._weights, others = split_parameters(model)
@@ -109,9 +113,9 @@ class Learner:
                 one by one, so it holds wherever ``batches`` raises. None for a whole epoch.
 
         Returns:
-            The loss, the mean over all samples, each measured before the update that it takes
-            part in, plus the L1 penalty of the weights at the epoch's end: measuring the penalty
-            at every update would cost a small MLP 5 % of its time.
+            The loss, the mean over all samples as they are trained on, each measured before the
+            update that it takes part in, plus the L1 penalty of the weights at the epoch's end:
+            measuring the penalty at every update would cost a small MLP 5 % of its time.
 
         Raises:
             ValueError: If there is no batch, done already or now.
@@ -120,16 +124,7 @@ class Learner:
         totals = EpochTotals() if totals is None else totals
         totals.loss = totals.loss.to(self._runtime.device)
         for inputs, targets in batches:
-            self._optimizer.zero_grad()
-            loss = self._loss(self._outputs(inputs), targets, "mean")
-            loss.backward()  # type: ignore[no-untyped-call]
-            if self._l1:
-                add_l1_subgradient(self._weights, self._l1)
-            if self._clip_grad_norm is not None:
-                nn.utils.clip_grad_norm_(self._parameters, self._clip_grad_norm, foreach=True)
-            self._optimizer.step(self._schedule.rate_at(self._steps))
-            self._steps += 1
-            totals.loss.add_(loss.detach(), alpha=len(targets))
+            totals.loss.add_(self._update(inputs, targets), alpha=len(targets))
             totals.n_samples += len(targets)
             totals.n_batches += 1
         if not totals.n_samples:
@@ -138,6 +133,21 @@ class Learner:
         if self._l1:
             mean += l1_penalty(self._weights, self._l1)
         return mean.item()
+
+    def _update(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Do one update; the loss of the batch before it, float32 []."""
+        if self._augment is not None:
+            inputs, targets = self._augment(inputs, targets)
+        self._optimizer.zero_grad()
+        loss = self._loss(self._outputs(inputs), targets, "mean")
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._l1:
+            add_l1_subgradient(self._weights, self._l1)
+        if self._clip_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self._clip_grad_norm, foreach=True)
+        self._optimizer.step(self._schedule.rate_at(self._steps))
+        self._steps += 1
+        return loss.detach()
 
     @torch.no_grad()
     def evaluate(self, batches: Batches) -> tuple[float, Mapping[str, float]]:

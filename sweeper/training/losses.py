@@ -26,14 +26,18 @@ class Loss(Protocol):
     """Of a batch, over its samples; several outputs of a sample count as their mean."""
 
     def __call__(self, outputs: Tensor, targets: Tensor, reduction: Reduction) -> Tensor:
-        """Compare float32 [B, n_outputs] with targets of the task, see :class:`Split`: []."""
+        """Compare float32 [B, n_outputs] with targets: [].
+
+        They are those of the task, see :class:`Split`, or where samples were mixed float32
+        [B, n_outputs], shares of classes or labels.
+        """
 
 
 def build_loss(settings: TrainConfig, data: TrialData, device: torch.device) -> Loss:
     """The loss of a trial.
 
     Args:
-        settings: Its ``loss``, ``label_smoothing`` and ``class_weights``.
+        settings: Its ``loss``, ``label_smoothing``, ``class_weights`` and ``mixup``.
         data: Whose task, classes and scale of targets count.
         device: Of outputs and targets.
 
@@ -56,6 +60,11 @@ def build_loss(settings: TrainConfig, data: TrialData, device: torch.device) -> 
         if is_set and (task == "regression" or own):
             whom = f"the loss {own}" if own else "regression"
             raise TrainingError(f"train.{key}: {whom} does not look at it; leave it out")
+    if own and settings.mixup and task != "regression":
+        raise TrainingError(
+            f"train.mixup: it makes shares of classes and labels, and the loss {own} takes whole "
+            "ones; leave one out"
+        )
     if task == "regression":
         loss = OwnLoss(own) if own else ElementwiseLoss(name or "mse")
         return ScaledLoss(loss, data.info.target_mean, data.info.target_std, device)

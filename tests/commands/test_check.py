@@ -322,11 +322,15 @@ def test_what_was_inferred_of_a_table_is_told(tmp_path: Path) -> None:
     assert lines[at + 2].startswith("rows 2, classification with 2 outputs, 18 + 2 rows")
 
 
+def studies_of(page: str) -> list[str]:
+    text = (Path(__file__).parents[2] / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    return re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+
+
 def test_the_study_of_the_page_on_tables_is_ready(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = Path(__file__).parents[2] / "docs" / "tables.md"
-    [text] = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    [text] = studies_of("tables")
     rows = [f"{row},s{row % 9},{row * 1.5},{'abc'[row % 3]}\n" for row in range(90)]
     (tmp_path / "houses.csv").write_text("id,street,price,size\n" + "".join(rows))
     monkeypatch.chdir(tmp_path)
@@ -357,3 +361,26 @@ def test_a_message_stands_at_the_key_that_it_is_about(tmp_path: Path) -> None:
     assert found.startswith(
         "objective.metric: nobody measures val_rmse: the task of digits is classification"
     )
+
+
+def test_augmentation_that_means_nothing_for_the_data_is_refused_wherever_in_a_range(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "rows.csv").write_text(ROWS)
+    data = {"name": "table", "path": str(tmp_path / "rows.csv"), "target": "kind"}
+    for flips in (True, {"choices": [False, True]}):
+        found = refusal(tmp_path, TrainingError, data=data, train={"random_flip": flips})
+        assert found.startswith(
+            "train.random_flip: rows holds rows of a table with categories, which are not changed "
+        )
+    assert checked(tmp_path, train={"random_crop": {"low": 0, "high": 7}})
+    assert refusal(tmp_path, TrainingError, train={"random_crop": {"low": 0, "high": 8}}) == (
+        "train.random_crop: must be less than both sides of a picture, got 8 for 8 x 8, as some "
+        "would be left without content; lower it"
+    )
+
+
+def test_the_studies_of_the_page_on_pictures_are_ready(tmp_path: Path) -> None:
+    for text in studies_of("images"):
+        lines = list(check_study(parse_study(text, Path("page.yaml")), tmp_path, print))
+        assert lines[-1] == "ready: sweeper run page.yaml"

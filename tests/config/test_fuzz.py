@@ -151,6 +151,12 @@ data: {name: table, path: rows.csv, target: [size], task: regression, ignore: [w
 model: {architecture: mlp, width: 2}
 train: {epochs: 1, loss: {choices: [mse, huber]}}
 """,
+    """\
+data: {name: digits}
+model: {architecture: cnn, depth: 1, channels: 2}
+train: {epochs: 1, random_crop: {low: 0, high: 3}, random_flip: {choices: [true, false]},
+        cutout: {choices: [0, 3]}, color_jitter: 0.2, mixup: {low: 0.0, high: 1.0}}
+""",
 ]
 #: What YAML files hold and what means something else than it seems, or nothing at all.
 ODD = [

@@ -47,6 +47,11 @@ def test_values_are_named_by_their_dotted_paths_and_defaults_are_among_them() ->
         "train.step_gamma": 0.1,
         "train.label_smoothing": 0.0,
         "train.class_weights": "none",
+        "train.random_crop": 0,
+        "train.random_flip": False,
+        "train.cutout": 0,
+        "train.color_jitter": 0.0,
+        "train.mixup": 0.0,
     }
     assert config.data == DataConfig(name="digits", batch_size=32)
     assert config.model == ModelConfig(

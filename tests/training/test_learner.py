@@ -11,6 +11,7 @@ from sweeper.config.settings import Precision
 from sweeper.errors import TrainingError
 from sweeper.models.cnn import build_cnn
 from sweeper.models.mlp import build_mlp
+from sweeper.training.augmentation import Augment
 from sweeper.training.learner import EpochTotals, Learner, Runtime
 from sweeper.training.losses import CrossEntropy
 from sweeper.training.metrics import ClassificationMetrics
@@ -27,6 +28,7 @@ def build_learner(
     *,
     schedule: Schedule = CONSTANT,
     precision: Precision = "fp32",
+    augment: Augment | None = None,
     l1: float = 0.0,
     clip_grad_norm: float | None = None,
 ) -> Learner:
@@ -38,6 +40,7 @@ def build_learner(
         metrics=lambda: ClassificationMetrics(3),
         schedule=schedule,
         runtime=Runtime(CPU, precision),
+        augment=augment,
         l1=l1,
         clip_grad_norm=clip_grad_norm,
     )
@@ -110,6 +113,19 @@ def test_evaluating_changes_nothing() -> None:
     learner.evaluate(blobs(20))
     assert all(torch.equal(before[key], value) for key, value in learner.weights().items())
     assert torch.equal(torch.get_rng_state(), random_state)
+
+
+def test_training_rows_are_augmented_and_validation_rows_are_not() -> None:
+    rows = [(torch.tensor([[2.0]]), torch.tensor([0]))]
+    model = two_class_model()
+    learner = build_learner(model, augment=lambda inputs, targets: (inputs + 1, 1 - targets))
+    learner.train_epoch(rows)
+    # Probabilities 1/2, 1/2: d/dw = 3 * (1/2, -1/2) for class 1, rate 0.1.
+    torch.testing.assert_close(model.weight, torch.tensor([[-0.15], [0.15]]), rtol=0, atol=1e-7)
+    loss, measured = learner.evaluate(rows)
+    # Logits -0.35 and 0.35: ln(1 + e^0.7) for class 0.
+    assert loss == pytest.approx(1.103186, abs=1e-6)
+    assert measured["val_accuracy"] == 0
 
 
 def test_l1_goes_into_the_gradient_and_the_training_loss_but_not_the_validation_loss() -> None:

@@ -210,7 +210,8 @@ def test_a_trial_stopped_between_batches_ends_bit_for_bit_as_one_never_stopped(
     model: Mapping[str, Any], optimizer: str, jittered: bool, tmp_path: Path
 ) -> None:
     settings: dict[str, Any] = {"schedule": "cosine", "warmup_epochs": 0.5, "l1": 1e-5, "l2": 1e-4}
-    trial = config(model, optimizer=optimizer, **settings)
+    settings |= {"random_crop": 1, "random_flip": True, "cutout": 2, "color_jitter": 0.2}
+    trial = config(model, optimizer=optimizer, mixup=0.2, **settings)
     data = digits(jittered=jittered)
     whole = Recorder()
     expected = run(trial, whole, tmp_path / "whole.pt", data=data)

@@ -71,6 +71,18 @@ def test_the_sum_over_samples_is_their_mean_times_their_number(
     torch.testing.assert_close(loss(outputs, TARGETS[task], "sum"), 6 * mean)
 
 
+@pytest.mark.parametrize("task", ["classification", "multilabel"])
+def test_the_loss_of_mixed_targets_is_the_mixture_of_both_losses(task: Task) -> None:
+    loss = loss_of(task, label_smoothing=0.1, class_weights="balanced")
+    outputs, targets = outputs_of(task), TARGETS[task]
+    plain = F.one_hot(targets, 3) if task == "classification" else targets
+    mixed = 0.7 * plain + 0.3 * plain.roll(1, 0)
+    expected = 0.7 * loss(outputs, targets, "mean") + 0.3 * loss(
+        outputs, targets.roll(1, 0), "mean"
+    )
+    torch.testing.assert_close(loss(outputs, mixed, "mean"), expected)
+
+
 def half(outputs: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(outputs, targets) / 2
 
@@ -153,6 +165,12 @@ def one_each(outputs: Tensor, targets: Tensor) -> Tensor:
             "multilabel",
             {"loss": f"{__name__}:half", "class_weights": "balanced"},
             f"train.class_weights: the loss {__name__}:half does not look at it; leave it out",
+        ),
+        (
+            "classification",
+            {"loss": f"{__name__}:half", "mixup": 0.2},
+            "train.mixup: it makes shares of classes and labels, and the loss "
+            f"{__name__}:half takes whole ones; leave one out",
         ),
     ],
 )
