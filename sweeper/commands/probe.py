@@ -177,22 +177,17 @@ def check_training(config: TrialConfig, data: TrialData) -> None:
 
 
 def time_batch(config: TrialConfig, data: TrialData, batch: tuple[Tensor, Tensor]) -> float:
-    """Build a model and train it on inputs and targets; the seconds that the training took.
+    """Build a trial's learner and train it on a batch; the seconds that the update took.
 
     Raises:
-        TrainingError: If the model or the loss cannot be built, or cannot take them, or a setting
+        TrainingError: If a part of it cannot be built or cannot take the batch, or a setting
             means nothing for such data.
     """
     assert config.model is not None
-    assert isinstance(config.train, TrainConfig)
-    inputs, targets = batch
-    loss = build_loss(config.train, data, inputs.device)
-    if (augment := build_augmentation(config.train, data.info)) is not None:
-        inputs, targets = augment(inputs, targets)
     with _blamed_on(config.model):
-        net = build_for(config.model, data.info)
+        learner = build_learner(config, data, Runtime(batch[0].device))
         begun = time.perf_counter()
-        loss(net(inputs), targets, "mean").backward()  # type: ignore[no-untyped-call]
+        learner.train_epoch([batch])
     return time.perf_counter() - begun
 
 

@@ -14,7 +14,6 @@ from sweeper.config.settings import (
     ARCHITECTURE_PARAMS,
     DATA_PARAMS,
     REQUIRED_DATA_PARAMS,
-    TASK_LOSSES,
     DataConfig,
     FunctionConfig,
     ModelConfig,
@@ -90,23 +89,10 @@ class SectionReader:
     def train(self, item: Located) -> Section:
         """The ``train`` section; with ``function`` every other key is the user's own."""
         if "function" not in item.value:
-            self._check_loss(item.value.get("loss"))
-            for name in _names(item.value.get("metrics")):
-                self._check_reference(item.value["metrics"], name)
             return self._section(item, {**field_types(TrainConfig), "function": str})
         for name in _names(item.value["function"]):
             self._check_reference(item.value["function"], name)
         return self._section(item, _without_params(FunctionConfig), others=Any)
-
-    def _check_loss(self, node: Located | None) -> None:
-        known = [name for names in TASK_LOSSES.values() for name in names]
-        for name in _names(node):
-            assert node is not None
-            if is_reference(name):
-                self._check_reference(node, name)
-            elif name not in known:
-                hint = did_you_mean(name, [*known, "package.module:function"])
-                self._problems.add(node.line, node.path, f"unknown loss {shown(name)}{hint}")
 
     def _architectures(self, item: Located) -> list[str]:
         node = item.value.get("architecture")

@@ -10,15 +10,30 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sweeper.config.holdout import DEFAULT_SHARE, Holdout
+from sweeper.config.references import split_reference
+from sweeper.errors import SpecError
 from sweeper.trial import Task
+
+
+def check_reference(value: str) -> str:
+    """The name of a function of the user's own; anything else is refused."""
+    try:
+        split_reference(value)
+    except SpecError as exc:
+        raise ValueError("must be package.module:function") from exc
+    return value
+
+
+Own = Annotated[str, AfterValidator(check_reference), Field(json_schema_extra={"pattern": ":"})]
 
 Scalar = bool | int | float | str | None
 Activation = Literal["relu", "tanh", "sigmoid", "gelu", "silu", "elu", "leaky_relu"]
 Precision = Literal["fp32", "tf32", "bf16"]
 Scale = Literal["standard", "quantile"]
+BuiltInSchedule = Literal["constant", "cosine", "step", "onecycle"]
 
 #: What the built-in training reports each epoch, in the order in which tables show it.
 LOSSES = ("train_loss", "val_loss")
@@ -106,10 +121,10 @@ class TrainConfig:
 
     epochs: Annotated[int, Field(ge=1, description="Passes over the training data")] = 10
     loss: Annotated[
-        str | None,
+        Literal["cross_entropy", "bce", "mse", "mae", "huber"] | Own | None,
         Field(
-            description="cross_entropy, bce, mse, mae, huber, or `package.module:function` of "
-            "outputs and targets; default the first that fits the task"
+            description="What is minimised; your own is a function of outputs and targets; "
+            "default the first that fits the task"
         ),
     ] = None
     label_smoothing: Annotated[
@@ -122,20 +137,23 @@ class TrainConfig:
         ),
     ] = "none"
     metrics: Annotated[
-        str | None,
+        Own | None,
         Field(
-            description="Further ones, `package.module:function`: outputs and targets of all "
+            description="Further ones: outputs and targets of all "
             "validation rows -> name -> number; default none"
         ),
     ] = None
     optimizer: Annotated[
-        Literal["sgd", "adam", "adamw", "rmsprop"],
-        Field(description="Optimiser, as in torch.optim"),
+        Literal["sgd", "adam", "adamw", "rmsprop"] | Own,
+        Field(
+            description="Optimiser, as in torch.optim; your own is a function of groups of "
+            "parameters and `lr`"
+        ),
     ] = "adamw"
     learning_rate: Annotated[float, Field(gt=0, description="Peak learning rate")] = 1e-3
     momentum: Annotated[
         float,
-        Field(ge=0, lt=1, description="sgd, rmsprop: momentum; adam and adamw have their own"),
+        Field(ge=0, lt=1, description="sgd, rmsprop: momentum; others have their own"),
     ] = 0.9
     nesterov: Annotated[bool, Field(description="sgd: Nesterov momentum")] = False
     l1: Annotated[
@@ -145,11 +163,20 @@ class TrainConfig:
         float, Field(ge=0, description="Weight decay of weights, not of biases and norms")
     ] = 0.0
     schedule: Annotated[
-        Literal["constant", "cosine", "step"], Field(description="Learning rate over time")
+        BuiltInSchedule | Own,
+        Field(
+            description="Learning rate over time; your own is a function of the update and the "
+            "number of updates"
+        ),
     ] = "constant"
-    warmup_epochs: Annotated[float, Field(ge=0, description="Linear ramp before the schedule")] = (
-        0.0
-    )
+    warmup_epochs: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="Linear ramp before the schedule; onecycle: length of its rise, at 0 "
+            "three tenths of the training",
+        ),
+    ] = 0.0
     step_epochs: Annotated[int, Field(ge=1, description="step: epochs between drops")] = 3
     step_gamma: Annotated[
         float, Field(gt=0, le=1, description="step: factor of the learning rate at each drop")

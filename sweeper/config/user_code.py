@@ -18,7 +18,11 @@ _PLACES = (
     ("train", "function"),
     ("train", "loss"),
     ("train", "metrics"),
+    ("train", "optimizer"),
+    ("train", "schedule"),
 )
+#: A file may name what is in them, such as ``torch.optim:NAdam``; each run has their versions.
+_LIBRARIES = ("torch", "torchvision")
 #: Of a digest, in hex digits.
 _DIGITS = 12
 
@@ -50,7 +54,8 @@ def code_digest(spec: StudySpec) -> str:
 def code_files(spec: StudySpec) -> dict[str, Path]:
     """Those modules by name, and the file of each."""
     modules = [split_reference(reference)[0] for _, reference in references(spec)]
-    return _Finder(import_folders(spec.path), modules).files
+    own = [module for module in modules if module.partition(".")[0] not in _LIBRARIES]
+    return _Finder(import_folders(spec.path), own).files
 
 
 class _Finder:

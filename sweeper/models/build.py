@@ -188,11 +188,8 @@ def _check_state(model: nn.Module) -> None:
     others = {name: value for name, value in state.items() if type(value) is not torch.Tensor}
     if not others:
         return
-    file = io.BytesIO()
     try:
-        torch.save(others, file)
-        file.seek(0)
-        model.load_state_dict({**state, **torch.load(file, weights_only=True)})
+        model.load_state_dict({**state, **restored(others)})
     except Exception as exc:
         reason = str(exc).partition("\n")[0]
         raise TrainingError(
@@ -201,6 +198,18 @@ def _check_state(model: nn.Module) -> None:
             "tensors, numbers, strings, and lists, tuples and dicts of them, and set_extra_state "
             "take it"
         ) from exc
+
+
+def restored(values: Any) -> Any:
+    """What comes back of values that a checkpoint takes.
+
+    Raises:
+        Exception: Whatever torch meets that cannot be saved, or read without running code.
+    """
+    file = io.BytesIO()
+    torch.save(values, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
 
 
 def _place(model: nn.Module) -> str:

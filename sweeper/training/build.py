@@ -1,6 +1,11 @@
 """A trial's settings -> its learner, before the first update."""
 
-from sweeper.config.settings import TrainConfig, TrialConfig
+from typing import cast
+
+from torch import nn
+
+from sweeper.config.references import is_reference
+from sweeper.config.settings import BuiltInSchedule, TrainConfig, TrialConfig
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError
 from sweeper.models.build import build_for, check_inputs, check_model, torch_dtype
@@ -8,8 +13,9 @@ from sweeper.training.augmentation import build_augmentation
 from sweeper.training.learner import Learner, Runtime
 from sweeper.training.losses import build_loss
 from sweeper.training.metrics import build_metrics
-from sweeper.training.optim import build_optimizer
-from sweeper.training.schedules import Schedule
+from sweeper.training.optim import Optimizer, build_optimizer, parameter_groups
+from sweeper.training.own_optimizer import OwnOptimizer
+from sweeper.training.schedules import OwnSchedule, Rates, Schedule
 
 
 def build_learner(config: TrialConfig, data: TrialData, runtime: Runtime) -> Learner:
@@ -33,16 +39,9 @@ def build_learner(config: TrialConfig, data: TrialData, runtime: Runtime) -> Lea
     model = build_for(config.model, data.info)
     model.to(runtime.device)
     check_model(model, *shapes, torch_dtype(data.info.input_dtype))
-    optimizer = build_optimizer(
-        settings.optimizer,
-        model,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov,
-        l2=settings.l2,
-    )
     return Learner(
         model,
-        optimizer,
+        _build_optimizer(settings, model),
         loss=build_loss(settings, data, runtime.device),
         metrics=build_metrics(data.info, settings.metrics),
         schedule=_build_schedule(settings, data.train.n_rows, config.data.batch_size),
@@ -53,7 +52,20 @@ def build_learner(config: TrialConfig, data: TrialData, runtime: Runtime) -> Lea
     )
 
 
-def _build_schedule(settings: TrainConfig, n_rows: int, batch_size: int) -> Schedule:
+def _build_optimizer(settings: TrainConfig, model: nn.Module) -> Optimizer | OwnOptimizer:
+    if is_reference(settings.optimizer):
+        groups = parameter_groups(model, l2=settings.l2)
+        return OwnOptimizer(settings.optimizer, groups, learning_rate=settings.learning_rate)
+    return build_optimizer(
+        settings.optimizer,
+        model,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+        l2=settings.l2,
+    )
+
+
+def _build_schedule(settings: TrainConfig, n_rows: int, batch_size: int) -> Rates:
     if settings.warmup_epochs >= settings.epochs:
         raise TrainingError(
             f"train.warmup_epochs: must be < train.epochs={settings.epochs}, "
@@ -61,11 +73,20 @@ def _build_schedule(settings: TrainConfig, n_rows: int, batch_size: int) -> Sche
         )
     full, rest = divmod(n_rows, batch_size)
     steps_per_epoch = full + (rest > 1 or not full)  # a Split drops a last batch of one row
+    total_steps = settings.epochs * steps_per_epoch
+    warmup_steps = int(settings.warmup_epochs * steps_per_epoch)
+    if is_reference(settings.schedule):
+        return OwnSchedule(
+            settings.schedule,
+            peak=settings.learning_rate,
+            total_steps=total_steps,
+            warmup_steps=warmup_steps,
+        )
     return Schedule(
-        settings.schedule,
+        cast(BuiltInSchedule, settings.schedule),
         peak=settings.learning_rate,
-        total_steps=settings.epochs * steps_per_epoch,
-        warmup_steps=int(settings.warmup_epochs * steps_per_epoch),
+        total_steps=total_steps,
+        warmup_steps=warmup_steps,
         drop_steps=settings.step_epochs * steps_per_epoch,
         drop_factor=settings.step_gamma,
     )

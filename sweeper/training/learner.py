@@ -19,7 +19,8 @@ from sweeper.training.optim import (
     l1_penalty,
     split_parameters,
 )
-from sweeper.training.schedules import Schedule
+from sweeper.training.own_optimizer import OwnOptimizer
+from sweeper.training.schedules import Rates
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -75,11 +76,11 @@ class Learner:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer,
+        optimizer: Optimizer | OwnOptimizer,
         *,
         loss: Loss,
         metrics: Callable[[], Metrics],
-        schedule: Schedule,
+        schedule: Rates,
         runtime: Runtime,
         augment: Augment | None = None,
         l1: float = 0.0,

@@ -130,26 +130,41 @@ class RmsProp:
         torch._foreach_add_(parameters, momentum, alpha=-rate)
 
 
-class Optimizer:
-    """Two groups of parameters under one update rule: weights decay, biases and norms do not."""
+@dataclass(frozen=True)
+class Group:
+    """Parameters that are updated alike.
 
-    def __init__(self, model: nn.Module, rule: UpdateRule, *, l2: float) -> None:
+    Attributes:
+        parameters: To train.
+        decay: Their weight decay, >= 0.
+        rate: Factor of the learning rate, > 0.
+    """
+
+    parameters: Sequence[nn.Parameter]
+    decay: float
+    rate: float = 1.0
+
+
+class Optimizer:
+    """Groups of parameters under one update rule."""
+
+    def __init__(self, groups: Sequence[Group], rule: UpdateRule) -> None:
         self._rule = rule
-        weights, others = split_parameters(model)
         self._groups = [
-            (decay, [(parameter, *rule.new_state(parameter)) for parameter in parameters])
-            for decay, parameters in ((l2, weights), (0.0, others))
+            (group, [(parameter, *rule.new_state(parameter)) for parameter in group.parameters])
+            for group in groups
         ]
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         """Update every parameter that has a gradient; the others stay as they are."""
-        for decay, entries in self._groups:
+        for group, entries in self._groups:
             live = [entry for entry in entries if entry[0].grad is not None]
             if live:
                 parameters, *state = zip(*live, strict=True)
                 gradients = tuple(parameter.grad for parameter in parameters)
-                self._rule.update(parameters, gradients, state, rate=learning_rate, decay=decay)
+                rate = learning_rate * group.rate
+                self._rule.update(parameters, gradients, state, rate=rate, decay=group.decay)
 
     def zero_grad(self) -> None:
         """Drop all gradients, so that the next backward pass writes instead of adding."""
@@ -200,7 +215,13 @@ def build_optimizer(
         "adamw": Adam(decoupled=True),
         "rmsprop": RmsProp(momentum),
     }
-    return Optimizer(model, rules[name], l2=l2)
+    return Optimizer(parameter_groups(model, l2=l2), rules[name])
+
+
+def parameter_groups(model: nn.Module, *, l2: float) -> list[Group]:
+    """The trainable parameters: weights decay, biases and norms do not."""
+    weights, others = split_parameters(model)
+    return [Group(weights, l2), Group(others, 0.0)]
 
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

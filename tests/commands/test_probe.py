@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,9 +32,9 @@ def mlp(**params: object) -> ModelConfig:
     return ModelConfig(architecture="mlp", params=params)
 
 
-def trial(model: ModelConfig) -> TrialConfig:
+def trial(model: ModelConfig, **settings: Any) -> TrialConfig:
     data = DataConfig(name="small")
-    return TrialConfig(params={}, data=data, model=model, train=TrainConfig(), seed=0)
+    return TrialConfig(params={}, data=data, model=model, train=TrainConfig(**settings), seed=0)
 
 
 def test_the_footprint_is_weights_gradients_and_what_a_batch_leaves_behind() -> None:
@@ -65,6 +66,21 @@ def test_a_batch_that_no_machine_holds_is_refused() -> None:
 def test_a_batch_is_trained_on() -> None:
     batch = torch.rand(6, 3), torch.tensor([0, 1, 0, 1, 0, 1])
     assert time_batch(trial(mlp()), TRIAL_DATA, batch) > 0
+
+
+def with_closure(groups: list[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
+    class Searching(torch.optim.SGD):
+        def step(self, closure: Any) -> Any:  # type: ignore[override]
+            return closure()
+
+    return Searching(groups, lr=lr)
+
+
+def test_a_batch_takes_part_in_an_update() -> None:
+    batch = torch.rand(6, 3), torch.tensor([0, 1, 0, 1, 0, 1])
+    config = trial(mlp(), optimizer=f"{__name__}:with_closure")
+    with pytest.raises(TrainingError, match=r"train.optimizer: .*: step\(\) raised TypeError"):
+        time_batch(config, TRIAL_DATA, batch)
 
 
 def test_a_single_row_cannot_be_normalised() -> None:

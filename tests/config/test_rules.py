@@ -118,7 +118,8 @@ def test_a_stepped_range_holds_what_its_steps_add_up_to(value: float, is_within:
         ),
         (
             BASE + "train: {loss: hubber}",
-            "3: train.loss: unknown loss 'hubber'; did you mean 'huber'?",
+            "3: train.loss: must be 'cross_entropy', 'bce', 'mse', 'mae' or 'huber' or "
+            "package.module:function, got 'hubber'; did you mean 'huber'?",
         ),
     ],
 )

@@ -21,8 +21,8 @@ from tests.support.spec_files import BASE, assert_refused, study
          "3: train.l1: must be a number, got 'b'"),
         ("epochs: {choices: [a, 3]}", "3: train.epochs: must be a whole number, got 'a'"),
         ("optimizer: {choices: {sgd: 5, adma: {}}}",
-         "3: train.optimizer: must be 'sgd', 'adam', 'adamw' or 'rmsprop', got 'adma'; "
-         "did you mean 'adam'?\n"
+         "3: train.optimizer: must be 'sgd', 'adam', 'adamw' or 'rmsprop' or "
+         "package.module:function, got 'adma'; did you mean 'adam'?\n"
          "3: train.optimizer.sgd: must be a mapping of keys, got 5"),
         ("optimizer: {choices: {sgd: {optimizer: adam, schedule: step, function: 'a:b'}}}, "
          "schedule: {choices: {step: {step_epochs: 3}, cosine: {}}}",

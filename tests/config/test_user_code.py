@@ -93,3 +93,11 @@ def test_a_study_without_own_code_has_none(tmp_path: Path) -> None:
              "budget": {"trials": 1}}  # fmt: skip
     spec = parse_study(yaml.safe_dump(study), tmp_path / "small.yaml")
     assert code_digest(spec) == ""
+
+
+def test_torch_is_nobodys_own_code(tmp_path: Path) -> None:
+    write(tmp_path, mine="import torch\n")
+    study = {"name": "own", "data": {"name": "digits"}, "model": {"architecture": "mlp"},
+             "train": {"optimizer": {"choices": ["mine:lion", "torch.optim:NAdam"]}}}  # fmt: skip
+    spec = parse_study(yaml.safe_dump(study), tmp_path / "own.yaml")
+    assert code_files(spec) == {"mine": tmp_path / "mine.py"}

@@ -188,7 +188,11 @@ def test_the_users_own_code(workplace: Path, name: str) -> None:
 
 
 #: Page -> the module beside its study files.
-WITH_CODE = {OWN_CODE: "mine", ROOT / "docs" / "tasks.md": "goals"}
+WITH_CODE = {
+    OWN_CODE: "mine",
+    ROOT / "docs" / "tasks.md": "goals",
+    ROOT / "docs" / "training.md": "updates",
+}
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
