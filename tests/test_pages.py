@@ -83,7 +83,11 @@ def test_each_key_of_the_schema_stands_on_the_page_once() -> None:
         ("train.patience", "whole number >= 1", "none"),
         ("data.name", "such as `mnist`, `fashion_mnist`, ", "required"),
         ("data.size", "whole number from 8 to 256", "`8`"),
-        ("model.depth", "mlp: whole number from 0 to 1,000; cnn: whole number from 1 to", "`2`"),
+        (
+            "model.depth",
+            "mlp: whole number from 0 to 1,000; cnn: whole number from 1 to",
+            "mlp, cnn: `2`; resnet: `1`",
+        ),
         ("run.workers", "`auto` or whole number >= 1", "`auto`"),
         ("cluster.jobs", "whole number from 1 to 10,000", "1"),
         ("cluster.mem", "such as `16G`", "the site's"),

@@ -272,6 +272,13 @@ ARCHITECTURE_PARAMS: Mapping[str, Mapping[str, Any]] = {
         "kernel_size": Annotated[int, Field(ge=1, le=99, description="Side of the square kernel")],
         **_HIDDEN,
     },
+    "resnet": {
+        "depth": Annotated[
+            int, Field(ge=1, le=100, description="Residual blocks in each of three stages")
+        ],
+        "width": Annotated[int, Field(ge=1, le=10_000, description="Channels of the first stage")],
+        "dropout": _HIDDEN["dropout"],
+    },
 }
 
 #: Arguments of the built-in data sets (all other keys of ``data`` are :class:`DataConfig`'s own).

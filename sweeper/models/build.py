@@ -17,13 +17,14 @@ from sweeper.config.settings import ModelConfig
 from sweeper.errors import DataError, TrainingError
 from sweeper.models.cnn import build_cnn
 from sweeper.models.mlp import build_mlp
+from sweeper.models.resnet import build_resnet
 from sweeper.models.table import NumberEmbedding, TableFeatures
 from sweeper.models.torchvision import build_classifier, classifier_names
 from sweeper.trial import DataInfo, are_channels_last
 
 Builder = Callable[..., nn.Module]
 
-BUILDERS: Mapping[str, Builder] = {"mlp": build_mlp, "cnn": build_cnn}
+BUILDERS: Mapping[str, Builder] = {"mlp": build_mlp, "cnn": build_cnn, "resnet": build_resnet}
 
 
 #: Arguments of built-in architectures that :func:`build_for` takes, not the builder.
@@ -259,7 +260,11 @@ def _find_builder(architecture: str) -> Builder:
     near = difflib.get_close_matches(architecture, [*BUILDERS, *names])
     raise TrainingError(
         f"model.architecture: unknown architecture {architecture!r}; "
-        + (f"did you mean {' or '.join(near)}?" if near else "it is none of ours or torchvision's")
+        + (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else "it is none of ours or torchvision's."
+        )
         + f" Take {', '.join(BUILDERS)}, a name of torchvision.models, or package.module:function"
     )
 

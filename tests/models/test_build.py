@@ -51,7 +51,9 @@ def test_defaults_are_laid_into_the_params_and_given_ones_stay() -> None:
 def test_an_unknown_architecture_is_refused_with_the_nearest_names() -> None:
     with pytest.raises(TrainingError, match="unknown architecture 'resnet19'; did you mean.*18"):
         build_model("resnet19", (3, 32, 32), 10)
-    with pytest.raises(TrainingError, match="'zzz'; it is none of ours.* mlp, cnn, a name of"):
+    with pytest.raises(
+        TrainingError, match="'zzz'; it is none of ours.*'s. Take mlp, cnn, .*a name"
+    ):
         build_model("zzz", (3, 32, 32), 10)
 
 
