@@ -86,7 +86,7 @@ def test_each_key_of_the_schema_stands_on_the_page_once() -> None:
         (
             "model.depth",
             "mlp: whole number from 0 to 1,000; cnn: whole number from 1 to",
-            "mlp, cnn: `2`; resnet: `1`",
+            "mlp, cnn, transformer: `2`; resnet, rnn: `1`; bag: `0`",
         ),
         ("run.workers", "`auto` or whole number >= 1", "`auto`"),
         ("cluster.jobs", "whole number from 1 to 10,000", "1"),

@@ -243,9 +243,8 @@ def _measure(spec: StudySpec, config: TrialConfig, data: "TrialData") -> "Footpr
     assert config.data is not None
     assert config.model is not None
     n_rows = min(config.data.batch_size, data.info.n_train)
-    info = data.info
     with _placed(spec, config, "data.name"):
-        check_inputs(config.model.architecture, info.input_shape, info.input_dtype)
+        check_inputs(config.model.architecture, data.info)
     with _placed(spec, config, _ARCHITECTURE):
         return measure_model(config.model, data.info, n_rows)
 

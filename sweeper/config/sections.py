@@ -108,7 +108,8 @@ class SectionReader:
                 hint = did_you_mean(
                     name,
                     [*ARCHITECTURE_PARAMS, *torchvision_names()],
-                    "; known: mlp, cnn, the models of torchvision, or package.module:function",
+                    f"; known: {', '.join(ARCHITECTURE_PARAMS)}, the models of torchvision, or "
+                    "package.module:function",
                 )
                 message = f"unknown architecture {shown(name)}{hint}"
                 self._problems.add(node.line, node.path, message)

@@ -245,6 +245,9 @@ class TrialConfig:
     seed: int
 
 
+_WORD_WIDTH = Annotated[
+    int, Field(ge=1, le=10_000, description="Features of a word, and units of a layer")
+]
 #: Arguments of the built-in architectures. Bounds only: the builders own the defaults. The upper
 #: ones keep a model that is too big countable; whether a machine can hold it, ``check`` says.
 _HIDDEN = {
@@ -277,6 +280,37 @@ ARCHITECTURE_PARAMS: Mapping[str, Mapping[str, Any]] = {
             int, Field(ge=1, le=100, description="Residual blocks in each of three stages")
         ],
         "width": Annotated[int, Field(ge=1, le=10_000, description="Channels of the first stage")],
+        "dropout": _HIDDEN["dropout"],
+    },
+    "bag": {
+        "depth": Annotated[int, Field(ge=0, le=1000, description="Hidden layers of the mean")],
+        "width": _WORD_WIDTH,
+        "dropout": _HIDDEN["dropout"],
+    },
+    "rnn": {
+        "cell": Annotated[
+            Literal["lstm", "gru", "rnn"],
+            Field(description="Of each layer; rnn is the plain one"),
+        ],
+        "depth": Annotated[int, Field(ge=1, le=100, description="Recurrent layers")],
+        "width": _WORD_WIDTH,
+        "bidirectional": Annotated[
+            bool, Field(description="Whether each layer reads backwards, too")
+        ],
+        "pool": Annotated[
+            Literal["mean", "max", "last"], Field(description="What is taken of all steps")
+        ],
+        "dropout": _HIDDEN["dropout"],
+    },
+    "transformer": {
+        "depth": Annotated[int, Field(ge=1, le=100, description="Blocks of attention")],
+        "width": _WORD_WIDTH,
+        "heads": Annotated[
+            int, Field(ge=1, le=1000, description="Of attention; the width is a multiple of them")
+        ],
+        "positions": Annotated[
+            Literal["learned", "sinusoidal"], Field(description="What tells the place of a step")
+        ],
         "dropout": _HIDDEN["dropout"],
     },
 }

@@ -1,1 +1,1 @@
-"""Models by name: ``mlp``, ``cnn``, any of torchvision.models, and the user's own."""
+"""Models by name: networks of our own, any of torchvision.models, and the user's own."""

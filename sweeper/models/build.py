@@ -7,7 +7,7 @@ import io
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -15,18 +15,38 @@ from torch import nn
 from sweeper.config.references import load_reference
 from sweeper.config.settings import ModelConfig
 from sweeper.errors import DataError, TrainingError
+from sweeper.models.bag import build_bag
 from sweeper.models.cnn import build_cnn
 from sweeper.models.mlp import build_mlp
 from sweeper.models.resnet import build_resnet
+from sweeper.models.rnn import build_rnn
 from sweeper.models.table import NumberEmbedding, TableFeatures
 from sweeper.models.torchvision import build_classifier, classifier_names
+from sweeper.models.transformer import build_transformer
 from sweeper.trial import DataInfo, are_channels_last
 
 Builder = Callable[..., nn.Module]
 
-BUILDERS: Mapping[str, Builder] = {"mlp": build_mlp, "cnn": build_cnn, "resnet": build_resnet}
+BUILDERS: Mapping[str, Builder] = {
+    "mlp": build_mlp,
+    "cnn": build_cnn,
+    "resnet": build_resnet,
+    "bag": build_bag,
+    "rnn": build_rnn,
+    "transformer": build_transformer,
+}
 
 
+Form = Literal["text", "frames", "a table", "images", "numbers"]
+#: What the built-in architectures take; ``numbers`` of those over time have the form of frames.
+TAKES: Mapping[str, tuple[Form, ...]] = {
+    "mlp": ("a table", "images", "numbers"),
+    "cnn": ("images",),
+    "resnet": ("images",),
+    "bag": ("text",),
+    "rnn": ("text", "frames", "numbers"),
+    "transformer": ("text", "frames", "numbers"),
+}
 #: Arguments of built-in architectures that :func:`build_for` takes, not the builder.
 OF_TABLES = ("embed_numbers",)
 
@@ -217,24 +237,42 @@ def _place(model: nn.Module) -> str:
     return f"model.architecture: {type(model).__name__}"
 
 
-def check_inputs(architecture: str, input_shape: tuple[int, ...], dtype: str) -> None:
-    """See that a built-in architecture can mean something by such inputs; others may take any.
+def check_inputs(architecture: str, data: DataInfo) -> None:
+    """See that a built-in architecture can mean something by such samples; others may take any.
 
     Raises:
         DataError: If it cannot.
     """
     if ":" in architecture:
         return
-    if dtype != "float32":
+    form, forms = _form(data), TAKES.get(architecture, ("images",))
+    if form not in forms:
+        fitting = ", ".join(name for name, each in TAKES.items() if form in each)
         raise DataError(
-            f"data.name: the inputs are {dtype}, and {architecture} computes with float32; return "
-            "inputs.float(), or take a model of your own"
+            f"model.architecture: {architecture} takes {', '.join(forms)}, and {data.name} is "
+            f"{form}; take {fitting}, or a model of your own"
         )
-    if architecture != "mlp" and are_channels_last(input_shape):
+    if data.tokens is None and data.input_dtype != "float32":
         raise DataError(
-            f"data.name: the inputs are {list(input_shape)}, which looks like images with their "
-            f"channels last, and {architecture} takes [C, H, W]; return inputs.permute(0, 3, 1, 2)"
+            f"data.name: the inputs are {data.input_dtype}, and {architecture} computes with "
+            "float32; return inputs.float(), or take a model of your own"
         )
+    if form == "images" and architecture != "mlp" and are_channels_last(data.input_shape):
+        raise DataError(
+            f"data.name: the inputs are {list(data.input_shape)}, which looks like images with "
+            f"their channels last, and {architecture} takes [C, H, W]; return "
+            "inputs.permute(0, 3, 1, 2)"
+        )
+
+
+def _form(data: DataInfo) -> Form:
+    if data.tokens is not None:
+        return "text"
+    if data.frames:
+        return "frames"
+    if data.features is not None:
+        return "a table"
+    return "images" if len(data.input_shape) == 3 else "numbers"
 
 
 def torch_dtype(name: str) -> torch.dtype:

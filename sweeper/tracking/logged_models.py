@@ -257,7 +257,7 @@ def _one_thread() -> Iterator[None]:
 def _kind(model: ModelConfig, data: DataInfo) -> str:
     """Equal for all that :func:`_build_trained` builds alike, up to tensors of the state_dict."""
     params = sorted(model.params.items())
-    form = (data.input_shape, data.input_dtype, data.n_outputs, data.features)
+    form = (data.input_shape, data.input_dtype, data.n_outputs, data.features, data.tokens)
     ends = (len(data.mean), len(data.target_mean))
     return repr((model.architecture, params, form, ends))
 

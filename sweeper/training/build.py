@@ -35,7 +35,7 @@ def build_learner(config: TrialConfig, data: TrialData, runtime: Runtime) -> Lea
     assert config.data is not None
     assert config.model is not None
     shapes = data.info.input_shape, data.info.n_outputs
-    check_inputs(config.model.architecture, data.info.input_shape, data.info.input_dtype)
+    check_inputs(config.model.architecture, data.info)
     model = build_for(config.model, data.info)
     model.to(runtime.device)
     check_model(model, *shapes, torch_dtype(data.info.input_dtype))

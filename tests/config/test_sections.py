@@ -44,11 +44,11 @@ def test_a_choice_that_is_wrong(text: str, expected: str) -> None:
          2: model.architecture: is required, e.g. `architecture: mlp`"""),
         ("data: {}\nmodel: {depth: 3}", """1: data.name: is required, e.g. `name: mnist`
          2: model.architecture: is required, e.g. `architecture: mlp`"""),
-        ("data: {name: imagenet22k}\nmodel: {architecture: transformerxl}",
+        ("data: {name: imagenet22k}\nmodel: {architecture: perceptron9000}",
          """1: data.name: unknown data set 'imagenet22k'; known: cifar10, digits, fashion_mnist, \
 kmnist, mnist, package.module:function, table
-         2: model.architecture: unknown architecture 'transformerxl'; known: mlp, cnn, the models \
-of torchvision, or package.module:function"""),
+         2: model.architecture: unknown architecture 'perceptron9000'; known: mlp, cnn, resnet, \
+bag, rnn, transformer, the models of torchvision, or package.module:function"""),
         ("data: {name: {choices: [mnist, digits]}, validation: {low: 0.1, high: 0.2}}\n"
          "model: {architecture: {choices: [resnet18, resnet19]}}",
          """1: data.name: must be a constant: trials are compared on one validation split

@@ -163,15 +163,19 @@ def test_a_model_is_tried_with_the_dtype_of_the_data() -> None:
         check_model(nn.Linear(5, 3), (5,), 3, torch.int64)
 
 
+def samples(shape: tuple[int, ...], dtype: str = "float32") -> DataInfo:
+    return DataInfo("own", "0" * 16, shape, 3, 9, 3, input_dtype=dtype)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int64", "uint16", "bool"])
 @pytest.mark.parametrize("architecture", ["mlp", "cnn", "resnet18"])
 def test_what_is_built_in_computes_with_float32(architecture: str, dtype: str) -> None:
     with pytest.raises(
         DataError, match=rf"data.name: the inputs are {dtype}, and {architecture} "
     ):
-        check_inputs(architecture, (3, 8, 8), dtype)
-    check_inputs(architecture, (3, 8, 8), "float32")
-    check_inputs("own:build", (3, 8, 8), dtype)
+        check_inputs(architecture, samples((3, 8, 8), dtype))
+    check_inputs(architecture, samples((3, 8, 8)))
+    check_inputs("own:build", samples((3, 8, 8), dtype))
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (480, 640, 3), (16, 16, 4)])
@@ -180,10 +184,10 @@ def test_images_with_their_channels_last_are_told_from_others(shape: tuple[int, 
         with pytest.raises(
             DataError, match=r"channels last.* takes \[C, H, W\]; return inputs.per"
         ):
-            check_inputs(architecture, shape, "float32")
-    check_inputs("mlp", shape, "float32")
-    for other in [(3, 32, 32), (1, 28, 28), (3, 4, 3), (16, 100, 1), (5,)]:
-        check_inputs("cnn", other, "float32")
+            check_inputs(architecture, samples(shape))
+    check_inputs("mlp", samples(shape))
+    for other in [(3, 32, 32), (1, 28, 28), (3, 4, 3), (16, 100, 1)]:
+        check_inputs("cnn", samples(other))
 
 
 class Counter(nn.Linear):

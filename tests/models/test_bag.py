@@ -1,0 +1,29 @@
+import pytest
+import torch
+from torch import nn
+
+from sweeper.errors import TrainingError
+from sweeper.models.bag import build_bag
+from sweeper.trial import DataInfo, Tokens
+from tests.support.models import n_parameters
+
+TEXT = DataInfo("t", "0" * 16, (6,), 3, 9, 3, input_dtype="int64", tokens=Tokens(10))
+
+
+def test_it_is_the_mean_of_the_words_in_any_order() -> None:
+    net = build_bag(TEXT, 3, width=4).eval()
+    words, last = net.get_submodule("embedding.words"), net.get_submodule("net.1")
+    assert isinstance(words, nn.Embedding)
+    wanted = last((words.weight[2] + 2 * words.weight[7]) / 3)
+    for ids in ([2, 7, 7], [7, 2, 7, 0, 0]):
+        torch.testing.assert_close(net(torch.tensor([ids]))[0], wanted, rtol=0, atol=1e-6)
+
+
+def test_hidden_layers_follow_the_mean() -> None:
+    assert n_parameters(build_bag(TEXT, 3, width=4)) == 10 * 4 + 4 * 3 + 3
+    assert n_parameters(build_bag(TEXT, 3, width=4, depth=2)) == 40 + 2 * (16 + 4) + 15
+
+
+def test_what_is_no_text_is_refused() -> None:
+    with pytest.raises(TrainingError, match="bag takes texts, and own is none"):
+        build_bag(DataInfo("own", "0" * 16, (4,), 2, 9, 3), 2)
