@@ -90,7 +90,7 @@ class DataConfig:
             "numbers; default from the targets"
         ),
     ] = None
-    batch_size: Annotated[int, Field(ge=1, description="Samples in an optimiser update")] = 64
+    batch_size: Annotated[int, Field(ge=1, description="Samples in a batch")] = 64
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -181,6 +181,9 @@ class TrainConfig:
     step_gamma: Annotated[
         float, Field(gt=0, le=1, description="step: factor of the learning rate at each drop")
     ] = 0.1
+    accumulate: Annotated[
+        int, Field(ge=1, description="Batches whose gradients make an update")
+    ] = 1
     clip_grad_norm: Annotated[
         float | None, Field(gt=0, description="Largest L2 norm of the gradient")
     ] = None
@@ -209,6 +212,15 @@ class TrainConfig:
             le=100,
             description="Alpha of the distribution Beta(alpha, alpha) by which samples and their "
             "targets are mixed in pairs; 0 for no mixing",
+        ),
+    ] = 0.0
+    ema: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="Decay of a moving average of the weights, which is evaluated and kept in "
+            "their place; 0 for none",
         ),
     ] = 0.0
     patience: Annotated[

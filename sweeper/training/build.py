@@ -1,5 +1,6 @@
 """A trial's settings -> its learner, before the first update."""
 
+from math import ceil
 from typing import cast
 
 from torch import nn
@@ -49,6 +50,8 @@ def build_learner(config: TrialConfig, data: TrialData, runtime: Runtime) -> Lea
         augment=build_augmentation(settings, data.info),
         l1=settings.l1,
         clip_grad_norm=settings.clip_grad_norm,
+        accumulate=settings.accumulate,
+        ema=settings.ema,
     )
 
 
@@ -72,7 +75,8 @@ def _build_schedule(settings: TrainConfig, n_rows: int, batch_size: int) -> Rate
             f"got {settings.warmup_epochs}"
         )
     full, rest = divmod(n_rows, batch_size)
-    steps_per_epoch = full + (rest > 1 or not full)  # a Split drops a last batch of one row
+    n_batches = full + (rest > 1 or not full)  # a Split drops a last batch of one row
+    steps_per_epoch = ceil(n_batches / settings.accumulate)
     total_steps = settings.epochs * steps_per_epoch
     warmup_steps = int(settings.warmup_epochs * steps_per_epoch)
     if is_reference(settings.schedule):

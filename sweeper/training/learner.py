@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from sweeper.config.settings import Precision
 from sweeper.errors import TrainingError
 from sweeper.training.augmentation import Augment
+from sweeper.training.average import WeightAverage
 from sweeper.training.losses import Loss
 from sweeper.training.metrics import Metrics
 from sweeper.training.optim import (
@@ -58,6 +60,19 @@ class EpochTotals:
     n_batches: int = 0
 
 
+@dataclass
+class Pending:
+    """Batches whose gradients no update has used yet.
+
+    Attributes:
+        n_batches: So many.
+        n_samples: Of them.
+    """
+
+    n_batches: int = 0
+    n_samples: int = 0
+
+
 class Learner:
     """A model in training. Nothing but an epoch's end waits for the device.
 
@@ -71,6 +86,9 @@ class Learner:
         augment: What is done to each batch that is trained on; None for nothing.
         l1: Weight of the L1 penalty on the weights, >= 0.
         clip_grad_norm: Largest L2 norm of the gradient, penalty included; None for no limit.
+        accumulate: Batches whose gradients make an update, >= 1.
+        ema: Decay of the average of the weights that is measured and kept in place of the weights,
+            see :class:`~sweeper.training.average.WeightAverage`; 0 for none.
     """
 
     def __init__(
@@ -85,6 +103,8 @@ class Learner:
         augment: Augment | None = None,
         l1: float = 0.0,
         clip_grad_norm: float | None = None,
+        accumulate: int = 1,
+        ema: float = 0.0,
     ) -> None:
         self.model = model
         self._optimizer = optimizer
@@ -95,6 +115,9 @@ class Learner:
         self._augment = augment
         self._l1 = l1
         self._clip_grad_norm = clip_grad_norm
+        self._accumulate = accumulate
+        self._average = WeightAverage(model, ema) if ema else None
+        self._pending = Pending()
         self._weights, others = split_parameters(model)
         self._parameters = self._weights + others
         self._steps = 0
@@ -106,12 +129,14 @@ class Learner:
         return self._schedule.rate_at(max(0, self._steps - 1))
 
     def train_epoch(self, batches: Batches, totals: EpochTotals | None = None) -> float:
-        """Do one update per batch.
+        """Do an update per batch, or per ``accumulate`` batches.
 
         Args:
             batches: As a :class:`~sweeper.data.batches.Split` yields them.
             totals: Of the epoch's batches that are done already; those of ``batches`` are added
-                one by one, so it holds wherever ``batches`` raises. None for a whole epoch.
+                one by one, so it holds wherever ``batches`` raises. Gradients of a group of
+                batches that is not whole then are part of :meth:`state_dict`; the last group of an
+                epoch may have fewer batches. None for a whole epoch.
 
         Returns:
             The loss, the mean over all samples as they are trained on, each measured before the
@@ -125,9 +150,13 @@ class Learner:
         totals = EpochTotals() if totals is None else totals
         totals.loss = totals.loss.to(self._runtime.device)
         for inputs, targets in batches:
-            totals.loss.add_(self._update(inputs, targets), alpha=len(targets))
+            totals.loss.add_(self._add_gradients(inputs, targets), alpha=len(targets))
             totals.n_samples += len(targets)
             totals.n_batches += 1
+            if self._pending.n_batches == self._accumulate:
+                self._update()
+        if self._pending.n_batches:
+            self._update()
         if not totals.n_samples:
             raise ValueError("an epoch needs at least one batch")
         mean = totals.loss / totals.n_samples
@@ -135,20 +164,34 @@ class Learner:
             mean += l1_penalty(self._weights, self._l1)
         return mean.item()
 
-    def _update(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Do one update; the loss of the batch before it, float32 []."""
+    def _add_gradients(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Add a batch to the update that comes; its loss before that, float32 []."""
         if self._augment is not None:
             inputs, targets = self._augment(inputs, targets)
-        self._optimizer.zero_grad()
+        if not self._pending.n_batches:
+            self._optimizer.zero_grad()
         loss = self._loss(self._outputs(inputs), targets, "mean")
-        loss.backward()  # type: ignore[no-untyped-call]
+        # Of several batches, sums over samples are added, as one of them may be shorter.
+        total = loss if self._accumulate == 1 else loss * len(inputs)
+        total.backward()  # type: ignore[no-untyped-call]
+        self._pending.n_batches += 1
+        self._pending.n_samples += len(inputs)
+        return loss.detach()
+
+    def _update(self) -> None:
+        """Do one update by the gradients of the batches that are pending."""
+        if self._accumulate > 1:
+            gradients = [p.grad for p in self._parameters if p.grad is not None]
+            torch._foreach_mul_(gradients, 1 / self._pending.n_samples)
+        self._pending = Pending()
         if self._l1:
             add_l1_subgradient(self._weights, self._l1)
         if self._clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self._parameters, self._clip_grad_norm, foreach=True)
         self._optimizer.step(self._schedule.rate_at(self._steps))
         self._steps += 1
-        return loss.detach()
+        if self._average is not None:
+            self._average.update(self._steps)
 
     @torch.no_grad()
     def evaluate(self, batches: Batches) -> tuple[float, Mapping[str, float]]:
@@ -166,18 +209,23 @@ class Learner:
         self.model.eval()
         metrics, n_samples = self._metrics(), 0
         total = torch.zeros((), device=self._runtime.device)
-        for inputs, targets in batches:
-            outputs = self._outputs(inputs)
-            total += self._loss(outputs, targets, "sum")
-            metrics.update(outputs, targets)
-            n_samples += len(targets)
+        with self._averaged():
+            for inputs, targets in batches:
+                outputs = self._outputs(inputs)
+                total += self._loss(outputs, targets, "sum")
+                metrics.update(outputs, targets)
+                n_samples += len(targets)
         if not n_samples:
             raise ValueError("an evaluation needs at least one batch")
         return total.item() / n_samples, metrics.compute()
 
     def weights(self) -> dict[str, Any]:
-        """A copy of the model's ``state_dict`` on the CPU, tensors and what else it holds."""
-        return {name: _copied(value) for name, value in self.model.state_dict().items()}
+        """A copy on the CPU of the ``state_dict`` that is measured, whatever it holds."""
+        with self._averaged():
+            return {name: _copied(value) for name, value in self.model.state_dict().items()}
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._average is None else self._average.applied()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next update depends on, except random generators.
@@ -185,17 +233,33 @@ class Learner:
         The schedule is a function of the number of updates. There is no gradient scaler: bf16 has
         the exponents of fp32, and fp16 is not on offer.
         """
-        return {
+        state = {
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "steps": self._steps,
         }
+        if self._average is not None:
+            state["average"] = self._average.state()
+        if self._pending.n_batches:
+            gradients = [parameter.grad for parameter in self._parameters]
+            state["pending"] = {**vars(self._pending), "gradients": gradients}
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a :meth:`state_dict` of the same model, optimiser and schedule."""
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._steps = state["steps"]
+        if self._average is not None:
+            self._average.restore(state["average"])
+        if "pending" in state:
+            pending = dict(state["pending"])
+            for parameter, gradient in zip(
+                self._parameters, pending.pop("gradients"), strict=True
+            ):
+                if gradient is not None:
+                    parameter.grad = gradient.to(parameter.device, copy=True)
+            self._pending = Pending(**pending)
 
     def _outputs(self, inputs: Tensor) -> Tensor:
         if self._runtime.precision != "bf16":

@@ -162,14 +162,15 @@ class _TrialProgress:
     def capture(self) -> dict[str, Any]:
         """What a checkpoint holds, after an epoch or in its midst; the tensors are no copies."""
         state = self._learner.state_dict()
+        averaged = "average" in state
         is_best = not self.totals.n_batches and self._is_latest_best()
         return {
             "learner": state,
             "rng": self._rng or capture_rng_state(self._device),
             "shuffle": self._order,
             "history": [asdict(metrics) for metrics in self.history],
-            # The same tensors twice take the room of one.
-            "best_weights": state["model"] if is_best else self.best_weights,
+            # The same tensors twice take the room of one; an average of them is others.
+            "best_weights": state["model"] if is_best and not averaged else self.best_weights,
             "totals": vars(self.totals),
             "seconds": self.seconds,
         }

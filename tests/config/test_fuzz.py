@@ -41,6 +41,12 @@ def build(input_shape, n_outputs, width=2):
     layers = torch.nn.Linear(*input_shape, width), torch.nn.Linear(width, n_outputs)
     return torch.nn.Sequential(*layers)
 
+def adam(groups, lr):
+    return torch.optim.Adam(groups, lr=lr)
+
+def falls(step, total_steps):
+    return 1 - step / total_steps
+
 def run(params, trial):
     trial.report(1, loss=1.0, size=2.0)
 """
@@ -137,6 +143,12 @@ train: {epochs: 1, l1: {low: 0, high: 1, step: 0.25}}
 forbid: [{model.width: 2, train.l1: 0.5}]
 storage: sqlite:///sweep.db
 run: {workers: 1, device: cpu}
+""",
+    """\
+data: {name: "fuzzed_code:load", batch_size: 4}
+model: {architecture: mlp, width: 2}
+train: {epochs: 2, optimizer: {choices: ["fuzzed_code:adam", sgd]}, accumulate: {low: 1, high: 3},
+        schedule: {choices: ["fuzzed_code:falls", onecycle]}, ema: {choices: [0, 0.9]}}
 """,
     """\
 data: {name: table, path: rows.csv, target: kind, ignore: [note], batch_size: 4,

@@ -47,6 +47,8 @@ def test_values_are_named_by_their_dotted_paths_and_defaults_are_among_them() ->
         "train.step_gamma": 0.1,
         "train.label_smoothing": 0.0,
         "train.class_weights": "none",
+        "train.accumulate": 1,
+        "train.ema": 0.0,
         "train.random_crop": 0,
         "train.random_flip": False,
         "train.cutout": 0,

@@ -1,3 +1,4 @@
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -86,3 +87,13 @@ def test_settings_reach_the_model_and_the_schedule() -> None:
     # 10 updates an epoch, so the ramp is 2 long.
     expected = [1e-3 / 3, 2e-3 / 3, 1e-3]
     assert learning_rates(learner, 3) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("n_rows", "updates"), [(12, 2), (13, 2), (14, 3)])
+def test_a_schedule_counts_updates_not_batches(n_rows: int, updates: int) -> None:
+    # Batches of two rows, three of them an update; a last batch of one row is dropped.
+    learner = build("mlp", n_rows=n_rows, batch_size=2, epochs=1, accumulate=3, schedule="cosine")
+    batch = torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64)
+    learner.train_epoch([batch] * (n_rows // 2))
+    last = (1 + math.cos(math.pi * (updates - 1) / updates)) / 2
+    assert learner.learning_rate == pytest.approx(1e-3 * last, rel=1e-9)

@@ -31,6 +31,8 @@ def build_learner(
     augment: Augment | None = None,
     l1: float = 0.0,
     clip_grad_norm: float | None = None,
+    accumulate: int = 1,
+    ema: float = 0.0,
 ) -> Learner:
     optimizer = build_optimizer("sgd", model, momentum=0.0, nesterov=False, l2=0.0)
     return Learner(
@@ -43,6 +45,8 @@ def build_learner(
         augment=augment,
         l1=l1,
         clip_grad_norm=clip_grad_norm,
+        accumulate=accumulate,
+        ema=ema,
     )
 
 
@@ -305,3 +309,86 @@ def test_an_epoch_without_batches_is_refused() -> None:
         learner.train_epoch([])
     with pytest.raises(ValueError, match="an evaluation needs at least one batch"):
         learner.evaluate([])
+
+
+def test_accumulated_batches_make_the_update_of_a_larger_batch() -> None:
+    torch.manual_seed(0)
+    small, large = build_mlp((6,), 3, width=8), build_mlp((6,), 3, width=8)
+    large.load_state_dict(small.state_dict())
+    step = Schedule("step", peak=0.5, total_steps=6, drop_steps=2, drop_factor=0.5)
+    rules: dict[str, Any] = {"schedule": step, "l1": 0.01, "clip_grad_norm": 0.5}
+    first = build_learner(small, accumulate=3, **rules)
+    second = build_learner(large, **rules)
+    # Groups of 24, 24 and, at the end, 8 + 3 rows; an epoch is three updates in both.
+    for _ in range(2):
+        loss = first.train_epoch(blobs(59, batch_size=8))
+        assert loss == pytest.approx(second.train_epoch(blobs(59, batch_size=24)), rel=1e-5)
+        assert first.learning_rate == second.learning_rate
+    for own, other in zip(small.parameters(), large.parameters(), strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_done", [1, 2, 3, 4, 8])
+def test_a_group_of_batches_that_is_cut_goes_on_bit_for_bit(n_done: int) -> None:
+    torch.manual_seed(0)
+    batches = blobs(59)
+    first = build_learner(build_mlp((6,), 3), accumulate=3, ema=0.9)
+    second = build_learner(build_mlp((6,), 3), accumulate=3, ema=0.9)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+
+    def cut() -> Iterator[tuple[Tensor, Tensor]]:
+        yield from batches[:n_done]
+        raise InterruptedError
+
+    totals = EpochTotals()
+    with pytest.raises(InterruptedError):
+        second.train_epoch(cut(), totals)
+    assert ("pending" in second.state_dict()) == (n_done % 3 > 0)
+    third = build_learner(build_mlp((6,), 3), accumulate=3, ema=0.9)
+    third.load_state_dict(copy.deepcopy(second.state_dict()))
+    assert third.train_epoch(batches[n_done:], totals) == first.train_epoch(batches)
+    assert first.evaluate(batches) == third.evaluate(batches)
+    restored = third.weights()
+    assert all(torch.equal(value, restored[key]) for key, value in first.weights().items())
+
+
+def test_the_average_is_evaluated_and_kept_and_the_weights_are_trained_on() -> None:
+    torch.manual_seed(0)
+    batches = blobs(29)
+    plain, averaged = build_mlp((6,), 3, batch_norm=True), build_mlp((6,), 3, batch_norm=True)
+    averaged.load_state_dict(plain.state_dict())
+    first, second = build_learner(plain), build_learner(averaged, ema=0.2)
+    expected = copy.deepcopy(first.weights())
+    for n, batch in enumerate(batches, start=1):
+        assert first.train_epoch([batch]) == second.train_epoch([batch])
+        decay = min(0.2, (1 + n) / (10 + n))  # 2 / 11 at the first update, then 0.2
+        for name, value in first.weights().items():
+            mean = decay * expected[name] + (1 - decay) * value
+            expected[name] = mean if value.is_floating_point() else value
+    measured = second.evaluate(batches)
+    for name, value in second.weights().items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6)
+    assert all(
+        torch.equal(a, b) for a, b in zip(plain.parameters(), averaged.parameters(), strict=True)
+    )
+    third = build_learner(build_mlp((6,), 3, batch_norm=True))
+    third.model.load_state_dict(second.weights())
+    assert measured == third.evaluate(batches)
+    assert measured != first.evaluate(batches)
+
+
+def test_an_evaluation_that_is_stopped_leaves_the_weights() -> None:
+    learner = build_learner(build_mlp((6,), 3), ema=0.9)
+    learner.train_epoch(blobs(20))
+    before = copy.deepcopy(learner.model.state_dict())
+
+    def cut() -> Iterator[tuple[Tensor, Tensor]]:
+        yield from blobs(8)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        learner.evaluate(cut())
+    assert all(
+        torch.equal(before[key], value) for key, value in learner.model.state_dict().items()
+    )
+    assert not torch.equal(learner.weights()["1.weight"], before["1.weight"])

@@ -227,6 +227,42 @@ def test_a_trial_stopped_between_batches_ends_bit_for_bit_as_one_never_stopped(
         assert_same_checkpoint(checkpoint, tmp_path / "whole.pt")
 
 
+def to_zero(step: int, total_steps: int) -> float:
+    return 1 - step / total_steps
+
+
+EXTRAS: dict[str, dict[str, Any]] = {
+    "own-onecycle-accumulated": {
+        "optimizer": "torch.optim:NAdam", "schedule": "onecycle", "accumulate": 3,
+    },
+    "sgd-own-averaged": {"optimizer": "sgd", "schedule": f"{__name__}:to_zero", "ema": 0.9},
+    "adamw-onecycle-accumulated-averaged": {
+        "optimizer": "adamw", "schedule": "onecycle", "accumulate": 4, "ema": 0.99, "l1": 1e-5,
+    },
+    "own-own-accumulated-averaged": {
+        "optimizer": "torch.optim:Adagrad", "schedule": f"{__name__}:to_zero", "accumulate": 99,
+        "ema": 0.5, "clip_grad_norm": 0.1,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", EXTRAS.values(), ids=EXTRAS)
+def test_whatever_makes_the_updates_a_stopped_trial_ends_bit_for_bit(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    trial, whole = config(CNN, **settings), Recorder()
+    expected = run(trial, whole, tmp_path / "whole.pt")
+    for name in ("first batch", "twice in one epoch", "last training batch", "second epoch",
+                 "training, then evaluation"):  # fmt: skip
+        checkpoint, reporter = tmp_path / f"{name}.pt", Recorder()
+        for n_batches in STOPS[name]:
+            interrupt(trial, reporter, checkpoint, after_batches=n_batches)
+        weights = run(trial, reporter, checkpoint)
+        assert reporter.values() == whole.values(), name
+        assert_same_weights(weights, expected)
+        assert_same_checkpoint(checkpoint, tmp_path / "whole.pt")
+
+
 def test_a_stop_keeps_the_weights_of_the_epoch_that_counts(tmp_path: Path) -> None:
     worst_last = Objective(("val_loss",), ("maximize",))  # epoch 1 counts
     trial = config(learning_rate=0.01)
