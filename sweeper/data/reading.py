@@ -13,7 +13,7 @@ from sweeper.config.holdout import Holdout, marking_column
 from sweeper.config.problems import did_you_mean
 from sweeper.config.settings import DataConfig
 from sweeper.data.row_files import row_files
-from sweeper.data.table_columns import as_codes, as_words
+from sweeper.data.table_cells import as_codes, as_words
 from sweeper.data.table_files import Piece, column_names, read_pieces
 from sweeper.errors import DataError
 
