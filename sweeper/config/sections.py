@@ -64,6 +64,10 @@ class SectionReader:
         for key in REQUIRED_DATA_PARAMS.get(name, ()):
             if key not in section:
                 self._problems.add(item.line, f"data.{key}", f"is required by `name: {name}`")
+        for key in ("transform", "validation_transform"):
+            if section.get(key) is not None and name in DATA_PARAMS:
+                message = f"is for a Dataset of your own, and {name} is none; leave it out"
+                self._problems.add(item.value[key].line, f"data.{key}", message)
         if isinstance(section.get("validation"), Mapping) and name not in WITH_COLUMNS:
             message = (
                 f"must be a share in (0, 1): rows of {shown(name)} have no columns; "

@@ -90,6 +90,14 @@ class DataConfig:
             "numbers; default from the targets"
         ),
     ] = None
+    transform: Annotated[
+        Own | None,
+        Field(description="Done to each input of your own `Dataset` that is trained on"),
+    ] = None
+    validation_transform: Annotated[
+        Own | None,
+        Field(description="Done to each input of your own `Dataset` that is held out"),
+    ] = None
     batch_size: Annotated[int, Field(ge=1, description="Samples in a batch")] = 64
     params: Mapping[str, Any] = field(default_factory=dict)
 

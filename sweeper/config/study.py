@@ -22,7 +22,7 @@ SEARCHABLE = ("data", "model", "train")
 #: Keys of each that no branch may set: what else its section may hold hangs on them, or, for the
 #: data, whether trials compare at all.
 FIXED: Mapping[str, tuple[str, ...]] = {
-    "data": ("name", "root", "fallback", "validation", "task"),
+    "data": ("name", "root", "fallback", "validation", "task", "validation_transform"),
     "model": ("architecture",),
     "train": ("function", "metrics"),
 }

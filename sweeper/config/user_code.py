@@ -14,6 +14,8 @@ from sweeper.config.study import StudySpec
 #: Sections and their keys that may name a function of the user's own.
 _PLACES = (
     ("data", "name"),
+    ("data", "transform"),
+    ("data", "validation_transform"),
     ("model", "architecture"),
     ("train", "function"),
     ("train", "loss"),

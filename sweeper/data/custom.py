@@ -25,6 +25,7 @@ from sweeper.data.own_dataset import (
 )
 from sweeper.data.rows import DatasetRows, TensorRows
 from sweeper.data.targets import read_targets
+from sweeper.data.transforms import Transform, drawing_transform
 from sweeper.errors import DataError
 from sweeper.trial import Task, are_channels_last
 
@@ -37,7 +38,13 @@ _WANTED = (
 
 
 def load_custom(
-    reference: str, params: Mapping[str, Any], task: Task | None, lock_dir: Path
+    reference: str,
+    params: Mapping[str, Any],
+    task: Task | None,
+    lock_dir: Path,
+    *,
+    transform: Transform | None = None,
+    validation_transform: Transform | None = None,
 ) -> TensorRows | DatasetRows:
     """Call ``package.module:function`` and take what it returns to train and to validate on.
 
@@ -48,6 +55,8 @@ def load_custom(
         params: That it is given.
         task: Of its targets; None to infer it.
         lock_dir: Of the locks by which one process at a time makes the first call.
+        transform: Of the inputs of a ``Dataset`` that are trained on.
+        validation_transform: Of those that are validated on.
 
     Raises:
         SpecError: If the function cannot be imported.
@@ -64,16 +73,46 @@ def load_custom(
     loaded = call_in_turn(call, reference=reference, params=params, folder=lock_dir)
     if not isinstance(loaded, tuple) or len(loaded) not in (2, 3):
         raise DataError(f"{reference} returned {describe(loaded)}; {_WANTED}")
-    train = _split_rows(loaded[0], task, f"{reference}: train")
-    if len(loaded) == 2:
-        return train
-    validation = _split_rows(loaded[1], task, place := f"{reference}: validation")
-    return _join(train, validation, place)
+    train = _split_rows(loaded[0], task, transform, f"{reference}: train")
+    keys = {"transform": transform, "validation_transform": validation_transform}
+    given = [key for key, value in keys.items() if value is not None]
+    if given and not isinstance(train, DatasetRows):
+        raise DataError(
+            f"data.{given[0]}: changes the items of a Dataset, and {reference} returns tensors; "
+            "return a Dataset, or take what train changes on the device, such as train.random_crop"
+        )
+    if len(loaded) == 2 and not given:
+        return _remarked(train, loaded[0], reference)
+    held_out = loaded[1] if len(loaded) == 3 else loaded[0]
+    place = f"{reference}: validation"
+    validation = _split_rows(held_out, task, validation_transform, place)
+    if len(loaded) == 3:
+        return _join(train, validation, place)
+    _check_alike(train, validation, place)
+    assert isinstance(train, DatasetRows)
+    assert isinstance(validation, DatasetRows)
+    return replace(train, held_out=validation.dataset)
 
 
-def _split_rows(split: object, task: Task | None, place: str) -> TensorRows | DatasetRows:
+def _remarked(
+    rows: TensorRows | DatasetRows, train: object, reference: str
+) -> TensorRows | DatasetRows:
+    """With what is to say of a Dataset that changes its rows by chance, on both sides."""
+    if not isinstance(rows, DatasetRows) or not (name := drawing_transform(train)):
+        return rows
+    remark = (
+        f"{reference}: its Dataset changes rows by {name}, those that are held out too, so that "
+        "the metrics are of changed rows; name what is for training as data.transform and the "
+        "rest as data.validation_transform, or return (train, validation, test)"
+    )
+    return replace(rows, remark=remark)
+
+
+def _split_rows(
+    split: object, task: Task | None, transform: Transform | None, place: str
+) -> TensorRows | DatasetRows:
     try:
-        return _rows(split, task)
+        return _rows(split, task, transform)
     except DataError as exc:
         raise DataError(f"{place}: {exc}") from exc
     except Exception as exc:  # of the user's Dataset
@@ -84,13 +123,7 @@ def _join(
     train: TensorRows | DatasetRows, validation: TensorRows | DatasetRows, place: str
 ) -> TensorRows | DatasetRows:
     """Both as one, with marks on the rows that are held out."""
-    forms = [
-        (rows.input_dtype, list(rows.input_shape), rows.task, list(rows.targets.shape[1:]))
-        for rows in (train, validation)
-    ]
-    if forms[0] != forms[1]:
-        ours, theirs = (" ".join(map(str, form)) for form in forms)
-        raise DataError(f"{place}: is {theirs}, and train {ours}; wanted is one form for both")
+    _check_alike(train, validation, place)
     targets = torch.cat([train.targets, validation.targets])
     marks = torch.arange(len(targets)) >= len(train.targets)
     if isinstance(train, TensorRows) and isinstance(validation, TensorRows):
@@ -103,11 +136,25 @@ def _join(
     raise DataError(f"{place}: wanted are two pairs of tensors, or two of torch's Datasets")
 
 
-def _rows(train: object, task: Task | None) -> TensorRows | DatasetRows:
-    if isinstance(train, TensorDataset):
+def _check_alike(
+    train: TensorRows | DatasetRows, validation: TensorRows | DatasetRows, place: str
+) -> None:
+    forms = [
+        (rows.input_dtype, list(rows.input_shape), rows.task, list(rows.targets.shape[1:]))
+        for rows in (train, validation)
+    ]
+    if forms[0] != forms[1]:
+        ours, theirs = (" ".join(map(str, form)) for form in forms)
+        raise DataError(f"{place}: is {theirs}, and train {ours}; wanted is one form for both")
+
+
+def _rows(
+    train: object, task: Task | None, transform: Transform | None
+) -> TensorRows | DatasetRows:
+    if isinstance(train, TensorDataset) and transform is None:
         train = train.tensors
     if isinstance(train, Dataset):
-        return _dataset_rows(train, task)
+        return _dataset_rows(train, task, transform)
     if isinstance(train, tuple) and len(train) == 2:
         inputs, targets = train
         if isinstance(inputs, Tensor) and isinstance(targets, Tensor):
@@ -134,7 +181,9 @@ def _tensor_rows(inputs: Tensor, targets: Tensor, task: Task | None) -> TensorRo
     return TensorRows(inputs, targets, content_digest(inputs, targets), sums, task)
 
 
-def _dataset_rows(dataset: "Dataset[Any]", stated: Task | None) -> DatasetRows:
+def _dataset_rows(
+    dataset: "Dataset[Any]", stated: Task | None, transform: Transform | None
+) -> DatasetRows:
     if not isinstance(dataset, Sized):
         raise DataError(
             f"{type(dataset).__name__} has no length; wanted is a Dataset with __len__ and "
@@ -142,7 +191,7 @@ def _dataset_rows(dataset: "Dataset[Any]", stated: Task | None) -> DatasetRows:
         )
     if len(dataset) == 0:
         raise DataError(f"{type(dataset).__name__} is empty; wanted is at least one row per class")
-    rows = AlikeRows(dataset, len(dataset))
+    rows = AlikeRows(dataset, len(dataset), transform)
     targets, task = read_targets(dataset_targets(dataset, rows), stated)
     rows.settle(targets, task)
     digest = content_digest(targets)

@@ -23,6 +23,7 @@ from sweeper.data.partition import part_rows
 from sweeper.data.preprocessing import Preprocessing
 from sweeper.data.rows import DatasetRows, Fitted, Rows, TensorRows
 from sweeper.data.targets import count_outputs, count_rows, naive_mark
+from sweeper.data.transforms import load_transform
 from sweeper.trial import MOST_NAMES, DataInfo
 
 Value = TypeVar("Value")
@@ -93,7 +94,8 @@ def load_data(
         SpecError: If a user's function cannot be imported.
     """
     content = (config.name, config.root, config.task, config.validation, dict(config.params))
-    source = (*content, cache_dir, device, resident_bytes)
+    transforms = (config.transform, config.validation_transform)
+    source = (*content, *transforms, cache_dir, device, resident_bytes)
     name = label or label_of(config)
 
     def make_data() -> TrialData:
@@ -112,7 +114,16 @@ def load_data(
 
 def _load_rows(config: DataConfig, cache_dir: Path, device: torch.device, limit: int) -> Rows:
     if is_reference(config.name):
-        rows: Rows = load_custom(config.name, config.params, config.task, cache_dir / "loading")
+        rows: Rows = load_custom(
+            config.name,
+            config.params,
+            config.task,
+            cache_dir / "loading",
+            transform=load_transform("data.transform", config.transform),
+            validation_transform=load_transform(
+                "data.validation_transform", config.validation_transform
+            ),
+        )
     else:
         rows = KINDS[config.name].map(open_cache(config, cache_dir), config)
     return _settled(rows, device, limit) if isinstance(rows, TensorRows) else rows
@@ -193,7 +204,9 @@ def _remark_on_share(rows: Rows, config: DataConfig, name: str) -> str:
 
 
 def _remark(rows: TensorRows | DatasetRows, name: str) -> str:
-    """Of classes that no row has: labels from 3 to 8 are nine classes."""
+    """Of what its Dataset does, or of classes that no row has: labels from 3 to 8 are nine."""
+    if isinstance(rows, DatasetRows) and rows.remark:
+        return rows.remark
     if rows.task != "classification":
         return ""
     targets = rows.targets
@@ -223,7 +236,11 @@ def _splits(
     elif info.tokens:
         prepare = Tensor.long
     if not isinstance(samples, TensorRows):
-        return _both(LoaderSplit(samples.dataset, part, prepare, device=device) for part in parts)
+        datasets = samples.dataset, samples.held_out or samples.dataset
+        return _both(
+            LoaderSplit(dataset, part, prepare, device=device)
+            for dataset, part in zip(datasets, parts, strict=True)
+        )
     all_lengths = _lengths(fitted, samples.inputs)
     lengths = [None if all_lengths is None else all_lengths[part] for part in parts]
     samples = _settled(samples, device, limit)

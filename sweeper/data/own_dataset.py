@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sweeper.data.targets import count_outputs
+from sweeper.data.transforms import Transform
 from sweeper.errors import DataError
 from sweeper.trial import Task
 
@@ -24,18 +25,24 @@ _LOOKS = 32
 class AlikeRows(Dataset[tuple[Tensor, Any]]):
     """A user's rows, where one that differs from the first is named instead of failing a batch.
 
+    Args:
+        dataset: Of the user.
+        n_rows: Of it.
+        transform: What is done to the input of each item before it is looked at.
+
     Attributes:
         input_shape: Of each.
         input_dtype: Of a batch of them.
     """
 
-    def __init__(self, dataset: Any, n_rows: int) -> None:
+    def __init__(self, dataset: Any, n_rows: int, transform: Transform | None = None) -> None:
         self._dataset = dataset
         self._n_rows = n_rows
+        self._transform = transform
         self._task: Task | None = None  # before all targets are known
         self._targets = torch.empty(0)
         item = dataset[0]
-        first = _check_item(item)
+        first = _sample(item, transform)
         check_sides(first.shape)
         self._dtype, self.input_dtype = first.dtype, batch_dtype(first)
         self.input_shape = tuple(first.shape)
@@ -67,7 +74,7 @@ class AlikeRows(Dataset[tuple[Tensor, Any]]):
             ) from exc
 
     def _checked(self, row: int, item: Any) -> tuple[Tensor, Tensor]:
-        sample = _check_item(item)
+        sample = _sample(item, self._transform)
         if sample.dtype != self._dtype:
             raise DataError(
                 f"row {row} of {type(self._dataset).__name__} is {sample.dtype}, row 0 "
@@ -187,16 +194,18 @@ def check_sides(shape: Sequence[int]) -> None:
         raise DataError(f"a sample has the shape {tuple(shape)}, in which there is no value")
 
 
-def _check_item(item: object) -> Tensor:
-    """The input of a Dataset's item, which must be (input, target)."""
+def _sample(item: object, transform: Transform | None) -> Tensor:
+    """The input of a Dataset's item, which must be (input, target), after the transform."""
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise DataError(f"an item is {describe(item)}; wanted is (input, target)")
-    if not isinstance(item[0], Tensor | np.ndarray):
+    value = item[0] if transform is None else transform(item[0])
+    if not isinstance(value, Tensor | np.ndarray):
         raise DataError(
-            f"the input of an item is {describe(item[0])}; wanted is a tensor (for images, give "
-            "the Dataset a transform that ends in one)"
+            f"the input of an item is {describe(value)}; wanted is a tensor (for images, give "
+            "the Dataset a transform that ends in one, or name it as data.transform and "
+            "data.validation_transform)"
         )
-    sample = torch.as_tensor(item[0])
+    sample = torch.as_tensor(value)
     if sample.dtype == torch.uint8:
         raise DataError(
             "the input of an item is uint8; a Dataset makes its inputs ready for the model, so "

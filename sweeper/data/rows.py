@@ -115,6 +115,8 @@ class DatasetRows:
         input_dtype: Of a batch.
         task: Of the targets.
         marks: As of :class:`TensorRows`.
+        held_out: The same rows as they are validated on; None where they are those of ``dataset``.
+        remark: What the user may not have meant; mostly empty.
     """
 
     dataset: Dataset[Any]
@@ -124,6 +126,8 @@ class DatasetRows:
     input_dtype: torch.dtype
     task: Task
     marks: Tensor | None = None
+    held_out: Dataset[Any] | None = None
+    remark: str = ""
 
     def fit(self, train: Tensor, validation: Tensor) -> Fitted:
         """See :class:`Rows`."""

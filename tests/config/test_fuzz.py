@@ -37,6 +37,21 @@ import torch
 def load(rows=12, **others):
     return (torch.rand(rows, 3), torch.arange(rows) % 2), None
 
+class Rows(torch.utils.data.Dataset):
+    targets = [0, 1] * 6
+
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, row):
+        return torch.rand(3), self.targets[row]
+
+def load_rows():
+    return Rows(), None
+
+def double(inputs):
+    return 2 * inputs
+
 def build(input_shape, n_outputs, width=2):
     layers = torch.nn.Linear(*input_shape, width), torch.nn.Linear(width, n_outputs)
     return torch.nn.Sequential(*layers)
@@ -145,7 +160,8 @@ storage: sqlite:///sweep.db
 run: {workers: 1, device: cpu}
 """,
     """\
-data: {name: "fuzzed_code:load", batch_size: 4}
+data: {name: "fuzzed_code:load_rows", batch_size: 4, validation_transform: "fuzzed_code:double",
+       transform: {choices: ["torch.nn:Identity", "fuzzed_code:double"]}}
 model: {architecture: mlp, width: 2}
 train: {epochs: 2, optimizer: {choices: ["fuzzed_code:adam", sgd]}, accumulate: {low: 1, high: 3},
         schedule: {choices: ["fuzzed_code:falls", onecycle]}, ema: {choices: [0, 0.9]}}

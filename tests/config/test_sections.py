@@ -106,9 +106,15 @@ TABLE = "model: {architecture: mlp}\ndata: {name: table, path: t.csv, target: y,
          "1: data.target: must be a string or a list that is not empty, got []\n"
          "1: data.ignore: must be a list, got 'x'\n"
          "1: data.scale: must be 'standard' or 'quantile', got 'log'"),
+        ("data: {name: digits, transform: 'a:b', validation_transform: flip}",
+         "1: data.validation_transform: must be package.module:function, got 'flip'\n"
+         "1: data.transform: is for a Dataset of your own, and digits is none; leave it out"),
+        ("data: {name: 'a:b', validation_transform: {choices: ['a:b', 'a:c']}}",
+         "1: data.validation_transform: must be a constant: trials are compared on one validation "
+         "split"),
         ("data: {name: digits, ignore: [x]}",
          "1: data.ignore: unknown key; known: batch_size, fallback, name, root, size, task, "
-         "validation"),
+         "transform, validation, validation_transform"),
     ],
 )  # fmt: skip
 def test_the_keys_of_a_table(text: str, expected: str) -> None:

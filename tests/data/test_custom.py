@@ -264,7 +264,8 @@ WANTED = (
         (
             (Plain([("cat.png", 1)]), None),
             "train: the input of an item is a str; wanted is a tensor (for images, give the "
-            "Dataset a transform that ends in one)",
+            "Dataset a transform that ends in one, or name it as data.transform and "
+            "data.validation_transform)",
         ),
         (
             (Plain([(X[0].byte(), 1)]), None),

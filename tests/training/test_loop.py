@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from sweeper.config.settings import LOSSES, DataConfig, ModelConfig, TrainConfig, TrialConfig
 from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
-from sweeper.data.dataset import TrialData
+from sweeper.data.dataset import TrialData, load_data
 from sweeper.errors import TrialInterrupted, TrialLost, TrialPruned
 from sweeper.models.build import build_model
 from sweeper.training.checkpoint import load_checkpoint, save_checkpoint
@@ -225,6 +225,44 @@ def test_a_trial_stopped_between_batches_ends_bit_for_bit_as_one_never_stopped(
         assert reporter.values() == whole.values(), name
         assert_same_weights(weights, expected)
         assert_same_checkpoint(checkpoint, tmp_path / "whole.pt")
+
+
+class Images(Dataset[tuple[Tensor, int]]):
+    """Pictures of digits as they are."""
+
+    def __init__(self) -> None:
+        images, classes = load_digits(return_X_y=True)
+        self._inputs = torch.tensor(images[:200], dtype=torch.float32).reshape(-1, 1, 8, 8) / 8
+        self.targets = classes[:200]
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        return self._inputs[row], int(self.targets[row])
+
+
+def load_images() -> tuple[Images, None]:
+    return Images(), None
+
+
+def test_rows_that_a_transform_changes_by_chance_are_the_same_after_a_stop(tmp_path: Path) -> None:
+    data = load_data(
+        DataConfig(
+            name=f"{__name__}:load_images", transform="torchvision.transforms.v2:RandomErasing"
+        ),
+        cache_dir=tmp_path,
+        seed=0,
+        device=CPU,
+        resident_bytes=0,
+    )
+    whole = Recorder()
+    expected = run(config(), whole, tmp_path / "whole.pt", data=data)
+    checkpoint, reporter = tmp_path / "c.pt", Recorder()
+    for n_batches in (3, 2):
+        interrupt(config(), reporter, checkpoint, after_batches=n_batches, data=data)
+    assert_same_weights(run(config(), reporter, checkpoint, data=data), expected)
+    assert reporter.values() == whole.values()
 
 
 def to_zero(step: int, total_steps: int) -> float:
