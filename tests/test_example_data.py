@@ -75,7 +75,9 @@ def test_banking77_is_one_table_of_both_splits(tmp_path: Path) -> None:
     )
 
 
-def test_the_first_five_takes_of_fsdd_are_its_test_rows(tmp_path: Path) -> None:
+def test_the_first_five_takes_of_fsdd_are_its_test_rows_and_the_next_its_validation_rows(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "fsdd.tar.gz"
     clips = ["1_theo_0", "0_theo_10", "0_theo_5", "0_theo_4"]
     names = [f"fsdd-1.0/recordings/{clip}.wav" for clip in clips]
@@ -88,7 +90,7 @@ def test_the_first_five_takes_of_fsdd_are_its_test_rows(tmp_path: Path) -> None:
     assert files.pop("fsdd/clips.csv").decode() == (
         "file,digit,speaker,take,split\n"
         "recordings/0_theo_4.wav,0,theo,4,test\n"
-        "recordings/0_theo_5.wav,0,theo,5,train\n"
+        "recordings/0_theo_5.wav,0,theo,5,val\n"
         "recordings/0_theo_10.wav,0,theo,10,train\n"
         "recordings/1_theo_0.wav,1,theo,0,test\n"
     )

@@ -37,7 +37,7 @@ STUDY_ROWS = (
 LIBRARIES = {
     "optuna": {"study"},
     "optuna_dashboard": {"study"},
-    "scipy": {"study"},
+    "scipy": {"study", "data"},
     "sqlalchemy": {"study", "tracking"},
     "grpc": {"study"},
     "fsspec": {"study"},

@@ -33,7 +33,6 @@ def test_no_two_facts_share_a_file() -> None:
         PATHS.cache_dir,
         PATHS.mlflow_db,
         PATHS.artifacts,
-        PATHS.preprocessing("0123456789abcdef"),
         *(
             place
             for number in (1, 2)
@@ -43,7 +42,6 @@ def test_no_two_facts_share_a_file() -> None:
                 PATHS.user_checkpoint(number),
                 PATHS.model(number),
                 PATHS.shipped(number),
-                PATHS.own_preprocessing(number),
                 PATHS.trial_lock(number),
             )
         ),

@@ -12,6 +12,11 @@ _RULE = "must be the path of a file below data.path with columns in braces, such
 _EXAMPLE = "'{digit}_{speaker}_{take}.wav'"
 
 
+def checked_pattern(text: str) -> str:
+    """The text of a pattern; raises as :meth:`FilePattern.of`."""
+    return FilePattern.of(text).text
+
+
 @dataclass(frozen=True)
 class FilePattern:
     """Says what parts of a path are, which has ``/`` between folders on every machine.

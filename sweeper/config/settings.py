@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from sweeper.config.file_pattern import checked_pattern
 from sweeper.config.holdout import DEFAULT_SHARE, Holdout
 from sweeper.config.references import split_reference
 from sweeper.errors import SpecError
@@ -80,7 +81,7 @@ class DataConfig:
         Holdout,
         Field(
             description="Share of the train split held out for validation, stratified and seeded; "
-            "of a table also whole groups, the rows that a column names, or a second file",
+            "of rows with columns also whole groups, those that a column names, or a second file",
         ),
     ] = DEFAULT_SHARE
     task: Annotated[
@@ -335,6 +336,33 @@ ARCHITECTURE_PARAMS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 
+_PATH = Annotated[
+    str,
+    Field(
+        description="File of rows, .csv, .tsv, .parquet or .jsonl, each but Parquet also with "
+        ".gz; or, but of a table, a folder of files; must be said"
+    ),
+]
+_TARGET = Annotated[
+    str | Annotated[list[str], Field(min_length=1)],
+    Field(description="Column to learn, or several; must be said"),
+]
+_FILE_COLUMN = Annotated[
+    str,
+    Field(
+        description="Of a file of rows: its column of file names, from its own folder on; default "
+        "`file`"
+    ),
+]
+_PATTERN = Annotated[
+    str,
+    AfterValidator(checked_pattern),
+    Field(
+        description="Of a folder: what the paths of its files spell, such as "
+        "`{digit}_{speaker}_{take}.wav`; default `{label}/...`"
+    ),
+]
+
 #: Arguments of the built-in data sets (all other keys of ``data`` are :class:`DataConfig`'s own).
 DATA_PARAMS: Mapping[str, Mapping[str, Any]] = {
     "mnist": {},
@@ -347,17 +375,8 @@ DATA_PARAMS: Mapping[str, Mapping[str, Any]] = {
         ]
     },
     "table": {
-        "path": Annotated[
-            str,
-            Field(
-                description="File of rows, .csv, .tsv, .parquet or .jsonl, each but Parquet also "
-                "with .gz; must be said"
-            ),
-        ],
-        "target": Annotated[
-            str | Annotated[list[str], Field(min_length=1)],
-            Field(description="Column to learn, or several; must be said"),
-        ],
+        "path": _PATH,
+        "target": _TARGET,
         "ignore": Annotated[list[str], Field(description="Columns that are left out")],
         "scale": Annotated[
             Scale,
@@ -367,8 +386,33 @@ DATA_PARAMS: Mapping[str, Mapping[str, Any]] = {
             ),
         ],
     },
+    "audio": {
+        "path": _PATH,
+        "pattern": _PATTERN,
+        "column": _FILE_COLUMN,
+        "target": _TARGET,
+        "sample_rate": Annotated[
+            int,
+            Field(
+                ge=1000,
+                le=192_000,
+                description="Samples a second, to which clips are brought; must be said",
+            ),
+        ],
+        "max_seconds": Annotated[
+            float,
+            Field(ge=0.01, le=3600, description="What is later in a clip is cut; must be said"),
+        ],
+        "n_mels": Annotated[int, Field(ge=2, le=512, description="Bands of a frame")],
+    },
 }
 #: Those that say which data they are: a trial compares with no other that has another value.
-FIXED_DATA_PARAMS: Mapping[str, tuple[str, ...]] = {"table": ("path", "target", "ignore")}
+FIXED_DATA_PARAMS: Mapping[str, tuple[str, ...]] = {
+    "table": ("path", "target", "ignore"),
+    "audio": ("path", "pattern", "column", "target"),
+}
 #: Those without a default.
-REQUIRED_DATA_PARAMS: Mapping[str, tuple[str, ...]] = {"table": ("path", "target")}
+REQUIRED_DATA_PARAMS: Mapping[str, tuple[str, ...]] = {
+    "table": ("path", "target"),
+    "audio": ("path", "target", "sample_rate", "max_seconds"),
+}

@@ -16,11 +16,11 @@ from sweeper.data.batches import LoaderSplit, Normalisation, Prepare, ResidentSp
 from sweeper.data.cache import open_cache
 from sweeper.data.custom import load_custom
 from sweeper.data.fingerprint import split_fingerprint
+from sweeper.data.frame_scale import FrameScale
 from sweeper.data.kinds import KINDS, label_of
 from sweeper.data.labels import describe_labels, remark_on_labels
 from sweeper.data.lengths import frame_lengths, token_lengths
 from sweeper.data.partition import part_rows
-from sweeper.data.preprocessing import Preprocessing
 from sweeper.data.rows import DatasetRows, Fitted, Rows, TensorRows
 from sweeper.data.targets import count_outputs, count_rows, naive_mark
 from sweeper.data.transforms import load_transform
@@ -40,7 +40,6 @@ class TrialData:
             regression, or where nobody counted, [0].
         remark: What the user may not have meant; mostly empty.
         inferred: What was found out about the data, a line each.
-        preprocessing: What makes inputs of the data as a person has them, where that is known.
     """
 
     info: DataInfo
@@ -49,7 +48,6 @@ class TrialData:
     counts: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     remark: str = ""
     inferred: tuple[str, ...] = ()
-    preprocessing: Preprocessing | None = None
 
 
 class _Latest(Generic[Value]):
@@ -137,10 +135,8 @@ def _settled(rows: TensorRows, device: torch.device, limit: int) -> TensorRows:
 def _fitted_data(
     fitted: Fitted, parts: tuple[Tensor, Tensor], name: str, *, device: torch.device, limit: int
 ) -> TrialData:
-    preprocessing, samples = _with_outputs(fitted), fitted.samples
     info = _info(fitted, parts, name)
-    if preprocessing is not None:
-        info = replace(info, preprocessing=preprocessing.digest)
+    samples = fitted.samples
     train, validation = _splits(fitted, parts, info, device=device, limit=limit)
     counts = count_rows(samples.targets[parts[0]], samples.task, info.n_outputs)
     remark = _remark(samples, name)
@@ -150,15 +146,7 @@ def _fitted_data(
         remark = remark or remark_on_labels(fitted.labels, n_rows, name)
         target = describe_labels(fitted.labels, n_rows, info)
         inferred = (f"{name}: {fitted.inferred}", target)
-    return TrialData(info, train, validation, counts, remark, inferred, preprocessing)
-
-
-def _with_outputs(fitted: Fitted) -> Preprocessing | None:
-    """What is kept for served models, with the names of what they answer."""
-    kept, labels = fitted.preprocessing, fitted.labels
-    if kept is None or labels is None:
-        return kept
-    return replace(kept, strings={**kept.strings, "outputs": labels.classes or labels.columns})
+    return TrialData(info, train, validation, counts, remark, inferred)
 
 
 def _info(fitted: Fitted, parts: tuple[Tensor, Tensor], name: str) -> DataInfo:
@@ -231,7 +219,9 @@ def _splits(
 ) -> tuple[Split, Split]:
     samples = fitted.samples
     prepare: Prepare | None = None
-    if info.mean:
+    if info.frames and info.mean:
+        prepare = FrameScale(info.mean, info.std, device=device)
+    elif info.mean:
         prepare = Normalisation(info.mean, info.std, input_shape=info.input_shape, device=device)
     elif info.tokens:
         prepare = Tensor.long

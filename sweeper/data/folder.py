@@ -1,4 +1,4 @@
-"""A folder of files -> rows with named columns, as a table has them."""
+"""The files below a folder."""
 
 from __future__ import annotations
 
@@ -7,14 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
-from sweeper.config.file_pattern import FILE, LABEL, FilePattern
-from sweeper.data.table_files import Piece
 from sweeper.errors import DataError
-
-#: Files whose names are split at a time.
-_BLOCK_ROWS = 2**16
 
 
 @dataclass(frozen=True)
@@ -41,7 +34,7 @@ def list_folder(path: Path, suffixes: Sequence[str]) -> Folder:
         suffixes: Lower-case ends of the names that are wanted, such as ``.wav``.
 
     Raises:
-        DataError: If it cannot be read, or has no such file.
+        DataError: If it cannot be read, has no such file, or has something else of such a name.
     """
     found = sorted(_walk(path), key=lambda file: file.split("/"))
     files = [file for file in found if file.lower().endswith(tuple(suffixes))]
@@ -52,6 +45,9 @@ def list_folder(path: Path, suffixes: Sequence[str]) -> Folder:
             f"{path}: has no file that ends in {', '.join(suffixes)}{there}; name another folder "
             "by data.path"
         )
+    for file in files:
+        if not (path / file).is_file():
+            raise DataError(f"{path / file}: is no file, or a link to none; remove it")
     return Folder(path, files, others)
 
 
@@ -60,10 +56,9 @@ def _walk(path: Path) -> Iterator[str]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in folders:
             _check_link(Path(place, name))
-        for file in (Path(place, name) for name in files if not name.startswith(".")):
-            if not file.is_file():
-                raise DataError(f"{file}: is no file, or a link to none; remove it")
-            yield _as_text(file.relative_to(path))
+        for name in files:
+            if not name.startswith("."):
+                yield _as_text(Path(place, name).relative_to(path))
 
 
 def _refuse(error: OSError) -> None:
@@ -84,60 +79,3 @@ def _as_text(file: Path) -> str:
     except UnicodeEncodeError as exc:
         raise DataError(f"{name!r}: the name of the file is not UTF-8; rename it") from exc
     return name
-
-
-def folder_columns(pattern: FilePattern | None) -> list[str]:
-    """The names of all columns of a folder's rows."""
-    return [FILE, *(pattern.columns if pattern else (LABEL,))]
-
-
-def read_folder(
-    folder: Folder, names: Sequence[str], pattern: FilePattern | None = None
-) -> Iterator[Piece]:
-    """The rows of some columns.
-
-    Args:
-        folder: Its files.
-        names: Of the columns.
-        pattern: Says what the paths spell; without one they begin with the class,
-            ``{label}/...``.
-
-    Raises:
-        DataError: If a path has another form.
-    """
-    columns = folder_columns(pattern)
-    for first in range(0, len(folder.files), _BLOCK_ROWS):
-        files = folder.files[first : first + _BLOCK_ROWS]
-        rows = [(file, *_spelt(folder.path, file, pattern)) for file in files]
-        values = dict(zip(columns, zip(*rows, strict=True), strict=True))
-        yield Piece(
-            path=folder.path,
-            rows=range(first + 1, first + 1 + len(files)),
-            columns={name: pa.array(values[name], pa.string()) for name in names},
-            is_typed=False,
-            files=files,
-        )
-
-
-def _spelt(folder: Path, file: str, pattern: FilePattern | None) -> tuple[str, ...]:
-    if pattern is None:
-        label, _, rest = file.partition("/")
-        if not rest:
-            raise DataError(
-                f"{folder / file}: lies in no folder of its own, which would be its class; move "
-                "it into one, or say by data.pattern what its name means"
-            )
-        return (label,)
-    try:
-        values = pattern.match(file)
-    except ValueError as exc:
-        raise DataError(
-            f"{folder / file}: data.pattern {pattern.text!r} fits in two ways: {exc}; rename the "
-            "file, or give another pattern"
-        ) from exc
-    if values is None:
-        raise DataError(
-            f"{folder / file}: does not fit data.pattern {pattern.text!r}; move it elsewhere, or "
-            "give another pattern"
-        )
-    return values

@@ -66,8 +66,21 @@ def _map_table(entry: CacheEntry, config: DataConfig) -> "Rows":
     return map_table(entry, config.params.get("scale", "standard"))
 
 
+def _write_audio(config: DataConfig, folder: Path) -> Content:
+    from sweeper.data.audio import write_audio
+
+    return write_audio(config, folder)
+
+
+def _map_audio(entry: CacheEntry, config: DataConfig) -> "Rows":
+    from sweeper.data.frame_rows import map_audio
+
+    return map_audio(entry)
+
+
 _DATA_SET = Kind(sources.identity, _write_images, _map_images, lambda config: config.name)
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys((*sources.SOURCES, sources.DIGITS), _DATA_SET),
     "table": Kind(partial(row_identity, fitted={"scale"}), _write_table, _map_table, row_label),
+    "audio": Kind(partial(row_identity, names_files=True), _write_audio, _map_audio, row_label),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,16 +10,22 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from sweeper.config.file_pattern import FilePattern
 from sweeper.config.holdout import Holdout, marking_column
 from sweeper.config.problems import did_you_mean
 from sweeper.config.settings import DataConfig
-from sweeper.data.row_files import row_files
-from sweeper.data.table_cells import as_codes, as_words
+from sweeper.data.folder import list_folder
+from sweeper.data.folder_rows import FolderRows
+from sweeper.data.row_files import FILE_SUFFIXES, row_files
+from sweeper.data.table_columns import as_codes, as_words
 from sweeper.data.table_files import Piece, column_names, read_pieces
 from sweeper.errors import DataError
+from sweeper.text import format_count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+log = logging.getLogger("sweeper")
 
 
 class RowSource(Protocol):
@@ -50,9 +57,54 @@ class RowFile:
         return read_pieces(self.path, names)
 
 
+@dataclass(frozen=True)
+class InBlocks:
+    """Rows whose inputs are large, in pieces of so many at most."""
+
+    source: RowSource
+    n_rows: int
+
+    @property
+    def path(self) -> Path:
+        """See :class:`RowSource`."""
+        return self.source.path
+
+    def column_names(self) -> list[str]:
+        """See :class:`RowSource`."""
+        return self.source.column_names()
+
+    def pieces(self, names: Sequence[str]) -> Iterator[Piece]:
+        """See :class:`RowSource`."""
+        for piece in self.source.pieces(names):
+            yield from piece.blocks(self.n_rows)
+
+
 def open_sources(config: DataConfig) -> list[RowSource]:
-    """Where the rows are and, if the study file names it, where the validation rows are."""
-    return [RowFile(path) for path in row_files(config)]
+    """Where the rows are and, if the study file names it, where the validation rows are.
+
+    Raises:
+        DataError: If one is not there, or is a folder without files of the kind.
+    """
+    return [_open(path, config) for path in row_files(config)]
+
+
+def _open(path: Path, config: DataConfig) -> RowSource:
+    pattern = config.params.get("pattern")
+    if path.is_dir():
+        folder = list_folder(path, FILE_SUFFIXES[config.name])
+        if folder.others:
+            log.info(
+                "%s: left out as of another kind: %s, such as %s",
+                path,
+                format_count(len(folder.others), "file"),
+                folder.others[0],
+            )
+        return FolderRows(folder, None if pattern is None else FilePattern.of(pattern))
+    if pattern is not None:
+        raise DataError(
+            f"data.pattern: spells the names of files in a folder, and {path} is a file; drop it"
+        )
+    return RowFile(path)
 
 
 @dataclass(frozen=True)

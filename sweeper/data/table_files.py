@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from sweeper.data.table_cells import as_plain, as_trimmed, looks_like_number
 from sweeper.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 #: Bytes of a CSV file that are read at a time, and rows of the others.
 _BLOCK_BYTES, _BLOCK_ROWS = 2**24, 2**16
+#: What stands for a value that is not there, beside nothing at all.
+GAPS = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "<NA>", "None")
+#: A number as text; what has another form is a word.
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,23 @@ class Piece:
 
     def without(self, is_left_out: NDArray[Any]) -> Piece:
         """The rows but some [N]."""
-        kept = pa.array(~is_left_out)
-        columns = {name: column.filter(kept) for name, column in self.columns.items()}
-        rows = [index for index, is_out in enumerate(is_left_out) if not is_out]
+        kept = [index for index, is_out in enumerate(is_left_out) if not is_out]
         return replace(
             self,
-            rows=[self.rows[index] for index in rows],
-            columns=columns,
-            files=[self.files[index] for index in rows] if self.files else (),
+            rows=[self.rows[index] for index in kept],
+            columns={
+                name: column.take(pa.array(kept, pa.int64()))
+                for name, column in self.columns.items()
+            },
+            files=[self.files[index] for index in kept] if self.files else (),
         )
+
+    def blocks(self, n_rows: int) -> Iterator[Piece]:
+        """The same rows in pieces of so many."""
+        for first in range(0, len(self.rows), n_rows):
+            part = slice(first, first + n_rows)
+            columns = {name: column[part] for name, column in self.columns.items()}
+            yield replace(self, rows=self.rows[part], columns=columns, files=self.files[part])
 
 
 def column_names(path: Path) -> list[str]:
@@ -92,6 +104,17 @@ def read_pieces(path: Path, names: Sequence[str]) -> Iterator[Piece]:
             rows = range(first_row, first_row + n_rows)
             yield Piece(path, rows, columns, kind.is_typed)
             first_row += n_rows
+
+
+def looks_like_number(column: pa.Array) -> NDArray[Any]:
+    """Whether each text, of which none may be null, is a number [N]."""
+    return as_array(pc.match_substring_regex(column, _NUMBER))
+
+
+def as_array(column: pa.Array) -> NDArray[Any]:
+    """The values of a column, none of them null, as numpy has them."""
+    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    return values
 
 
 @dataclass(frozen=True)
@@ -178,7 +201,13 @@ def _read_csv(path: Path, names: Sequence[str]) -> Iterator[dict[str, pa.Array]]
         ) as reader,
     ):
         for batch in reader:
-            yield {name: as_trimmed(batch.column(name)) for name in names}
+            yield {name: _trimmed(batch.column(name)) for name in names}
+
+
+def _trimmed(column: pa.Array) -> pa.Array:
+    column = pc.utf8_trim_whitespace(column)
+    is_gap = pc.is_in(column, value_set=pa.array(GAPS, column.type))
+    return pc.if_else(is_gap, pa.scalar(None, column.type), column)
 
 
 def _parquet_names(path: Path) -> list[str]:
@@ -196,13 +225,23 @@ def _read_parquet(path: Path, names: Sequence[str]) -> Iterator[dict[str, pa.Arr
 
 
 def _plain(path: Path, name: str, column: pa.Array) -> pa.Array:
-    try:
-        return as_plain(column)
-    except TypeError as exc:
-        raise DataError(
-            f"{path}: column {name!r} holds {exc}: leave it out by data.ignore, or make numbers "
-            "of it"
-        ) from exc
+    """A typed column as numbers or as text."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.dictionary_decode(), kind.value_type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        numbers = pc.cast(column, pa.float64(), safe=False)
+        return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return _trimmed(pc.cast(column, pa.string()))
+    if pa.types.is_boolean(kind):
+        return pc.if_else(column, str(True), str(False))
+    if pa.types.is_null(kind):
+        return pc.cast(column, pa.string())
+    raise DataError(
+        f"{path}: column {name!r} holds {kind}; wanted are numbers, words or truth values: leave "
+        "it out by data.ignore, or make numbers of it"
+    )
 
 
 def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -229,7 +268,7 @@ def _read_json(path: Path, names: Sequence[str]) -> Iterator[dict[str, pa.Array]
     first_row = 1
     while piece := list(islice(rows, _BLOCK_ROWS)):
         yield {
-            name: as_trimmed(
+            name: _trimmed(
                 pa.array(
                     [
                         _json_text(row.get(name), f"{path}: row {number}: column {name!r}")

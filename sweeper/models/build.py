@@ -41,7 +41,7 @@ Form = Literal["text", "frames", "a table", "images", "numbers"]
 #: What the built-in architectures take; ``numbers`` of those over time have the form of frames.
 TAKES: Mapping[str, tuple[Form, ...]] = {
     "mlp": ("a table", "images", "numbers"),
-    "cnn": ("images",),
+    "cnn": ("images", "frames"),
     "resnet": ("images",),
     "bag": ("text",),
     "rnn": ("text", "frames", "numbers"),

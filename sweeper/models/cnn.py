@@ -6,6 +6,7 @@ from sweeper.config.settings import Activation
 from sweeper.errors import TrainingError
 from sweeper.models.activation import build_activation
 from sweeper.models.dropout import Dropout
+from sweeper.models.frame_cnn import FrameCnn
 from sweeper.models.images import image_shape
 
 
@@ -27,7 +28,8 @@ def build_cnn(
     other way round, at a quarter of the work.
 
     Args:
-        input_shape: Of one sample, [C, H, W].
+        input_shape: Of one sample, [C, H, W]; or [M, T] of frames, which
+            :class:`~sweeper.models.frame_cnn.FrameCnn` takes, whatever T is.
         n_outputs: Outputs per sample, >= 1.
         depth: Blocks, >= 1; each halves H and W, rounded down, so ``min(H, W) >= 2**depth``.
         channels: Of the first block, >= 1.
@@ -37,11 +39,22 @@ def build_cnn(
         batch_norm: Whether to normalise each convolution over the batch.
 
     Returns:
-        A module float32 [B, C, H, W] -> outputs float32 [B, n_outputs].
+        A module float32 [B, *input_shape] -> outputs float32 [B, n_outputs].
 
     Raises:
         TrainingError: If the input is no image, or too small for the depth.
     """
+    if len(input_shape) == 2:
+        return FrameCnn(
+            input_shape[0],
+            n_outputs,
+            depth=depth,
+            channels=channels,
+            kernel_size=kernel_size,
+            activation=activation,
+            dropout=dropout,
+            batch_norm=batch_norm,
+        )
     n_channels, height, width = _checked_shape(input_shape, depth)
     layers: list[nn.Module] = []
     for block in range(depth):

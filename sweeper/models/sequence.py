@@ -48,9 +48,7 @@ class FrameInput(nn.Module):
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Map frames [B, M, T] to features [B, T, M] and lengths int64 [B], each >= 1."""
-        times = torch.arange(1, frames.shape[2] + 1, device=frames.device)
-        lengths = ((frames != 0).any(1) * times).amax(1)
-        return frames.transpose(1, 2), lengths.clamp(min=1)
+        return frames.transpose(1, 2), frame_lengths(frames)
 
 
 def sequence_input(
@@ -74,6 +72,12 @@ def sequence_input(
             f"of shape {list(data.input_shape)}; take another architecture"
         )
     return FrameInput(data.input_shape[0])
+
+
+def frame_lengths(frames: Tensor) -> Tensor:
+    """Frames of each sample [B, M, T], up to its last that is not all 0, int64 [B], each >= 1."""
+    times = torch.arange(1, frames.shape[2] + 1, device=frames.device)
+    return ((frames != 0).any(1) * times).amax(1).clamp(min=1)
 
 
 def is_within(lengths: Tensor, n_steps: int) -> Tensor:

@@ -208,8 +208,7 @@ class Sender:
             return
         models, name = self._models, trial_name(self._paths.study, number, started)
         with artifact_errors(self._study.uri):
-            kept = self._paths.preprocessing(started.data.preprocessing)
-            logged = models.log(cursor.run_id, name, started, weights, kept)
+            logged = models.log(cursor.run_id, name, started, weights)
         if logged.form == "weights":
             _logger.warning(
                 "%s: sent with the reference %s, which names code that is not called, as no study "

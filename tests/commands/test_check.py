@@ -23,6 +23,7 @@ from sweeper.errors import (
 )
 from sweeper.workers.devices import known_precisions
 from tests.support.sweep_studies import spec_of
+from tests.support.wav_files import tone, write_wav
 
 
 @pytest.fixture(autouse=True)
@@ -336,6 +337,19 @@ def test_the_study_of_the_page_on_tables_is_ready(
     monkeypatch.chdir(tmp_path)
     lines = list(check_study(parse_study(text, Path("houses.yaml")), Path("mlruns"), print))
     assert lines[-1] == "ready: sweeper run houses.yaml"
+
+
+def test_the_study_of_the_page_on_audio_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "audio.md"
+    [text] = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    for row in range(20):
+        name = f"{row % 2}_{['ann', 'ben', 'cleo', 'dan', 'eve'][row // 4]}_{row}.wav"
+        write_wav(tmp_path / "recordings" / name, tone(400 + 800 * (row % 2), 0.1))
+    monkeypatch.chdir(tmp_path)
+    lines = list(check_study(parse_study(text, Path("digits.yaml")), Path("mlruns"), print))
+    assert lines[-1] == "ready: sweeper run digits.yaml"
 
 
 def test_what_is_wrong_with_a_table_is_told_at_its_key(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from sweeper.errors import SpecError
 from sweeper.paths import RunPaths
 from tests.support.examples import examples
 from tests.support.spec_files import STUDIES
+from tests.support.wav_files import tone, write_wav
 
 CODE = """
 import torch
@@ -79,6 +80,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("fuzz")
     (folder / "fuzzed_code.py").write_text(CODE)
     (folder / "rows.csv").write_text(ROWS)
+    for row in range(8):
+        write_wav(folder / "clips" / f"{'xy'[row % 2]}_p{row % 4}_{row}.wav", tone(440, 0.05))
     cwd, path = Path.cwd(), list(sys.path)
     os.chdir(folder)
     with pytest.MonkeyPatch.context() as patch:
@@ -140,7 +143,7 @@ TEXTS = [
     *(
         text
         for text in (on_digits(path) for path in STUDIES if path.parent.name == "studies")
-        if "name: table" not in text  # whose file is not here; another table follows
+        if " path: " not in text  # which is not here; others follow
     ),
     """\
 objective: {metric: [loss, size], direction: [minimize, minimize]}
@@ -180,6 +183,12 @@ model: {architecture: mlp, width: 2}
 train: {epochs: 1, loss: {choices: [mse, huber]}}
 """,
     """\
+data: {name: audio, path: clips, pattern: "{kind}_{who}_{take}.wav", target: kind, batch_size: 4,
+       validation: {by: who, share: 0.5}, sample_rate: 8000, max_seconds: 0.04, n_mels: 4}
+model: {architecture: cnn, depth: {low: 1, high: 2}, channels: 2}
+train: {epochs: 1}
+""",
+    """\
 data: {name: digits}
 model: {architecture: cnn, depth: 1, channels: 2}
 train: {epochs: 1, random_crop: {low: 0, high: 3}, random_flip: {choices: [true, false]},
@@ -204,6 +213,7 @@ ODD = [
     "mysql://x", "http://[::1", "://", "2h", "val_loss", "train.epochs", "model.architecture",
     "choices", "function", "forbid", "enqueue", "table", "rows.csv", "size", "[who, part]",
     "{by: part}", "{column: part, value: a}", "{path: rows.csv}", "regression", "multilabel",
+    "audio", "clips", "'{kind}_{who}.wav'",
 ]  # fmt: skip
 PIECES = [re.compile(form) for form in (r".*\n|.+", r"\w+|\W", r"(?s).")]
 ENCODINGS = ["utf-8"] * 5 + ["utf-8-sig", "utf-16", "utf-32"]

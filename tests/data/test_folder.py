@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from sweeper.config.file_pattern import FilePattern
-from sweeper.data import folder as folder_module
-from sweeper.data.folder import folder_columns, list_folder, read_folder
+from sweeper.data import folder_rows
+from sweeper.data.folder import list_folder
+from sweeper.data.folder_rows import FolderRows
 from sweeper.errors import DataError
 
 DIGITS = FilePattern.of("{digit}_{speaker}.wav")
@@ -23,8 +24,9 @@ def write(root: Path, *files: str) -> Path:
 
 
 def read(root: Path, pattern: FilePattern | None = None) -> dict[str, list[Any]]:
-    names = folder_columns(pattern)
-    pieces = list(read_folder(list_folder(root, [".wav"]), names, pattern))
+    rows = FolderRows(list_folder(root, [".wav"]), pattern)
+    names = rows.column_names()
+    pieces = list(rows.pieces(names))
     return {
         name: [value for piece in pieces for value in piece.columns[name].to_pylist()]
         for name in names
@@ -85,9 +87,9 @@ def test_linked_folders_are_looked_into_but_not_in_a_circle(tmp_path: Path) -> N
 
 
 def test_pieces_name_the_file_of_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder_module, "_BLOCK_ROWS", 2)
+    monkeypatch.setattr(folder_rows, "_BLOCK_ROWS", 2)
     write(tmp_path, *(f"{take}_theo.wav" for take in range(5)))
-    pieces = list(read_folder(list_folder(tmp_path, [".wav"]), ["digit"], DIGITS))
+    pieces = list(FolderRows(list_folder(tmp_path, [".wav"]), DIGITS).pieces(["digit"]))
     assert [list(piece.rows) for piece in pieces] == [[1, 2], [3, 4], [5]]
     assert pieces[1].place(1, "digit") == f"{tmp_path}/3_theo.wav: column 'digit'"
     rest = pieces[1].without(np.array([True, False]))
@@ -118,6 +120,7 @@ def test_what_the_rows_cannot_be_made_of_is_told_with_the_file(tmp_path: Path) -
 
 
 def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").symlink_to(tmp_path / "gone")
     (tmp_path / "a.wav").symlink_to(tmp_path / "gone")
     assert refusal(tmp_path) == f"{tmp_path}/a.wav: is no file, or a link to none; remove it"
     (tmp_path / "a.wav").unlink()

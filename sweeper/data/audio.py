@@ -1,0 +1,200 @@
+"""Clips: files of sound -> log-mel frames on disk, of all that a trial may read of them.
+
+<cache_dir>/audio-0123456789abcdef/frames.bin    float32 [N, M, T], 0 after the end of a clip
+                                   targets.bin   int64 [N], bool [N, K] or float32 [N, K]
+                                   marks.bin     int32 [N], if the rows are not parted by share
+                                   meta.json     with what the clips are
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from sweeper.config.file_pattern import FILE
+from sweeper.config.settings import DataConfig
+from sweeper.data.clip_form import ClipForm
+from sweeper.data.clips import Clip
+from sweeper.data.content import Content
+from sweeper.data.labelled_rows import LabelScan
+from sweeper.data.log_mel import LogMel
+from sweeper.data.reading import InBlocks, Reading, open_sources
+from sweeper.data.table_files import Piece
+from sweeper.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+log = logging.getLogger("sweeper")
+
+#: Rows that are in memory at a time as frames; and about so many samples, with their spectra.
+_BLOCK_ROWS, _BLOCK_SAMPLES = 32, 2**20
+#: Of a whole number of samples that was divided by one rate and is multiplied by another.
+_ROUNDING = 1e-6
+#: Faults that are told at once; of files that were copied in a wrong way there are thousands.
+_MOST_FAULTS = 5
+#: Between two lines on how far it has come.
+_TOLD_EVERY_S = 10.0
+
+
+def write_audio(config: DataConfig, folder: Path) -> Content:
+    """Read the clips, first their headers and then all of them, and write their frames.
+
+    Raises:
+        DataError: If the rows do not hold what the study file says, or clips cannot be read.
+    """
+    column = config.params.get("column", FILE)
+    sources = [InBlocks(source, _BLOCK_ROWS) for source in open_sources(config)]
+    reading = Reading.of(config, sources, column)
+    scan, clips = LabelScan(reading), _ClipScan(column)
+    for piece, _ in reading.pieces():
+        clips.take(scan.take(piece))
+    labels = scan.settle(config.task)
+    clips.faults.end()
+    frames = _Frames(config.params, clips)
+    arrays = scan.write(folder, labels, {"frames": ("float32", frames.shape)}, frames.encode)
+    clips.faults.end()
+    return Content(arrays, {"labels": asdict(labels), "clips": asdict(frames.form())})
+
+
+class _Faults:
+    """Of some clips, told together."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    def add(self, piece: Piece, row: int, fault: DataError) -> None:
+        """Note that of a row; the fault names the file."""
+        place = "" if piece.files else f"{piece.path}: row {piece.rows[row]}: "
+        self._found.append(f"{place}{fault}")
+        if len(self._found) == _MOST_FAULTS:
+            raise DataError("\n".join(self._found) + "; there may be more")
+
+    def end(self) -> None:
+        """Tell those that were noted.
+
+        Raises:
+            DataError: If there are some.
+        """
+        if self._found:
+            raise DataError("\n".join(self._found))
+
+
+class _ClipScan:
+    """Of the headers of all clips.
+
+    Args:
+        column: That names their files.
+
+    Attributes:
+        column: As given.
+        faults: Of clips that cannot be read.
+        seconds: Of each.
+        rates: Clips by their sample rate.
+        channels: Clips by their number of channels.
+    """
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+        self.faults = _Faults()
+        self.seconds: list[float] = []
+        self.rates: Counter[int] = Counter()
+        self.channels: Counter[int] = Counter()
+
+    def take(self, piece: Piece) -> None:
+        """Look at the next rows."""
+        names = piece.columns[self.column]
+        if names.null_count:
+            row = next(row for row, name in enumerate(names) if not name.is_valid)
+            raise DataError(
+                f"{piece.place(row, self.column)} names no file; mend it, or drop the row"
+            )
+        for row, path in enumerate(paths_of(piece, self.column)):
+            try:
+                clip = Clip(path)
+            except DataError as exc:
+                self.faults.add(piece, row, exc)
+            else:
+                self.seconds.append(clip.seconds)
+                self.rates[clip.sample_rate] += 1
+                self.channels[clip.n_channels] += 1
+
+
+def paths_of(piece: Piece, column: str) -> list[Path]:
+    """The files that a column names, in a folder or beside the file of the rows."""
+    folder = piece.path if piece.files else piece.path.parent
+    return [folder / str(name) for name in piece.columns[column].to_pylist()]
+
+
+class _Frames:
+    """Makes frames of clips, in the order of their rows.
+
+    Args:
+        params: Of the data.
+        clips: All of them.
+
+    Attributes:
+        shape: Of the frames of a clip.
+    """
+
+    def __init__(self, params: Mapping[str, Any], clips: _ClipScan) -> None:
+        self._clips = clips
+        self._rate: int = params["sample_rate"]
+        self._max_seconds: float = params["max_seconds"]
+        given = {"n_mels": params["n_mels"]} if "n_mels" in params else {}
+        self._log_mel = LogMel(self._rate, **given)
+        longest = math.ceil(max(clips.seconds) * self._rate - _ROUNDING)
+        self._n_samples = min(longest, int(self._max_seconds * self._rate))
+        self.shape = (self._log_mel.n_mels, self._log_mel.n_frames(self._n_samples))
+        self._content = hashlib.sha256()
+        self._n_done, self._told_s = 0, time.monotonic()
+
+    def encode(self, piece: Piece) -> dict[str, NDArray[Any]]:
+        """Frames of some rows, float32 [n, M, T]."""
+        n_rows = max(_BLOCK_SAMPLES // self._n_samples, 1)
+        blocks = [self._encode(block) for block in piece.blocks(n_rows)]
+        return {"frames": np.concatenate([np.empty((0, *self.shape), np.float32), *blocks])}
+
+    def _encode(self, piece: Piece) -> NDArray[np.float32]:
+        waves = np.zeros((len(piece.rows), self._n_samples), np.float32)
+        for row, path in enumerate(paths_of(piece, self._clips.column)):
+            try:
+                samples = Clip(path).samples(self._rate, self._max_seconds)
+            except DataError as exc:
+                self._clips.faults.add(piece, row, exc)
+                continue
+            waves[row, : len(samples)] = samples
+            with path.open("rb") as file:
+                self._content.update(hashlib.file_digest(file, "sha256").digest())
+        self._n_done += len(piece.rows)
+        if time.monotonic() - self._told_s >= _TOLD_EVERY_S:
+            self._told_s = time.monotonic()
+            log.info("audio: %d of %d clips are read", self._n_done, len(self._clips.seconds))
+        return np.asarray(self._log_mel(torch.from_numpy(waves)).numpy(), np.float32)
+
+    def form(self) -> ClipForm:
+        """What all of them are."""
+        seconds = self._clips.seconds
+        return ClipForm(
+            n_clips=len(seconds),
+            median_s=median(seconds),
+            longest_s=max(seconds),
+            rates={str(rate): n for rate, n in sorted(self._clips.rates.items())},
+            channels={str(number): n for number, n in sorted(self._clips.channels.items())},
+            n_cut=sum(each > self._max_seconds for each in seconds),
+            max_seconds=self._max_seconds,
+            sample_rate=self._rate,
+            n_mels=self._log_mel.n_mels,
+            digest=self._content.hexdigest(),
+        )
