@@ -7,8 +7,8 @@ INSTALLED := $(VENV)/installed
 
 BASELINES := benchmarks/baselines/.venv
 MEASURED = benchmarks/.measured/$(shell git rev-parse HEAD)
-SECTIONS := fixed_trials.mlp fixed_trials.cnn empty_trials bookkeeping step worker_profile asking \
-	first_step pruning memory agents tracking_outage busy_machine
+SECTIONS := fixed_trials.mlp fixed_trials.cnn fixed_trials.adult empty_trials bookkeeping step \
+	worker_profile asking first_step pruning memory agents tracking_outage busy_machine
 
 .NOTPARALLEL:
 .PHONY: run test gate test-all check bench baselines clean

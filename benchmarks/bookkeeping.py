@@ -24,7 +24,7 @@ def main() -> None:
     study = load_study("bookkeeping", n_trials=n_trials)
     command = f"python benchmarks/bookkeeping.py --repeats {n_repeats} --trials {n_trials}"
     facts = describe_machine(command)
-    facts["Versions of the baselines"] = describe_baselines()
+    facts["Versions of the baselines"] = describe_baselines("Ray Tune")
     measured = compare(
         [sweeper_contender(study), ray_contender(study, is_tracked=True, reuses=True)],
         n_repeats=n_repeats,

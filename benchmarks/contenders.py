@@ -128,16 +128,19 @@ def _children_cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def describe_baselines() -> str:
+def describe_baselines(rival: str) -> str:
     """What is installed in the baselines' environment, for the facts.
+
+    Args:
+        rival: ``Ray Tune`` or ``Lightning``.
 
     Raises:
         SystemExit: If there is no such environment.
     """
+    names = (rival.partition(" ")[0].lower(), "torch", "torchvision", "optuna", "mlflow")
     asked = (
         "from importlib.metadata import version; import platform;"
-        "names = 'ray', 'torch', 'torchvision', 'optuna', 'mlflow';"
-        "print(', '.join(f'{name} {version(name)}' for name in names), end=', ');"
+        f"print(', '.join(f'{{name}} {{version(name)}}' for name in {names}), end=', ');"
         "print('Python', platform.python_version())"
     )
     if not Path(BASELINES_PYTHON).exists():

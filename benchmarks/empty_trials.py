@@ -20,7 +20,7 @@ def main() -> None:
     n_repeats = parser.parse_args().repeats
     study = load_study("empty_trials", n_trials=None)
     facts = describe_machine(f"python benchmarks/empty_trials.py --repeats {n_repeats}")
-    facts["Versions of the baselines"] = describe_baselines()
+    facts["Versions of the baselines"] = describe_baselines("Ray Tune")
     rays = [ray_contender(study, is_tracked=False, reuses=reuses) for reuses in (False, True)]
     measured = compare([sweeper_contender(study), *rays], n_repeats=n_repeats)
     body = f"""\

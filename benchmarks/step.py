@@ -4,10 +4,10 @@
 
 The step is all that a worker does with a batch of a fixed trial of ``studies/``: gather it from
 rows that lie in memory, normalise, forward, backward, L1, L2, SGD with momentum, sum the losses,
-by sweeper's own split and learner. Beside it stand the products of its linear and convolution
-layers alone, of the same shapes: forward, gradient of the weights, and gradient of the inputs
-except for the first layer's. Those of a linear layer are written into tensors that are there
-already. Both run with one thread and the memory allocator set as a worker sets it, in blocks that
+by sweeper's own split and learner. Beside it stand its products of matrices and its convolutions
+alone, as a step calls them: forward, gradient of the weights, and gradient of the inputs except
+for the first layer's. Products of matrices are written into tensors that are there already. Both
+run with one thread and the memory allocator set as a worker sets it, in blocks that
 take turns in one process, and each repeat swaps who begins. The products find warmer caches than
 a step leaves them, which favours them.
 """
@@ -32,10 +32,12 @@ from results import (
 )
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import sweeper
-from sweeper.config.settings import TrainConfig
+from sweeper.config.settings import TrainConfig, TrialConfig
 from sweeper.config.space import suggest_config
+from sweeper.config.study import StudySpec
 from sweeper.data.batches import Normalisation, ResidentSplit
 from sweeper.data.dataset import TrialData
 from sweeper.training.build import build_learner
@@ -67,10 +69,15 @@ CASES = (
 )
 
 
+def first_config(study: StudySpec) -> TrialConfig:
+    """Of the first trial that is enqueued."""
+    return suggest_config(study, lambda name, _: study.enqueue[0][name], seed=study.seed)
+
+
 def build_step(case: Case) -> tuple[nn.Module, Tensor, Block]:
     """The model of a case, one batch for it, and a block of training steps."""
     study = sweeper.load(HERE / "studies" / f"{case.study}.yaml")
-    config = suggest_config(study, lambda name, _: study.enqueue[0][name], seed=study.seed)
+    config = first_config(study)
     assert config.data is not None
     assert config.model is not None
     assert isinstance(config.train, TrainConfig)
@@ -101,52 +108,61 @@ def train_block(learner: Learner, batches: Iterator[tuple[Tensor, Tensor]], n_st
     learner.train_epoch(islice(batches, n_steps))
 
 
+#: Operators that are products of matrices, with their forms that write into tensors which are
+#: there already, where there are such.
+_ATEN = torch.ops.aten
+_PRODUCTS = {
+    _ATEN.mm.default: _ATEN.mm.out,
+    _ATEN.addmm.default: _ATEN.addmm.out,
+    _ATEN.bmm.default: _ATEN.bmm.out,
+    _ATEN.baddbmm.default: _ATEN.baddbmm.out,
+    _ATEN.convolution.default: None,
+    _ATEN.convolution_backward.default: None,
+    _ATEN._scaled_dot_product_flash_attention_for_cpu.default: None,
+    _ATEN._scaled_dot_product_flash_attention_for_cpu_backward.default: None,
+}
+
+
+class _ProductRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the products that torch is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.products: list[Block] = []
+
+    def __torch_dispatch__(
+        self,
+        operator: Any,
+        types: Sequence[type],
+        arguments: tuple[Any, ...] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> Any:
+        options = options or {}
+        result = operator(*arguments, **options)
+        if operator in _PRODUCTS:
+            into = _PRODUCTS[operator]
+            again = (
+                partial(operator, *arguments, **options)
+                if into is None
+                else partial(into, *arguments, **options, out=torch.empty_like(result))
+            )
+            self.products.append(again)
+        return result
+
+
 def list_products(model: nn.Module, inputs: Tensor) -> list[Block]:
-    """The matrix products and convolutions of one step, in the order of the layers.
+    """The matrix products, convolutions and attentions of one step, in the order of the step.
 
     Args:
-        model: Of linear and two-dimensional convolution layers, and others that are left out.
-        inputs: A batch, float32 [B, ...].
+        model: In training.
+        inputs: A batch [B, ...].
     """
-    products: list[Block] = []
-
-    def note(layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-        gradient, is_first = torch.randn_like(output), not products
-        if isinstance(layer, nn.Linear):
-            products.extend(_linear_products(layer, arguments[0], gradient, is_first=is_first))
-        elif isinstance(layer, nn.Conv2d):
-            products.extend(
-                _convolution_products(layer, arguments[0], gradient, is_first=is_first)
-            )
-
-    hooks = [layer.register_forward_hook(note) for layer in model.modules()]
-    with torch.no_grad():
-        model(inputs)
-    for hook in hooks:
-        hook.remove()
-    return products
-
-
-def _linear_products(
-    layer: nn.Linear, inputs: Tensor, gradient: Tensor, *, is_first: bool
-) -> Iterator[Block]:
-    weight, bias = layer.weight, layer.bias
-    yield partial(torch.addmm, bias, inputs, weight.t(), out=torch.empty_like(gradient))
-    yield partial(torch.mm, gradient.t(), inputs, out=torch.empty_like(weight))
-    if not is_first:
-        yield partial(torch.mm, gradient, weight, out=torch.empty_like(inputs))
-
-
-def _convolution_products(
-    layer: nn.Conv2d, inputs: Tensor, gradient: Tensor, *, is_first: bool
-) -> Iterator[Block]:
-    weight, bias = layer.weight, layer.bias
-    yield partial(torch.conv2d, inputs, weight, bias, layer.stride, layer.padding)
-    yield partial(
-        torch.ops.aten.convolution_backward,
-        *(gradient, inputs, weight, None, layer.stride, [size // 2 for size in layer.kernel_size]),
-        *(layer.dilation, False, [0, 0], layer.groups, [not is_first, True, False]),
-    )
+    model.train()
+    recorder = _ProductRecorder()
+    with recorder:
+        outputs = model(inputs)
+        outputs.backward(torch.randn_like(outputs))
+    return recorder.products
 
 
 def run_products(products: Sequence[Block], n_steps: int) -> None:

@@ -1,28 +1,37 @@
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import fixed_results
 import fixed_trials
 import idle_trials
 import numpy as np
 import products
 import pytest
 import torch
-from baselines import training
+from baselines import adult, mnist
 from contenders import Contender, Measurement, compare, describe_baselines, measure, render_times
+from fixed_results import Work
 from mlflow import MlflowClient
 from results import HERE, describe_machine, render_facts, write_section
+from step import first_config
 from torch import nn
 
 import sweeper
 from sweeper.config.study import StudySpec
+from sweeper.data.dataset import load_data
+from sweeper.models.build import build_for
 from sweeper.models.cnn import build_cnn
 from sweeper.models.mlp import build_mlp
+from sweeper.trial import DataInfo, Features
 from tests.support.data_files import write_mnist
 from tests.support.mlflow_store import copy_empty_database
+
+CPU = torch.device("cpu")
 
 
 def shortened(architecture: str, folder: Path) -> StudySpec:
@@ -37,6 +46,14 @@ def shortened(architecture: str, folder: Path) -> StudySpec:
 @pytest.fixture
 def two_trials(tmp_path: Path) -> StudySpec:
     return shortened("mlp", tmp_path)
+
+
+@pytest.fixture
+def tiny_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    images = np.random.default_rng(0).integers(0, 256, (200, 28, 28), dtype=np.uint8)
+    write_mnist(tmp_path, images, np.arange(200, dtype=np.uint8) % 10)
+    monkeypatch.setenv("SWEEPER_DATA", str(tmp_path))
+    return tmp_path
 
 
 def test_a_section_is_replaced_and_the_others_stay(tmp_path: Path) -> None:
@@ -63,24 +80,26 @@ def test_facts_name_device_load_versions_commit_and_command() -> None:
 
 @pytest.mark.parametrize("architecture", ["mlp", "cnn"])
 def test_the_baselines_have_the_settings_of_the_study(architecture: str) -> None:
-    study = sweeper.load(HERE / "studies" / f"{architecture}_trials.yaml")
+    study = fixed_trials.load_study(architecture)
     train, data = study.sections["train"], study.sections["data"]
-    assert fixed_trials.fixed_settings(study) == training.SETTINGS
-    assert data["batch_size"] == training.BATCH_SIZE
-    assert data["validation"] == training.VALIDATION
-    optimizer = training.build_optimizer(torch.nn.Linear(1, 1), 0.5, 0.25)
+    assert fixed_results.fixed_settings(study) == mnist.SETTINGS
+    assert data["batch_size"] == mnist.BATCH_SIZE
+    assert data["validation"] == mnist.VALIDATION
+    setting = {"learning_rate": 0.5, "l2": 0.25}
+    optimizer, schedule = mnist.build_optimizer(torch.nn.Linear(1, 1), setting, 3)
     assert (train["optimizer"], train["momentum"]) == ("sgd", optimizer.defaults["momentum"])
     assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (0.5, 0.25)
+    assert schedule.get_last_lr() == [0.5]
 
 
 @pytest.mark.parametrize(("architecture", "build"), [("mlp", build_mlp), ("cnn", build_cnn)])
 def test_the_baselines_have_the_network_of_the_study(
     architecture: str, build: Callable[..., nn.Module]
 ) -> None:
-    study = sweeper.load(HERE / "studies" / f"{architecture}_trials.yaml")
+    study = fixed_trials.load_study(architecture)
     params = {**study.sections["model"]}
     assert params.pop("architecture") == architecture
-    ours, theirs = build((1, 28, 28), 10, **params), training.NETWORKS[architecture]()
+    ours, theirs = build((1, 28, 28), 10, **params), mnist.NETWORKS[architecture]()
     theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
     images = torch.randn(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     logits = theirs.eval()(images)
@@ -92,6 +111,36 @@ def test_the_baselines_have_the_network_of_the_study(
     assert dropouts[0] == dropouts[1] != []
 
 
+TABLE = DataInfo("", "", (8,), 2, 1, 1, features=Features(5, (9, 17, 8)))
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "theirs", "ours"),
+    [("adult", adult, SimpleNamespace(n_numbers=5, sizes=(9, 17, 8)), TABLE)],
+)
+def test_baselines_that_are_no_images_are_as_the_study_has_it(
+    name: str, module: ModuleType, theirs: SimpleNamespace, ours: DataInfo
+) -> None:
+    study, network = fixed_trials.load_study(name), fixed_trials.SCENARIOS[name].network
+    config = first_config(study)
+    assert fixed_results.fixed_settings(study) == module.SETTINGS
+    assert config.data is not None
+    assert config.data.batch_size == module.BATCH_SIZE
+    assert config.model is not None
+    model = module.build_model(network, module.SETTINGS[0], theirs)
+    assert n_parameters(model) == n_parameters(build_for(config.model, ours))
+
+    train = study.sections["train"]
+    assert (train["optimizer"], train["schedule"]) == ("adam", "cosine")
+    optimizer, schedule = module.build_optimizer(model, {"learning_rate": 0.5}, 3)
+    assert (type(optimizer), optimizer.defaults["weight_decay"]) == (torch.optim.Adam, 0)
+    assert (schedule.T_max, schedule.eta_min, schedule.get_last_lr()) == (3, 0, [0.5])
+
+
+def n_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 def test_the_baselines_have_the_versions_that_sweeper_is_tested_with() -> None:
     def pins(path: Path) -> dict[str, str]:
         lines = [line for line in path.read_text().splitlines() if "==" in line]
@@ -99,7 +148,7 @@ def test_the_baselines_have_the_versions_that_sweeper_is_tested_with() -> None:
 
     ours = pins(HERE.parent / "constraints.txt")
     theirs = pins(HERE / "baselines" / "requirements.txt")
-    assert {"ray[tune]", "py-spy"} == theirs.keys() - ours.keys()
+    assert {"ray[tune]", "lightning", "py-spy"} == theirs.keys() - ours.keys()
     shared = {"mlflow", "optuna", "torch", "torchvision"}
     assert {name: theirs[name] for name in shared} == {name: ours[name] for name in shared}
 
@@ -107,18 +156,24 @@ def test_the_baselines_have_the_versions_that_sweeper_is_tested_with() -> None:
 def test_results_give_medians_spread_ratios_and_accuracies_side_by_side(
     two_trials: StudySpec,
 ) -> None:
-    def runs(*seconds: float) -> list[Measurement[Sequence[float]]]:
-        return [Measurement(value, 2 * value, [0.5, value / 100]) for value in seconds]
+    def runs(*seconds: float) -> list[Measurement[Work]]:
+        return [
+            Measurement(
+                value, 2 * value, Work([0.5, value / 100], {"data": value, "step": 100 - value})
+            )
+            for value in seconds
+        ]
 
-    measured: dict[str, list[Measurement[Sequence[float]]]] = {
+    measured = {
         "sweeper": runs(3.0, 2.0, 4.0),
         "sweeper in bf16": runs(1.5, 1.5, 1.5),
-        fixed_trials.FLOOR: [Measurement(1.0, 2.0, [])] * 3,
+        fixed_results.FLOOR: [Measurement(1.0, 2.0, Work([]))] * 3,
         "the plain script": runs(12.0, 60.0, 11.0),
     }
-    page = fixed_trials.render_results(two_trials, measured, {"Device": "an abacus"})
+    page = fixed_results.render_results("an MLP", two_trials, measured, {"Device": "an abacus"})
 
-    assert "2 fixed MLP trials x 2 epochs" in page
+    assert "2 fixed trials of an MLP x 2 epochs" in page
+    assert "data take 3.0% (at most 4.0%): step 97.0%, data 3.0%; harness 0.0%." in page
     assert "**sweeper needs 1/4.0 of the plain script's time.**" in page
     assert "**sweeper in bf16 needs 1/8.0 of the plain script's time.** (medians, n = 3" in page
     assert "need 1/12.0 of the plain script's time: no program" in page
@@ -165,7 +220,7 @@ def test_a_program_that_fails_stops_the_comparison_with_its_last_words() -> None
 
 
 def test_a_store_without_the_settings_does_not_count(two_trials: StudySpec) -> None:
-    read = partial(fixed_trials.read_accuracies, two_trials, Path("mlflow.db"))
+    read = partial(fixed_results.read_work, two_trials, Path("mlflow.db"))
     idler = Contender("idler", [sys.executable, "-c", "pass"], read)
     with pytest.raises(SystemExit, match="idler did not do all of the work: .*no experiment"):
         measure(idler)
@@ -176,7 +231,7 @@ def test_baselines_that_are_not_installed_are_named_with_the_way_out(
 ) -> None:
     monkeypatch.setattr("contenders.BASELINES_PYTHON", "/nowhere/python")
     with pytest.raises(SystemExit, match=r"/nowhere/python: .* make it with `make baselines`"):
-        describe_baselines()
+        describe_baselines("Lightning")
 
 
 def test_tracked_trials_count_when_each_has_one_point(tmp_path: Path) -> None:
@@ -216,29 +271,35 @@ def test_untracked_trials_count_when_rays_files_have_each(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_the_floor_is_computed_and_has_the_updates_of_the_study(two_trials: StudySpec) -> None:
-    assert products.count_updates(two_trials) == 2 * 2 * 844
-    command = [sys.executable, str(HERE / "products.py"), str(two_trials.path)]
-    assert measure(Contender("floor", command, str)).seconds > 0
+def test_the_floor_has_the_updates_of_the_study_and_is_computed(
+    two_trials: StudySpec, tiny_mnist: Path, tmp_path: Path
+) -> None:
+    products.prepare(two_trials, tmp_path)
+    program = [sys.executable, str(HERE / "products.py"), str(two_trials.path), str(tmp_path)]
+    assert measure(Contender("floor", program, str)).seconds > 0
+    config = first_config(two_trials).data
+    assert config is not None
+    data = load_data(config, cache_dir=tmp_path, seed=1, device=CPU, resident_bytes=2**30)
+    updates = products.list_updates(two_trials, data)
+    assert sorted(n for _, n in updates) == [4, 8]  # 180 images: two whole batches, and a rest
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["mlp", "cnn"])
 def test_both_programs_do_the_same_work_on_a_tiny_mnist(
-    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    architecture: str, tiny_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (200, 28, 28), dtype=np.uint8)
-    write_mnist(tmp_path, images, np.arange(200, dtype=np.uint8) % 10)
     study = shortened(architecture, tmp_path)
     monkeypatch.setattr(fixed_trials, "BASELINES_PYTHON", sys.executable)
-    *contenders, ray = fixed_trials.contenders(study, tmp_path)
-    contenders = [contender for contender in contenders if contender.name != fixed_trials.FLOOR]
+    scenario = fixed_trials.SCENARIOS[architecture]
+    *contenders, ray = fixed_trials.contenders(scenario, study, data=tiny_mnist, cache=tmp_path)
+    contenders = [contender for contender in contenders if contender.name != fixed_results.FLOOR]
     assert ray.name == "Ray Tune"  # it is not installed here
 
     measured = compare(contenders, n_repeats=1)
-    page = fixed_trials.render_results(study, measured, {})
+    page = fixed_results.render_results(scenario.what, study, measured, {})
 
     assert {"sweeper", "the plain script"} <= set(measured)
-    assert [len(run.found) for runs in measured.values() for run in runs] == [2] * len(contenders)
+    assert all(len(run.found.accuracies) == 2 for runs in measured.values() for run in runs)
     assert "needs 1/" in page
     assert str(tmp_path) not in page

@@ -143,9 +143,10 @@ def test_products_of_a_step_leave_out_the_gradient_of_the_first_inputs() -> None
     model = nn.Sequential(nn.Flatten(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
     inputs = torch.rand(4, 2, 3)
     products = step.list_products(model, inputs)
-    shapes = [(4, 5), (5, 6), (4, 3), (3, 5), (4, 5)]  # forward, weights; forward, weights, inputs
+    # Forward, forward; then of the last layer inputs and weights, of the first weights alone.
+    shapes = [(4, 5), (4, 3), (4, 5), (3, 5), (5, 6)]
     with torch.no_grad():
-        assert [tuple(product().shape) for product in products] == shapes
+        assert sorted(tuple(product().shape) for product in products) == sorted(shapes)
         torch.testing.assert_close(products[0](), model[1](inputs.flatten(1)), rtol=0, atol=1e-6)
 
 
@@ -156,12 +157,33 @@ def test_products_of_a_convolution_are_its_forward_and_one_backward_call() -> No
     )
     inputs = torch.rand(2, 1, 4, 4)
     products = step.list_products(model, inputs)
-    assert len(products) == 2 + 2 + 3
+    assert len(products) == 3 + 2 + 2
     with torch.no_grad():
         torch.testing.assert_close(products[0](), model[0](inputs), rtol=0, atol=1e-6)
-        gradients = [products[1](), products[3]()]
+        gradients = [products[6](), products[5]()]
     assert [gradient[0] is None for gradient in gradients] == [True, False]
     assert [tuple(gradient[1].shape) for gradient in gradients] == [(2, 1, 3, 3), (4, 2, 3, 3)]
+
+
+def test_products_of_recurrence_and_attention_are_those_of_every_point_in_time() -> None:
+    gru = nn.GRU(3, 2, batch_first=True)
+    n_products = [len(step.list_products(_First(gru), torch.rand(4, n, 3))) for n in (5, 6)]
+    assert n_products[1] - n_products[0] == 3  # forward, inputs, weights of one more point
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    products = step.list_products(layer, torch.rand(4, 5, 8))
+    assert sum("attention" in str(product) for product in products) == 2
+
+
+class _First(nn.Module):
+    """Of what a module returns."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.inner(inputs)[0]
+        return outputs
 
 
 def test_a_trial_asked_for_joins_the_history_it_was_drawn_from(tmp_path: Path) -> None:
