@@ -104,6 +104,14 @@ class RunPaths:
         """Weights of the epoch that counts, as a state_dict, once the trial is complete."""
         return self.trial_dir(number) / "model.pt"
 
+    def preprocessing(self, digest: str) -> Path:
+        """What was fitted to the training rows of some data, for all trials on them."""
+        return self.study_dir / "preprocessing" / f"{digest}.pt"
+
+    def own_preprocessing(self, number: int) -> Path:
+        """The same as a trial writes it, until it is whole and becomes that of all."""
+        return self.trial_dir(number) / "preprocessing.pt"
+
     def user_checkpoint(self, number: int) -> Path:
         """Folder that a user's training function may fill; it survives a restart."""
         return self.trial_dir(number) / "checkpoint"

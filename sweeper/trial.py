@@ -1,6 +1,7 @@
 """What is measured of a trial, and how it can end."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -195,6 +196,8 @@ class DataInfo:
         naive: What a model reaches that says the same of every validation row, the commonest
             class of the training rows or their mean, in the metric of ``NAIVE_METRICS``. None of
             labels.
+        preprocessing: 16 hex digits of a SHA-256 over what makes inputs of the data as a person
+            has them, which a file of that name holds; empty where nothing is kept.
     """
 
     name: str
@@ -214,8 +217,11 @@ class DataInfo:
     naive: float | None = None
     tokens: Tokens | None = None
     frames: bool = False
+    preprocessing: str = ""
 
     def __post_init__(self) -> None:
+        if not re.fullmatch("([0-9a-f]{16})?", self.preprocessing):
+            raise ValueError(f"preprocessing must be 16 hex digits, got {self.preprocessing!r}")
         if self.n_outputs < 1:
             raise ValueError(f"n_outputs must be >= 1, got {self.n_outputs}")
         if not all(side >= 1 for side in self.input_shape):

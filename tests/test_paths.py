@@ -33,6 +33,7 @@ def test_no_two_facts_share_a_file() -> None:
         PATHS.cache_dir,
         PATHS.mlflow_db,
         PATHS.artifacts,
+        PATHS.preprocessing("0123456789abcdef"),
         *(
             place
             for number in (1, 2)
@@ -42,6 +43,7 @@ def test_no_two_facts_share_a_file() -> None:
                 PATHS.user_checkpoint(number),
                 PATHS.model(number),
                 PATHS.shipped(number),
+                PATHS.own_preprocessing(number),
                 PATHS.trial_lock(number),
             )
         ),

@@ -21,6 +21,7 @@ from sweeper.data.kinds import KINDS, label_of
 from sweeper.data.labels import describe_labels, remark_on_labels
 from sweeper.data.lengths import frame_lengths, token_lengths
 from sweeper.data.partition import part_rows
+from sweeper.data.preprocessing import Preprocessing
 from sweeper.data.rows import DatasetRows, Fitted, Rows, TensorRows
 from sweeper.data.targets import count_outputs, count_rows, naive_mark
 from sweeper.data.transforms import load_transform
@@ -40,6 +41,7 @@ class TrialData:
             regression, or where nobody counted, [0].
         remark: What the user may not have meant; mostly empty.
         inferred: What was found out about the data, a line each.
+        preprocessing: What makes inputs of the data as a person has them, where that is known.
     """
 
     info: DataInfo
@@ -48,6 +50,7 @@ class TrialData:
     counts: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     remark: str = ""
     inferred: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
 
 
 class _Latest(Generic[Value]):
@@ -135,8 +138,10 @@ def _settled(rows: TensorRows, device: torch.device, limit: int) -> TensorRows:
 def _fitted_data(
     fitted: Fitted, parts: tuple[Tensor, Tensor], name: str, *, device: torch.device, limit: int
 ) -> TrialData:
+    preprocessing, samples = _with_outputs(fitted), fitted.samples
     info = _info(fitted, parts, name)
-    samples = fitted.samples
+    if preprocessing is not None:
+        info = replace(info, preprocessing=preprocessing.digest)
     train, validation = _splits(fitted, parts, info, device=device, limit=limit)
     counts = count_rows(samples.targets[parts[0]], samples.task, info.n_outputs)
     remark = _remark(samples, name)
@@ -146,7 +151,15 @@ def _fitted_data(
         remark = remark or remark_on_labels(fitted.labels, n_rows, name)
         target = describe_labels(fitted.labels, n_rows, info)
         inferred = (f"{name}: {fitted.inferred}", target)
-    return TrialData(info, train, validation, counts, remark, inferred)
+    return TrialData(info, train, validation, counts, remark, inferred, preprocessing)
+
+
+def _with_outputs(fitted: Fitted) -> Preprocessing | None:
+    """What is kept for served models, with the names of what they answer."""
+    kept, labels = fitted.preprocessing, fitted.labels
+    if kept is None or labels is None:
+        return kept
+    return replace(kept, strings={**kept.strings, "outputs": labels.classes or labels.columns})
 
 
 def _info(fitted: Fitted, parts: tuple[Tensor, Tensor], name: str) -> DataInfo:

@@ -17,7 +17,7 @@ from sweeper.config.settings import DataConfig
 from sweeper.data.folder import list_folder
 from sweeper.data.folder_rows import FolderRows
 from sweeper.data.row_files import FILE_SUFFIXES, row_files
-from sweeper.data.table_columns import as_codes, as_words
+from sweeper.data.table_cells import as_codes, as_words
 from sweeper.data.table_files import Piece, column_names, read_pieces
 from sweeper.errors import DataError
 from sweeper.text import format_count

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from sweeper.data.channels import ChannelSums
 from sweeper.data.content import CacheEntry
 from sweeper.data.labels import Labels
+from sweeper.data.preprocessing import Preprocessing
 from sweeper.data.targets import read_targets
 from sweeper.trial import Features, Task, Tokens
 
@@ -48,6 +49,7 @@ class Fitted:
     Attributes:
         samples: In the order in which they were loaded.
         labels: What the targets mean, where the data say it.
+        preprocessing: What makes inputs of a row as a person has it, where that is known.
         inferred: What was found out about the inputs, in a line.
     """
 
@@ -58,6 +60,7 @@ class Fitted:
     tokens: Tokens | None = None
     frames: bool = False
     labels: Labels | None = None
+    preprocessing: Preprocessing | None = None
     inferred: str = ""
 
 

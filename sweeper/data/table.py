@@ -23,7 +23,8 @@ from sweeper.config.settings import DataConfig
 from sweeper.data.content import Content
 from sweeper.data.labelled_rows import LabelScan
 from sweeper.data.reading import Reading, open_sources
-from sweeper.data.table_columns import ColumnScan, as_codes, as_numbers
+from sweeper.data.table_cells import as_codes, as_numbers
+from sweeper.data.table_columns import ColumnScan
 from sweeper.data.table_files import Piece
 from sweeper.data.table_form import TableColumns
 from sweeper.errors import DataError

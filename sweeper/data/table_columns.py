@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweeper.data.table_files import Piece, as_array, looks_like_number
+from sweeper.data.table_cells import as_array, as_numbers, looks_like_number
+from sweeper.data.table_files import Piece
 from sweeper.errors import DataError
 
 if TYPE_CHECKING:
@@ -167,26 +167,3 @@ def _are_numbers(column: pa.Array, *, is_typed: bool) -> NDArray[Any]:
         return np.zeros(len(column), bool)
     is_number: NDArray[Any] = is_known & looks_like_number(column.fill_null(""))
     return is_number
-
-
-def as_numbers(column: pa.Array) -> NDArray[np.float64]:
-    """Numbers, or text that spells them, with NaN where nothing is, float64 [N]."""
-    return as_array(pc.cast(column, pa.float64()).fill_null(np.nan))
-
-
-def as_codes(column: pa.Array, words: Sequence[str]) -> NDArray[np.int32]:
-    """Where each text is among the words, -1 where nothing is, int32 [N]."""
-    places = pc.index_in(column, value_set=pa.array(words, pa.string()))
-    return as_array(places.fill_null(-1))
-
-
-def as_words(column: pa.Array) -> pa.Array:
-    """Text as it is; whole numbers without a point, so that 3 of any file is the word 3."""
-    if pa.types.is_string(column.type):
-        return column
-    numbers = [value.as_py() for value in column]
-    spelt = [
-        None if number is None else str(int(number)) if number == int(number) else repr(number)
-        for number in numbers
-    ]
-    return pa.array(spelt, pa.string())

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from sweeper.data.table_cells import as_plain, as_trimmed, looks_like_number
 from sweeper.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
 #: Bytes of a CSV file that are read at a time, and rows of the others.
 _BLOCK_BYTES, _BLOCK_ROWS = 2**24, 2**16
-#: What stands for a value that is not there, beside nothing at all.
-GAPS = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "<NA>", "None")
-#: A number as text; what has another form is a word.
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 @dataclass(frozen=True)
@@ -104,17 +100,6 @@ def read_pieces(path: Path, names: Sequence[str]) -> Iterator[Piece]:
             rows = range(first_row, first_row + n_rows)
             yield Piece(path, rows, columns, kind.is_typed)
             first_row += n_rows
-
-
-def looks_like_number(column: pa.Array) -> NDArray[Any]:
-    """Whether each text, of which none may be null, is a number [N]."""
-    return as_array(pc.match_substring_regex(column, _NUMBER))
-
-
-def as_array(column: pa.Array) -> NDArray[Any]:
-    """The values of a column, none of them null, as numpy has them."""
-    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
-    return values
 
 
 @dataclass(frozen=True)
@@ -201,13 +186,7 @@ def _read_csv(path: Path, names: Sequence[str]) -> Iterator[dict[str, pa.Array]]
         ) as reader,
     ):
         for batch in reader:
-            yield {name: _trimmed(batch.column(name)) for name in names}
-
-
-def _trimmed(column: pa.Array) -> pa.Array:
-    column = pc.utf8_trim_whitespace(column)
-    is_gap = pc.is_in(column, value_set=pa.array(GAPS, column.type))
-    return pc.if_else(is_gap, pa.scalar(None, column.type), column)
+            yield {name: as_trimmed(batch.column(name)) for name in names}
 
 
 def _parquet_names(path: Path) -> list[str]:
@@ -225,23 +204,13 @@ def _read_parquet(path: Path, names: Sequence[str]) -> Iterator[dict[str, pa.Arr
 
 
 def _plain(path: Path, name: str, column: pa.Array) -> pa.Array:
-    """A typed column as numbers or as text."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column, kind = column.dictionary_decode(), kind.value_type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        numbers = pc.cast(column, pa.float64(), safe=False)
-        return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _trimmed(pc.cast(column, pa.string()))
-    if pa.types.is_boolean(kind):
-        return pc.if_else(column, str(True), str(False))
-    if pa.types.is_null(kind):
-        return pc.cast(column, pa.string())
-    raise DataError(
-        f"{path}: column {name!r} holds {kind}; wanted are numbers, words or truth values: leave "
-        "it out by data.ignore, or make numbers of it"
-    )
+    try:
+        return as_plain(column)
+    except TypeError as exc:
+        raise DataError(
+            f"{path}: column {name!r} holds {exc}: leave it out by data.ignore, or make numbers "
+            "of it"
+        ) from exc
 
 
 def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -268,7 +237,7 @@ def _read_json(path: Path, names: Sequence[str]) -> Iterator[dict[str, pa.Array]
     first_row = 1
     while piece := list(islice(rows, _BLOCK_ROWS)):
         yield {
-            name: _trimmed(
+            name: as_trimmed(
                 pa.array(
                     [
                         _json_text(row.get(name), f"{path}: row {number}: column {name!r}")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +15,14 @@ from sweeper.config.records import read_record
 from sweeper.config.settings import Scale
 from sweeper.data.content import CacheEntry
 from sweeper.data.labels import Labels
+from sweeper.data.preprocessing import Preprocessing
 from sweeper.data.rows import Fitted, TensorRows, map_array
 from sweeper.data.table_form import TableColumns, describe_columns
+from sweeper.data.table_inputs import TableInputs, fit_inputs
 from sweeper.trial import Features, Task
 
-#: Quantiles by which numbers are brought to a normal distribution; and the share at both ends
-#: whose numbers become one, as the scores of the outermost would be endless.
-_N_KNOTS, _TAIL = 257, 1e-3
+#: As a copy of the numbers in float64 may be large.
+_ROWS_AT_ONCE = 2**16
 
 
 @dataclass(frozen=True)
@@ -57,30 +58,73 @@ class TableRows:
         """See :class:`~sweeper.data.rows.Rows`.
 
         Returns:
-            Inputs float32 [N, F + gaps + K]: the numbers, scaled, with the median where nothing
-            is; 1 for each row in which it is so, of columns that have such training rows; then
-            the categories.
+            Inputs float32 [N, F + gaps + K], as :class:`~sweeper.data.table_inputs.TableInputs`
+            makes them of numbers and of words, which stand for those of training rows from 1 on.
         """
         rows = train.numpy()
-        columns: list[NDArray[Any]] = [
-            column
-            for index in range(self.numbers.shape[1])
-            for column in _scaled(self.numbers[:, index].numpy(), rows, self.scale)
-        ]
-        n_numbers, sizes = len(columns), []
-        for index in range(self.codes.shape[1]):
-            known, size = _seen(self.codes[:, index].numpy(), rows)
-            columns.append(known)
-            sizes.append(size)
-        inputs = np.empty((len(self.targets), len(columns)), np.float32)
-        for index, column in enumerate(columns):
-            inputs[:, index] = column
+        module = fit_inputs(self.numbers.numpy(), rows, self.scale)
+        categories = [_fit_words(codes.numpy(), rows) for codes in self.codes.T]
+        n_inputs = len(module.get_buffer("order"))
+        inputs = torch.empty(len(self.targets), n_inputs + len(categories))
+        for first in range(0, len(inputs), _ROWS_AT_ONCE):
+            part = slice(first, first + _ROWS_AT_ONCE)
+            codes = [words.number(self.codes[part, at]) for at, words in enumerate(categories)]
+            columns = [self.numbers[part], *(each.float()[:, None] for each in codes)]
+            inputs[part] = module(torch.cat(columns, 1))
+        sizes = tuple(1 + len(words.seen) for words in categories)
         return Fitted(
-            TensorRows(torch.from_numpy(inputs), self.targets, self.digest, None, self.task),
-            features=Features(n_numbers, tuple(sizes)),
+            TensorRows(inputs, self.targets, self.digest, None, self.task),
+            features=Features(n_inputs, sizes),
             labels=self.labels,
+            preprocessing=self._preprocessing(module, categories),
             inferred=describe_columns(self.columns),
         )
+
+    def _preprocessing(self, module: TableInputs, fits: Sequence[_FittedWords]) -> Preprocessing:
+        columns, medians = self.columns, module.get_buffer("median").tolist()
+        words = [
+            [known[code] for code in fit.seen]
+            for known, fit in zip(columns.words, fits, strict=True)
+        ]
+        numbers = [int(median) if median == int(median) else median for median in medians]
+        common = [
+            known[fit.commonest] if fit.seen else None
+            for known, fit in zip(columns.words, fits, strict=True)
+        ]
+        names = (*columns.numbers, *columns.categories)
+        strings = {
+            "numbers": columns.numbers,
+            "categories": dict(zip(columns.categories, words, strict=True)),
+            # Of no row in particular, as it is sent to MLflow.
+            "example": dict(zip(names, [*numbers, *common], strict=True)),
+        }
+        return Preprocessing("table", strings, dict(module.named_buffers()))
+
+
+@dataclass(frozen=True)
+class _FittedWords:
+    """The words of a column that training rows have.
+
+    Attributes:
+        seen: Their codes, in order.
+        commonest: The code that most training rows have.
+    """
+
+    seen: list[int]
+    commonest: int
+
+    def number(self, codes: Tensor) -> Tensor:
+        """Words numbered from 1 on, in their order; 0 what is not among them."""
+        known = torch.tensor([-1, *self.seen])  # what is lower than all codes comes first
+        places = torch.searchsorted(known, codes.long()).clamp(max=len(known) - 1)
+        return torch.where(known[places] == codes, places, 0)
+
+
+def _fit_words(codes: NDArray[np.int32], train: NDArray[np.int64]) -> _FittedWords:
+    seen, counts = np.unique(codes[train], return_counts=True)
+    is_word = seen >= 0
+    seen, counts = seen[is_word], counts[is_word]
+    return _FittedWords(seen.tolist(), int(seen[counts.argmax()]) if len(seen) else -1)
 
 
 def map_table(entry: CacheEntry, scale: Scale) -> TableRows:
@@ -100,45 +144,3 @@ def map_table(entry: CacheEntry, scale: Scale) -> TableRows:
         sha256(f"{entry.digest} {meaning}".encode()).hexdigest(),
         scale,
     )
-
-
-def _scaled(
-    values: NDArray[np.float32], train: NDArray[Any], scale: Scale
-) -> list[NDArray[np.float32]]:
-    """A column of numbers without gaps and, if its training rows have some, where they are."""
-    is_gap = np.isnan(values)
-    known = values[train][~is_gap[train]].astype(np.float64)
-    median = np.median(known) if len(known) else 0.0
-    filled = np.where(is_gap, median, values.astype(np.float64))
-    scaled = (_standard if scale == "standard" else _normal_scores)(filled, filled[train])
-    has_gaps = len(known) < len(train)
-    return [scaled.astype(np.float32), *([is_gap.astype(np.float32)] if has_gaps else [])]
-
-
-def _standard(values: NDArray[np.float64], fitted: NDArray[np.float64]) -> NDArray[np.float64]:
-    scaled: NDArray[np.float64] = (values - fitted.mean()) / (fitted.std() or 1.0)
-    return scaled
-
-
-def _normal_scores(
-    values: NDArray[np.float64], fitted: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Quantiles of a normal distribution at the share of fitted values that are lower."""
-    levels = np.linspace(0, 1, _N_KNOTS)
-    quantiles = np.quantile(fitted, levels)
-    knots, first, counts = np.unique(quantiles, return_index=True, return_counts=True)
-    if len(knots) == 1:
-        return np.zeros_like(values)
-    # Equal values stand in the middle of their share.
-    shares = np.interp(values, knots, (levels[first] + levels[first + counts - 1]) / 2)
-    scores = torch.special.ndtri(torch.from_numpy(shares.clip(_TAIL, 1 - _TAIL)))
-    return np.asarray(scores.numpy(), np.float64)
-
-
-def _seen(codes: NDArray[np.int32], train: NDArray[Any]) -> tuple[NDArray[np.int64], int]:
-    """Words of training rows numbered from 1 in their order, and how many numbers there are."""
-    seen = np.unique(codes[train])
-    seen = seen[seen >= 0]
-    places = np.searchsorted(seen, codes)
-    is_seen = np.isin(codes, seen)
-    return np.where(is_seen, places + 1, 0), len(seen) + 1

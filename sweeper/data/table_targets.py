@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.compute as pc
 
-from sweeper.data.table_columns import ColumnScan, as_codes, as_numbers
-from sweeper.data.table_files import Piece, as_array
+from sweeper.data.table_cells import as_array, as_codes, as_numbers
+from sweeper.data.table_columns import ColumnScan
+from sweeper.data.table_files import Piece
 from sweeper.errors import DataError
 from sweeper.trial import Task
 

@@ -103,7 +103,7 @@ def open_client(uri: str, paths: RunPaths) -> MlflowClient:
         TrackerError: If the scheme is unknown or the database cannot be opened. A server is not
             contacted yet.
     """
-    for chatty in ("alembic", "mlflow.store.db.utils"):
+    for chatty in ("alembic", "mlflow.store.db.utils", "mlflow.pyfunc"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         # MLflow imports what this kind of store needs.

@@ -3,6 +3,7 @@
 ``torch.export`` takes most of the time of logging a model, and does not look at the weights.
 """
 
+import shutil
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,45 +12,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import mlflow.pyfunc
 import mlflow.pytorch
-import numpy as np
 import torch
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from sweeper.trial import Features
+from sweeper.tracking.served import SERVE, Served
 
 #: In the folder of an MLflow model.
 _MLMODEL, _PROGRAM = Path("MLmodel"), Path("data", "model.pt2")
 #: Of all programs that wait for the next trial of their kind, weights included.
 _KEPT_BYTES = 64 * 2**20
-
-
-@dataclass(frozen=True)
-class InputForm:
-    """Of a batch but for its size.
-
-    Attributes:
-        shape: Of one sample.
-        dtype: Of the samples.
-        features: Of a table's row.
-    """
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    features: Features | None = None
-
-    def probe(self) -> Tensor:
-        """Three samples, a number that tracing has not seen."""
-        random = torch.rand(3, *self.shape, generator=torch.Generator().manual_seed(0))
-        if self.features is not None:
-            sizes = torch.tensor(self.features.categories)
-            categories = random[:, self.features.n_numbers :]
-            categories.copy_((categories * sizes).floor())
-        # Whole numbers are 0 and 1, which any embedding knows.
-        return random if self.dtype.is_floating_point else random.round().to(self.dtype)
 
 
 @dataclass(frozen=True)
@@ -72,12 +48,12 @@ class ExportedModel:
         weights: int = sum(tensor.nbytes for tensor in self.program.state_dict.values())
         return weights + sum(map(len, self.files.values()))
 
-    def save(self, module: nn.Module, form: InputForm, folder: Path) -> None:
+    def save(self, module: nn.Module, probe: Tensor, folder: Path) -> None:
         """Write all but ``MLmodel`` to ``folder``, with the weights of ``module``.
 
         Args:
             module: Built as the one that was exported.
-            form: Of its inputs.
+            probe: As :func:`save_exported` took.
             folder: Is made.
 
         Raises:
@@ -87,7 +63,7 @@ class ExportedModel:
         with torch.no_grad():
             for name, tensor in self.program.state_dict.items():
                 tensor.copy_(weights[name])
-        _check_answers(self.program, module, form)
+        _check_answers(self.program, module, probe)
         (folder / _PROGRAM).parent.mkdir(parents=True)
         torch.export.save(self.program, folder / _PROGRAM)
         for path, content in self.files.items():
@@ -106,55 +82,88 @@ def import_export() -> None:
         torch.export.export(nn.Identity(), (torch.zeros(1),))
 
 
-def save_exported(module: nn.Module, form: InputForm, folder: Path) -> ExportedModel:
+def save_exported(
+    module: nn.Module, probe: Tensor, folder: Path, served: Served | None = None
+) -> ExportedModel:
     """Let MLflow export ``module`` for any batch size, and write it to ``folder``.
 
     Args:
-        module: In eval mode: [B, *form.shape] -> outputs [B, n_outputs].
-        form: Of its inputs.
+        module: In eval mode: [B, ...] -> outputs [B, n_outputs].
+        probe: Some samples, of a number that tracing does not see.
         folder: Is made.
+        served: What makes samples of rows, and answers of outputs; None if the model is to take
+            and to return tensors.
 
     Raises:
         Exception: Whatever ``torch.export`` raises for a model that it cannot export.
         ValueError: If the program answers otherwise than ``module``.
     """
     # A batch of 1 would fix the batch at 1.
-    example = torch.zeros(2, *form.shape, dtype=form.dtype).numpy()
-    n_outputs = _answers(module, form).shape[1:]
+    example = torch.zeros_like(probe[:2]).numpy()
+    outputs = _answers(module, probe).numpy()
+    requirements = _requirements(module, served)
     mlflow.pytorch.save_model(
         module,
         str(folder),
         signature=ModelSignature(
-            Schema([TensorSpec(example.dtype, (-1, *form.shape))]),
-            Schema([TensorSpec(np.dtype("float32"), (-1, *n_outputs))]),
+            Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]),
+            Schema([TensorSpec(outputs.dtype, (-1, *outputs.shape[1:]))]),
         ),
         input_example=example,
-        pip_requirements=_requirements(module),
+        pip_requirements=requirements,
         serialization_format="pt2",
     )
     program = torch.export.load(folder / _PROGRAM)
-    _check_answers(program, module, form)
+    _check_answers(program, module, probe)
+    if served:
+        _add_serving(served, folder, requirements)
     paths = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
     files = {path: (folder / path).read_bytes() for path in paths - {_MLMODEL, _PROGRAM}}
     return ExportedModel(program, Model.load(str(folder)).to_dict(), files)
 
 
-def _check_answers(program: ExportedProgram, module: nn.Module, form: InputForm) -> None:
-    exported, own = _answers(program.module(), form), _answers(module, form)
+def _add_serving(served: Served, folder: Path, requirements: list[str]) -> None:
+    """Let ``mlflow.pyfunc`` serve rows, and ``mlflow.pytorch`` load the program as before."""
+    aside = folder.with_name("serving")
+    tensors = Model.load(str(folder)).flavors[mlflow.pytorch.FLAVOR_NAME]
+    mlflow.pyfunc.save_model(
+        str(aside),
+        python_model=str(SERVE),
+        mlflow_model=Model(flavors={mlflow.pytorch.FLAVOR_NAME: tensors}),
+        signature=served.signature(),
+        input_example=served.example(),
+        pip_requirements=requirements,
+    )
+    (folder / _PROGRAM.parent).rename(aside / _PROGRAM.parent)
+    shutil.rmtree(folder)
+    aside.rename(folder)
+    for path, content in served.files().items():
+        (folder / path).write_bytes(content)
+    description = Model.load(str(folder))
+    # Where it lay on this machine is nobody's business; MLflow looks for the name alone.
+    flavor = description.flavors[mlflow.pyfunc.FLAVOR_NAME]
+    flavor["model_code_path"] = SERVE.name
+    description.model_size_bytes = sum(path.stat().st_size for path in folder.rglob("*"))
+    description.save(str(folder / _MLMODEL))
+
+
+def _check_answers(program: ExportedProgram, module: nn.Module, probe: Tensor) -> None:
+    exported, own = _answers(program.module(), probe), _answers(module, probe)
     if not torch.allclose(exported, own, rtol=1e-4, atol=1e-5):
         raise ValueError("the exported model answers otherwise than the model itself")
 
 
-def _answers(module: nn.Module, form: InputForm) -> Tensor:
+def _answers(module: nn.Module, probe: Tensor) -> Tensor:
     with torch.no_grad():
-        outputs: Tensor = module(form.probe())
+        outputs: Tensor = module(probe)
     return outputs
 
 
-def _requirements(module: nn.Module) -> list[str]:
+def _requirements(module: nn.Module, served: Served | None) -> list[str]:
     """Exact installed versions; inferring them costs seconds a model."""
     origins = {type(part).__module__.partition(".")[0] for part in module.modules()}
     packages = ["torch", "torchvision"] if "torchvision" in origins else ["torch"]
+    packages += served.packages if served else ()
     return [f"{package}=={version(package).partition('+')[0]}" for package in packages]
 
 

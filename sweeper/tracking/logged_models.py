@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from sweeper.config.references import is_reference
 from sweeper.config.settings import ModelConfig
+from sweeper.data.preprocessing import read_preprocessing
 from sweeper.durable import Step, durable
 from sweeper.events import Started
 from sweeper.models.build import build_for, torch_dtype
 from sweeper.tracking.batch import param_texts
-from sweeper.tracking.exported import ExportedModels, InputForm, save_exported
+from sweeper.tracking.exported import ExportedModel, ExportedModels, save_exported
+from sweeper.tracking.served import Served
 from sweeper.trial import DataInfo
 
 _logger = logging.getLogger("sweeper")
@@ -74,11 +76,11 @@ class Rescale(nn.Module):
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float64))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float64))
 
     def forward(self, outputs: Tensor) -> Tensor:
-        """Map float32 [B, n_outputs] of mean 0 and deviation 1 to the same in other units."""
+        """Map float32 [B, n_outputs] of mean 0 and deviation 1 to float64 in other units."""
         return outputs * self.get_buffer("std") + self.get_buffer("mean")
 
 
@@ -106,22 +108,33 @@ class ModelLogger:
         self._searched = searched
         self._references = references
         self._exported = ExportedModels()
+        self._told: set[str] = set()
 
-    def log(self, run_id: str, name: str, started: Started, weights: Path) -> LoggedForm:
+    def log(
+        self,
+        run_id: str,
+        name: str,
+        started: Started,
+        weights: Path,
+        preprocessing: Path,
+    ) -> LoggedForm:
         """Log the model of a complete trial, once however often this is called.
 
-        The logged model takes [B, *input_shape] of the data's dtype with any B >= 1, images in
-        [0, 1] as torchvision's ``ToTensor`` gives them, and returns [B, n_outputs]: logits of
-        classes or labels, or numbers in the units of the targets. It lies at
-        ``runs:/<run_id>/<name>``. A model that ``torch.export`` does not take, or whose builder
-        may not be called, is logged as its state_dict and the reference to its builder, in the
-        run's folder ``weights``; the former with a warning.
+        The logged model takes rows as the data have them, and answers by the names of classes,
+        labels or targets. Of data for which nothing is kept it takes [B, *input_shape] of their
+        dtype with any B >= 1, images in [0, 1] as torchvision's ``ToTensor`` gives them, and
+        returns [B, n_outputs]: logits of classes or labels, or numbers in the units of the
+        targets. It lies at ``runs:/<run_id>/<name>``. A model that ``torch.export`` does not take,
+        or whose builder may not be called, is logged as its state_dict and the reference to its
+        builder, in the run's folder ``weights``; the former with a warning.
 
         Args:
             run_id: The trial's run.
             name: Of the model; signs that MLflow does not take become ``_``.
             started: Of the trial, with ``model`` and ``data``.
             weights: File with the model's state_dict.
+            preprocessing: File with what was fitted to the data, if the trial names one. Should
+                it be missing, the model takes and returns tensors, and that is said.
 
         Raises:
             MlflowException: If MLflow cannot be used or refuses.
@@ -138,11 +151,12 @@ class ModelLogger:
         if is_reference(architecture) and architecture not in self._references:
             self._log_weights(run_id, started, weights)
             return LoggedForm("weights")
+        served = self._find_served(name, _subject(started)[1], preprocessing)
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "model"
             try:
                 with _one_thread():
-                    description = self._save(run_id, started, state, folder)
+                    description = self._save(started, state, served, folder).describe(run_id)
             except (Exception, SystemExit) as exc:  # of a user's builder
                 _logger.warning(
                     "%s: cannot be logged as pt2 (%s); logged as state_dict and reference instead",
@@ -160,21 +174,43 @@ class ModelLogger:
         known = self._client.search_logged_models([self._experiment_id], condition)
         return known[0] if known else None
 
+    def _find_served(self, name: str, data: DataInfo, path: Path) -> Served | None:
+        if not data.preprocessing:
+            if data.features is not None:
+                self._tell_bare(name, "it was trained by an older version of sweeper")
+            return None
+        try:
+            return Served(read_preprocessing(path, data.preprocessing), data)
+        except FileNotFoundError:
+            self._tell_bare(name, f"{path} is absent")
+        except Exception as exc:  # whatever torch meets in a file of somebody else
+            self._tell_bare(name, f"{path} {exc}")
+        return None
+
+    def _tell_bare(self, name: str, cause: str) -> None:
+        if cause not in self._told:
+            self._told.add(cause)
+            _logger.warning(
+                "the model %s takes samples as its network does, and answers without names: %s",
+                name,
+                cause.partition("\n")[0],
+            )
+
     def _save(
-        self, run_id: str, started: Started, state: Mapping[str, Any], folder: Path
-    ) -> Model:
-        """Write the model but for ``MLmodel``, whose content is returned."""
+        self, started: Started, state: Mapping[str, Any], served: Served | None, folder: Path
+    ) -> ExportedModel:
+        """Write the model but for ``MLmodel``."""
         model, data = _subject(started)
-        module = _build_trained(model, data, state)
-        kind = _kind(model, data)
-        form = InputForm(data.input_shape, torch_dtype(data.input_dtype), data.features)
+        module = _build_trained(model, data, state, served)
+        probe = served.probe() if served else _probe(data)
+        kind = _kind(model, data, served)
         exported = self._exported.find(kind)
         if exported:
-            exported.save(module, form, folder)
+            exported.save(module, probe, folder)
         else:
-            exported = save_exported(module, form, folder)
+            exported = save_exported(module, probe, folder, served)
             self._exported.keep(kind, exported)
-        return exported.describe(run_id)
+        return exported
 
     def _create(self, run_id: str, name: str, started: Started) -> LoggedModel:
         params = param_texts(started, self._searched)
@@ -226,7 +262,9 @@ def _read_state(weights: Path) -> Mapping[str, Any]:
     return state
 
 
-def _build_trained(model: ModelConfig, data: DataInfo, state: Mapping[str, Any]) -> nn.Module:
+def _build_trained(
+    model: ModelConfig, data: DataInfo, state: Mapping[str, Any], served: Served | None
+) -> nn.Module:
     """The trained model in eval mode, between raw inputs and targets as the data have them.
 
     Raises:
@@ -236,7 +274,9 @@ def _build_trained(model: ModelConfig, data: DataInfo, state: Mapping[str, Any])
     net = build_for(model, data)
     net.to(memory_format=torch.contiguous_format)  # in channels_last a pt2 file warns of strides
     net.load_state_dict(state)
-    if data.mean and not data.frames:
+    if served:
+        net = nn.Sequential(served.module(), net)
+    elif data.mean and not data.frames:
         net = nn.Sequential(Normalize(data.mean, data.std), net)
     if data.target_mean:
         net = nn.Sequential(net, Rescale(data.target_mean, data.target_std))
@@ -254,13 +294,25 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(n_threads)
 
 
-def _kind(model: ModelConfig, data: DataInfo) -> str:
+def _probe(data: DataInfo) -> Tensor:
+    """Three samples as the network takes them."""
+    random = torch.rand(3, *data.input_shape, generator=torch.Generator().manual_seed(0))
+    if data.features is not None:
+        sizes = torch.tensor(data.features.categories)
+        categories = random[:, data.features.n_numbers :]
+        categories.copy_((categories * sizes).floor())
+    dtype = torch_dtype(data.input_dtype)
+    # Whole numbers are 0 and 1, which any embedding knows.
+    return random if dtype.is_floating_point else random.round().to(dtype)
+
+
+def _kind(model: ModelConfig, data: DataInfo, served: Served | None) -> str:
     """Equal for all that :func:`_build_trained` builds alike, up to tensors of the state_dict."""
     params = sorted(model.params.items())
     kinds = (data.features, data.tokens, data.frames)
     form = (data.input_shape, data.input_dtype, data.n_outputs, *kinds)
     ends = (len(data.mean), len(data.target_mean))
-    return repr((model.architecture, params, form, ends))
+    return repr((model.architecture, params, form, ends, served and served.form()))
 
 
 def _subject(started: Started) -> tuple[ModelConfig, DataInfo]:

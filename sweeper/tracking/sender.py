@@ -208,7 +208,8 @@ class Sender:
             return
         models, name = self._models, trial_name(self._paths.study, number, started)
         with artifact_errors(self._study.uri):
-            logged = models.log(cursor.run_id, name, started, weights)
+            kept = self._paths.preprocessing(started.data.preprocessing)
+            logged = models.log(cursor.run_id, name, started, weights, kept)
         if logged.form == "weights":
             _logger.warning(
                 "%s: sent with the reference %s, which names code that is not called, as no study "

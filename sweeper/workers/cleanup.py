@@ -10,6 +10,7 @@ from sweeper.outage import Outage
 from sweeper.study.attributes import TrialRecord
 from sweeper.study.result import Result
 from sweeper.study.storage.backend import store_errors
+from sweeper.study.storage.fetch import kept_preprocessing
 from sweeper.study.storage.object_store import ObjectStore
 from sweeper.study.study import SweepStudy
 from sweeper.tracking.cursor import Cursor
@@ -116,9 +117,8 @@ class Cleanup:
         logged, _ = read_events(log)
         if not (logged and isinstance(logged[-1], Ended)):
             return  # the node that has the rest does it
-        files = {
-            path.name: io.BytesIO(path.read_bytes()) for path in (log, model) if path.exists()
-        }
+        places = [log, model, *kept_preprocessing(paths, logged)]
+        files = {path.name: io.BytesIO(path.read_bytes()) for path in places if path.exists()}
         assert trial.owner, "it was claimed before it ended"
         # Under a number that no claim will have: the worker may still push under its own.
         object_store.push(number, trial.owner.claim + 1, files)

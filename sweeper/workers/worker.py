@@ -20,6 +20,7 @@ from sweeper.config.references import load_reference
 from sweeper.config.settings import DataConfig, FunctionConfig, ModelConfig, TrialConfig
 from sweeper.config.user_code import code_digest, references
 from sweeper.data.dataset import TrialData, load_data
+from sweeper.durable import Step, durable
 from sweeper.errors import SpecError, TrainingError, TrialInterrupted
 from sweeper.models.build import model_params
 from sweeper.study.agents import job_of
@@ -243,6 +244,8 @@ class Worker:
             if key not in config.model.params and isinstance(value, bool | int | float | str)
         }
         model = ModelConfig(architecture=config.model.architecture, params=arguments)
+        if self._study.spec.tracking.log_models != "none":
+            self._keep_preprocessing(data, trial.number)
         trial.start(data.info, model, params=defaults, tags=self._tags(config, trial))
         weights = train(
             config,
@@ -255,6 +258,22 @@ class Worker:
         if self._study.spec.tracking.log_models != "none":
             with self._ledger.booked(Entry.CHECKPOINT):
                 save_checkpoint(self._study.paths.model(trial.number), weights)
+
+    @store_errors()
+    def _keep_preprocessing(self, data: TrialData, number: int) -> None:
+        """Write it, unless a trial on the same data has, before a log names it."""
+        if data.preprocessing is None:
+            return
+        paths = self._study.paths
+        path = paths.preprocessing(data.preprocessing.digest)
+        if path.exists():
+            return
+        with self._ledger.booked(Entry.CHECKPOINT):
+            own = paths.own_preprocessing(number)  # several workers may be at it
+            save_checkpoint(own, data.preprocessing.state())
+            path.parent.mkdir(exist_ok=True)
+            with durable(Step.CHECKPOINT_RENAME):
+                os.replace(own, path)
 
     def _load(self, config: DataConfig) -> TrialData:
         """Load a trial's data, and see that they are those of the trials before it."""

@@ -20,7 +20,13 @@ def fitted(
     train: list[int],
     scale: Scale = "standard",
 ) -> tuple[Tensor, Features]:
-    columns, labels = TableColumns((), (), (), {}), Labels(("y",), "regression", ())
+    columns = TableColumns(
+        tuple(f"number {index}" for index in range(len(numbers[0]) if numbers else 0)),
+        tuple(f"word {index}" for index in range(len(codes[0]) if codes else 0)),
+        (tuple("abcde"),) * (len(codes[0]) if codes else 0),
+        {},
+    )
+    labels = Labels(("y",), "regression", ())
     n_rows = len(numbers) or len(codes)
     rows = TableRows(
         torch.tensor(numbers) if numbers else torch.empty(n_rows, 0),

@@ -7,11 +7,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".parquet", ".jsonl", ".jsonl.gz")
 Columns = Mapping[str, Sequence[Any]]
+
+
+def mixed_columns(seed: int, *, work: str, n_rows: int = 40) -> dict[str, list[Any]]:
+    """Numbers and words, with gaps, and a word that the last row alone may have."""
+    random = np.random.default_rng(seed)
+    words = [*random.choice(["at sea", "on land"], n_rows - 1).tolist(), work]
+    return {
+        "age": [None if row % 7 == 0 else row / 2 for row in range(n_rows)],
+        "pay": random.lognormal(8, 2, n_rows).tolist(),
+        "work": words,
+        "lives": random.choice(["yes", "no"], n_rows).tolist(),
+        "sails": [int(word == "at sea") for word in words],
+        "rich": random.integers(0, 2, n_rows).tolist(),
+        "cost": random.normal(2e5, 1e5, n_rows).round(2).tolist(),
+    }
 
 
 def write_table(path: Path, columns: Columns) -> Path:

@@ -1,15 +1,18 @@
 """A study's folder with an MLflow store, and the events of short trials."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
+import torch
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import LoggedModel, Run
 
 from sweeper.config.settings import ModelConfig
 from sweeper.events import Ended, Event, EventWriter, Started
+from sweeper.models.build import build_for
 from sweeper.paths import RunPaths
 from sweeper.tracking.client import find_or_create_experiment
 from sweeper.tracking.mirror import Mirror
@@ -121,3 +124,33 @@ def two_complete_trials(store: Store) -> None:
             epoch(2, 0.75),
             ended(TrialState.COMPLETE, epoch(2, 0.75)),
         )
+
+
+def write_weights(
+    store: Store, number: int, model: ModelConfig, data: DataInfo = DATA
+) -> torch.nn.Module:
+    torch.manual_seed(number)
+    net = build_for(model, data)
+    store.paths.trial_dir(number).mkdir(parents=True, exist_ok=True)
+    torch.save(net.state_dict(), store.paths.model(number))
+    return net.eval()
+
+
+def complete_trial(
+    store: Store,
+    architecture: str,
+    params: Mapping[str, Any],
+    *,
+    number: int = 0,
+    data: DataInfo = DATA,
+) -> torch.nn.Module:
+    model = ModelConfig(architecture=architecture, params=params)
+    start = replace(started(), model=model, data=data)
+    store.append(number, start, epoch(1, 0.5), ended(TrialState.COMPLETE, epoch(1, 0.5)))
+    return write_weights(store, number, model, data)
+
+
+def logged_models(store: Store) -> list[LoggedModel]:
+    experiment = store.client.get_experiment_by_name("digits")
+    assert experiment is not None
+    return list(store.client.search_logged_models([experiment.experiment_id]))

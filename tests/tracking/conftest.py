@@ -1,8 +1,11 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import mlflow
 import pytest
+import torch
 
 from sweeper.paths import RunPaths
 from sweeper.tracking.client import open_client, tracking_uri
@@ -21,3 +24,17 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     uri = tracking_uri("auto", paths)
     yield Store(paths, uri, open_client(uri, paths))
     assert os.listdir(tmp_path) == ["mlruns"], "MLflow wrote into the working directory"
+
+
+@pytest.fixture
+def traces(monkeypatch: pytest.MonkeyPatch) -> list[torch.nn.Module]:
+    """What MLflow was given to export, in this order."""
+    exported = []
+    save_model = mlflow.pytorch.save_model
+
+    def save_and_note(module: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
+        exported.append(module)
+        save_model(module, *args, **kwargs)
+
+    monkeypatch.setattr(mlflow.pytorch, "save_model", save_and_note)
+    return exported

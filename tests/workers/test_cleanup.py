@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from sweeper.commands.sync import sync_study
 from sweeper.errors import EventLogError
 from sweeper.study.storage.object_store import ObjectStore
 from sweeper.workers.cleanup import Cleanup
+from tests.support import tracked_sweeps
 from tests.support.mlflow_store import copy_empty_database
 from tests.support.sweep_studies import reports
 from tests.support.tracked_sweeps import MODEL, TrackedSweep, begin_sweep
@@ -58,6 +60,21 @@ def test_an_ended_trial_keeps_log_and_model_until_mlflow_has_them(
     sweep.send()
     cleanup.clear()
     assert object_store.numbers() == set()
+
+
+def test_what_was_fitted_to_its_data_is_left_with_an_ended_trial(
+    sweep: TrackedSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = replace(tracked_sweeps.DATA, preprocessing="fedcba9876543210")
+    monkeypatch.setattr(tracked_sweeps, "DATA", data)
+    path = sweep.paths.preprocessing(data.preprocessing)
+    path.parent.mkdir()
+    path.write_bytes(b"kept")
+    sweep.run(reports(0.5), model=MODEL)
+    Cleanup(sweep.study, pytest.fail).clear()
+    object_store = sweep.study.object_store
+    assert object_store is not None
+    assert names(object_store, 0) == {"events.jsonl", "model.pt", "fedcba9876543210.pt"}
 
 
 def test_a_trial_that_ended_elsewhere_is_left_to_that_node(tmp_path: Path) -> None:

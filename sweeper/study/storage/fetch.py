@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sweeper.durable import Step, durable, replace_file
 from sweeper.errors import DamagedPushError, EventLogError, StoreError
-from sweeper.events import Ended, Event, Interrupted, encode_event, read_events
+from sweeper.events import Ended, Event, Interrupted, Started, encode_event, read_events
 from sweeper.paths import RunPaths
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.storage.object_store import ObjectStore
@@ -89,7 +89,7 @@ def _fetch_once(
         raise DamagedPushError(f"the log in the object store is none of ours: {exc}") from exc
     ours, n_whole = read_events(path)
     if missing := _missing(theirs, ours):
-        places = [paths.model(number)]
+        places = [paths.model(number), *kept_preprocessing(paths, theirs)]
         # A checkpoint here that is further stays: on this machine the trial is further.
         if not has_ended and _last_epoch(theirs) >= _last_epoch(ours):
             places += [paths.checkpoint(number), paths.user_checkpoint(number)]
@@ -100,6 +100,7 @@ def _fetch_once(
             if (folder / place.name).exists():
                 if place.is_dir():
                     shutil.rmtree(place)
+                place.parent.mkdir(exist_ok=True)
                 with durable(Step.OBJECT_STORE_RENAME):
                     os.replace(folder / place.name, place)
         if not has_ended and not isinstance(missing[-1], Interrupted | Ended):
@@ -108,6 +109,13 @@ def _fetch_once(
         # sees that another process began the trial.
         _extend(path, n_whole, missing)
     shutil.rmtree(folder)
+
+
+def kept_preprocessing(paths: RunPaths, events: Iterable[Event]) -> list[Path]:
+    """Files of what was fitted to the data of a trial, which it shares with others."""
+    started = [event.data for event in events if isinstance(event, Started)]
+    digests = {data.preprocessing for data in started if data is not None}
+    return [paths.preprocessing(digest) for digest in sorted(digests - {""})]
 
 
 def _belongs(name: str, place: Path) -> bool:

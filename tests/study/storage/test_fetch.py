@@ -1,10 +1,12 @@
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sweeper.events import Interrupted, encode_event
-from sweeper.study.storage.fetch import fetch_trial
+from sweeper.events import Ended, Interrupted, encode_event
+from sweeper.study.storage.fetch import fetch_ended, fetch_trial
+from sweeper.trial import DataInfo, Outcome, TrialState
 from tests.support.sweep_studies import epoch
 from tests.support.transfer_nodes import NUMBER, SILENT, STOPPED, Node, started
 
@@ -128,3 +130,18 @@ def test_nothing_of_an_unknown_name_is_put_beside_the_log(first: Node, second: N
         first.object_store.push(NUMBER, 1, {"events.jsonl": events, **others})
     fetch_trial(second.object_store, second.paths, NUMBER, pytest.fail)
     assert [path.name for path in second.paths.trial_dir(NUMBER).iterdir()] == ["events.jsonl"]
+
+
+def test_what_was_fitted_to_the_data_of_an_ended_trial_comes_to_the_place_of_all(
+    first: Node, second: Node
+) -> None:
+    data = DataInfo("rows", "0123456789abcdef", (2,), 2, 8, 2, preprocessing="fedcba9876543210")
+    ended = Ended(1_700_000_020.0, Outcome(TrialState.COMPLETE, epoch(1, 0.5)))
+    first.log(replace(started(1), data=data), ended)
+    names = (first.paths.events(NUMBER).name, "fedcba9876543210.pt", "0000000000000000.pt")
+    log = first.paths.events(NUMBER).read_bytes()
+    files = {name: io.BytesIO(log if name == "events.jsonl" else b"kept") for name in names}
+    first.object_store.push(NUMBER, 1, files)
+    fetch_ended(second.object_store, second.paths, NUMBER)
+    assert second.paths.preprocessing(data.preprocessing).read_bytes() == b"kept"
+    assert len(list(second.paths.study_dir.rglob("*.pt"))) == 1, "another's was not asked for"
