@@ -50,6 +50,7 @@ LIBRARIES = {
         "data", "models", "training", "tracking", "workers", "commands.check", "commands.probe",
     },
     "pyarrow": {"data"},
+    "PIL": {"data"},
     "torchvision": {"data", "models", "workers"},
     "rich": {"commands"},
     "typer": {"cli"},

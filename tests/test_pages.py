@@ -82,7 +82,7 @@ def test_each_key_of_the_schema_stands_on_the_page_once() -> None:
         ("train.optimizer", "`sgd`, `adam`, `adamw`, `rmsprop`", "`adamw`"),
         ("train.patience", "whole number >= 1", "none"),
         ("data.name", "such as `mnist`, `fashion_mnist`, ", "required"),
-        ("data.size", "whole number from 8 to 256", "`8`"),
+        ("data.size", "digits: whole number from 8 to 256; images: whole number", "digits: `8`"),
         (
             "model.depth",
             "mlp: whole number from 0 to 1,000; cnn: whole number from 1 to",

@@ -354,6 +354,8 @@ _FILE_COLUMN = Annotated[
         "`file`"
     ),
 ]
+#: Of a picture in pixels; a batch of larger ones fits nowhere.
+_Side = Annotated[int, Field(ge=1, le=1024)]
 _PATTERN = Annotated[
     str,
     AfterValidator(checked_pattern),
@@ -405,14 +407,35 @@ DATA_PARAMS: Mapping[str, Mapping[str, Any]] = {
         ],
         "n_mels": Annotated[int, Field(ge=2, le=512, description="Bands of a frame")],
     },
+    "images": {
+        "path": _PATH,
+        "pattern": _PATTERN,
+        "column": _FILE_COLUMN,
+        "target": Annotated[
+            _TARGET, Field(description="Column to learn, or several, in place of `label`")
+        ],
+        "size": Annotated[
+            _Side | Annotated[list[_Side], Field(min_length=2, max_length=2)],
+            Field(
+                description="Side, or [height, width], to which they are scaled and cropped; "
+                "without it all must be of one size"
+            ),
+        ],
+        "channels": Annotated[
+            Literal[1, 3],
+            Field(description="Grey, or red, green and blue; default 1 if none has colour"),
+        ],
+    },
 }
 #: Those that say which data they are: a trial compares with no other that has another value.
 FIXED_DATA_PARAMS: Mapping[str, tuple[str, ...]] = {
     "table": ("path", "target", "ignore"),
     "audio": ("path", "pattern", "column", "target"),
+    "images": ("path", "pattern", "column", "target"),
 }
 #: Those without a default.
 REQUIRED_DATA_PARAMS: Mapping[str, tuple[str, ...]] = {
     "table": ("path", "target"),
     "audio": ("path", "target", "sample_rate", "max_seconds"),
+    "images": ("path",),
 }

@@ -42,6 +42,13 @@ class ChannelSums:
             tuple(int(np.einsum("i,i->", v, v, dtype=np.int64)) for v in values),
         )
 
+    def __add__(self, other: ChannelSums) -> ChannelSums:
+        return ChannelSums(
+            self.count + other.count,
+            tuple(a + b for a, b in zip(self.sums, other.sums, strict=True)),
+            tuple(a + b for a, b in zip(self.squares, other.squares, strict=True)),
+        )
+
     def __sub__(self, other: ChannelSums) -> ChannelSums:
         return ChannelSums(
             self.count - other.count,

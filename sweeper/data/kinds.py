@@ -78,9 +78,24 @@ def _map_audio(entry: CacheEntry, config: DataConfig) -> "Rows":
     return map_audio(entry)
 
 
+def _write_pictures(config: DataConfig, folder: Path) -> Content:
+    from sweeper.data.pictures import write_pictures
+
+    return write_pictures(config, folder)
+
+
+def _map_pictures(entry: CacheEntry, config: DataConfig) -> "Rows":
+    from sweeper.data.rows import map_pictures
+
+    return map_pictures(entry)
+
+
 _DATA_SET = Kind(sources.identity, _write_images, _map_images, lambda config: config.name)
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys((*sources.SOURCES, sources.DIGITS), _DATA_SET),
     "table": Kind(partial(row_identity, fitted={"scale"}), _write_table, _map_table, row_label),
     "audio": Kind(partial(row_identity, names_files=True), _write_audio, _map_audio, row_label),
+    "images": Kind(
+        partial(row_identity, names_files=True), _write_pictures, _map_pictures, row_label
+    ),
 }

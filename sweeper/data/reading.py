@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from sweeper.config.file_pattern import FilePattern
+from sweeper.config.file_pattern import LABEL, FilePattern
 from sweeper.config.holdout import Holdout, marking_column
 from sweeper.config.problems import did_you_mean
 from sweeper.config.settings import DataConfig
@@ -139,7 +139,7 @@ class Reading:
             column: The only input; None for all columns that have no other purpose.
         """
         names = sources[0].column_names()
-        target, mark = config.params["target"], marking_column(config.validation)
+        target, mark = config.params.get("target", LABEL), marking_column(config.validation)
         asked = {
             "data.target": [target] if isinstance(target, str) else list(target),
             "data.column": [] if column is None else [column],

@@ -12,7 +12,12 @@ from sweeper.data.sources import file_identity
 from sweeper.errors import DataError
 
 #: Of kinds whose rows may be the files of a folder: the ends of their names.
-FILE_SUFFIXES: Mapping[str, tuple[str, ...]] = {"audio": (".wav", ".flac", ".ogg", ".mp3")}
+FILE_SUFFIXES: Mapping[str, tuple[str, ...]] = {
+    "audio": (".wav", ".flac", ".ogg", ".mp3"),
+    "images": (
+        *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pgm", ".ppm"),
+    ),
+}
 
 
 def row_files(config: DataConfig) -> list[Path]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sweeper.config.records import read_record
 from sweeper.data.channels import ChannelSums
 from sweeper.data.content import CacheEntry
 from sweeper.data.labels import Labels
+from sweeper.data.picture_form import PictureForm, describe_pictures
 from sweeper.data.preprocessing import Preprocessing
 from sweeper.data.targets import read_targets
 from sweeper.trial import Features, Task, Tokens
@@ -74,7 +77,9 @@ class TensorRows:
         digest: Of inputs and targets, see :mod:`~sweeper.data.fingerprint`.
         sums: Of all rows; None unless the inputs are uint8.
         task: Of the targets.
-        marks: 1 for each row that is held out, else 0, int32 [N]; None where a share is.
+        marks: As of :class:`Rows`.
+        labels: What the targets mean, where the data say it.
+        inferred: What was found out about the inputs, in a line.
     """
 
     inputs: Tensor
@@ -83,6 +88,8 @@ class TensorRows:
     sums: ChannelSums | None
     task: Task = "classification"
     marks: Tensor | None = None
+    labels: Labels | None = None
+    inferred: str = ""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -96,11 +103,12 @@ class TensorRows:
 
     def fit(self, train: Tensor, validation: Tensor) -> Fitted:
         """See :class:`Rows`."""
+        found = Fitted(self, labels=self.labels, inferred=self.inferred)
         if self.sums is None:
-            return Fitted(self)
+            return found
         held_out = self.inputs.index_select(0, validation.to(self.inputs.device))
         sums = self.sums - ChannelSums.of(held_out.cpu().numpy())
-        return Fitted(self, sums.mean(), sums.std())
+        return replace(found, mean=sums.mean(), std=sums.std())
 
 
 @dataclass(frozen=True)
@@ -132,6 +140,20 @@ class DatasetRows:
     def fit(self, train: Tensor, validation: Tensor) -> Fitted:
         """See :class:`Rows`."""
         return Fitted(self)
+
+
+def map_pictures(entry: CacheEntry) -> TensorRows:
+    """The pictures of a cache entry that were files of the user's own."""
+    labels = read_record(Labels, entry.content.about["labels"])
+    form = read_record(PictureForm, entry.content.about["pictures"])
+    rows = map_rows(entry, labels.task)
+    return replace(
+        rows,
+        digest=sha256(f"{entry.digest} {labels.classes}".encode()).hexdigest(),
+        marks=map_array(entry, "marks") if "marks" in entry.content.arrays else None,
+        labels=labels,
+        inferred=describe_pictures(form),
+    )
 
 
 def map_rows(entry: CacheEntry, task: Task | None = None) -> TensorRows:

@@ -22,6 +22,7 @@ from sweeper.errors import (
     TrainingError,
 )
 from sweeper.workers.devices import known_precisions
+from tests.support.picture_files import write_pictures
 from tests.support.sweep_studies import spec_of
 from tests.support.wav_files import tone, write_wav
 
@@ -394,7 +395,12 @@ def test_augmentation_that_means_nothing_for_the_data_is_refused_wherever_in_a_r
     )
 
 
-def test_the_studies_of_the_page_on_pictures_are_ready(tmp_path: Path) -> None:
-    for text in studies_of("images"):
-        lines = list(check_study(parse_study(text, Path("page.yaml")), tmp_path, print))
-        assert lines[-1] == "ready: sweeper run page.yaml"
+def test_the_study_of_the_page_on_pictures_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [text] = studies_of("images")
+    write_pictures(tmp_path / "pets", size=(40, 48))
+    monkeypatch.chdir(tmp_path)
+    lines = list(check_study(parse_study(text, Path("pets.yaml")), Path("mlruns"), print))
+    assert "pets: 20 pictures (RGB in 20), taken as coloured, 32 x 32" in lines
+    assert lines[-1] == "ready: sweeper run pets.yaml"

@@ -29,6 +29,7 @@ from sweeper.config.yaml_source import load_source, parse_scalar
 from sweeper.errors import SpecError
 from sweeper.paths import RunPaths
 from tests.support.examples import examples
+from tests.support.picture_files import write_pictures
 from tests.support.spec_files import STUDIES
 from tests.support.wav_files import tone, write_wav
 
@@ -82,6 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "rows.csv").write_text(ROWS)
     for row in range(8):
         write_wav(folder / "clips" / f"{'xy'[row % 2]}_p{row % 4}_{row}.wav", tone(440, 0.05))
+    write_pictures(folder / "pictures", n_each=4)
     cwd, path = Path.cwd(), list(sys.path)
     os.chdir(folder)
     with pytest.MonkeyPatch.context() as patch:
@@ -189,6 +191,12 @@ model: {architecture: cnn, depth: {low: 1, high: 2}, channels: 2}
 train: {epochs: 1}
 """,
     """\
+data: {name: images, path: pictures, size: {choices: [4, 5]}, channels: 1, batch_size: 4,
+       pattern: "{kind}/{take}_{number}.png", target: kind, validation: {by: take, share: 0.4}}
+model: {architecture: resnet, width: 2, depth: 1}
+train: {epochs: 1, random_flip: true, cutout: 2}
+""",
+    """\
 data: {name: digits}
 model: {architecture: cnn, depth: 1, channels: 2}
 train: {epochs: 1, random_crop: {low: 0, high: 3}, random_flip: {choices: [true, false]},
@@ -213,7 +221,7 @@ ODD = [
     "mysql://x", "http://[::1", "://", "2h", "val_loss", "train.epochs", "model.architecture",
     "choices", "function", "forbid", "enqueue", "table", "rows.csv", "size", "[who, part]",
     "{by: part}", "{column: part, value: a}", "{path: rows.csv}", "regression", "multilabel",
-    "audio", "clips", "'{kind}_{who}.wav'",
+    "audio", "clips", "images", "pictures", "[4, 5]", "'{kind}_{who}.wav'",
 ]  # fmt: skip
 PIECES = [re.compile(form) for form in (r".*\n|.+", r"\w+|\W", r"(?s).")]
 ENCODINGS = ["utf-8"] * 5 + ["utf-8-sig", "utf-16", "utf-32"]
