@@ -9,9 +9,7 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -27,25 +25,19 @@ from sweeper.config.settings import DataConfig
 from sweeper.data.clip_form import ClipForm
 from sweeper.data.clips import Clip
 from sweeper.data.content import Content
+from sweeper.data.file_reader import FileReader
 from sweeper.data.labelled_rows import LabelScan
 from sweeper.data.log_mel import LogMel
 from sweeper.data.reading import InBlocks, Reading, open_sources
 from sweeper.data.table_files import Piece
-from sweeper.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-log = logging.getLogger("sweeper")
 
 #: Rows that are in memory at a time as frames; and about so many samples, with their spectra.
 _BLOCK_ROWS, _BLOCK_SAMPLES = 32, 2**20
 #: Of a whole number of samples that was divided by one rate and is multiplied by another.
 _ROUNDING = 1e-6
-#: Faults that are told at once; of files that were copied in a wrong way there are thousands.
-_MOST_FAULTS = 5
-#: Between two lines on how far it has come.
-_TOLD_EVERY_S = 10.0
 
 
 def write_audio(config: DataConfig, folder: Path) -> Content:
@@ -61,34 +53,11 @@ def write_audio(config: DataConfig, folder: Path) -> Content:
     for piece, _ in reading.pieces():
         clips.take(scan.take(piece))
     labels = scan.settle(config.task)
-    clips.faults.end()
+    clips.close()
     frames = _Frames(config.params, clips)
     arrays = scan.write(folder, labels, {"frames": ("float32", frames.shape)}, frames.encode)
-    clips.faults.end()
+    frames.close()
     return Content(arrays, {"labels": asdict(labels), "clips": asdict(frames.form())})
-
-
-class _Faults:
-    """Of some clips, told together."""
-
-    def __init__(self) -> None:
-        self._found: list[str] = []
-
-    def add(self, piece: Piece, row: int, fault: DataError) -> None:
-        """Note that of a row; the fault names the file."""
-        place = "" if piece.files else f"{piece.path}: row {piece.rows[row]}: "
-        self._found.append(f"{place}{fault}")
-        if len(self._found) == _MOST_FAULTS:
-            raise DataError("\n".join(self._found) + "; there may be more")
-
-    def end(self) -> None:
-        """Tell those that were noted.
-
-        Raises:
-            DataError: If there are some.
-        """
-        if self._found:
-            raise DataError("\n".join(self._found))
 
 
 class _ClipScan:
@@ -99,7 +68,6 @@ class _ClipScan:
 
     Attributes:
         column: As given.
-        faults: Of clips that cannot be read.
         seconds: Of each.
         rates: Clips by their sample rate.
         channels: Clips by their number of channels.
@@ -107,34 +75,22 @@ class _ClipScan:
 
     def __init__(self, column: str) -> None:
         self.column = column
-        self.faults = _Faults()
         self.seconds: list[float] = []
         self.rates: Counter[int] = Counter()
         self.channels: Counter[int] = Counter()
+        self._reader = FileReader(column, "clips were looked at")
 
     def take(self, piece: Piece) -> None:
         """Look at the next rows."""
-        names = piece.columns[self.column]
-        if names.null_count:
-            row = next(row for row, name in enumerate(names) if not name.is_valid)
-            raise DataError(
-                f"{piece.place(row, self.column)} names no file; mend it, or drop the row"
-            )
-        for row, path in enumerate(paths_of(piece, self.column)):
-            try:
-                clip = Clip(path)
-            except DataError as exc:
-                self.faults.add(piece, row, exc)
-            else:
+        for clip in self._reader.each(piece, Clip):
+            if clip is not None:
                 self.seconds.append(clip.seconds)
                 self.rates[clip.sample_rate] += 1
                 self.channels[clip.n_channels] += 1
 
-
-def paths_of(piece: Piece, column: str) -> list[Path]:
-    """The files that a column names, in a folder or beside the file of the rows."""
-    folder = piece.path if piece.files else piece.path.parent
-    return [folder / str(name) for name in piece.columns[column].to_pylist()]
+    def close(self) -> None:
+        """See that all could be read; raises as the reader."""
+        self._reader.close()
 
 
 class _Frames:
@@ -158,7 +114,7 @@ class _Frames:
         self._n_samples = min(longest, int(self._max_seconds * self._rate))
         self.shape = (self._log_mel.n_mels, self._log_mel.n_frames(self._n_samples))
         self._content = hashlib.sha256()
-        self._n_done, self._told_s = 0, time.monotonic()
+        self._reader = FileReader(clips.column, "clips are read")
 
     def encode(self, piece: Piece) -> dict[str, NDArray[Any]]:
         """Frames of some rows, float32 [n, M, T]."""
@@ -168,20 +124,20 @@ class _Frames:
 
     def _encode(self, piece: Piece) -> NDArray[np.float32]:
         waves = np.zeros((len(piece.rows), self._n_samples), np.float32)
-        for row, path in enumerate(paths_of(piece, self._clips.column)):
-            try:
-                samples = Clip(path).samples(self._rate, self._max_seconds)
-            except DataError as exc:
-                self._clips.faults.add(piece, row, exc)
-                continue
-            waves[row, : len(samples)] = samples
-            with path.open("rb") as file:
-                self._content.update(hashlib.file_digest(file, "sha256").digest())
-        self._n_done += len(piece.rows)
-        if time.monotonic() - self._told_s >= _TOLD_EVERY_S:
-            self._told_s = time.monotonic()
-            log.info("audio: %d of %d clips are read", self._n_done, len(self._clips.seconds))
+        for row, samples in enumerate(self._reader.each(piece, self._samples)):
+            if samples is not None:
+                waves[row, : len(samples)] = samples
         return np.asarray(self._log_mel(torch.from_numpy(waves)).numpy(), np.float32)
+
+    def _samples(self, path: Path) -> NDArray[np.float32]:
+        samples = Clip(path).samples(self._rate, self._max_seconds)
+        with path.open("rb") as file:
+            self._content.update(hashlib.file_digest(file, "sha256").digest())
+        return samples
+
+    def close(self) -> None:
+        """See that all could be read; raises as the reader."""
+        self._reader.close()
 
     def form(self) -> ClipForm:
         """What all of them are."""

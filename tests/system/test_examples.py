@@ -18,6 +18,7 @@ from sweeper.cli import app
 from sweeper.config.cluster import load_profile
 from sweeper.config.reader import parse_study
 from tests.support.data_files import write_mnist
+from tests.support.picture_files import write_pictures
 from tests.support.spec_files import BASE
 from tests.support.sweep import Sweep, kill_group
 
@@ -216,3 +217,16 @@ def test_the_study_files_on_own_code_reach_their_goal(page: Path, text: str, swe
     done = sweep.run("run", "sweep.yaml", "--json")
     assert done.returncode == 0, done.stderr
     assert '"finished": 4' in done.stdout
+
+
+@pytest.mark.slow
+def test_the_study_on_pictures_learns_to_tell_colours(sweep: Sweep) -> None:
+    [text] = blocks("yaml", [ROOT / "docs" / "images.md"])
+    write_pictures(sweep.folder / "pets", n_each=20, size=(40, 48))
+    sweep.write(text)
+    done = sweep.run("run", "sweep.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    assert '"finished": 10' in done.stdout
+    best = sweep.result().best
+    assert best is not None
+    assert best.values["val_f1"] == 1
