@@ -214,6 +214,17 @@ class TrainConfig:
             "saturation change at random",
         ),
     ] = 0.0
+    mask_time: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="Clips: largest width in frames, and at most half of a clip, of a random "
+            "stretch set to the mean",
+        ),
+    ] = 0
+    mask_frequency: Annotated[
+        int, Field(ge=0, description="Clips: as mask_time, in bands of a frame")
+    ] = 0
     mixup: Annotated[
         float,
         Field(

@@ -14,6 +14,8 @@ from torch.distributions import Beta
 from torch.nn import functional as F
 
 from sweeper.config.settings import TrainConfig
+from sweeper.data.frame_scale import BARELY
+from sweeper.data.lengths import frame_lengths
 from sweeper.errors import TrainingError
 from sweeper.models.build import torch_dtype
 from sweeper.trial import DataInfo, Task
@@ -22,7 +24,8 @@ from sweeper.trial import DataInfo, Task
 Augment = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 _OF_PICTURES = ("random_crop", "random_flip", "cutout", "color_jitter")
-_KEYS = (*_OF_PICTURES, "mixup")
+_OF_FRAMES = ("mask_time", "mask_frequency")
+_KEYS = (*_OF_PICTURES, *_OF_FRAMES, "mixup")
 
 
 def build_augmentation(settings: TrainConfig, data: DataInfo) -> Augment | None:
@@ -41,6 +44,10 @@ def build_augmentation(settings: TrainConfig, data: DataInfo) -> Augment | None:
         changes.append(partial(jitter_color, strength=settings.color_jitter))
     if settings.cutout:
         changes.append(partial(cut_out, side=settings.cutout))
+    if settings.mask_time or settings.mask_frequency:
+        changes.append(
+            partial(mask_frames, time=settings.mask_time, frequency=settings.mask_frequency)
+        )
     mix = Mixup(settings.mixup, data.task, data.n_outputs) if settings.mixup else None
     if not changes and mix is None:
         return None
@@ -63,6 +70,13 @@ def _check(settings: TrainConfig, data: DataInfo) -> None:
                 f"train.{key}: {data.name} holds {_form(data)}, which are not changed that way; "
                 f"leave it out. They take {known}"
             )
+    n_bands, n_frames = data.input_shape[-2:] if data.frames else (0, 0)
+    for key, size in (("mask_time", n_frames), ("mask_frequency", n_bands)):
+        if key in wanted and (width := getattr(settings, key)) >= size:
+            raise TrainingError(
+                f"train.{key}: must be less than the {size} of a sample, got {width}, as some "
+                "would be left without content; lower it"
+            )
     for key in ("random_crop", "cutout"):
         if key in wanted and (size := getattr(settings, key)) >= min(data.input_shape[1:]):
             height, width = data.input_shape[1:]
@@ -78,7 +92,9 @@ def _fitting(data: DataInfo) -> tuple[str, ...]:
         return ()
     if data.features is not None:
         return () if data.features.categories else ("mixup",)
-    return _KEYS if len(data.input_shape) == 3 else ("mixup",)
+    if data.frames:
+        return (*_OF_FRAMES, "mixup")
+    return (*_OF_PICTURES, "mixup") if len(data.input_shape) == 3 else ("mixup",)
 
 
 def _form(data: DataInfo) -> str:
@@ -86,6 +102,8 @@ def _form(data: DataInfo) -> str:
         categories = " with categories" if data.features.categories else ""
         return f"rows of a table{categories}"
     shape = list(data.input_shape)
+    if data.frames:
+        return f"frames {shape}"
     return f"{data.input_dtype} samples {shape}" + " (pictures)" * (len(shape) == 3)
 
 
@@ -156,6 +174,39 @@ def cut_out(inputs: Tensor, *, side: int) -> Tensor:
 
     square = within(height)[:, :, None] & within(width)[:, None]
     return inputs.masked_fill(square[:, None], 0)
+
+
+def mask_frames(frames: Tensor, *, time: int, frequency: int) -> Tensor:
+    """Set a stretch of time, and a range of bands, of each sample to their mean.
+
+    Both widths are uniform from 0 to the largest, and that of time at most half of the sample's
+    length; where they begin is uniform, too. A sample ends where it did.
+
+    Args:
+        frames: float [B, M, T], scaled, 0 in all bands after the end of a sample.
+        time: Largest width in frames, in [0, T).
+        frequency: Largest width in bands, in [0, M).
+
+    Source: Park et al. 2019 (SpecAugment), one mask of each kind; half of the length is ours.
+    """
+    n_rows, n_bands, n_frames = frames.shape
+    device = frames.device
+    lengths = frame_lengths(frames)[:, None]
+    all_bands = torch.full_like(lengths, n_bands)
+
+    def stretch(size: int, widest: int, ends: Tensor, most: Tensor) -> Tensor:
+        """Of each sample, within [0, its end) and of a width up to its most, bool [B, size]."""
+        width = torch.randint(0, widest + 1, (n_rows, 1), device=device).minimum(most)
+        first = (torch.rand(n_rows, 1, device=device) * (ends - width + 1)).floor()
+        first = torch.minimum(first, ends - width)  # a share just below 1 may be rounded up
+        places = torch.arange(size, device=device)
+        return (places >= first) & (places < first + width)
+
+    in_time = stretch(n_frames, time, lengths, lengths // 2)[:, None]
+    in_bands = stretch(n_bands, frequency, all_bands, all_bands)[:, :, None]
+    is_frame = torch.arange(n_frames, device=device) < lengths
+    # Not 0, which would say that a sample has ended.
+    return frames.masked_fill((in_time | in_bands) & is_frame[:, None], BARELY)
 
 
 class Mixup:

@@ -53,6 +53,8 @@ def test_values_are_named_by_their_dotted_paths_and_defaults_are_among_them() ->
         "train.random_flip": False,
         "train.cutout": 0,
         "train.color_jitter": 0.0,
+        "train.mask_time": 0,
+        "train.mask_frequency": 0,
         "train.mixup": 0.0,
     }
     assert config.data == DataConfig(name="digits", batch_size=32)

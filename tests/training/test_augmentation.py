@@ -20,10 +20,12 @@ from sweeper.training.augmentation import (
     crop_and_flip,
     cut_out,
     jitter_color,
+    mask_frames,
 )
 from sweeper.trial import DataInfo, Features, Task
 
 PICTURES = DataInfo("cifar10", "0" * 16, (3, 8, 10), 10, 64, 8)
+CLIPS = replace(PICTURES, name="clips", input_shape=(10, 20), frames=True)
 TABLE = replace(PICTURES, name="adult", input_shape=(4,), features=Features(4, ()))
 CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "random_crop": partial(crop_and_flip, padding=2, flips=False),
@@ -161,6 +163,59 @@ def test_shares_have_the_variance_of_their_distribution(alpha: float) -> None:
     assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), abs=0.01)
 
 
+def clips(*lengths: int) -> Tensor:
+    """Ten bands of 20 frames, of which some are padding."""
+    frames = torch.ones(len(lengths), 10, 20)
+    for row, length in enumerate(lengths):
+        frames[row, :, length:] = 0
+    return frames
+
+
+def test_of_a_clip_a_stretch_of_time_is_masked_that_is_at_most_half_of_it() -> None:
+    lengths = [20, 9, 2, 1] * 500
+    masked = mask_frames(clips(*lengths), time=7, frequency=0)
+    is_masked = (masked < 0.5) & (masked > 0)
+    assert torch.equal(is_masked, is_masked[:, :1].expand_as(is_masked))
+    in_time = is_masked[:, 0]
+    assert (in_time.int().diff(dim=1) == 1).sum(1).max() == 1  # they lie together
+    for row, widest in enumerate([7, 4, 1, 0]):
+        widths = in_time[row::4].sum(1)
+        assert widths.unique().tolist() == list(range(widest + 1))
+        places = in_time[row::4].any(0).nonzero().flatten().tolist()
+        assert places == list(range(lengths[row] if widest else 0))
+
+
+def test_of_a_clip_a_range_of_bands_is_masked() -> None:
+    masked = mask_frames(clips(*[20] * 2000), time=0, frequency=4)
+    is_masked = masked < 0.5
+    assert torch.equal(is_masked, is_masked[:, :, :1].expand_as(is_masked))
+    in_bands = is_masked[:, :, 0]
+    assert (in_bands.int().diff(dim=1) == 1).sum(1).max() == 1
+    assert in_bands.sum(1).unique().tolist() == [0, 1, 2, 3, 4]
+    assert in_bands.any(0).all()
+
+
+def test_a_masked_clip_is_as_long_as_it_was() -> None:
+    frames = clips(*[20, 13, 2, 1] * 100)
+    masked = mask_frames(frames, time=19, frequency=9)
+    assert torch.equal((masked != 0).any(1), (frames != 0).any(1))
+    assert masked[frames == 0].unique().tolist() == [0]
+    assert masked[frames != 0].unique().numel() == 2
+    assert torch.equal(frames, clips(*[20, 13, 2, 1] * 100))
+    assert len(masked[::4].unique(dim=0)) > 90
+
+
+def test_clips_are_masked_as_the_generator_says() -> None:
+    augment = built(CLIPS, mask_time=8, mask_frequency=4)
+    assert augment is not None
+    state = torch.get_rng_state()
+    first, targets = augment(clips(20, 11, 6), torch.arange(3))
+    assert torch.equal(targets, torch.arange(3))
+    assert not torch.equal(augment(clips(20, 11, 6), targets)[0], first)
+    torch.set_rng_state(state)
+    assert torch.equal(augment(clips(20, 11, 6), targets)[0], first)
+
+
 def test_nothing_is_done_unless_asked() -> None:
     assert built() is None
     assert built(TABLE) is None
@@ -201,6 +256,25 @@ WORDY = replace(TABLE, features=Features(2, (5,)))
             "out. They take nothing of that kind",
         ),
         (
+            CLIPS,
+            {"random_crop": 2},
+            "train.random_crop: clips holds frames [10, 20], which are not changed that way; "
+            "leave it out. They take mask_time, mask_frequency, mixup",
+        ),
+        (
+            PICTURES,
+            {"mask_time": 2},
+            "train.mask_time: cifar10 holds float32 samples [3, 8, 10] (pictures), which are not "
+            "changed that way; leave it out. They take random_crop, random_flip, cutout, "
+            "color_jitter, mixup",
+        ),
+        (
+            CLIPS,
+            {"mask_frequency": 10},
+            "train.mask_frequency: must be less than the 10 of a sample, got 10, as some would be "
+            "left without content; lower it",
+        ),
+        (
             PICTURES,
             {"cutout": 8},
             "train.cutout: must be less than both sides of a picture, got 8 for 8 x 10, as some "
@@ -221,4 +295,6 @@ def test_nothing_looks_at_a_value_for_which_it_would_wait_for_the_device() -> No
     assert augment is not None
     with FakeTensorMode():  # tensors without values: to read one fails
         inputs, targets = augment(torch.empty(64, 3, 8, 10), torch.empty(64, dtype=torch.int64))
+        frames = mask_frames(torch.empty(64, 10, 20), time=8, frequency=4)
     assert (inputs.shape, targets.shape) == ((64, 3, 8, 10), (64, 10))
+    assert frames.shape == (64, 10, 20)

@@ -1,6 +1,7 @@
 import logging
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from sweeper.training.learner import Runtime
 from sweeper.training.loop import train
 from sweeper.trial import DataInfo, Objective
 from tests.support.recorder import Recorder
+from tests.support.wav_files import tone, write_wav
 
 CPU = torch.device("cpu")
 ACCURACY = Objective(("val_accuracy",), ("maximize",))
@@ -223,6 +225,41 @@ def test_a_trial_stopped_between_batches_ends_bit_for_bit_as_one_never_stopped(
             interrupt(trial, reporter, checkpoint, after_batches=n_batches, data=data)
         weights = run(trial, reporter, checkpoint, data=data)
         assert reporter.values() == whole.values(), name
+        assert_same_weights(weights, expected)
+        assert_same_checkpoint(checkpoint, tmp_path / "whole.pt")
+
+
+GRU: dict[str, Any] = {
+    "architecture": "rnn",
+    "params": {"cell": "gru", "width": 8, "dropout": 0.3},
+}
+
+
+@pytest.mark.parametrize("model", [CNN, GRU], ids=["cnn", "gru"])
+@pytest.mark.parametrize("resident_bytes", [0, 2**30], ids=["loader", "resident"])
+def test_a_trial_on_clips_that_are_masked_ends_bit_for_bit_as_one_never_stopped(
+    model: Mapping[str, Any], resident_bytes: int, tmp_path: Path
+) -> None:
+    for row in range(48):
+        seconds = 0.05 + 0.01 * (row % 7)
+        write_wav(
+            tmp_path / "clips" / str(row % 3) / f"{row}.wav", tone(300 + 200 * (row % 3), seconds)
+        )
+    params = {"path": str(tmp_path / "clips"), "target": "label", "sample_rate": 8000}
+    params |= {"max_seconds": 1.0, "n_mels": 16}
+    clips = DataConfig(
+        name="audio", task="classification", validation=0.25, batch_size=4, params=params
+    )
+    data = load_data(clips, cache_dir=tmp_path, seed=0, device=CPU, resident_bytes=resident_bytes)
+    trial = replace(config(model, mask_time=4, mask_frequency=3, mixup=0.2, epochs=2), data=clips)
+    whole = Recorder()
+    expected = run(trial, whole, tmp_path / "whole.pt", data=data)
+    for stops in ([1], [6], [9], [10], [12 + 5], [2, 3, 14]):  # 9 of training, 3 of evaluation
+        checkpoint, reporter = tmp_path / f"{stops}.pt", Recorder()
+        for n_batches in stops:
+            interrupt(trial, reporter, checkpoint, after_batches=n_batches, data=data)
+        weights = run(trial, reporter, checkpoint, data=data)
+        assert reporter.values() == whole.values(), stops
         assert_same_weights(weights, expected)
         assert_same_checkpoint(checkpoint, tmp_path / "whole.pt")
 
