@@ -1,8 +1,10 @@
 """Trouble that may pass: said once, borne for a while, and said again when it is over."""
 
 import math
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from sweeper.errors import StudyError, SweeperError
 
@@ -12,6 +14,17 @@ BEAR_S = 60.0
 CALM_S = 5.0
 #: So often it may come back before a trial gets to its end.
 MOST_BOUTS = 10
+
+
+@contextmanager
+def socket_timeout(seconds: float) -> Iterator[None]:
+    """Have sockets that say nothing for so long fail, of libraries that know no end of waiting."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 class Outage:

@@ -1,20 +1,23 @@
 """What must be settled before any trial: the data are at hand, or their fallback is taken."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sweeper.config.grid import count_settings
 from sweeper.config.names import FALLBACK_SUFFIX, study_name_fault
+from sweeper.config.ranges import Choices
 from sweeper.config.references import import_folders, load_reference, make_importable
-from sweeper.config.settings import DataConfig
+from sweeper.config.settings import DataConfig, Scalar
 from sweeper.config.space import first_value, suggest_config
 from sweeper.config.study import SEARCHABLE, StudySpec
+from sweeper.config.torchvision_names import torchvision_names
 from sweeper.config.user_code import references
 from sweeper.data.cache import prepare_data
 from sweeper.data.kinds import label_of
 from sweeper.data.sources import fallback
-from sweeper.errors import DataError, SpecError
+from sweeper.errors import DataError, SpecError, TrainingError
 from sweeper.paths import RunPaths
 from sweeper.study.storage.filesystem import read_mountinfo
 from sweeper.study.storage.preflight import check_stores
@@ -64,6 +67,7 @@ def prepare_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> P
             object store does not take files.
         TrackerError: The same for MLflow's store.
         DataError: If the data are not to be had and the file names no fallback.
+        TrainingError: If weights that a model begins with are not to be had.
     """
     import_user_code(spec)
     _check_search(spec)
@@ -72,6 +76,7 @@ def prepare_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> P
     config = suggest_config(spec, first_value, seed=spec.seed).data
     if config is None:
         return PreparedStudy(spec, "")
+    _fetch_weights(spec)
     if config.fallback and (fault := study_name_fault(spec.name + FALLBACK_SUFFIX)):
         message = f"with data.fallback, {FALLBACK_SUFFIX} may be added, and a name {fault}"
         raise SpecError(f"{spec.place('name')}: {message}")
@@ -101,6 +106,32 @@ def placed(spec: StudySpec, message: str, path: str) -> str:
     if key.partition(".")[0] in (*SEARCHABLE, "objective") and rest:
         return f"{spec.place(key)}: {rest}"
     return f"{spec.place(path)}: {message}"
+
+
+def _fetch_weights(spec: StudySpec) -> None:
+    """Bring the weights that models begin with, so that absent ones cost no trial."""
+    for architecture, word in _pretrained(spec):
+        from sweeper.models.pretrained import fetch_weights  # loads torch
+
+        try:
+            fetch_weights(architecture, word)
+        except TrainingError as exc:
+            raise TrainingError(placed(spec, str(exc), "model.architecture")) from exc
+
+
+def _pretrained(spec: StudySpec) -> Iterator[tuple[str, str]]:
+    """Each architecture of torchvision, and each word for its weights but none."""
+    section = spec.sections.get("model", {})
+    architectures = section.get("architecture")
+    for architecture in _options(architectures):
+        branch = architectures.branch(architecture) if isinstance(architectures, Choices) else {}
+        for word in _options({**section, **branch}.get("weights")):
+            if architecture in torchvision_names() and word not in (None, "none"):
+                yield str(architecture), str(word)
+
+
+def _options(value: Any) -> tuple[Scalar, ...]:
+    return value.options if isinstance(value, Choices) else (value,)
 
 
 def _on_other_data(spec: StudySpec, wanted: DataConfig, stand_in: DataConfig) -> PreparedStudy:

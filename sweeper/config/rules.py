@@ -133,6 +133,10 @@ class _Rules:
         if most is not None and isinstance(longest, float) and longest >= most:
             message = f"must be shorter than train.epochs={most}, got {longest:g}"
             self._add("train.warmup_epochs", message)
+        has_weights = _has_key(self._spec.sections.get("model", {}), "weights")
+        if train.get("backbone_rate", 1) != 1 and not has_weights:
+            message = "no model.weights are there, so nobody looks at it; drop it, or set them"
+            self._add("train.backbone_rate", message)
         if train.get("nesterov") is True and train.get("momentum") == 0:
             self._add("train.nesterov", "needs train.momentum > 0; set one, or nesterov: false")
 
@@ -251,6 +255,17 @@ class _Rules:
         for path, value in found.items():
             if isinstance(value, int) and value > _MOST[path]:
                 self._add(path, f"must be at most {_MOST[path]:,}, got {value:,}")
+
+
+def _has_key(section: Section, key: str) -> bool:
+    """Whether a section or one of its branches sets a key."""
+    branches = [
+        branch
+        for value in section.values()
+        if isinstance(value, Choices)
+        for branch in value.branches.values()
+    ]
+    return key in section or any(_has_key(branch, key) for branch in branches)
 
 
 def spell(values: Range) -> str:

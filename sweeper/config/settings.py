@@ -160,6 +160,15 @@ class TrainConfig:
         ),
     ] = "adamw"
     learning_rate: Annotated[float, Field(gt=0, description="Peak learning rate")] = 1e-3
+    backbone_rate: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="With `model.weights`: factor of the learning rate for all but the last "
+            "layer",
+        ),
+    ] = 1.0
     momentum: Annotated[
         float,
         Field(ge=0, lt=1, description="sgd, rmsprop: momentum; others have their own"),

@@ -8,13 +8,11 @@ import http.client
 import os
 import queue
 import shutil
-import socket
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +23,7 @@ from torchvision.datasets.utils import check_integrity
 
 from sweeper.data.sources import RawFiles
 from sweeper.errors import DataError
+from sweeper.outage import socket_timeout
 
 #: A download that cannot succeed must end within 15 s: one probe, then at most three silent
 #: sockets (torchvision follows redirects, reads, and tries https once more as http).
@@ -63,7 +62,7 @@ def download(raw: RawFiles) -> None:
     if wanted:
         dataset = _with_mirror_first(dataset, _first_to_answer(raw, wanted[0].urls))
     try:
-        with _socket_timeout(READ_TIMEOUT_S):
+        with socket_timeout(READ_TIMEOUT_S):
             _fetch(raw, dataset, [a.path for a in archives if a not in wanted])
     except Exception as exc:  # of sockets, HTTP, gzip, tar, checksums and disks
         raise DataError(_absent(raw, f"the download failed: {str(exc) or repr(exc)}")) from exc
@@ -132,16 +131,6 @@ def _probe(url: str) -> str:
         return str(exc.reason)
     except (OSError, ValueError, http.client.HTTPException) as exc:
         return str(exc) or repr(exc)
-
-
-@contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def _is_writable(folder: Path) -> bool:

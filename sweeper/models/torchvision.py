@@ -1,15 +1,18 @@
-"""The image classifiers of torchvision.models, with random weights, fitted to the data.
+"""The image classifiers of torchvision.models, fitted to the data.
 
 torchvision is imported on first use: it takes half a second, and mlp and cnn do not need it.
 """
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 from sweeper.errors import TrainingError
 from sweeper.models.images import image_shape
+from sweeper.models.pretrained import Pretrained
+from sweeper.trial import DataInfo
 
 
 def classifier_names() -> list[str]:
@@ -20,7 +23,13 @@ def classifier_names() -> list[str]:
 
 
 def build_classifier(
-    name: str, input_shape: tuple[int, ...], n_outputs: int, **params: Any
+    name: str,
+    data: DataInfo,
+    n_outputs: int,
+    *,
+    weights: str | None = "none",
+    freeze: str = "none",
+    **params: Any,
 ) -> nn.Module:
     """Build a torchvision classifier for images of any size and number of channels.
 
@@ -29,30 +38,80 @@ def build_classifier(
 
     Args:
         name: One of :func:`classifier_names`.
-        input_shape: Of one sample, [C, H, W].
+        data: Samples [C, H, W], and how they are scaled.
         n_outputs: Outputs per sample, >= 1.
+        weights: ``none`` for random ones, or what
+            :func:`~sweeper.models.pretrained.find_weights` takes.
+        freeze: ``backbone`` to train the last layer alone; with weights only.
         **params: Handed to torchvision's builder.
 
     Returns:
-        A module float32 [B, C, H, W] -> outputs float32 [B, n_outputs].
+        A module float32 [B, C, H, W] -> outputs float32 [B, n_outputs]. With ``weights`` it is a
+        :class:`~sweeper.models.pretrained.Pretrained`, whose weights are yet to be loaded.
 
     Raises:
         TrainingError: If the input is no image, or torchvision refuses the arguments.
     """
+    n_channels, height, width = image_shape(name, data.input_shape)
+    is_pretrained = weights not in (None, "none")
+    _check_freeze(name, freeze, is_pretrained, n_channels)
+    model, arguments = _build(name, (height, width), n_outputs, params, is_pretrained)
+    if is_pretrained:
+        assert weights is not None
+        return Pretrained(
+            name,
+            model,
+            weights=weights,
+            arguments=arguments,
+            is_frozen=freeze == "backbone",
+            mean=data.mean,
+            std=data.std,
+        )
+    _fit_first_convolution(model, n_channels)
+    return model
+
+
+def _check_freeze(name: str, freeze: str, is_pretrained: bool, n_channels: int) -> None:
+    if freeze not in ("none", "backbone"):
+        raise TrainingError(f"model.freeze: must be none or backbone, got {freeze}")
+    if freeze == "backbone" and not is_pretrained:
+        raise TrainingError(
+            f"model.freeze: {name} begins with random weights, which must be trained; set "
+            "model.weights: DEFAULT, or leave freeze out"
+        )
+    if is_pretrained and n_channels not in (1, 3):
+        raise TrainingError(
+            f"model.weights: those of {name} are for pictures of three channels, which grey ones "
+            f"are given; got {n_channels} channels: take the three that count, or weights: none"
+        )
+
+
+def _build(
+    name: str,
+    size: tuple[int, int],
+    n_outputs: int,
+    params: Mapping[str, Any],
+    is_pretrained: bool,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The network as torchvision builds it, and the arguments beside the number of outputs."""
     from torchvision import models
 
-    n_channels, height, width = image_shape(name, input_shape)
+    height, width = size
     builder = models.get_model_builder(name)
     accepted = inspect.signature(inspect.signature(builder).return_annotation).parameters
     fitted = {
         "image_size": height,
         "input_size": (height, width),
         "aux_logits": False,  # a tuple of outputs otherwise
-        "init_weights": True,  # what leaving it out means, less a warning
     }
-    arguments = {key: value for key, value in fitted.items() if key in accepted} | params
+    arguments = {key: value for key, value in fitted.items() if key in accepted} | dict(params)
+    random: dict[str, Any] = {"weights": None, "num_classes": n_outputs}
+    if "init_weights" in accepted:
+        random["init_weights"] = True  # what leaving it out means, less a warning
+    if is_pretrained and "transform_input" in accepted:
+        random["transform_input"] = True  # as torchvision has it with weights
     try:
-        model: nn.Module = builder(weights=None, num_classes=n_outputs, **arguments)
+        model: nn.Module = builder(**{**random, **arguments})
     except (TypeError, ValueError, AssertionError) as exc:
         settings = [
             key
@@ -60,12 +119,12 @@ def build_classifier(
             if isinstance(parameter.default, bool | int | float) and key not in fitted
         ]
         settings.remove("num_classes")
+        known = ", ".join(settings) or "nothing"
         raise TrainingError(
-            f"model.architecture: {name} cannot be built for images {list(input_shape)} with "
-            f"{params}: {exc}; beside the image size it takes {', '.join(settings) or 'nothing'}"
+            f"model.architecture: {name} cannot be built for images of {height} x {width} "
+            f"with {dict(params)}: {exc}; beside the image size it takes {known}"
         ) from exc
-    _fit_first_convolution(model, n_channels)
-    return model
+    return model, arguments
 
 
 def _fit_first_convolution(model: nn.Module, n_channels: int) -> None:

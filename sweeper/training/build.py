@@ -10,6 +10,7 @@ from sweeper.config.settings import BuiltInSchedule, TrainConfig, TrialConfig
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError
 from sweeper.models.build import build_for, check_inputs, check_model, torch_dtype
+from sweeper.models.pretrained import Pretrained
 from sweeper.training.augmentation import build_augmentation
 from sweeper.training.learner import Learner, Runtime
 from sweeper.training.losses import build_loss
@@ -38,6 +39,8 @@ def build_learner(config: TrialConfig, data: TrialData, runtime: Runtime) -> Lea
     shapes = data.info.input_shape, data.info.n_outputs
     check_inputs(config.model.architecture, data.info)
     model = build_for(config.model, data.info)
+    if isinstance(model, Pretrained):
+        model.load()
     model.to(runtime.device)
     check_model(model, *shapes, torch_dtype(data.info.input_dtype))
     return Learner(
@@ -57,7 +60,7 @@ def build_learner(config: TrialConfig, data: TrialData, runtime: Runtime) -> Lea
 
 def _build_optimizer(settings: TrainConfig, model: nn.Module) -> Optimizer | OwnOptimizer:
     if is_reference(settings.optimizer):
-        groups = parameter_groups(model, l2=settings.l2)
+        groups = parameter_groups(model, l2=settings.l2, backbone_rate=settings.backbone_rate)
         return OwnOptimizer(settings.optimizer, groups, learning_rate=settings.learning_rate)
     return build_optimizer(
         settings.optimizer,
@@ -65,6 +68,7 @@ def _build_optimizer(settings: TrainConfig, model: nn.Module) -> Optimizer | Own
         momentum=settings.momentum,
         nesterov=settings.nesterov,
         l2=settings.l2,
+        backbone_rate=settings.backbone_rate,
     )
 
 

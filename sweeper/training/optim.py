@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sweeper.errors import TrainingError
+from sweeper.models.pretrained import Pretrained
 
 Tensors = tuple[Tensor, ...]
 State = Sequence[Tensors]
@@ -188,7 +189,13 @@ class Optimizer:
 
 
 def build_optimizer(
-    name: str, model: nn.Module, *, momentum: float, nesterov: bool, l2: float
+    name: str,
+    model: nn.Module,
+    *,
+    momentum: float,
+    nesterov: bool,
+    l2: float,
+    backbone_rate: float = 1.0,
 ) -> Optimizer:
     """Build an optimiser for the trainable parameters of a model, on the device they are on.
 
@@ -200,6 +207,7 @@ def build_optimizer(
         nesterov: Nesterov momentum, sgd only.
         l2: Weight decay of the weights, >= 0: added to the gradient as l2 * w, except in adamw,
             which shrinks w by learning_rate * l2 instead.
+        backbone_rate: As of :func:`parameter_groups`.
 
     Raises:
         TrainingError: If nesterov is asked for without momentum.
@@ -215,13 +223,29 @@ def build_optimizer(
         "adamw": Adam(decoupled=True),
         "rmsprop": RmsProp(momentum),
     }
-    return Optimizer(parameter_groups(model, l2=l2), rules[name])
+    groups = parameter_groups(model, l2=l2, backbone_rate=backbone_rate)
+    return Optimizer(groups, rules[name])
 
 
-def parameter_groups(model: nn.Module, *, l2: float) -> list[Group]:
-    """The trainable parameters: weights decay, biases and norms do not."""
+def parameter_groups(model: nn.Module, *, l2: float, backbone_rate: float = 1.0) -> list[Group]:
+    """The trainable parameters: weights decay, biases and norms do not.
+
+    Args:
+        model: To train.
+        l2: Weight decay of the weights, >= 0.
+        backbone_rate: Factor of the learning rate for all but the last layer of a
+            :class:`~sweeper.models.pretrained.Pretrained`, > 0; others do not look at it.
+    """
     weights, others = split_parameters(model)
-    return [Group(weights, l2), Group(others, 0.0)]
+    groups = [Group(weights, l2), Group(others, 0.0)]
+    if backbone_rate == 1 or not isinstance(model, Pretrained):
+        return groups
+    last = {id(parameter) for parameter in model.last_layer.parameters()}
+    return [
+        Group([p for p in group.parameters if (id(p) in last) == is_last], group.decay, rate)
+        for is_last, rate in ((True, 1.0), (False, backbone_rate))
+        for group in groups
+    ]
 
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

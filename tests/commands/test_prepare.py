@@ -8,7 +8,7 @@ from sweeper.commands.prepare import PreparedStudy, prepare_study
 from sweeper.config.reader import parse_study
 from sweeper.config.render import render_study
 from sweeper.config.study import StudySpec
-from sweeper.errors import DataError, SpecError
+from sweeper.errors import DataError, SpecError, TrainingError
 from sweeper.paths import RunPaths
 from sweeper.study.create import create_study
 from tests.support.sweep_studies import spec_of
@@ -122,3 +122,23 @@ def test_a_fallback_has_no_columns_to_hold_rows_out_by(tmp_path: Path) -> None:
         fallback="digits",
     )
     assert "validation" not in prepared.spec.sections["data"]
+
+
+def test_weights_that_are_not_to_be_had_stop_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    entry = torchvision.models.get_model_weights("resnet18")["DEFAULT"]
+    monkeypatch.setattr(entry.value, "url", "http://127.0.0.1:1/small-0123abcd.pth")
+    spec = parse_study(
+        "data: {name: digits}\n"
+        "model:\n"
+        "  architecture: {choices: {mlp: , resnet18: {weights: {choices: [none, DEFAULT]}}}}\n",
+        tmp_path / "sweep.yaml",
+    )
+    with pytest.raises(TrainingError) as caught:
+        prepare_study(spec, tmp_path / "mlruns", print)
+    place, _, rest = str(caught.value).partition(": DEFAULT of resnet18 is not to be had: ")
+    assert place == f"{tmp_path / 'sweep.yaml'}:2: model.weights"
+    assert f"put it at {tmp_path / 'home/hub/checkpoints/small-0123abcd.pth'}" in rest

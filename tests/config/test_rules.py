@@ -42,10 +42,24 @@ from tests.support.spec_files import BASE, assert_refused, study
         ("train: {epochs: 5, warmup_epochs: 5, nesterov: true, momentum: 0}",
          "3: train.warmup_epochs: must be shorter than train.epochs=5, got 5\n"
          "3: train.nesterov: needs train.momentum > 0; set one, or nesterov: false"),
+        ("train: {backbone_rate: 0.1}",
+         "3: train.backbone_rate: no model.weights are there, so nobody looks at it; drop it, or "
+         "set them"),
     ],
 )  # fmt: skip
 def test_values_that_do_not_fit_together(text: str, expected: str) -> None:
     assert_refused(BASE + text, expected)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "{architecture: resnet18, weights: DEFAULT}",
+        "{architecture: {choices: {mlp: , resnet18: {weights: {choices: [none, DEFAULT]}}}}}",
+    ],
+)
+def test_a_rate_of_the_backbone_is_for_weights_that_any_model_begins_with(model: str) -> None:
+    study(f"data: {{name: digits}}\nmodel: {model}\ntrain: {{backbone_rate: 0.1}}")
 
 
 SEARCH = """\

@@ -49,6 +49,7 @@ def test_values_are_named_by_their_dotted_paths_and_defaults_are_among_them() ->
         "train.class_weights": "none",
         "train.accumulate": 1,
         "train.ema": 0.0,
+        "train.backbone_rate": 1.0,
         "train.random_crop": 0,
         "train.random_flip": False,
         "train.cutout": 0,

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torchvision import models
 
 from sweeper.config.settings import DataConfig, ModelConfig, TrainConfig, TrialConfig
 from sweeper.data.batches import ResidentSplit
@@ -97,3 +98,28 @@ def test_a_schedule_counts_updates_not_batches(n_rows: int, updates: int) -> Non
     learner.train_epoch([batch] * (n_rows // 2))
     last = (1 + math.cos(math.pi * (updates - 1) / updates)) / 2
     assert learner.learning_rate == pytest.approx(1e-3 * last, rel=1e-9)
+
+
+@pytest.mark.parametrize("freeze", ["none", "backbone"])
+def test_a_learner_begins_with_the_weights_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, freeze: str
+) -> None:
+    name = "shufflenet_v2_x0_5"
+    torch.manual_seed(1)
+    others = models.get_model(name).state_dict()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    path = (
+        tmp_path / "hub/checkpoints" / models.get_model_weights(name)["DEFAULT"].url.split("/")[-1]
+    )
+    path.parent.mkdir(parents=True)
+    torch.save(others, path)
+    learner = build(name, params={"weights": "DEFAULT", "freeze": freeze}, optimizer="sgd")
+    kept = {key: value for key, value in others.items() if not key.startswith("fc.")}
+
+    def is_kept() -> list[bool]:
+        state = learner.weights()
+        return [torch.equal(value, state[f"net.{key}"]) for key, value in kept.items()]
+
+    assert all(is_kept())
+    learner.train_epoch([(torch.randn(4, 1, 8, 8), torch.tensor([0, 1, 2, 3]))])
+    assert all(is_kept()) == (freeze == "backbone")

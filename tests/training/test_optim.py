@@ -5,13 +5,18 @@ import pytest
 import torch
 from torch import nn
 
+from sweeper.config.settings import ModelConfig
 from sweeper.errors import TrainingError
+from sweeper.models.build import build_for
 from sweeper.training.optim import (
     add_l1_subgradient,
     build_optimizer,
     l1_penalty,
+    parameter_groups,
     split_parameters,
 )
+from sweeper.training.own_optimizer import OwnOptimizer
+from sweeper.trial import DataInfo
 
 REFERENCES = {
     "sgd": (torch.optim.SGD, {"momentum": 0.9}),
@@ -159,3 +164,27 @@ def test_an_update_does_not_import_the_compiler_front_end() -> None:
         "sys.exit('torch._dynamo' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("is_own", [False, True])
+def test_all_but_a_new_last_layer_may_have_a_rate_of_its_own(is_own: bool) -> None:
+    data = DataInfo("pictures", "0" * 16, (3, 32, 32), 3, 9, 3)
+    weights = {"weights": "DEFAULT"}  # that nobody loads here
+    model = build_for(ModelConfig(architecture="shufflenet_v2_x0_5", params=weights), data)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    optimizer = (
+        OwnOptimizer(
+            "torch.optim:SGD",
+            parameter_groups(model, l2=0.5, backbone_rate=0.1),
+            learning_rate=1.0,
+        )
+        if is_own
+        else build_optimizer("sgd", model, momentum=0.0, nesterov=False, l2=0.5, backbone_rate=0.1)
+    )
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step(0.01)
+    for name, value in model.named_parameters():
+        rate = 0.01 if name.startswith("net.fc.") else 0.001
+        decay = 0.5 * before[name] if value.ndim > 1 else 0.0
+        torch.testing.assert_close(value, before[name] - rate * (1 + decay), rtol=0, atol=1e-6)
