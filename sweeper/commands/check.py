@@ -67,14 +67,15 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
     where = ", ".join(dict.fromkeys(place.device for place in placements))
     n_threads = format_count(placements[0].n_threads, "thread")
     yield f"{format_count(len(placements), 'worker')} on {where}, {n_threads} each"
-    timed = []
+    timed: list[Mapping[Precision, Sequence[float]]] = []
+    told: set[str] = set()
     found = spec.ranges().get(_ARCHITECTURE)
     for option in found.options if isinstance(found, Choices) else (None,):
         first = _config(spec, option, first_value)
         if isinstance(first.train, FunctionConfig):
             yield _try_function(prepared, root, first, placements[0])
             continue
-        yield from _try_batch(prepared, root, first)
+        yield from _new_lines(_try_batch(prepared, root, first), told)
         if seconds := _time_precisions(prepared, root, first, placements[0]):
             timed.append(seconds)
             yield _tell_times(first, seconds, placements[0])
@@ -87,6 +88,14 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
     if proposal := propose_precision(spec.run.precision, timed, placements[0].device):
         yield proposal
     yield f"ready: sweeper run {spec.path}"
+
+
+def _new_lines(lines: Iterator[str], told: set[str]) -> Iterator[str]:
+    """But for what was told already, as architectures learn from the same data."""
+    for line in lines:
+        if line not in told:
+            told.add(line)
+            yield line
 
 
 def _tell_settings(spec: StudySpec) -> Iterator[str]:

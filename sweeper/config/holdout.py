@@ -49,7 +49,7 @@ Holdout = Share | GroupHoldout | ColumnHoldout | FileHoldout
 #: The key by which a mapping is told to be one of them.
 HOLDOUTS: Mapping[str, Any] = {"by": GroupHoldout, "column": ColumnHoldout, "path": FileHoldout}
 #: Data whose rows have columns; of all others a share alone can be held out.
-WITH_COLUMNS = ("table", "audio", "images")
+WITH_COLUMNS = ("table", "audio", "images", "text")
 WAYS = "a share in (0, 1), {by: COLUMN}, {column: COLUMN, value: WORD} or {path: FILE}"
 
 

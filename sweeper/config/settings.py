@@ -34,6 +34,7 @@ Scalar = bool | int | float | str | None
 Activation = Literal["relu", "tanh", "sigmoid", "gelu", "silu", "elu", "leaky_relu"]
 Precision = Literal["fp32", "tf32", "bf16"]
 Scale = Literal["standard", "quantile"]
+Tokenizer = Literal["words", "bpe"]
 BuiltInSchedule = Literal["constant", "cosine", "step", "onecycle"]
 
 #: What the built-in training reports each epoch, in the order in which tables show it.
@@ -446,16 +447,42 @@ DATA_PARAMS: Mapping[str, Mapping[str, Any]] = {
             Field(description="Grey, or red, green and blue; default 1 if none has colour"),
         ],
     },
+    "text": {
+        "path": _PATH,
+        "pattern": _PATTERN,
+        "column": Annotated[
+            str, Field(description="Of a file of rows, where it must be said: its column of texts")
+        ],
+        "target": _TARGET,
+        "tokenizer": Annotated[
+            Tokenizer,
+            Field(description="What a text is split into: words, or parts of them (extra `text`)"),
+        ],
+        "vocabulary": Annotated[
+            int,
+            Field(
+                ge=1,
+                le=1_000_000,
+                description="The most words, or parts, that are known, those most frequent in "
+                "training rows",
+            ),
+        ],
+        "max_length": Annotated[
+            int, Field(ge=1, le=10_000, description="The most that is read of a text")
+        ],
+    },
 }
 #: Those that say which data they are: a trial compares with no other that has another value.
 FIXED_DATA_PARAMS: Mapping[str, tuple[str, ...]] = {
     "table": ("path", "target", "ignore"),
     "audio": ("path", "pattern", "column", "target"),
     "images": ("path", "pattern", "column", "target"),
+    "text": ("path", "pattern", "column", "target"),
 }
 #: Those without a default.
 REQUIRED_DATA_PARAMS: Mapping[str, tuple[str, ...]] = {
     "table": ("path", "target"),
     "audio": ("path", "target", "sample_rate", "max_seconds"),
     "images": ("path",),
+    "text": ("path", "target"),
 }

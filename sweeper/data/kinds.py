@@ -90,6 +90,26 @@ def _map_pictures(entry: CacheEntry, config: DataConfig) -> "Rows":
     return map_pictures(entry)
 
 
+def _text_identity(config: DataConfig) -> list[Any]:
+    if config.params.get("tokenizer") == "bpe":
+        from sweeper.data.vocabulary import require_tokenizers
+
+        require_tokenizers()
+    return row_identity(config, fitted={"tokenizer", "vocabulary"})
+
+
+def _write_text(config: DataConfig, folder: Path) -> Content:
+    from sweeper.data.text import write_text
+
+    return write_text(config, folder)
+
+
+def _map_text(entry: CacheEntry, config: DataConfig) -> "Rows":
+    from sweeper.data.text_rows import map_text
+
+    return map_text(entry, config.params)
+
+
 _DATA_SET = Kind(sources.identity, _write_images, _map_images, lambda config: config.name)
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys((*sources.SOURCES, sources.DIGITS), _DATA_SET),
@@ -98,4 +118,5 @@ KINDS: Mapping[str, Kind] = {
     "images": Kind(
         partial(row_identity, names_files=True), _write_pictures, _map_pictures, row_label
     ),
+    "text": Kind(_text_identity, _write_text, _map_text, row_label),
 }

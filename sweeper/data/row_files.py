@@ -17,6 +17,7 @@ FILE_SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "images": (
         *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pgm", ".ppm"),
     ),
+    "text": (".txt",),
 }
 
 

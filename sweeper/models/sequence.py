@@ -18,7 +18,8 @@ class TextEmbedding(nn.Module):
     """Ids of words -> features, and where the text is.
 
     Args:
-        n_words: Ids are below it; 0 is padding.
+        n_words: Ids are below it; 0 is padding, and 1, which training rows may not have, says
+            nothing at first.
         width: Features of a word.
         std: Of the initial ones, which are normal.
     """
@@ -29,6 +30,7 @@ class TextEmbedding(nn.Module):
         self.words = nn.Embedding(n_words, width, padding_idx=0)
         with torch.no_grad():
             self.words.weight.mul_(std)
+            self.words.weight[1] = 0
 
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Map ids int64 [B, L] to features [B, L, width] and lengths int64 [B], each >= 1."""

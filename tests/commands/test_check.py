@@ -24,6 +24,7 @@ from sweeper.errors import (
 from sweeper.workers.devices import known_precisions
 from tests.support.picture_files import write_pictures
 from tests.support.sweep_studies import spec_of
+from tests.support.table_files import write_table
 from tests.support.wav_files import tone, write_wav
 
 
@@ -311,6 +312,41 @@ ROWS = "size,town,kind\n" + "".join(
 )
 
 
+def test_what_was_inferred_of_texts_is_told_once_for_all_architectures(tmp_path: Path) -> None:
+    columns = {"text": ["so so", "no", "ja so", "no no"] * 5, "kind": ["a", "b"] * 10}
+    write_table(tmp_path / "rows.csv", columns)
+    data = {
+        "name": "text", "path": str(tmp_path / "rows.csv"), "column": "text", "target": "kind",
+    }  # fmt: skip
+    model = {"architecture": {"choices": ["bag", "rnn", "transformer"]}, "width": 4}
+    lines = [line for line in checked(tmp_path, data=data, model=model) if "word" in line]
+    assert lines == [
+        "rows: texts of 2 words in the median (column text; the longest has 2 words), 0 of them "
+        "cut at max_length 64; a vocabulary of 3 words, which lacks 0 of the validation rows' "
+        "words"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name", "message"),
+    [
+        ("mlp", "text", "mlp takes a table, images, numbers, and rows is text; take bag, rnn, "
+         "transformer, or a model of your own"),
+        ("bag", "table", "bag takes text, and rows is a table; take mlp, or a model of your own"),
+    ],
+)  # fmt: skip
+def test_an_architecture_that_cannot_take_the_data_is_refused_before_any_trial(
+    tmp_path: Path, architecture: str, name: str, message: str
+) -> None:
+    columns = {"text": ["so so", "no", "ja so", "no no"] * 5, "kind": ["a", "b"] * 10}
+    write_table(tmp_path / "rows.csv", columns)
+    data = {"name": name, "path": str(tmp_path / "rows.csv"), "target": "kind"}
+    data |= {"column": "text"} if name == "text" else {}
+    with pytest.raises(DataError) as caught:
+        checked(tmp_path, data=data, model={"architecture": architecture})
+    assert str(caught.value).endswith(f"model.architecture: {message}")
+
+
 def test_what_was_inferred_of_a_table_is_told(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text(ROWS)
     data = {"name": "table", "path": str(tmp_path / "rows.csv"), "target": "kind"}
@@ -338,6 +374,21 @@ def test_the_study_of_the_page_on_tables_is_ready(
     monkeypatch.chdir(tmp_path)
     lines = list(check_study(parse_study(text, Path("houses.yaml")), Path("mlruns"), print))
     assert lines[-1] == "ready: sweeper run houses.yaml"
+
+
+def test_the_study_of_the_page_on_texts_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [text] = studies_of("text")
+    parts = ["train", "val", "test"]
+    rows = [
+        f"ask {'abc'[row % 3]} of {row},{'abc'[row % 3]},{parts[row // 5 % 3]}\n"
+        for row in range(90)
+    ]
+    (tmp_path / "intents.csv").write_text("text,intent,split\n" + "".join(rows))
+    monkeypatch.chdir(tmp_path)
+    lines = list(check_study(parse_study(text, Path("intents.yaml")), Path("mlruns"), print))
+    assert lines[-1] == "ready: sweeper run intents.yaml"
 
 
 def test_the_study_of_the_page_on_audio_is_ready(

@@ -185,6 +185,20 @@ model: {architecture: mlp, width: 2}
 train: {epochs: 1, loss: {choices: [mse, huber]}}
 """,
     """\
+data: {name: text, path: rows.csv, column: who, target: kind, batch_size: {choices: [4, 8]},
+       tokenizer: words, vocabulary: {low: 2, high: 9}, max_length: {choices: [1, 3]},
+       validation: {column: part, value: b, test: c}}
+model:
+  architecture:
+    choices:
+      bag: {depth: 1}
+      rnn: {cell: gru, pool: last, bidirectional: false}
+      transformer: {heads: 2, positions: sinusoidal}
+  width: 4
+  dropout: {low: 0.0, high: 0.5}
+train: {epochs: 1}
+""",
+    """\
 data: {name: audio, path: clips, pattern: "{kind}_{who}_{take}.wav", target: kind, batch_size: 4,
        validation: {by: who, share: 0.5}, sample_rate: 8000, max_seconds: 0.04, n_mels: 4}
 model: {architecture: cnn, depth: {low: 1, high: 2}, channels: 2}
@@ -221,7 +235,7 @@ ODD = [
     "mysql://x", "http://[::1", "://", "2h", "val_loss", "train.epochs", "model.architecture",
     "choices", "function", "forbid", "enqueue", "table", "rows.csv", "size", "[who, part]",
     "{by: part}", "{column: part, value: a}", "{path: rows.csv}", "regression", "multilabel",
-    "audio", "clips", "images", "pictures", "[4, 5]", "'{kind}_{who}.wav'",
+    "audio", "clips", "text", "bpe", "images", "pictures", "[4, 5]", "'{kind}_{who}.wav'",
 ]  # fmt: skip
 PIECES = [re.compile(form) for form in (r".*\n|.+", r"\w+|\W", r"(?s).")]
 ENCODINGS = ["utf-8"] * 5 + ["utf-8-sig", "utf-16", "utf-32"]

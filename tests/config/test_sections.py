@@ -46,7 +46,7 @@ def test_a_choice_that_is_wrong(text: str, expected: str) -> None:
          2: model.architecture: is required, e.g. `architecture: mlp`"""),
         ("data: {name: imagenet22k}\nmodel: {architecture: perceptron9000}",
          """1: data.name: unknown data set 'imagenet22k'; known: audio, cifar10, digits, \
-fashion_mnist, images, kmnist, mnist, package.module:function, table
+fashion_mnist, images, kmnist, mnist, package.module:function, table, text
          2: model.architecture: unknown architecture 'perceptron9000'; known: mlp, cnn, resnet, \
 bag, rnn, transformer, the models of torchvision, or package.module:function"""),
         ("data: {name: {choices: [mnist, digits]}, validation: {low: 0.1, high: 0.2}}\n"
@@ -146,7 +146,7 @@ def test_rows_without_columns_are_held_out_by_share() -> None:
         assert_refused(
             f"model: {{architecture: mlp}}\ndata: {{name: '{name}', validation: {{by: x}}}}",
             f"2: data.validation: must be a share in (0, 1): rows of '{name}' have no columns; "
-            "table, audio, images can be held out by groups, a column or a file",
+            "table, audio, images, text can be held out by groups, a column or a file",
         )
 
 
