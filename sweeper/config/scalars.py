@@ -60,8 +60,9 @@ def _explain(error: ValidationError, value: object) -> str:
         rule = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         rule = rule.removeprefix("must be ").replace("a valid number", "a number")
         rule = rule.replace("a valid integer", "a whole number").replace("a valid", "a")
-        if fault["type"] == "too_short":
-            rule = "a list that is not empty"
+        if fault["type"] in ("too_short", "too_long"):
+            length = fault["ctx"].get("min_length", fault["ctx"].get("max_length"))
+            rule = "a list that is not empty" if length == 1 else f"a list of {length}"
         rules.append(rule.replace("a boolean", "true or false"))
         if fault["type"] == "literal_error" and isinstance(value, str):
             expected = fault["ctx"]["expected"].replace("'", " ").split()

@@ -106,6 +106,12 @@ TABLE = "model: {architecture: mlp}\ndata: {name: table, path: t.csv, target: y,
          "1: data.target: must be a string or a list that is not empty, got []\n"
          "1: data.ignore: must be a list, got 'x'\n"
          "1: data.scale: must be 'standard' or 'quantile', got 'log'"),
+        ("data: {name: images, path: x, size: [8], channels: 2, target: {choices: [a, b]}}",
+         "1: data.size: must be a whole number or a list of 2, got [8]\n"
+         "1: data.channels: must be 1 or 3, got 2\n"
+         "1: data.target: must be a constant: trials are compared on one validation split"),
+        ("data: {name: images, path: x, size: [8, 9, 10]}",
+         "1: data.size: must be a whole number or a list of 2, got [8, 9, 10]"),
         ("data: {name: digits, transform: 'a:b', validation_transform: flip}",
          "1: data.validation_transform: must be package.module:function, got 'flip'\n"
          "1: data.transform: is for a Dataset of your own, and digits is none; leave it out"),
@@ -117,7 +123,7 @@ TABLE = "model: {architecture: mlp}\ndata: {name: table, path: t.csv, target: y,
          "transform, validation, validation_transform"),
     ],
 )  # fmt: skip
-def test_the_keys_of_a_table(text: str, expected: str) -> None:
+def test_the_keys_of_data(text: str, expected: str) -> None:
     assert_refused(f"{text}\nmodel: {{architecture: mlp}}", expected)
 
 

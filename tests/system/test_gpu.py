@@ -104,7 +104,10 @@ def test_nothing_in_an_epoch_waits_for_the_device(
     mnist: DataConfig, tmp_path: Path, model: ModelConfig, optimizer: str
 ) -> None:
     data = load(mnist, tmp_path)
-    learner = learner_on(data, model, optimizer=optimizer, l1=1e-4, l2=1e-4, clip_grad_norm=1.0)
+    penalties: dict[str, Any] = {"l1": 1e-4, "l2": 1e-4, "clip_grad_norm": 1.0}
+    changes: dict[str, Any] = {"random_crop": 1, "random_flip": True, "cutout": 1}
+    changes |= {"color_jitter": 0.2, "mixup": 0.2}
+    learner = learner_on(data, model, optimizer=optimizer, **penalties, **changes)
     train_and_evaluate_unsynchronised(data, learner, mnist.batch_size)
 
 
