@@ -1,9 +1,11 @@
 """Clips: files of sound -> log-mel frames on disk, of all that a trial may read of them.
 
-<cache_dir>/audio-0123456789abcdef/frames.bin    float32 [N, M, T], 0 after the end of a clip
-                                   targets.bin   int64 [N], bool [N, K] or float32 [N, K]
-                                   marks.bin     int32 [N], if the rows are not parted by share
-                                   meta.json     with what the clips are
+    <cache_dir>/audio-0123456789abcdef/frames.bin    float32 [N, M, T], 0 after the end of a clip
+                                       targets.bin   int64 [N], bool [N, K] or float32 [N, K]
+                                       marks.bin     int32 [N], if the rows are not parted by share
+                                       meta.json     with what the clips are
+
+Each clip is opened twice: for its header first, as T is that of the longest.
 """
 
 from __future__ import annotations

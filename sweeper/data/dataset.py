@@ -20,7 +20,7 @@ from sweeper.data.frame_scale import FrameScale
 from sweeper.data.kinds import KINDS, label_of
 from sweeper.data.labels import describe_labels, remark_on_labels
 from sweeper.data.lengths import frame_lengths, token_lengths
-from sweeper.data.partition import part_rows
+from sweeper.data.partition import describe_groups, part_rows
 from sweeper.data.preprocessing import Preprocessing
 from sweeper.data.rows import DatasetRows, Fitted, Rows, TensorRows
 from sweeper.data.targets import count_outputs, count_rows, naive_mark
@@ -108,7 +108,8 @@ def load_data(
         )
         data = _fitted_data(rows.fit(*parts), parts, name, device=device, limit=resident_bytes)
         own = _remark_on_share(rows, config, name)
-        return replace(data, remark=data.remark or own)
+        groups = describe_groups(rows.marks, config.validation, parts)
+        return replace(data, remark=data.remark or own, inferred=(*data.inferred, *groups))
 
     return _latest_data.get((source, seed, name), make_data)
 

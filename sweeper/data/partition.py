@@ -8,6 +8,7 @@ from torch import Tensor
 from sweeper.config.holdout import Holdout, share_of
 from sweeper.data.targets import strata
 from sweeper.errors import DataError
+from sweeper.text import format_count
 from sweeper.trial import Task
 
 
@@ -47,6 +48,23 @@ def part_rows(
             "choose another share"
         )
     return train, validation
+
+
+def describe_groups(
+    marks: Tensor | None, holdout: Holdout, parts: tuple[Tensor, Tensor]
+) -> tuple[str, ...]:
+    """How many groups stand on each side, in a line; none where rows are not parted by them.
+
+    Args:
+        marks: As of :func:`part_rows`.
+        holdout: As of :func:`part_rows`.
+        parts: As it returned them.
+    """
+    if marks is None or isinstance(holdout, float) or "by" not in holdout:
+        return ()
+    n_train, n_validation = (len(torch.unique(marks[rows])) for rows in parts)
+    train = format_count(n_train, "group")
+    return (f"parted by {holdout['by']}: {train} to train on, {n_validation} to validate on",)
 
 
 def stratified_split(targets: Tensor, *, share: float, seed: int) -> tuple[Tensor, Tensor]:

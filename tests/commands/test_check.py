@@ -401,6 +401,7 @@ def test_the_study_of_the_page_on_audio_is_ready(
         write_wav(tmp_path / "recordings" / name, tone(400 + 800 * (row % 2), 0.1))
     monkeypatch.chdir(tmp_path)
     lines = list(check_study(parse_study(text, Path("digits.yaml")), Path("mlruns"), print))
+    assert "parted by speaker: 4 groups to train on, 1 to validate on" in lines
     assert lines[-1] == "ready: sweeper run digits.yaml"
 
 
