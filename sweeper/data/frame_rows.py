@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -13,7 +14,10 @@ from sweeper.data.clip_form import ClipForm, describe_clips
 from sweeper.data.content import CacheEntry
 from sweeper.data.fingerprint import content_digest
 from sweeper.data.labels import Labels
+from sweeper.data.log_mel import LogMel
+from sweeper.data.preprocessing import Preprocessing
 from sweeper.data.rows import Fitted, TensorRows, map_array
+from sweeper.data.waves import WAVEFORM
 from sweeper.trial import Task
 
 #: Rows that are in memory at a time as float64.
@@ -54,8 +58,22 @@ class FrameRows:
             std=tuple(std.tolist()),
             frames=True,
             labels=self.labels,
+            preprocessing=self._preprocessing(mean, std),
             inferred=describe_clips(self.clips),
         )
+
+    def _preprocessing(self, mean: Tensor, std: Tensor) -> Preprocessing:
+        rate = self.clips.sample_rate
+        n_samples = self.frames.shape[2] * LogMel(rate, self.clips.n_mels).hop
+        tone = [round(math.sin(2 * math.pi * place / 16), 4) for place in range(64)]
+        strings = {
+            "sample_rate": rate,
+            "longest": min(n_samples, int(self.clips.max_seconds * rate)),
+            "n_samples": n_samples,
+            "example": {WAVEFORM: tone},
+        }
+        tensors = {"sample_rate": torch.tensor(rate), "mean": mean, "std": std}
+        return Preprocessing("audio", strings, tensors)
 
 
 def map_audio(entry: CacheEntry) -> FrameRows:

@@ -49,9 +49,10 @@ def _write_images(config: DataConfig, folder: Path) -> Content:
 
 
 def _map_images(entry: CacheEntry, config: DataConfig) -> "Rows":
-    from sweeper.data.rows import map_rows
+    from sweeper.data.rows import map_built_in
 
-    return map_rows(entry, config.task)
+    source = sources.SOURCES.get(config.name)
+    return map_built_in(entry, config.task, source.classes if source else sources.DIGIT_NAMES)
 
 
 def _write_table(config: DataConfig, folder: Path) -> Content:
@@ -87,7 +88,7 @@ def _write_pictures(config: DataConfig, folder: Path) -> Content:
 def _map_pictures(entry: CacheEntry, config: DataConfig) -> "Rows":
     from sweeper.data.rows import map_pictures
 
-    return map_pictures(entry)
+    return map_pictures(entry, is_sized="size" in config.params)
 
 
 def _text_identity(config: DataConfig) -> list[Any]:

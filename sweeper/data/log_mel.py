@@ -44,7 +44,8 @@ class LogMel(nn.Module):
         step = min(sample_rate / window, _edges(sample_rate, n_mels)[1].item())
         self._n_fft = 2 ** math.ceil(math.log2(sample_rate / step))
         self._is_scaled = bool(mean)
-        self.register_buffer("window", torch.hann_window(window))
+        # A copy, as torch.export warns of the view that this is.
+        self.register_buffer("window", torch.hann_window(window).clone())
         self.register_buffer("filters", mel_filters(sample_rate, self._n_fft, n_mels))
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32)[:, None])
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32)[:, None])

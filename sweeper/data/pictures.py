@@ -22,8 +22,9 @@ from sweeper.data.channels import ChannelSums
 from sweeper.data.content import Content
 from sweeper.data.file_reader import FileReader
 from sweeper.data.labelled_rows import LabelScan
-from sweeper.data.picture_files import is_grey, read_mode, read_picture
+from sweeper.data.picture_files import read_mode, read_picture
 from sweeper.data.picture_form import PictureForm
+from sweeper.data.picture_pixels import is_grey
 from sweeper.data.reading import InBlocks, Reading, open_sources
 from sweeper.data.table_files import Piece
 from sweeper.errors import DataError

@@ -24,9 +24,9 @@ class Preprocessing:
     """What was fitted to training rows, and the names that a person knows.
 
     Attributes:
-        kind: Of the data: ``table``.
-        strings: As JSON has them. Of all kinds ``outputs``, names of what a model answers, and
-            ``example``, a value for each column of the input; what else the kind's reader needs.
+        kind: Of the data, as :data:`sweeper.tracking.served_kinds.KINDS` has it.
+        strings: As JSON has them. Of all kinds ``outputs``, names of what a model answers; of
+            those with rows ``example``, a value for each column; and what the kind's reader needs.
         tensors: As the kind's module takes them.
     """
 

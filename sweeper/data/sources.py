@@ -14,6 +14,17 @@ _IDX_FILES = tuple(
     for part in ("images-idx3", "labels-idx1")
 )
 _CIFAR_FILES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
+#: As those who made the data sets call them.
+DIGIT_NAMES = tuple("0123456789")
+_CLOTHES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+_SYLLABLES = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+_THINGS = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
 
 
 @dataclass(frozen=True)
@@ -24,18 +35,20 @@ class Source:
         dataset: Its class in ``torchvision.datasets``.
         folder: Where its files lie below the root.
         files: Every file that torchvision wants to see there, those of the test split as well.
+        classes: Names of the targets from 0 on.
     """
 
     dataset: str
     folder: str
     files: tuple[str, ...]
+    classes: tuple[str, ...]
 
 
 SOURCES: Mapping[str, Source] = {
-    "mnist": Source("MNIST", "MNIST/raw", _IDX_FILES),
-    "fashion_mnist": Source("FashionMNIST", "FashionMNIST/raw", _IDX_FILES),
-    "kmnist": Source("KMNIST", "KMNIST/raw", _IDX_FILES),
-    "cifar10": Source("CIFAR10", "cifar-10-batches-py", _CIFAR_FILES),
+    "mnist": Source("MNIST", "MNIST/raw", _IDX_FILES, DIGIT_NAMES),
+    "fashion_mnist": Source("FashionMNIST", "FashionMNIST/raw", _IDX_FILES, _CLOTHES),
+    "kmnist": Source("KMNIST", "KMNIST/raw", _IDX_FILES, _SYLLABLES),
+    "cifar10": Source("CIFAR10", "cifar-10-batches-py", _CIFAR_FILES, _THINGS),
 }
 DIGITS = "digits"
 

@@ -23,6 +23,7 @@ from sweeper.models.build import build_for, torch_dtype
 from sweeper.tracking.batch import param_texts
 from sweeper.tracking.exported import ExportedModel, ExportedModels, save_exported
 from sweeper.tracking.served import Served
+from sweeper.tracking.served_kinds import Normalize
 from sweeper.trial import DataInfo
 
 _logger = logging.getLogger("sweeper")
@@ -45,25 +46,6 @@ class LoggedForm:
 
     form: Literal["pt2", "state_dict", "weights", "unreadable"]
     model_id: str | None = None
-
-
-class Normalize(nn.Module):
-    """Shift and scale each channel, so that a logged model takes images as files give them.
-
-    Args:
-        mean: Per channel, in units of the input.
-        std: As ``mean``, > 0.
-    """
-
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        super().__init__()
-        shape = (-1, 1, 1) if len(mean) > 1 else ()  # several channels are those of images
-        self.register_buffer("mean", torch.tensor(mean).view(shape))
-        self.register_buffer("std", torch.tensor(std).view(shape))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map float32 [B, C, H, W], or [B, ...] of one channel, in [0, 1] to the same shape."""
-        return (images - self.get_buffer("mean")) / self.get_buffer("std")
 
 
 class Rescale(nn.Module):

@@ -24,7 +24,7 @@ from torch import Tensor
 
 _FOLDER = Path(__file__).parent
 #: Rows that are computed at once, so that memory is bounded.
-_BATCH = 1000
+_BATCH = 256
 #: What makes an answer of the network's outputs [B, n_outputs], by the task.
 _ANSWERS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "classification": lambda outputs: outputs.softmax(1),

@@ -1,60 +1,26 @@
-"""What a logged model needs to take rows as a person has them, by the kind of the data."""
+"""What a logged model needs to take rows as a person has them, and to answer by names."""
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
+import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, Schema
-from mlflow.types.schema import AnyType
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sweeper.data import table_cells
 from sweeper.data.preprocessing import Preprocessing
-from sweeper.data.table_inputs import TableInputs
+from sweeper.tracking.served_kinds import KINDS
 from sweeper.trial import DataInfo
 
 #: In the folder of an MLflow model, beside what MLflow writes there.
 READER, STRINGS = Path("read.py"), Path("data", "strings.json")
 #: What MLflow runs to serve a model.
 SERVE = Path(__file__).with_name("serve.py")
-
-
-@dataclass(frozen=True)
-class ServedKind:
-    """How data of a kind come from rows to a network.
-
-    Attributes:
-        reader: Its source lies beside a model: ``read_rows(rows, strings)`` makes of them what the
-            module takes.
-        build: The module, by the tensors that were fitted.
-        probe: Some samples to try the module with.
-        column: Of a row, in the signature.
-        packages: That the reader imports, beside what torch brings.
-    """
-
-    reader: ModuleType
-    build: Callable[[Mapping[str, Tensor]], nn.Module]
-    probe: Callable[[Mapping[str, Tensor], DataInfo], Tensor]
-    column: Any
-    packages: Sequence[str]
-
-
-def _probe_table(fitted: Mapping[str, Tensor], data: DataInfo) -> Tensor:
-    assert data.features is not None
-    return TableInputs(fitted).probe(data.features.categories)
-
-
-_ANY = AnyType()  # type: ignore[no-untyped-call]
-KINDS: Mapping[str, ServedKind] = {
-    # MLflow would refuse whole numbers where it was told of fractions, and numbers as text.
-    "table": ServedKind(table_cells, TableInputs, _probe_table, _ANY, ("pandas", "pyarrow")),
-}
 
 
 class Served:
@@ -90,16 +56,24 @@ class Served:
         return self._kind.probe(self._preprocessing.tensors, self._data)
 
     def signature(self) -> ModelSignature:
-        """The columns that a row has, and those of an answer."""
-        strings = self._preprocessing.strings
+        """The columns that a row has, or the form of an array; and the columns of an answer."""
+        strings, column = self._preprocessing.strings, self._kind.column
+        sample = TensorSpec(np.dtype("float32"), (-1, *self._data.input_shape))
+        columns = [ColSpec(column, name) for name in strings.get("example", ())]
+        inputs: Sequence[ColSpec | TensorSpec] = columns or [sample]
         return ModelSignature(
-            Schema([ColSpec(self._kind.column, name) for name in strings["example"]]),
+            Schema(list(inputs)),
             Schema([ColSpec("double", name) for name in strings["outputs"]]),
         )
 
-    def example(self) -> pd.DataFrame:
-        """A row."""
-        return pd.DataFrame([self._preprocessing.strings["example"]])
+    def example(self) -> "pd.DataFrame | NDArray[np.float32]":
+        """A row, or an array of one sample."""
+        if self._kind.column is None:
+            return np.zeros((1, *self._data.input_shape), np.float32)
+        row = self._preprocessing.strings["example"]
+        if self._kind.column == DataType.binary:
+            row = {name: b64decode(text) for name, text in row.items()}
+        return pd.DataFrame([row])
 
     def files(self) -> Mapping[Path, bytes]:
         """What lies beside the program, by its path in the model's folder."""

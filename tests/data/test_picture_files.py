@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sweeper.data.picture_files import is_grey, read_mode, read_picture
+from sweeper.data.picture_files import read_mode, read_picture
+from sweeper.data.picture_pixels import is_grey
 from sweeper.errors import DataError
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8)
@@ -104,7 +105,7 @@ def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
 def test_pixels_of_other_numbers_and_films_are_refused(tmp_path: Path) -> None:
     for mode in ("I", "F", "LAB"):
         path = saved(tmp_path, Image.new(mode, (3, 2)), "one.tif")
-        said = f"{path}: its pixels are {mode!r}; wanted are grey or coloured ones of 8 bits"
+        said = f"{path}: has pixels {mode!r}; wanted are grey or coloured ones of 8 bits"
         with pytest.raises(DataError, match=f"^{re.escape(said)}"):
             read_mode(path)
     frames = [Image.fromarray(RAMP + n) for n in range(3)]

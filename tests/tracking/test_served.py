@@ -1,6 +1,8 @@
 """Logged models take rows as a person has them, and answer by names."""
 
+import io
 import logging
+import wave
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +17,10 @@ from mlflow.exceptions import MlflowException
 
 from sweeper.config.settings import DataConfig
 from sweeper.data.dataset import TrialData, load_data
+from tests.support.picture_files import picture, write_pictures
 from tests.support.table_files import mixed_columns, write_table
 from tests.support.tracked_study import Store, complete_trial
+from tests.support.wav_files import tone, write_wav
 
 NETWORK: Mapping[str, Any] = {"depth": 1, "width": 8, "embed_numbers": "periodic"}
 
@@ -52,14 +56,19 @@ def held_out(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "held_out.csv")
 
 
-def log(store: Store, *trials: TrialData) -> list[torch.nn.Module]:
+def log(
+    store: Store,
+    *trials: TrialData,
+    architecture: str = "mlp",
+    params: Mapping[str, Any] = NETWORK,
+) -> list[torch.nn.Module]:
     nets = []
     for number, data in enumerate(trials):
         assert data.preprocessing is not None
         path = store.paths.preprocessing(data.preprocessing.digest)
         path.parent.mkdir(exist_ok=True)
         torch.save(data.preprocessing.state(), path)
-        nets.append(complete_trial(store, "mlp", NETWORK, number=number, data=data.info))
+        nets.append(complete_trial(store, architecture, params, number=number, data=data.info))
     store.mirror(log_models="completed").send()
     return nets
 
@@ -227,3 +236,113 @@ def test_logging_a_served_model_is_silent(
     log(store, load(folder, "lives"))
     assert capfd.readouterr() == ("", "")
     assert [record for record in caplog.records if record.levelno >= logging.INFO] == []
+
+
+def test_pictures_that_have_names_of_classes_are_answered_by_them(
+    store: Store, folder: Path
+) -> None:
+    data = load_data(
+        DataConfig(name="digits"),
+        cache_dir=folder / "cache",
+        seed=0,
+        device=torch.device("cpu"),
+        resident_bytes=2**30,
+    )
+    [net] = log(store, data, architecture="cnn", params={"depth": 1, "channels": 4})
+    [inputs, *_], [mean], [std] = next(data.validation.batches(50)), data.info.mean, data.info.std
+    pixels = (inputs * std + mean).numpy()  # what ToTensor would give
+    answers = served(store).predict(pixels)
+    assert list(answers) == list("0123456789")
+    with torch.no_grad():
+        expected = net(inputs).double().softmax(1)
+    torch.testing.assert_close(torch.tensor(answers.to_numpy()), expected, rtol=1e-4, atol=1e-5)
+    assert served(store).input_example.shape == (1, 1, 8, 8)
+
+
+def load_clips(folder: Path) -> TrialData:
+    """The longer a clip, the later its row, as batches have them in that order."""
+    random, names = np.random.default_rng(0), [f"{row}.wav" for row in range(12)]
+    for row, name in enumerate(names):
+        heard = tone(400 + 100 * (row % 2), 0.1 + row / 50)
+        write_wav(folder / name, heard / 2 + random.uniform(-0.2, 0.2, len(heard)))
+    write_table(
+        folder / "clips.csv",
+        {"file": names, "pitch": ["low", "high"] * 6, "part": (["train"] * 2 + ["val"]) * 4},
+    )
+    return load_data(
+        DataConfig(
+            name="audio",
+            validation={"column": "part", "value": "val"},  # type: ignore[arg-type]
+            params={
+                "path": str(folder / "clips.csv"),
+                "target": "pitch",
+                "sample_rate": 8000,
+                "max_seconds": 0.25,
+            },
+        ),
+        cache_dir=folder / "cache",
+        seed=0,
+        device=torch.device("cpu"),
+        resident_bytes=2**30,
+    )
+
+
+def read_wav(path: Path) -> list[float]:
+    with wave.open(str(path), "rb") as file:
+        content = file.readframes(file.getnframes())
+    return [value / 2**15 for value in np.frombuffer(content, "<i2").tolist()]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "params"),
+    [("cnn", {"depth": 1, "channels": 4}), ("rnn", {"width": 8}), ("transformer", {"width": 8})],
+)
+def test_clips_are_taken_as_waveforms(
+    store: Store, folder: Path, architecture: str, params: Mapping[str, Any]
+) -> None:
+    data = load_clips(folder)
+    [net] = log(store, data, architecture=architecture, params=params)
+    waves = [read_wav(folder / f"{row}.wav") for row in (2, 5, 8, 11)]
+    model = served(store)
+    answers = model.predict(pd.DataFrame({"waveform": waves}))
+    assert list(answers) == ["high", "low"]
+    expected = outputs(net, data).softmax(1)
+    torch.testing.assert_close(torch.tensor(answers.to_numpy()), expected, rtol=1e-4, atol=1e-4)
+    arrays = pd.DataFrame({"waveform": [np.array(samples) for samples in waves[:1]]})
+    pd.testing.assert_frame_equal(model.predict(arrays), answers.iloc[:1], rtol=1e-4)
+    assert model.predict(model.input_example).shape == (1, 2)
+    with pytest.raises(ValueError, match="waveform in row 2 is silence alone"):
+        model.predict(pd.DataFrame({"waveform": [[0.1], [0.0, 0.0]]}))
+
+
+@pytest.mark.parametrize("size", [None, (4, 5)])
+def test_pictures_of_ones_own_are_taken_as_files_hold_them(
+    store: Store, folder: Path, size: tuple[int, int] | None
+) -> None:
+    write_pictures(folder / "pictures")
+    params = {"path": str(folder / "pictures"), "target": "label"}
+    data = load_data(
+        DataConfig(name="images", params=params | ({"size": size} if size else {})),
+        cache_dir=folder / "cache",
+        seed=0,
+        device=torch.device("cpu"),
+        resident_bytes=2**30,
+    )
+    [net] = log(store, data, architecture="mlp", params={"depth": 1, "width": 8})
+    model = served(store)
+    files = [path.read_bytes() for path in sorted((folder / "pictures").rglob("*.png"))]
+    answers = model.predict(pd.DataFrame({"picture": files}))
+    assert list(answers) == ["cat", "dog"]
+    expected = outputs(net, data).softmax(1)
+    for chances in expected:
+        assert np.isclose(answers.to_numpy(), chances.numpy(), rtol=1e-5).all(1).sum() == 1
+    assert model.predict(model.input_example).shape == (1, 2)
+    with pytest.raises(ValueError, match="picture in row 2 is no picture that Pillow knows"):
+        model.predict(pd.DataFrame({"picture": [files[0], b"GIF"]}))
+    larger = io.BytesIO()
+    picture("cat", 0, (12, 16)).save(larger, "PNG")
+    if size is None:
+        with pytest.raises(ValueError, match="in row 1 is 12 x 16; wanted is 6 x 8"):
+            model.predict(pd.DataFrame({"picture": [larger.getvalue()]}))
+    else:
+        assert model.predict(pd.DataFrame({"picture": [larger.getvalue()]})).shape == (1, 2)
