@@ -6,17 +6,11 @@ from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
+from sweeper.config.architecture_params import ARCHITECTURE_PARAMS
 from sweeper.config.cluster import ClusterSpec
+from sweeper.config.data_params import DATA_PARAMS
 from sweeper.config.scalars import field_types
-from sweeper.config.settings import (
-    ARCHITECTURE_PARAMS,
-    DATA_PARAMS,
-    METRICS,
-    DataConfig,
-    FunctionConfig,
-    ModelConfig,
-    TrainConfig,
-)
+from sweeper.config.settings import METRICS, DataConfig, FunctionConfig, ModelConfig, TrainConfig
 from sweeper.config.study import BudgetSpec, PrunerSpec, RunSpec, SamplerSpec, TrackingSpec
 from sweeper.trial import Direction
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
+from sweeper.config.architecture_params import ARCHITECTURE_PARAMS
+from sweeper.config.data_params import DATA_PARAMS, REQUIRED_DATA_PARAMS
 from sweeper.config.holdout import HOLDOUTS, WAYS, WITH_COLUMNS, Share
 from sweeper.config.interval import read_interval
 from sweeper.config.names import mlflow_name_fault
@@ -10,16 +12,7 @@ from sweeper.config.problems import Problems, did_you_mean, shown
 from sweeper.config.ranges import Choices, Range, Section, option_word
 from sweeper.config.references import is_reference, split_reference
 from sweeper.config.scalars import came, check_keys, field_types, holds_many, read_constant
-from sweeper.config.settings import (
-    ARCHITECTURE_PARAMS,
-    DATA_PARAMS,
-    REQUIRED_DATA_PARAMS,
-    DataConfig,
-    FunctionConfig,
-    ModelConfig,
-    Scalar,
-    TrainConfig,
-)
+from sweeper.config.settings import DataConfig, FunctionConfig, ModelConfig, Scalar, TrainConfig
 from sweeper.config.study import fixed_keys
 from sweeper.config.torchvision_names import torchvision_names
 from sweeper.config.yaml_source import Located, parse_scalar

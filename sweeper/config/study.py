@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from sweeper.config.cluster import ClusterSpec
+from sweeper.config.data_params import FIXED_DATA_PARAMS
 from sweeper.config.duration import Duration
 from sweeper.config.ranges import Choices, Range, Section, walk_ranges
-from sweeper.config.settings import FIXED_DATA_PARAMS, Precision, Scalar
+from sweeper.config.settings import Precision, Scalar
 from sweeper.trial import Objective
 
 _DEVICE = r"^(auto|cpu|mps|cuda(:[0-9]+)?)$"

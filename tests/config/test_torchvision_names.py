@@ -1,6 +1,6 @@
 import pytest
 
-from sweeper.config.settings import ARCHITECTURE_PARAMS
+from sweeper.config.architecture_params import ARCHITECTURE_PARAMS
 from sweeper.config.torchvision_names import torchvision_names
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from sweeper.config.settings import ARCHITECTURE_PARAMS, ModelConfig
+from sweeper.config.architecture_params import ARCHITECTURE_PARAMS
+from sweeper.config.settings import ModelConfig
 from sweeper.errors import DataError, TrainingError
 from sweeper.models.build import (
     BUILDERS,
