@@ -64,7 +64,8 @@ def write_text(config: DataConfig, folder: Path) -> Content:
     with replace_file(folder / "words.bin") as path:
         path.write_bytes(spelt)
     arrays["words"] = ArrayForm("uint8", (len(spelt),))
-    form = TextForm(texts.column, len(words), texts.longest)
+    name = "text" if isinstance(sources[0], FolderRows) else column
+    form = TextForm(name, len(words), texts.longest)
     return Content(arrays, {"text": asdict(form), "labels": asdict(labels)})
 
 

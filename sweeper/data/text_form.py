@@ -11,7 +11,7 @@ class TextForm:
     """What the arrays of texts mean, targets apart.
 
     Attributes:
-        column: Name of the column of texts.
+        column: Name of the column of texts; ``text`` where they are files of a folder.
         n_words: Different words in all rows.
         longest: Words of the longest text.
     """

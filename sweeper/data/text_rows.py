@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -16,10 +16,14 @@ from sweeper.config.settings import Tokenizer
 from sweeper.data.content import CacheEntry
 from sweeper.data.labels import Labels
 from sweeper.data.lengths import token_lengths
+from sweeper.data.preprocessing import Preprocessing
 from sweeper.data.rows import Fitted, TensorRows, map_array
 from sweeper.data.text_form import DEFAULT_LENGTH, TextForm
 from sweeper.data.vocabulary import common_codes, number_parts, number_words, train_pairs
 from sweeper.trial import Task, Tokens
+
+#: The most frequent ones, which make a text to try a served model with.
+_EXAMPLE_WORDS = 5
 
 
 @dataclass(frozen=True)
@@ -63,25 +67,44 @@ class TextRows:
             that it has; of words the most frequent first, and in order among equals.
         """
         codes, rows = self.codes.numpy(), train.numpy()
-        seen = codes[:, : self.max_length]
-        digest = self.digest
+        seen, words = codes[:, : self.max_length], self._words()
         if self.tokenizer == "words":
             known = common_codes(seen, rows, self.vocabulary)
             n_ids, ids = len(known) + 2, number_words(codes, known, self.form.n_words)
+            vocabulary: dict[str, Any] = {"words": [words[code - 1] for code in known]}
+            digest = self.digest
         else:
-            words = bytes(self.spelling.numpy()).decode().split("\n")
             tokenizer = train_pairs(words, seen, rows, self.vocabulary + 2)
             n_ids = tokenizer.get_vocab_size()
             ids = number_parts(codes, words, tokenizer, self.max_length + 1)
-            digest = sha256(f"{digest} {tokenizer.to_str()}".encode()).hexdigest()
-        lengths = token_lengths(torch.from_numpy(ids))
+            vocabulary = {"parts": tokenizer.to_str()}
+            digest = sha256(f"{self.digest} {vocabulary}".encode()).hexdigest()
         inputs = torch.from_numpy(np.ascontiguousarray(ids[:, : self.max_length]))
+        lengths = token_lengths(torch.from_numpy(ids))
+        common = [words[code - 1] for code in common_codes(seen, rows, _EXAMPLE_WORDS)]
         return Fitted(
             TensorRows(inputs, self.targets, digest, None, self.task),
             tokens=Tokens(n_ids),
             labels=self.labels,
+            preprocessing=self._preprocessing(vocabulary, inputs.shape[1], common),
             inferred=self._describe(inputs[validation], lengths, n_ids),
         )
+
+    def _words(self) -> list[str]:
+        return bytes(self.spelling.numpy()).decode().split("\n")
+
+    def _preprocessing(
+        self, vocabulary: Mapping[str, Any], length: int, common: Sequence[str]
+    ) -> Preprocessing:
+        kind = "text" if self.tokenizer == "words" else "text_parts"
+        strings = {
+            "column": self.form.column,
+            "length": length,
+            # Of no row in particular, as it is sent to MLflow.
+            "example": {self.form.column: " ".join(common)},
+            **vocabulary,
+        }
+        return Preprocessing(kind, strings, {})
 
     def _describe(self, held_out: Tensor, lengths: Tensor, n_ids: int) -> str:
         units = "words" if self.tokenizer == "words" else "parts of words"

@@ -101,6 +101,8 @@ def save_exported(
         Exception: Whatever ``torch.export`` raises for a model that it cannot export.
         ValueError: If the program answers otherwise than ``module``.
     """
+    # Of recurrent networks, whose list of weights is made anew while they are traced.
+    warnings.filterwarnings("ignore", "The tensor attributes .* were assigned during export")
     # A batch of 1 would fix the batch at 1.
     example = torch.zeros_like(probe[:2]).numpy()
     outputs = _answers(module, probe).numpy()

@@ -10,7 +10,7 @@ from mlflow.types import DataType
 from mlflow.types.schema import AnyType
 from torch import Tensor, nn
 
-from sweeper.data import picture_arrays, picture_pixels, table_cells, waves
+from sweeper.data import picture_arrays, picture_pixels, table_cells, waves, words
 from sweeper.data.log_mel import LogMel
 from sweeper.data.table_inputs import TableInputs
 from sweeper.trial import DataInfo
@@ -96,6 +96,20 @@ def _probe_audio(fitted: Mapping[str, Tensor], data: DataInfo) -> Tensor:
     return waves * (torch.arange(n_samples) < ends)
 
 
+def _build_text(fitted: Mapping[str, Tensor]) -> nn.Module:  # noqa: ARG001
+    return nn.Identity()
+
+
+def _probe_text(fitted: Mapping[str, Tensor], data: DataInfo) -> Tensor:  # noqa: ARG001
+    """Three texts, the second of one word and the third of none that is known."""
+    assert data.tokens is not None
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(1, data.tokens.n_words, (3, *data.input_shape), generator=generator)
+    ids[1, 1:] = 0
+    ids[2] = 1
+    return ids
+
+
 _ANY = AnyType()  # type: ignore[no-untyped-call]
 KINDS: Mapping[str, ServedKind] = {
     # MLflow would refuse whole numbers where it was told of fractions, and numbers as text.
@@ -105,4 +119,8 @@ KINDS: Mapping[str, ServedKind] = {
         picture_pixels, _build_images, _probe_images, DataType.binary, ("Pillow",)
     ),
     "table": ServedKind(table_cells, TableInputs, _probe_table, _ANY, ("pandas", "pyarrow")),
+    "text": ServedKind(words, _build_text, _probe_text, DataType.string, ("pandas",)),
+    "text_parts": ServedKind(
+        words, _build_text, _probe_text, DataType.string, ("pandas", "tokenizers")
+    ),
 }
