@@ -7,8 +7,9 @@ INSTALLED := $(VENV)/installed
 
 BASELINES := benchmarks/baselines/.venv
 MEASURED = benchmarks/.measured/$(shell git rev-parse HEAD)
-SECTIONS := fixed_trials.mlp fixed_trials.cnn fixed_trials.adult empty_trials bookkeeping step \
-	worker_profile asking first_step pruning memory agents tracking_outage busy_machine
+FIXED := mlp cnn adult clinc150_bag clinc150_gru clinc150_transformer fsdd_cnn fsdd_gru
+SECTIONS := $(FIXED:%=fixed_trials.%) empty_trials bookkeeping step worker_profile asking first_step \
+	pruning memory agents tracking_outage busy_machine
 
 .NOTPARALLEL:
 .PHONY: run test gate test-all check bench baselines clean

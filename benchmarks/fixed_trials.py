@@ -68,6 +68,15 @@ SCENARIOS: Mapping[str, Scenario] = {
     "mlp": Scenario("Eight MLP trials", "an MLP on MNIST", "mnist", "mlp", "Ray Tune"),
     "cnn": Scenario("Eight CNN trials", "a CNN on MNIST", "mnist", "cnn", "Ray Tune"),
     "adult": Scenario("A table: adult", "an MLP on adult", "adult", "mlp"),
+    "clinc150_bag": Scenario(
+        "Text: clinc150, bag of words", "a bag of words on clinc150", "clinc150", "bag"
+    ),
+    "clinc150_gru": Scenario("Text: clinc150, GRU", "a GRU on clinc150", "clinc150", "gru"),
+    "clinc150_transformer": Scenario(
+        "Text: clinc150, Transformer", "a Transformer on clinc150", "clinc150", "transformer"
+    ),
+    "fsdd_cnn": Scenario("Speech: FSDD, CNN", "a CNN on FSDD", "fsdd", "cnn"),
+    "fsdd_gru": Scenario("Speech: FSDD, GRU", "a GRU on FSDD", "fsdd", "gru"),
 }
 
 

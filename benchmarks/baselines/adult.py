@@ -1,41 +1,20 @@
 """Adult: the table as tensors that lie in memory, and a network with embedded categories."""
 
-from importlib.metadata import version
-
 import numpy as np
 import pandas as pd
 import torch
+from batching import Rows
 from torch import nn
+from training import LOG_SMALL_MODEL, build_adam
 
 BATCH_SIZE = 256
-#: Requirements take longer to infer than a trial does; a pickle is saved faster than an export.
-LOG_MODEL = {
-    "pip_requirements": [f"torch=={version('torch')}"],
-    "serialization_format": "pickle",
-}
+LOG_MODEL, build_optimizer = LOG_SMALL_MODEL, build_adam
 SPACE = {"learning_rate": (1e-4, 1e-1), "dropout": (0.0, 0.5)}
 SETTINGS = [
     {"learning_rate": learning_rate, "dropout": dropout}
     for dropout in (0.1, 0.2, 0.3, 0.4)
     for learning_rate in (1e-3, 3e-3)
 ]
-
-
-class Rows:
-    """Batches cut out of tensors that lie in memory, without a Python object for each row."""
-
-    def __init__(self, inputs, targets, shuffle=False):
-        self.inputs, self.targets, self.shuffle = inputs, targets, shuffle
-
-    def __len__(self):
-        return -(-len(self.targets) // BATCH_SIZE)
-
-    def __iter__(self):
-        order = torch.arange(len(self.targets))
-        if self.shuffle:
-            order = order[torch.randperm(len(order))]
-        for rows in order.split(BATCH_SIZE):
-            yield self.inputs[rows], self.targets[rows]
 
 
 class Data:
@@ -62,10 +41,10 @@ class Data:
         self.train = torch.tensor(train)
 
     def train_loader(self):
-        return Rows(self.inputs[self.train], self.targets[self.train], shuffle=True)
+        return Rows(self.inputs[self.train], self.targets[self.train], BATCH_SIZE, shuffle=True)
 
     def validation_loader(self):
-        return Rows(self.inputs[~self.train], self.targets[~self.train])
+        return Rows(self.inputs[~self.train], self.targets[~self.train], BATCH_SIZE)
 
 
 class Network(nn.Module):
@@ -95,9 +74,3 @@ class Network(nn.Module):
 def build_model(network, setting, data):
     """An MLP of 256-256-256-2."""
     return Network(data.n_numbers, data.sizes, setting["dropout"])
-
-
-def build_optimizer(model, setting, n_updates):
-    """Adam, its rate half a cosine down to zero."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=setting["learning_rate"])
-    return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=n_updates)

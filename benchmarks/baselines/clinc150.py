@@ -2,47 +2,24 @@
 
 import re
 from collections import Counter
-from importlib.metadata import version
 
 import pandas as pd
 import torch
+from batching import LengthBuckets
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 from torch.utils.data import DataLoader
+from training import LOG_SMALL_MODEL, build_adam
 
 BATCH_SIZE = 64
 MAX_LENGTH = 64
-#: Requirements take longer to infer than a trial does, and a packed sequence cannot be exported.
-LOG_MODEL = {
-    "pip_requirements": [f"torch=={version('torch')}"],
-    "serialization_format": "pickle",
-}
+LOG_MODEL, build_optimizer = LOG_SMALL_MODEL, build_adam
 SPACE = {"learning_rate": (1e-4, 1e-1), "dropout": (0.0, 0.5)}
 SETTINGS = [
     {"learning_rate": learning_rate, "dropout": dropout}
     for dropout in (0.1, 0.3)
     for learning_rate in (1e-3, 3e-3)
 ]
-
-
-class LengthBuckets:
-    """Rows of batches: shuffled, then sorted by length within windows of 32 batches."""
-
-    def __init__(self, lengths, shuffle=False):
-        self.lengths, self.shuffle = lengths, shuffle
-
-    def __len__(self):
-        return -(-len(self.lengths) // BATCH_SIZE)
-
-    def __iter__(self):
-        if not self.shuffle:
-            yield from self.lengths.argsort().split(BATCH_SIZE)
-            return
-        batches = []
-        for window in torch.randperm(len(self.lengths)).split(32 * BATCH_SIZE):
-            batches += window[self.lengths[window].argsort()].split(BATCH_SIZE)
-        for at in torch.randperm(len(batches)):
-            yield batches[at]
 
 
 def pad(rows):
@@ -52,13 +29,13 @@ def pad(rows):
 
 
 class Data:
-    """Words that two training texts have are numbered from 2 on; 1 is any other."""
+    """Words of training texts are numbered from 2 on; 1 is any other."""
 
     def __init__(self, root):
         table = pd.read_csv(f"{root}/clinc150.csv")
         table["words"] = [re.findall(r"\w+|[^\w\s]", text.lower()) for text in table.text]
         counts = Counter(word for words in table.words[table.split == "train"] for word in words)
-        known = [word for word, n in counts.most_common(20_000) if n > 1]
+        known = [word for word, _ in counts.most_common(20_000)]
         self.ids = {word: number for number, word in enumerate(known, start=2)}
         self.n_words = 2 + len(self.ids)
         table["target"] = table.intent.astype("category").cat.codes
@@ -82,7 +59,9 @@ class Data:
 
     def _loader(self, rows, shuffle=False):
         lengths = torch.tensor([len(ids) for ids, _ in rows])
-        return DataLoader(rows, batch_sampler=LengthBuckets(lengths, shuffle), collate_fn=pad)
+        return DataLoader(
+            rows, batch_sampler=LengthBuckets(lengths, BATCH_SIZE, shuffle), collate_fn=pad
+        )
 
 
 class Bag(nn.Module):
@@ -150,9 +129,3 @@ NETWORKS = {"bag": Bag, "gru": Gru, "transformer": Transformer}
 def build_model(network, setting, data):
     """One of the three."""
     return NETWORKS[network](data.n_words, data.n_classes, setting["dropout"])
-
-
-def build_optimizer(model, setting, n_updates):
-    """Adam, its rate half a cosine down to zero."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=setting["learning_rate"])
-    return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=n_updates)

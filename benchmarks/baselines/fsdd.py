@@ -6,14 +6,17 @@ import wave
 import numpy as np
 import pandas as pd
 import torch
-from clinc150 import LOG_MODEL, LengthBuckets, build_optimizer  # noqa: F401
+from batching import LengthBuckets
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 from torch.utils.data import DataLoader
+from training import LOG_SMALL_MODEL, build_adam
 
+BATCH_SIZE = 64
 SAMPLE_RATE = 8_000
-MAX_SAMPLES = 8_000
+MAX_SAMPLES = 9_600
 N_MELS = 40
+LOG_MODEL, build_optimizer = LOG_SMALL_MODEL, build_adam
 SPACE = {"learning_rate": (1e-4, 1e-1), "dropout": (0.0, 0.5)}
 SETTINGS = [
     {"learning_rate": learning_rate, "dropout": dropout}
@@ -50,7 +53,7 @@ def pad(rows):
 
 
 class Data:
-    """Spectra of all clips, scaled by those of the training clips; the official test validates."""
+    """Spectra of all clips, scaled by those of the training clips."""
 
     def __init__(self, root):
         table = pd.read_csv(f"{root}/fsdd/clips.csv")
@@ -58,7 +61,7 @@ class Data:
         spectra = [read_spectrum(f"{root}/fsdd/{file}", window, filters) for file in table.file]
         rows = list(zip(spectra, table.digit, table.split, strict=True))
         train = [(spectrum, digit) for spectrum, digit, split in rows if split == "train"]
-        validation = [(spectrum, digit) for spectrum, digit, split in rows if split == "test"]
+        validation = [(spectrum, digit) for spectrum, digit, split in rows if split == "val"]
         frames = torch.cat([spectrum for spectrum, _ in train])
         mean, std = frames.mean(0), frames.std(0)
         self.train, self.validation = (
@@ -74,7 +77,9 @@ class Data:
 
     def _loader(self, rows, shuffle=False):
         lengths = torch.tensor([len(spectrum) for spectrum, _ in rows])
-        return DataLoader(rows, batch_sampler=LengthBuckets(lengths, shuffle), collate_fn=pad)
+        return DataLoader(
+            rows, batch_sampler=LengthBuckets(lengths, BATCH_SIZE, shuffle), collate_fn=pad
+        )
 
 
 def lengths_of(frames):

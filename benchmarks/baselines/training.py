@@ -1,9 +1,23 @@
 """Plain loops over batches, the way the tutorials of torch show them."""
 
+from importlib.metadata import version
+
 import torch
 from torch.nn import functional as F
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+#: Requirements take longer to infer than a small model to train, and so does an export, which
+#: packed sequences do not allow.
+LOG_SMALL_MODEL = {
+    "pip_requirements": [f"torch=={version('torch')}"],
+    "serialization_format": "pickle",
+}
+
+
+def build_adam(model, setting, n_updates):
+    """Adam, its rate half a cosine down to zero."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=setting["learning_rate"])
+    return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=n_updates)
 
 
 def train_epoch(model, loader, optimizer, schedule, l1=0.0):

@@ -2,8 +2,9 @@ import json
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import fixed_results
@@ -13,8 +14,16 @@ import numpy as np
 import products
 import pytest
 import torch
-from baselines import adult, mnist
-from contenders import Contender, Measurement, compare, describe_baselines, measure, render_times
+from baselines import mnist
+from contenders import (
+    BASELINES,
+    Contender,
+    Measurement,
+    compare,
+    describe_baselines,
+    measure,
+    render_times,
+)
 from fixed_results import Work
 from mlflow import MlflowClient
 from results import HERE, describe_machine, render_facts, write_section
@@ -27,7 +36,7 @@ from sweeper.data.dataset import load_data
 from sweeper.models.build import build_for
 from sweeper.models.cnn import build_cnn
 from sweeper.models.mlp import build_mlp
-from sweeper.trial import DataInfo, Features
+from sweeper.trial import DataInfo, Features, Tokens
 from tests.support.data_files import write_mnist
 from tests.support.mlflow_store import copy_empty_database
 
@@ -111,23 +120,34 @@ def test_the_baselines_have_the_network_of_the_study(
     assert dropouts[0] == dropouts[1] != []
 
 
-TABLE = DataInfo("", "", (8,), 2, 1, 1, features=Features(5, (9, 17, 8)))
+#: What data are to the baselines, and to sweeper.
+FORMS = {
+    "adult": (
+        SimpleNamespace(n_numbers=5, sizes=(9, 17, 8)),
+        DataInfo("", "", (8,), 2, 1, 1, features=Features(5, (9, 17, 8))),
+    ),
+    "clinc150": (
+        SimpleNamespace(n_words=50, n_classes=7),
+        DataInfo("", "", (64,), 7, 1, 1, tokens=Tokens(50)),
+    ),
+    "fsdd": (SimpleNamespace(), DataInfo("", "", (40, 120), 10, 1, 1, frames=True)),
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "module", "theirs", "ours"),
-    [("adult", adult, SimpleNamespace(n_numbers=5, sizes=(9, 17, 8)), TABLE)],
-)
+@pytest.mark.parametrize("name", fixed_trials.SCENARIOS.keys() - {"mlp", "cnn"})
 def test_baselines_that_are_no_images_are_as_the_study_has_it(
-    name: str, module: ModuleType, theirs: SimpleNamespace, ours: DataInfo
+    name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study, network = fixed_trials.load_study(name), fixed_trials.SCENARIOS[name].network
+    study, scenario = fixed_trials.load_study(name), fixed_trials.SCENARIOS[name]
+    monkeypatch.syspath_prepend(BASELINES)
+    module = import_module(scenario.data_set)
+    theirs, ours = FORMS[scenario.data_set]
     config = first_config(study)
     assert fixed_results.fixed_settings(study) == module.SETTINGS
     assert config.data is not None
     assert config.data.batch_size == module.BATCH_SIZE
     assert config.model is not None
-    model = module.build_model(network, module.SETTINGS[0], theirs)
+    model = module.build_model(scenario.network, module.SETTINGS[0], theirs)
     assert n_parameters(model) == n_parameters(build_for(config.model, ours))
 
     train = study.sections["train"]
