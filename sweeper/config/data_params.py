@@ -17,7 +17,10 @@ _PATH = Annotated[
 ]
 _TARGET = Annotated[
     str | Annotated[list[str], Field(min_length=1)],
-    Field(description="Column to learn, or several; must be said"),
+    Field(
+        description="Column to learn, or several; of a table it must be said; default `label`, "
+        "which a folder gives"
+    ),
 ]
 _FILE_COLUMN = Annotated[
     str,
@@ -83,9 +86,7 @@ DATA_PARAMS: Mapping[str, Mapping[str, Any]] = {
         "path": _PATH,
         "pattern": _PATTERN,
         "column": _FILE_COLUMN,
-        "target": Annotated[
-            _TARGET, Field(description="Column to learn, or several, in place of `label`")
-        ],
+        "target": _TARGET,
         "size": Annotated[
             _Side | Annotated[list[_Side], Field(min_length=2, max_length=2)],
             Field(
@@ -133,7 +134,7 @@ FIXED_DATA_PARAMS: Mapping[str, tuple[str, ...]] = {
 #: Those without a default.
 REQUIRED_DATA_PARAMS: Mapping[str, tuple[str, ...]] = {
     "table": ("path", "target"),
-    "audio": ("path", "target", "sample_rate", "max_seconds"),
+    "audio": ("path", "sample_rate", "max_seconds"),
     "images": ("path",),
-    "text": ("path", "target"),
+    "text": ("path",),
 }

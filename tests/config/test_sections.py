@@ -106,6 +106,11 @@ TABLE = "model: {architecture: mlp}\ndata: {name: table, path: t.csv, target: y,
          "1: data.target: must be a string or a list that is not empty, got []\n"
          "1: data.ignore: must be a list, got 'x'\n"
          "1: data.scale: must be 'standard' or 'quantile', got 'log'"),
+        ("data: {name: audio, target: x}",
+         "1: data.path: is required by `name: audio`\n"
+         "1: data.sample_rate: is required by `name: audio`\n"
+         "1: data.max_seconds: is required by `name: audio`"),
+        ("data: {name: text}", "1: data.path: is required by `name: text`"),
         ("data: {name: images, path: x, size: [8], channels: 2, target: {choices: [a, b]}}",
          "1: data.size: must be a whole number or a list of 2, got [8]\n"
          "1: data.channels: must be 1 or 3, got 2\n"
