@@ -60,14 +60,23 @@ def init(
     path: Annotated[Path, typer.Argument(metavar="STUDY", help="The file to write.")] = Path(
         "study.yaml"
     ),
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="Of your data: a file of rows or a folder of files to look at, or `table`, "
+            "`text`, `audio` or `images` for names to fill in.",
+        ),
+    ] = None,
 ) -> None:
-    """Write a study file to start from; it runs as it is, without a download.
+    """Write a study file to start from; without --data it runs as it is, without a download.
 
-    Example: sweeper init studies/mine.yaml
+    Example: sweeper init studies/mine.yaml --data rows.csv
     """
-    from sweeper.commands.init import write_template
+    from sweeper.commands.init.write import write_study
 
-    write_template(path)
+    write_study(path, data)
     print(f"wrote {path}; edit it, then: sweeper check {path} && sweeper run {path}")
 
 

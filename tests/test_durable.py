@@ -34,7 +34,7 @@ WRITES = {
 #: anew, a file that a person asked for, words to a person or a process, a draft that is uploaded
 #: from a folder of its own.
 EXEMPT = {
-    "durable.py", "data/", "tracking/exported.py", "commands/init.py", "commands/ui.py",
+    "durable.py", "data/", "tracking/exported.py", "commands/init/write.py", "commands/ui.py",
     "commands/progress.py", "workers/forkserver.py", "workers/protocol.py",
     "study/storage/grpc_server.py",
 }  # fmt: skip

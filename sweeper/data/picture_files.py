@@ -7,12 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PIL import ExifTags
+
 from sweeper.data.picture_pixels import opened, pixels_of
 from sweeper.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+#: Orientations of EXIF in which height and width change places.
+_TURNED = (5, 6, 7, 8)
 
 
 def read_mode(path: Path) -> str:
@@ -23,6 +28,13 @@ def read_mode(path: Path) -> str:
     """
     with _told(path), opened(path) as image:
         return image.mode
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Height and width of a picture, turned as its camera says; raises as :func:`read_mode`."""
+    with _told(path), opened(path) as image:
+        is_turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+        return image.size if is_turned else image.size[::-1]
 
 
 def read_picture(path: Path, size: tuple[int, int] | None, n_channels: int) -> NDArray[np.uint8]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Kind = Literal["numbers", "words"]
+#: What a model cannot learn from: no value at all, dates, other words in most rows.
+Flaw = Literal["empty", "dates", "ids"]
 #: So many different words are no id yet, however few rows there are.
 _FEW_WORDS = 50
 #: An embedding of more would not fit anywhere; and all are held in memory while reading.
@@ -116,22 +118,31 @@ class ColumnScan:
         for found in pc.value_counts(column.drop_null()).to_pylist():
             self.values[found["values"]] += found["counts"]
 
+    def flaw(self, n_rows: int) -> Flaw | None:
+        """Why no model can learn from the column; None if one can."""
+        if self.kind is None:
+            return "empty"
+        if self.kind == "numbers":
+            return None
+        if all(map(_DATE.fullmatch, self.values)):
+            return "dates"
+        return "ids" if len(self.values) > max(_FEW_WORDS, n_rows / 2) else None
+
     def check_input(self, n_rows: int) -> None:
         """See that a model can learn from the column.
 
         Raises:
             DataError: If it has no value, holds dates, or different words in most rows.
         """
-        if self.kind is None:
+        flaw = self.flaw(n_rows)
+        if flaw == "empty":
             raise DataError(f"column {self.name!r} has no value at all; {_IGNORE}")
-        if self.kind == "numbers":
-            return
-        if all(map(_DATE.fullmatch, self.values)):
+        if flaw == "dates":
             raise DataError(
                 f"column {self.name!r} holds dates, such as {next(iter(self.values))!r}; make "
                 f"numbers of them, as of a month or an age, or {_IGNORE}"
             )
-        if len(self.values) > max(_FEW_WORDS, n_rows / 2):
+        if flaw == "ids":
             raise DataError(
                 f"column {self.name!r} has {len(self.values):,} different words in {n_rows:,} "
                 f"rows, so it looks like an id; {_IGNORE}"
