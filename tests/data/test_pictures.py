@@ -189,6 +189,34 @@ def test_files_that_cannot_be_read_are_named_together(tmp_path: Path) -> None:
     assert lines[-1].endswith("; there may be more")
 
 
+def test_pictures_of_the_test_are_not_read(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "pets")
+    for file in folder.glob("*/3_*.png"):
+        file.write_text("no picture")
+    data = load(config_of(folder, {"column": "take", "value": 0, "test": 3}), tmp_path)
+    assert (data.info.n_train, data.info.n_validation) == (12, 4)
+
+
+def test_a_picture_may_have_several_labels_or_a_number(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "pets")
+    files = sorted(str(file.relative_to(tmp_path)) for file in folder.glob("*/*.png"))
+    columns: dict[str, Any] = {"picture": files, "age": [row / 2 for row in range(20)]}
+    columns |= {name: [int(name in file) for file in files] for name in ("cat", "5", "7")}
+    path = write_table(tmp_path / "pets.csv", columns)
+    labelled = load(config_of(path, target=["cat", "5", "7"]), tmp_path)
+    assert labelled.info.task == "multilabel"
+    assert labelled.info.classes == ("cat", "5", "7")
+    aged = load(config_of(path, target="age"), tmp_path)
+    assert (aged.info.task, aged.info.n_outputs) == ("regression", 1)
+    known = {
+        np.asarray(Image.open(tmp_path / file)).tobytes(): row for row, file in enumerate(files)
+    }
+    mean, std = (torch.tensor(scale).view(-1, 1, 1) for scale in (aged.info.mean, aged.info.std))
+    for inputs, targets in aged.train.batches(5):
+        pixels = (inputs * std + mean).mul(255).round().byte().permute(0, 2, 3, 1).numpy()
+        assert [known[one.tobytes()] / 2 for one in pixels] == targets[:, 0].tolist()
+
+
 def test_a_row_of_a_table_without_its_file_is_named(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "pets")
     table = write_names(tmp_path / "pets.csv", folder)
