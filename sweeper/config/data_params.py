@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from sweeper.config.file_pattern import checked_pattern
+from sweeper.config.holdout import TestRows
 from sweeper.config.settings import Scale, Tokenizer
 
 _PATH = Annotated[
@@ -20,6 +21,13 @@ _TARGET = Annotated[
     Field(
         description="Column to learn, or several; of a table it must be said; default `label`, "
         "which a folder gives"
+    ),
+]
+TEST_ROWS = Annotated[
+    TestRows,
+    Field(
+        description="Rows that are not read while searching: a column, and the word or the words "
+        "that it holds for them; default none, or those of `data.validation`"
     ),
 ]
 _FILE_COLUMN = Annotated[
@@ -54,6 +62,7 @@ DATA_PARAMS: Mapping[str, Mapping[str, Any]] = {
     "table": {
         "path": _PATH,
         "target": _TARGET,
+        "test": TEST_ROWS,
         "ignore": Annotated[list[str], Field(description="Columns that are left out")],
         "scale": Annotated[
             Scale,
@@ -68,6 +77,7 @@ DATA_PARAMS: Mapping[str, Mapping[str, Any]] = {
         "pattern": _PATTERN,
         "column": _FILE_COLUMN,
         "target": _TARGET,
+        "test": TEST_ROWS,
         "sample_rate": Annotated[
             int,
             Field(
@@ -87,6 +97,7 @@ DATA_PARAMS: Mapping[str, Mapping[str, Any]] = {
         "pattern": _PATTERN,
         "column": _FILE_COLUMN,
         "target": _TARGET,
+        "test": TEST_ROWS,
         "size": Annotated[
             _Side | Annotated[list[_Side], Field(min_length=2, max_length=2)],
             Field(
@@ -106,6 +117,7 @@ DATA_PARAMS: Mapping[str, Mapping[str, Any]] = {
             str, Field(description="Of a file of rows, where it must be said: its column of texts")
         ],
         "target": _TARGET,
+        "test": TEST_ROWS,
         "tokenizer": Annotated[
             Tokenizer,
             Field(description="What a text is split into: words, or parts of them (extra `text`)"),
@@ -126,10 +138,10 @@ DATA_PARAMS: Mapping[str, Mapping[str, Any]] = {
 }
 #: Those that say which data they are: a trial compares with no other that has another value.
 FIXED_DATA_PARAMS: Mapping[str, tuple[str, ...]] = {
-    "table": ("path", "target", "ignore"),
-    "audio": ("path", "pattern", "column", "target"),
-    "images": ("path", "pattern", "column", "target"),
-    "text": ("path", "pattern", "column", "target"),
+    "table": ("path", "target", "ignore", "test"),
+    "audio": ("path", "pattern", "column", "target", "test"),
+    "images": ("path", "pattern", "column", "target", "test"),
+    "text": ("path", "pattern", "column", "target", "test"),
 }
 #: Those without a default.
 REQUIRED_DATA_PARAMS: Mapping[str, tuple[str, ...]] = {

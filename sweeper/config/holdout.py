@@ -1,4 +1,4 @@
-"""``data.validation``: which rows are held out."""
+"""``data.validation``: which rows are held out; ``data.test``: which are not read."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, final
@@ -6,6 +6,7 @@ from typing import Annotated, Any, final
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
+Word = bool | int | str
 _CLOSED = ConfigDict(extra="forbid")
 Share = Annotated[float, Field(gt=0, lt=1)]
 #: Of the rows that are held out, where the file does not say.
@@ -25,7 +26,7 @@ class GroupHoldout(_OfGroups):
 
 
 class _OfColumn(TypedDict, total=False):
-    test: bool | int | str
+    test: Word
 
 
 @final
@@ -34,7 +35,16 @@ class ColumnHoldout(_OfColumn):
 
     __pydantic_config__ = _CLOSED  # type: ignore[misc]
     column: str
-    value: bool | int | str
+    value: Word
+
+
+@final
+class TestRows(TypedDict):
+    """Rows whose ``column`` says ``value``, or one of several."""
+
+    __pydantic_config__ = _CLOSED  # type: ignore[misc]
+    column: str
+    value: Word | Annotated[list[Word], Field(min_length=1)]
 
 
 @final
@@ -50,6 +60,7 @@ Holdout = Share | GroupHoldout | ColumnHoldout | FileHoldout
 HOLDOUTS: Mapping[str, Any] = {"by": GroupHoldout, "column": ColumnHoldout, "path": FileHoldout}
 #: Data whose rows have columns; of all others a share alone can be held out.
 WITH_COLUMNS = ("table", "audio", "images", "text")
+TEST_WAY = "{column: COLUMN, value: WORD} or {column: COLUMN, value: [WORD, ...]}"
 WAYS = "a share in (0, 1), {by: COLUMN}, {column: COLUMN, value: WORD} or {path: FILE}"
 
 

@@ -139,7 +139,8 @@ def _inlined(schema: Any, parts: Mapping[str, Any]) -> Any:
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
-        return _inlined(parts[schema["$ref"].removeprefix("#/$defs/")], parts)
+        others = {key: value for key, value in schema.items() if key != "$ref"}
+        return {**_inlined(parts[schema["$ref"].removeprefix("#/$defs/")], parts), **others}
     return {key: _inlined(inner, parts) for key, inner in schema.items()}
 
 

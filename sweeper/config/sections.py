@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any, get_type_hints
 
 from sweeper.config.architecture_params import ARCHITECTURE_PARAMS
-from sweeper.config.data_params import DATA_PARAMS, REQUIRED_DATA_PARAMS
-from sweeper.config.holdout import HOLDOUTS, WAYS, WITH_COLUMNS, Share
+from sweeper.config.data_params import DATA_PARAMS, REQUIRED_DATA_PARAMS, TEST_ROWS
+from sweeper.config.holdout import HOLDOUTS, TEST_WAY, WAYS, WITH_COLUMNS, Share, TestRows
 from sweeper.config.interval import read_interval
 from sweeper.config.names import mlflow_name_fault
 from sweeper.config.problems import Problems, did_you_mean, shown
@@ -150,6 +150,8 @@ class SectionReader:
             return self._section(item, {}, Any) if keys else item.plain()
         if item.path == "data.validation":
             return self._holdout(item)
+        if declared is TEST_ROWS:
+            return self._form(item, TestRows, TEST_WAY)
         if isinstance(item.value, dict | list) and not holds_many(declared):
             message = "must be one value, {low: .., high: ..} or {choices: [..]}"
             self._problems.add(item.line, item.path, f"{message}, got {came(item)}")
@@ -164,9 +166,17 @@ class SectionReader:
             message = f"must be {WAYS}, got {shown(item.plain())}"
             self._problems.add(item.line, item.path, message)
             return None
+        return self._form(item, form, WAYS)
+
+    def _form(self, item: Located, form: Any, ways: str) -> Any:
+        """A mapping of keys that belong together."""
+        if not isinstance(item.value, dict):
+            message = f"must be {ways}, got {came(item)}"
+            self._problems.add(item.line, item.path, message)
+            return None
         declared = get_type_hints(form, include_extras=True)
         for key in sorted(form.__required_keys__ - item.value.keys()):
-            message = f"is required; wanted is {WAYS}"
+            message = f"is required; wanted is {ways}"
             self._problems.add(item.line, f"{item.path}.{key}", message)
         check_keys(item, declared, self._problems)
         return {

@@ -41,12 +41,15 @@ class LabelScan:
         self.n_rows = 0
         self._targets = [ColumnScan(name, keeps_numbers=True) for name in reading.targets]
         self._marks = ColumnScan(reading.mark or "", is_text=True)
+        self._tests = ColumnScan(reading.test["column"] if reading.test else "", is_text=True)
         self._rows_of: Counter[Path] = Counter()
 
     def take(self, piece: Piece) -> Piece:
         """Look at the next rows; returned are those that are not of the test."""
+        if self._reading.test is not None:
+            self._tests.take(piece)
         if self._reading.mark is not None:
-            self._marks.take(piece)
+            self._marks.take(self._reading.without_test(piece))
         piece = self._reading.kept(piece)
         self.n_rows += len(piece.rows)
         self._rows_of[piece.path] += len(piece.rows)
@@ -63,12 +66,28 @@ class LabelScan:
         Raises:
             DataError: If nothing can be learned from them, or the rows cannot be parted.
         """
+        self._check_test()
         for source in self._reading.sources:
             if not self._rows_of[source.path]:
                 raise DataError(f"{source.path}: has no rows to learn from")
         self._check_marks()
         task = settle_task(self._targets, stated, is_list=self._reading.is_list)
         return Labels(self._reading.targets, task, class_names(self._targets, task))
+
+    def _check_test(self) -> None:
+        if self._tests.n_gaps:
+            raise DataError(
+                f"{self._tests.first_gap}, which names the rows of the test, has no value; mend it"
+            )
+        if self._reading.test is None:
+            return
+        words = self._tests.words()
+        for word in self._reading.test_words:
+            if word not in words:
+                raise DataError(
+                    f"data.test: no row has {word!r} in column {self._tests.name!r}"
+                    f"{did_you_mean(word, words)}"
+                )
 
     def _check_marks(self) -> None:
         holdout = self._reading.holdout

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from sweeper.config.file_pattern import LABEL, FilePattern
-from sweeper.config.holdout import Holdout, marking_column
+from sweeper.config.holdout import Holdout, TestRows, marking_column
 from sweeper.config.problems import did_you_mean
 from sweeper.config.settings import DataConfig
 from sweeper.data.folder import list_folder
@@ -118,6 +118,7 @@ class Reading:
         is_list: Whether the study file gives the targets as a list.
         holdout: ``data.validation``.
         mark: The column that tells rows apart.
+        test: ``data.test``.
     """
 
     sources: Sequence[RowSource]
@@ -126,6 +127,7 @@ class Reading:
     is_list: bool
     holdout: Holdout
     mark: str | None
+    test: TestRows | None
 
     @classmethod
     def of(
@@ -140,11 +142,13 @@ class Reading:
         """
         names = sources[0].column_names()
         target, mark = config.params.get("target", LABEL), marking_column(config.validation)
+        test: TestRows | None = config.params.get("test")
         asked = {
             "data.target": [target] if isinstance(target, str) else list(target),
             "data.column": [] if column is None else [column],
             "data.ignore": config.params.get("ignore", []),
             "data.validation": [] if mark is None else [mark],
+            "data.test": [] if test is None or test["column"] == mark else [test["column"]],
         }
         _check_named(asked, names, sources[0].path)
         taken = {name for columns in asked.values() for name in columns}
@@ -156,6 +160,7 @@ class Reading:
             not isinstance(target, str),
             config.validation,
             mark,
+            test,
         )
         for source in sources[1:]:
             there = source.column_names()
@@ -170,8 +175,13 @@ class Reading:
     @property
     def names(self) -> tuple[str, ...]:
         """Of all columns that are read."""
-        marks = () if self.mark is None else (self.mark,)
-        return (*self.inputs, *self.targets, *marks)
+        return (*self.inputs, *self.targets, *self._parting)
+
+    @property
+    def _parting(self) -> tuple[str, ...]:
+        """Of those that are no more than words for parts of the rows."""
+        columns = (self.mark, None if self.test is None else self.test["column"])
+        return tuple(dict.fromkeys(name for name in columns if name is not None))
 
     @property
     def is_marked(self) -> bool:
@@ -182,23 +192,30 @@ class Reading:
         """All rows, each piece with the index of its source."""
         for number, source in enumerate(self.sources):
             for piece in source.pieces(self.names):
-                if self.mark is not None:
-                    column = as_words(piece.columns[self.mark])
-                    piece = replace(piece, columns={**piece.columns, self.mark: column})
-                yield piece, number
+                words = {name: as_words(piece.columns[name]) for name in self._parting}
+                yield replace(piece, columns={**piece.columns, **words}), number
 
     def kept(self, piece: Piece) -> Piece:
-        """Without the rows of the test."""
-        if self.test is None or self.mark is None:
+        """Without the rows of the test, whichever key names them."""
+        piece = self.without_test(piece)
+        if isinstance(self.holdout, float) or "column" not in self.holdout:
             return piece
-        return piece.without(as_codes(piece.columns[self.mark], [self.test]) == 0)
+        if "test" not in self.holdout:
+            return piece
+        column = piece.columns[self.holdout["column"]]
+        return piece.without(as_codes(column, [str(self.holdout["test"])]) == 0)
+
+    def without_test(self, piece: Piece) -> Piece:
+        """Without the rows that ``data.test`` names."""
+        if self.test is None:
+            return piece
+        return piece.without(as_codes(piece.columns[self.test["column"]], self.test_words) >= 0)
 
     @property
-    def test(self) -> str | None:
-        """The word of rows that are not read."""
-        if isinstance(self.holdout, float) or "column" not in self.holdout:
-            return None
-        return str(self.holdout["test"]) if "test" in self.holdout else None
+    def test_words(self) -> list[str]:
+        """What the column of ``data.test`` holds for its rows."""
+        value = [] if self.test is None else self.test["value"]
+        return [str(word) for word in (value if isinstance(value, list) else [value])]
 
     def marks(
         self, piece: Piece, source_number: int, groups: Sequence[str]

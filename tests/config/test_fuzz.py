@@ -173,7 +173,8 @@ train: {epochs: 2, optimizer: {choices: ["fuzzed_code:adam", sgd]}, accumulate: 
 """,
     """\
 data: {name: table, path: rows.csv, target: kind, ignore: [note], batch_size: 4,
-       validation: {by: who, share: 0.5}, scale: {choices: [standard, quantile]}}
+       validation: {by: who, share: 0.5}, test: {column: part, value: [c]},
+       scale: {choices: [standard, quantile]}}
 model: {architecture: mlp, width: 2}
 train: {epochs: 1}
 """,

@@ -152,6 +152,27 @@ def test_rows_that_cannot_be_held_out(validation: str, expected: str) -> None:
     assert_refused(f"{TABLE}validation: {validation}}}", expected)
 
 
+@pytest.mark.parametrize(
+    ("test", "expected"),
+    [
+        ("x", "2: data.test: must be {column: COLUMN, value: WORD} or {column: COLUMN, value: "
+              "[WORD, ...]}, got 'x'"),
+        ("{column: x, values: [a]}",
+         "2: data.test.value: is required; wanted is {column: COLUMN, value: WORD} or "
+         "{column: COLUMN, value: [WORD, ...]}\n"
+         "2: data.test.values: unknown key; did you mean 'value'?"),
+        ("{column: x, value: []}",
+         "2: data.test.value: must be true or false or a whole number or a string or a list that "
+         "is not empty, got []"),
+        ("{choices: [{column: x, value: y}]}",
+         "2: data.test: an option is one value; name it and put its keys in a branch\n"
+         "2: data.test: must be a constant: trials are compared on one validation split"),
+    ],
+)  # fmt: skip
+def test_rows_of_a_test_that_nobody_can_find(test: str, expected: str) -> None:
+    assert_refused(f"{TABLE}test: {test}}}", expected)
+
+
 def test_rows_without_columns_are_held_out_by_share() -> None:
     for name in ("digits", "a.b:c"):
         assert_refused(

@@ -48,6 +48,7 @@ def config_of(path: Path, target: Any, validation: Any = 0.25, **others: Any) ->
     taken = {target} if isinstance(target, str) else set(target)
     if not isinstance(validation, float):
         taken |= {validation.get("by"), validation.get("column")}
+    taken.add(others.get("test", {}).get("column"))
     params = {"path": str(path), "target": target, "ignore": sorted(OTHERS - taken), **others}
     return DataConfig(name="table", params=params, validation=validation, task=task)
 
@@ -129,6 +130,59 @@ def test_a_column_says_which_rows_and_those_of_the_test_are_not_read(tmp_path: P
     assert row_numbers(data.train) == [row for row in range(N) if row % 6 < 4]
     held_out = config_of(path, "row", {"column": "part", "value": "val"}, task="regression")
     assert "row 6: column 'age' is 'spoilt'" in refusal(held_out, tmp_path)
+
+
+@pytest.mark.parametrize("holdout", ["share", "group", "column", "file"])
+def test_rows_of_the_test_are_not_read_whatever_is_held_out(tmp_path: Path, holdout: str) -> None:
+    # A word where numbers are, in a row of the test: whoever reads it refuses it.
+    spoilt = {**TABLE, "age": ["spoilt" if row // 8 == 5 else 1.5 * row for row in range(N)]}
+    path = write_table(tmp_path / "t.csv", spoilt)
+    validation = HOLDOUTS[holdout]
+    if holdout == "file":
+        validation = {"path": str(write_table(tmp_path / "v.csv", spoilt))}
+    test = {"column": "who", "value": ["p1", "p5"]}
+    data = load(config_of(path, "row", validation, task="regression", test=test), tmp_path)
+    sides = [set(row_numbers(split)) for split in (data.train, data.validation)]
+    read = {row for row in range(N) if row // 8 not in (1, 5)}
+    if holdout == "column":
+        read -= {row for row in range(N) if row % 6 == 5}  # of the test that validation names
+    assert sides[0] | sides[1] == read
+    if holdout == "group":
+        assert not {row // 8 for row in sides[0]} & {row // 8 for row in sides[1]}
+
+
+def test_one_column_may_name_validation_and_test(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t.csv", TABLE)
+    one = config_of(path, "row", HOLDOUTS["column"], task="regression")
+    column, test = {"column": "part", "value": "val"}, {"column": "part", "value": "test"}
+    other = config_of(path, "row", column, task="regression", test=test)
+    infos = [load(config, tmp_path / str(n)).info for n, config in enumerate((one, other))]
+    assert infos[0] == infos[1]
+
+
+@pytest.mark.parametrize(
+    ("test", "text"),
+    [
+        ({"column": "whom", "value": "p1"}, "data.test: .*t.csv has no column 'whom'; did you me"),
+        (
+            {"column": "who", "value": ["p1", "p6"]},
+            "data.test: no row has 'p6' in column 'who'; known: p0, ",
+        ),
+        (
+            {"column": "town", "value": "Ulm"},
+            "column 'town', which names the rows of the test, ha",
+        ),
+        ({"column": "who", "value": [f"p{n}" for n in range(6)]}, "t.csv: has no rows to learn"),
+        ({"column": "row", "value": 3}, "data.target: column 'row' is named twice; name it once"),
+    ],
+)
+def test_a_test_that_is_not_there_is_refused(
+    tmp_path: Path, test: dict[str, Any], text: str
+) -> None:
+    path = write_table(tmp_path / "t.csv", TABLE)
+    config = config_of(path, "row", task="regression", test=test)
+    with pytest.raises(DataError, match=text):
+        load(config, tmp_path)
 
 
 def test_a_second_file_holds_the_validation_rows(tmp_path: Path) -> None:

@@ -339,3 +339,10 @@ def test_too_many_words_are_no_language(tmp_path: Path, monkeypatch: pytest.Monk
         f"{path}: column 'text' has more than 40 different words, which are no language's; name "
         "another column by data.column, or clean it"
     )
+
+
+def test_texts_of_the_test_are_not_read(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t.csv", {**TABLE, "text": [*TABLE["text"][:40], *[None] * 8]})
+    test = {"column": "who", "value": "p5"}  # of the rows that have no text, which is refused
+    info = load(config_of(path, "kind", test=test), tmp_path).info
+    assert info.n_train + info.n_validation == 40
