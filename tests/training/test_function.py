@@ -109,6 +109,8 @@ def test_a_users_function_is_given_plain_data_of_its_own(user_module: str, tmp_p
         "fallback": None,
         "validation": 0.1,
         "task": None,
+        "transform": None,
+        "validation_transform": None,
         "batch_size": 64,
         "size": 16,
     }
