@@ -208,7 +208,7 @@ def test_a_cache_that_cannot_be_written_is_told(root: Path, tmp_path: Path) -> N
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
     assert failure(DataConfig(name="minst"), tmp_path) == (
         "data.name: no data set 'minst'; there are mnist, fashion_mnist, kmnist, cifar10, digits, "
-        "table, audio, images, and your own as package.module:function"
+        "table, audio, images, text, and your own as package.module:function"
     )
 
 
