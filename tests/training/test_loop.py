@@ -23,6 +23,7 @@ from sweeper.training.learner import Runtime
 from sweeper.training.loop import train
 from sweeper.trial import DataInfo, Objective
 from tests.support.recorder import Recorder
+from tests.support.table_files import write_table
 from tests.support.wav_files import tone, write_wav
 
 CPU = torch.device("cpu")
@@ -255,6 +256,36 @@ def test_a_trial_on_clips_that_are_masked_ends_bit_for_bit_as_one_never_stopped(
     whole = Recorder()
     expected = run(trial, whole, tmp_path / "whole.pt", data=data)
     for stops in ([1], [6], [9], [10], [12 + 5], [2, 3, 14]):  # 9 of training, 3 of evaluation
+        checkpoint, reporter = tmp_path / f"{stops}.pt", Recorder()
+        for n_batches in stops:
+            interrupt(trial, reporter, checkpoint, after_batches=n_batches, data=data)
+        weights = run(trial, reporter, checkpoint, data=data)
+        assert reporter.values() == whole.values(), stops
+        assert_same_weights(weights, expected)
+        assert_same_checkpoint(checkpoint, tmp_path / "whole.pt")
+
+
+TRANSFORMER: dict[str, Any] = {
+    "architecture": "transformer",
+    "params": {"width": 8, "depth": 1, "dropout": 0.3},
+}
+
+
+@pytest.mark.parametrize("model", [GRU, TRANSFORMER], ids=["gru", "transformer"])
+@pytest.mark.parametrize("resident_bytes", [0, 2**30], ids=["loader", "resident"])
+def test_a_trial_on_texts_ends_bit_for_bit_as_one_never_stopped(
+    model: Mapping[str, Any], resident_bytes: int, tmp_path: Path
+) -> None:
+    texts = [f"{'no ' * (row % 5)}{['ja', 'so', 'um'][row % 3]} w{row % 7}" for row in range(48)]
+    columns = {"text": texts, "kind": ["a", "b", "c"] * 16}
+    params = {"path": str(write_table(tmp_path / "t.csv", columns))}
+    params |= {"column": "text", "target": "kind"}
+    rows = DataConfig(name="text", validation=0.25, batch_size=4, params=params)
+    data = load_data(rows, cache_dir=tmp_path, seed=0, device=CPU, resident_bytes=resident_bytes)
+    trial = replace(config(model, l1=1e-5, l2=1e-4, epochs=2), data=rows)
+    whole = Recorder()
+    expected = run(trial, whole, tmp_path / "whole.pt", data=data)
+    for stops in ([1], [9], [10], [12 + 5], [2, 3, 14]):  # 9 of training, 3 of evaluation
         checkpoint, reporter = tmp_path / f"{stops}.pt", Recorder()
         for n_batches in stops:
             interrupt(trial, reporter, checkpoint, after_batches=n_batches, data=data)
