@@ -261,6 +261,7 @@ def test_texts_that_are_too_big_to_stay_come_through_a_loader(tmp_path: Path) ->
         )
 
 
+@needs_tokenizers
 def test_what_is_fitted_alone_reads_no_file_again(tmp_path: Path) -> None:
     path = write_table(tmp_path / "t.csv", TABLE)
 
