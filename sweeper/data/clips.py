@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _OUT = "mend it, or leave it out"
+#: Of a plain sample in bytes.
+_WIDEST = 4
+#: No sound has more; to bring billions to another rate would take all memory.
+_MOST_HZ = 1_000_000
 
 
 class Clip:
@@ -44,14 +48,16 @@ class Clip:
         try:
             with wave.open(str(path), "rb") as file:
                 form = file.getnframes(), file.getframerate(), file.getnchannels()
-        except (wave.Error, EOFError) as exc:
+                if file.getsampwidth() > _WIDEST:
+                    raise wave.Error(f"samples of {file.getsampwidth()} bytes")
+        except (wave.Error, EOFError, RuntimeError) as exc:  # the last of a chunk that is too long
             with self._opened(exc) as file:
                 form = file.frames, file.samplerate, file.channels
             self._read = self._read_other
         except OSError as exc:
             raise DataError(f"{path}: cannot be read: {exc.strerror}; {_OUT}") from exc
         self._n_samples, self.sample_rate, self.n_channels = form
-        if self.sample_rate <= 0:
+        if not 0 < self.sample_rate <= _MOST_HZ:
             raise DataError(
                 f"{path}: its header tells {self.sample_rate} samples a second; {_OUT}"
             )
@@ -111,14 +117,14 @@ class Clip:
             import soundfile
         except ImportError as exc:
             raise DataError(
-                f"{self._path}: is no WAV of plain samples ({fault}), and soundfile, which reads "
-                "other WAV, FLAC, OGG and MP3, cannot be imported; run: pip install "
-                "'sweeper[audio]'"
+                f"{self._path}: is no WAV of plain samples ({str(fault) or 'it is torn'}), and "
+                "soundfile, which reads other WAV, FLAC, OGG and MP3, cannot be imported; run: "
+                "pip install 'sweeper[audio]'"
             ) from exc
         try:
             with soundfile.SoundFile(self._path) as file:
                 yield file
-        except (soundfile.SoundFileError, OSError) as exc:
+        except (soundfile.SoundFileError, OSError, TypeError) as exc:  # the last of what is raw
             raise DataError(f"{self._path}: cannot be read: {exc}; {_OUT}") from exc
 
 

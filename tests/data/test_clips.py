@@ -114,13 +114,24 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     )
     path.write_bytes(content[:24] + struct.pack("<I", 0) + content[28:])
     assert refusal(path) == "its header tells 0 samples a second; mend it, or leave it out"
+    path.write_bytes(content[:24] + struct.pack("<I", 10_000_001) + content[28:])
+    assert refusal(path) == "its header tells 10000001 samples a second; mend it, or leave it out"
 
 
-@pytest.mark.parametrize("content", [b"", b"RIFF", b"no sound at all" * 9])
+#: Of a WAV whose samples have eight bytes, and of one whose first chunk is longer than the file.
+ODD_HEADERS = [
+    b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0@\x1f\0\0\0\0\0\0\x08\0\x40\0data\x08\0\0\0"
+    + b"\1" * 8,
+    b"RIFF\x10\0\0\0WAVEjunk\xff\xff\xff\x7f" + b"\1" * 8,
+]
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"no sound at all" * 9, *ODD_HEADERS])
 def test_what_is_no_sound_is_refused(tmp_path: Path, content: bytes) -> None:
     pytest.importorskip("soundfile", reason="pip install 'sweeper[audio]'")
-    (tmp_path / "a.wav").write_bytes(content)
-    assert refusal(tmp_path / "a.wav").startswith("cannot be read: ")
+    for name in ("a.wav", "a.raw"):
+        (tmp_path / name).write_bytes(content)
+        assert refusal(tmp_path / name).startswith("cannot be read: ")
 
 
 def test_a_sample_that_is_no_number_is_refused(tmp_path: Path) -> None:
