@@ -79,8 +79,6 @@ class ExportedModel:
 
 def import_export() -> None:
     """Import now what torch imports at the first export: most of a second of a core."""
-    # Of recurrent layers, which keep their weights in a list beside.
-    warnings.filterwarnings("ignore", message="The tensor attributes .* assigned during export")
     with suppress(Exception):  # where nothing can be exported, the first model says so
         torch.export.export(nn.Identity(), (torch.zeros(1),))
 
