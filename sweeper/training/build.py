@@ -20,13 +20,17 @@ from sweeper.training.own_optimizer import OwnOptimizer
 from sweeper.training.schedules import OwnSchedule, Rates, Schedule
 
 
-def build_learner(config: TrialConfig, data: TrialData, runtime: Runtime) -> Learner:
+def build_learner(
+    config: TrialConfig, data: TrialData, runtime: Runtime, *, is_resumed: bool = False
+) -> Learner:
     """A trial's model, before its first update, from the state of torch's random generator.
 
     Args:
         config: With data, a model and a :class:`~sweeper.config.settings.TrainConfig`.
         data: Of which only the form counts.
         runtime: Where and with which numbers to compute.
+        is_resumed: Whether a checkpoint will say what its weights are, so that pretrained ones are
+            not asked for.
 
     Raises:
         DataError: If the architecture can mean nothing by such inputs.
@@ -39,7 +43,7 @@ def build_learner(config: TrialConfig, data: TrialData, runtime: Runtime) -> Lea
     shapes = data.info.input_shape, data.info.n_outputs
     check_inputs(config.model.architecture, data.info)
     model = build_for(config.model, data.info)
-    if isinstance(model, Pretrained):
+    if isinstance(model, Pretrained) and not is_resumed:
         model.load()
     model.to(runtime.device)
     check_model(model, *shapes, torch_dtype(data.info.input_dtype))

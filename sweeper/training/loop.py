@@ -61,12 +61,11 @@ def train(
     assert isinstance(config.train, TrainConfig)
     ledger, batch_size = reporter.ledger, config.data.batch_size
     seed_everything(config.seed)
-    with ledger.booked(Entry.MODEL):
-        learner = build_learner(config, data, runtime)
-    state = _TrialProgress(learner, objective, seed=config.seed, device=runtime.device)
-
     with ledger.booked(Entry.CHECKPOINT):
         saved = load_checkpoint(checkpoint)
+    with ledger.booked(Entry.MODEL):
+        learner = build_learner(config, data, runtime, is_resumed=saved is not None)
+    state = _TrialProgress(learner, objective, seed=config.seed, device=runtime.device)
     if saved is not None:
         state.restore(saved)
         for metrics in state.history:

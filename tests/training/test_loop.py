@@ -12,6 +12,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import Dataset
+from torchvision import models
 
 from sweeper.config.settings import LOSSES, DataConfig, ModelConfig, TrainConfig, TrialConfig
 from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
@@ -367,6 +368,25 @@ def test_whatever_makes_the_updates_a_stopped_trial_ends_bit_for_bit(
         assert reporter.values() == whole.values(), name
         assert_same_weights(weights, expected)
         assert_same_checkpoint(checkpoint, tmp_path / "whole.pt")
+
+
+def test_a_trial_on_pretrained_weights_goes_on_where_their_file_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "shufflenet_v2_x0_5"
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    url = models.get_model_weights(name)["DEFAULT"].url
+    weights = tmp_path / "hub/checkpoints" / url.rpartition("/")[2]
+    weights.parent.mkdir(parents=True)
+    torch.save(models.get_model(name).state_dict(), weights)
+    model = {"architecture": name, "params": {"weights": "DEFAULT"}}
+    trial, whole = config(model, epochs=1, backbone_rate=0.1), Recorder()
+    expected = run(trial, whole, tmp_path / "whole.pt")
+    reporter = Recorder()
+    interrupt(trial, reporter, tmp_path / "c.pt", after_batches=4)
+    weights.unlink()
+    assert_same_weights(run(trial, reporter, tmp_path / "c.pt"), expected)
+    assert reporter.values() == whole.values()
 
 
 def test_a_stop_keeps_the_weights_of_the_epoch_that_counts(tmp_path: Path) -> None:
