@@ -83,12 +83,12 @@ def test_what_the_model_has_learnt_is_shown_once_there_is_one(tmp_path: Path) ->
         "learning_rate": {"low": 0.001, "high": 0.1, "log": True},
     }
     study = begin(tmp_path, sampler={"name": "auto"}, budget={"trials": 20}, train=train)
-    accuracy_by_rate(study, 9)
+    accuracy_by_rate(study, 5)
     assert not [line for line in shown(study) if line.startswith("model")]
     assert shown_json(study)["model"] is None
-    accuracy_by_rate(study, 6)
+    accuracy_by_rate(study, 10)
     lines, found = shown(study), shown_json(study)["model"]
-    assert "drawn    10 sobol, 5 model" in lines
+    assert "drawn    6 sobol, 9 model" in lines
     at = next(n for n, line in enumerate(lines) if line.startswith("model"))
     assert lines[at].startswith("model    what matters, by length: train.learning_rate 0.")
     assert re.fullmatch(

@@ -8,7 +8,9 @@ epoch as one more parameter; one that diverged counts as the worst. What runs is
 by outcomes drawn for it. No setting is proposed twice while another is left.
 """
 
+import math
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
@@ -34,9 +36,11 @@ from sweeper.study.samplers.proposal import (
 )
 from sweeper.trial import TrialState
 
-#: Trials by the Sobol sequence before the model draws; with branches, so many of each but at most
-#: twice as many.
-_STARTUP, _STARTUP_A_BRANCH = 10, 3
+#: Trials by the Sobol sequence before the model draws, at least and at most, and between them the
+#: share of a study's trials: few are better than many (Bossek et al. 2020, arXiv:2003.13826).
+_FEWEST_STARTUP, _MOST_STARTUP, _STARTUP_SHARE = 6, 10, Fraction(1, 3)
+#: Of each branch at least, but of all together no more than so many.
+_STARTUP_A_BRANCH, _STARTUP_OF_BRANCHES = 3, 20
 #: Points of the Sobol sequence of which the first that is allowed is taken.
 _FORBIDDEN_POINTS = 4095
 #: A space with no more settings is gone through as a whole.
@@ -55,7 +59,11 @@ class ConditionalGP:
         self._space = LatentSpace(spec)
         self._signs = [-1 if way == "maximize" else 1 for way in spec.objective.directions]
         n_branches = len(self._space.branches)
-        self._startup = max(_STARTUP, min(_STARTUP_A_BRANCH * n_branches, 2 * _STARTUP))
+        share = math.floor(_STARTUP_SHARE * spec.n_trials)
+        self._startup = max(
+            min(max(share, _FEWEST_STARTUP), _MOST_STARTUP),
+            min(_STARTUP_A_BRANCH * n_branches, _STARTUP_OF_BRANCHES),
+        )
         self._row_of: dict[int, Array] = {}
         self._fallback = Fallback(spec, self._space)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pytest
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
@@ -77,6 +78,12 @@ def sources(found: Sequence[tuple[dict[str, Scalar], str]]) -> list[str]:
 
 def test_ten_trials_by_the_sobol_sequence_then_the_model() -> None:
     assert sources(Search(LINE).go_on(13, bowl)) == ["sobol"] * 10 + ["model"] * 3
+
+
+@pytest.mark.parametrize(("trials", "begins"), [(5, 6), (20, 6), (26, 8), (50, 10)])
+def test_a_short_study_begins_with_a_third_of_its_trials(trials: int, begins: int) -> None:
+    found = Search(LINE, budget={"trials": trials}).go_on(begins + 1, bowl)
+    assert sources(found) == ["sobol"] * begins + ["model"]
 
 
 def test_with_branches_it_begins_with_three_of_each_and_with_twenty_at_most() -> None:
