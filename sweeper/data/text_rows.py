@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from sweeper.data.lengths import token_lengths
 from sweeper.data.preprocessing import Preprocessing
 from sweeper.data.rows import Fitted, TensorRows, map_array
 from sweeper.data.text_form import DEFAULT_LENGTH, TextForm
-from sweeper.data.vocabulary import common_codes, number_parts, number_words, train_pairs
+from sweeper.data.vocabulary import common_codes, find_pairs, number_parts, number_words
 from sweeper.trial import Task, Tokens
 
 #: The most frequent ones, which make a text to try a served model with.
@@ -38,6 +39,7 @@ class TextRows:
         form: What the inputs mean.
         labels: What the targets mean.
         digest: Of all that.
+        folder: Where what is fitted may be kept.
         tokenizer: Whether ids are of words, or of parts of words.
         vocabulary: The most ids but for padding and what is unknown.
         max_length: The most ids of a text.
@@ -50,6 +52,7 @@ class TextRows:
     form: TextForm
     labels: Labels
     digest: str
+    folder: Path
     tokenizer: Tokenizer = "words"
     vocabulary: int = 20_000
     max_length: int = DEFAULT_LENGTH
@@ -74,7 +77,7 @@ class TextRows:
             vocabulary: dict[str, Any] = {"words": [words[code - 1] for code in known]}
             digest = self.digest
         else:
-            tokenizer = train_pairs(words, seen, rows, self.vocabulary + 2)
+            tokenizer = find_pairs(self.folder, words, seen, rows, self.vocabulary + 2)
             n_ids = tokenizer.get_vocab_size()
             ids = number_parts(codes, words, tokenizer, self.max_length + 1)
             vocabulary = {"parts": tokenizer.to_str()}
@@ -136,5 +139,6 @@ def map_text(entry: CacheEntry, params: Mapping[str, Any]) -> TextRows:
         read_record(TextForm, entry.content.about["text"]),
         labels,
         sha256(f"{entry.digest} {labels.classes!r}".encode()).hexdigest(),
+        entry.folder,
         **{key: params[key] for key in keys if key in params},
     )

@@ -6,11 +6,16 @@ In all arrays of ids 0 is padding and 1 what the vocabulary has not.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sweeper.data.fingerprint import content_digest
+from sweeper.durable import replace_file
 from sweeper.errors import DataError
+from sweeper.locks import FileLock
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,12 +72,8 @@ def train_pairs(
         rows: Of them.
         size: Parts of words that it knows, and its two other ids.
 
-    Raises:
-        DataError: If the package that does it is absent.
-
     Source: Sennrich et al. 2016 (byte pair encoding), as the package ``tokenizers`` has it.
     """
-    require_tokenizers()
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE(unk_token=_UNKNOWN))
@@ -82,6 +83,42 @@ def train_pairs(
     )
     tokenizer.train_from_iterator(_spelt(words, codes, rows), trainer)
     return tokenizer
+
+
+def find_pairs(
+    folder: Path,
+    words: Sequence[str],
+    codes: NDArray[np.int32],
+    rows: NDArray[np.int64],
+    size: int,
+) -> Any:
+    """As :func:`train_pairs`, but once for all processes: what was trained is kept.
+
+    Args:
+        folder: Of the decoded texts, where it lies.
+        words: What the codes stand for, from 1 on.
+        codes: [N, L], 0 after the end of a row.
+        rows: Of them.
+        size: As there.
+
+    Raises:
+        DataError: If the package that does it is absent, or the folder cannot be written.
+    """
+    require_tokenizers()
+    from tokenizers import Tokenizer
+
+    made_from = f"{content_digest(rows)} {size}"
+    path = folder / f"parts-{sha256(made_from.encode()).hexdigest()[:16]}.json"
+    try:
+        with FileLock(folder / "parts.lock").held():
+            if not path.is_file():
+                trained = train_pairs(words, codes, rows, size)
+                with replace_file(path) as aside:
+                    aside.write_text(trained.to_str(), encoding="utf-8")
+    except OSError as exc:
+        message = f"the data cache {folder} cannot be written: {exc}; free some space"
+        raise DataError(message) from exc
+    return Tokenizer.from_file(str(path))
 
 
 def require_tokenizers() -> None:

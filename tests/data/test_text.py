@@ -15,6 +15,7 @@ from sweeper.config.settings import DataConfig
 from sweeper.data.batches import Split
 from sweeper.data.cache import open_cache, prepare_data
 from sweeper.data.dataset import TrialData, load_data
+from sweeper.data.vocabulary import train_pairs
 from sweeper.data.words import split_words
 from sweeper.errors import DataError
 from sweeper.trial import Tokens
@@ -195,6 +196,32 @@ def test_parts_of_words_are_cut_at_the_length_too(tmp_path: Path) -> None:
         "of them cut at max_length 2; a vocabulary of 3 parts of words, which lacks 0 of the "
         "validation rows' parts of words"
     )
+
+
+@needs_tokenizers
+def test_parts_of_words_are_found_once_for_the_same_training_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = []
+
+    def train_and_note(*args: Any) -> Any:
+        trained.append(args[-1])
+        return train_pairs(*args)
+
+    monkeypatch.setattr("sweeper.data.vocabulary.train_pairs", train_and_note)
+    path = write_table(tmp_path / "t.csv", TABLE)
+
+    def parts(size: int, holdout: float = 0.25) -> TrialData:
+        config = config_of(path, "kind", holdout, tokenizer="bpe", vocabulary=size)
+        return load(config, tmp_path)
+
+    first, other, again = (parts(size) for size in (30, 20, 30))
+    assert trained == [32, 22]
+    assert again.info == first.info != other.info
+    parts(30, holdout=0.5)
+    assert trained == [32, 22, 32]
+    pairs = zip(ids_of(again.train), ids_of(first.train), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
 
 
 @needs_tokenizers
