@@ -247,7 +247,7 @@ def _load(prepared: PreparedStudy, root: Path, config: TrialConfig) -> "TrialDat
 
 def _measure(spec: StudySpec, config: TrialConfig, data: "TrialData") -> "Footprint":
     from sweeper.commands.probe import measure_model
-    from sweeper.models.build import check_inputs
+    from sweeper.models.forms import check_inputs
 
     assert config.data is not None
     assert config.model is not None

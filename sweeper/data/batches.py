@@ -103,7 +103,7 @@ class ResidentSplit:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """See :class:`Split`."""
         for rows, length in _chunks(self._rows, self._lengths, batch_size, generator)[skip:]:
-            inputs = self._inputs.index_select(0, rows)[..., :length]
+            inputs = self._inputs[..., :length].index_select(0, rows)
             if self._prepare is not None:
                 inputs = self._prepare(inputs)
             yield inputs, self._targets.index_select(0, rows)

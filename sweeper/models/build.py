@@ -7,14 +7,14 @@ import io
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from sweeper.config.references import load_reference
 from sweeper.config.settings import ModelConfig
-from sweeper.errors import DataError, TrainingError
+from sweeper.errors import TrainingError
 from sweeper.models.bag import build_bag
 from sweeper.models.cnn import build_cnn
 from sweeper.models.mlp import build_mlp
@@ -23,7 +23,7 @@ from sweeper.models.rnn import build_rnn
 from sweeper.models.table import NumberEmbedding, TableFeatures
 from sweeper.models.torchvision import build_classifier, classifier_names
 from sweeper.models.transformer import build_transformer
-from sweeper.trial import DataInfo, are_channels_last
+from sweeper.trial import DataInfo
 
 Builder = Callable[..., nn.Module]
 
@@ -37,16 +37,6 @@ BUILDERS: Mapping[str, Builder] = {
 }
 
 
-Form = Literal["text", "frames", "a table", "images", "numbers"]
-#: What the built-in architectures take; ``numbers`` of those over time have the form of frames.
-TAKES: Mapping[str, tuple[Form, ...]] = {
-    "mlp": ("a table", "images", "numbers"),
-    "cnn": ("images", "frames"),
-    "resnet": ("images",),
-    "bag": ("text",),
-    "rnn": ("text", "frames", "numbers"),
-    "transformer": ("text", "frames", "numbers"),
-}
 #: Arguments of built-in architectures that :func:`build_for` takes, not the builder.
 OF_TABLES = ("embed_numbers",)
 
@@ -235,44 +225,6 @@ def restored(values: Any) -> Any:
 
 def _place(model: nn.Module) -> str:
     return f"model.architecture: {type(model).__name__}"
-
-
-def check_inputs(architecture: str, data: DataInfo) -> None:
-    """See that a built-in architecture can mean something by such samples; others may take any.
-
-    Raises:
-        DataError: If it cannot.
-    """
-    if ":" in architecture:
-        return
-    form, forms = _form(data), TAKES.get(architecture, ("images",))
-    if form not in forms:
-        fitting = ", ".join(name for name, each in TAKES.items() if form in each)
-        raise DataError(
-            f"model.architecture: {architecture} takes {', '.join(forms)}, and {data.name} is "
-            f"{form}; take {fitting}, or a model of your own"
-        )
-    if data.tokens is None and data.input_dtype != "float32":
-        raise DataError(
-            f"data.name: the inputs are {data.input_dtype}, and {architecture} computes with "
-            "float32; return inputs.float(), or take a model of your own"
-        )
-    if form == "images" and architecture != "mlp" and are_channels_last(data.input_shape):
-        raise DataError(
-            f"data.name: the inputs are {list(data.input_shape)}, which looks like images with "
-            f"their channels last, and {architecture} takes [C, H, W]; return "
-            "inputs.permute(0, 3, 1, 2)"
-        )
-
-
-def _form(data: DataInfo) -> Form:
-    if data.tokens is not None:
-        return "text"
-    if data.frames:
-        return "frames"
-    if data.features is not None:
-        return "a table"
-    return "images" if len(data.input_shape) == 3 else "numbers"
 
 
 def torch_dtype(name: str) -> torch.dtype:

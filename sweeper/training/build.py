@@ -9,7 +9,8 @@ from sweeper.config.references import is_reference
 from sweeper.config.settings import BuiltInSchedule, TrainConfig, TrialConfig
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError
-from sweeper.models.build import build_for, check_inputs, check_model, torch_dtype
+from sweeper.models.build import build_for, check_model, torch_dtype
+from sweeper.models.forms import check_inputs
 from sweeper.models.pretrained import Pretrained
 from sweeper.training.augmentation import build_augmentation
 from sweeper.training.learner import Learner, Runtime

@@ -11,13 +11,11 @@ from sweeper.config.settings import ModelConfig
 from sweeper.errors import DataError
 from sweeper.models.build import (
     BUILDERS,
-    TAKES,
-    Form,
     build_for,
-    check_inputs,
     check_model,
     torch_dtype,
 )
+from sweeper.models.forms import TAKES, Form, check_inputs
 from sweeper.trial import DataInfo, Features, Tokens
 
 DATA: Mapping[Form, DataInfo] = {

@@ -9,19 +9,18 @@ from torch import nn
 
 from sweeper.config.architecture_params import ARCHITECTURE_PARAMS
 from sweeper.config.settings import ModelConfig
-from sweeper.errors import DataError, TrainingError
+from sweeper.errors import TrainingError
 from sweeper.models.build import (
     BUILDERS,
     OF_TABLES,
     build_for,
     build_model,
-    check_inputs,
     check_model,
     model_params,
 )
 from sweeper.models.mlp import build_mlp
 from sweeper.trial import DataInfo, Tokens
-from tests.support.models import n_parameters
+from tests.support.models import n_parameters, samples
 
 
 def test_the_builders_take_what_the_study_file_may_set() -> None:
@@ -164,33 +163,6 @@ def test_a_model_is_tried_with_the_dtype_of_the_data() -> None:
         check_model(IdNet(), (5,), 3)
     with pytest.raises(TrainingError, match="Linear cannot take int64 samples of shape"):
         check_model(nn.Linear(5, 3), (5,), 3, torch.int64)
-
-
-def samples(shape: tuple[int, ...], dtype: str = "float32") -> DataInfo:
-    return DataInfo("own", "0" * 16, shape, 3, 9, 3, input_dtype=dtype)
-
-
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int64", "uint16", "bool"])
-@pytest.mark.parametrize("architecture", ["mlp", "cnn", "resnet18"])
-def test_what_is_built_in_computes_with_float32(architecture: str, dtype: str) -> None:
-    with pytest.raises(
-        DataError, match=rf"data.name: the inputs are {dtype}, and {architecture} "
-    ):
-        check_inputs(architecture, samples((3, 8, 8), dtype))
-    check_inputs(architecture, samples((3, 8, 8)))
-    check_inputs("own:build", samples((3, 8, 8), dtype))
-
-
-@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (480, 640, 3), (16, 16, 4)])
-def test_images_with_their_channels_last_are_told_from_others(shape: tuple[int, ...]) -> None:
-    for architecture in ("cnn", "resnet18"):
-        with pytest.raises(
-            DataError, match=r"channels last.* takes \[C, H, W\]; return inputs.per"
-        ):
-            check_inputs(architecture, samples(shape))
-    check_inputs("mlp", samples(shape))
-    for other in [(3, 32, 32), (1, 28, 28), (3, 4, 3), (16, 100, 1)]:
-        check_inputs("cnn", samples(other))
 
 
 class Counter(nn.Linear):
