@@ -67,20 +67,24 @@ def test_a_task_is_stated_where_a_study_file_must(
 
 
 @pytest.mark.parametrize(
-    ("words", "holdout"),
+    ("words", "validation", "test"),
     [
-        (["train", "val", "test"], {"column": "split", "value": "val", "test": "test"}),
-        (["Training", "Dev"], {"column": "split", "value": "Dev"}),
-        (["train", "test"], {"column": "split", "value": "test"}),
-        (["left", "right"], None),
+        (["train", "val", "test"], "val", "test"),
+        (["Training", "Dev"], "Dev", None),
+        (["train", "test"], None, "test"),
+        (["left", "right"], None, None),
     ],
 )
-def test_rows_that_are_set_apart_are_held_out(
-    tmp_path: Path, words: Sequence[str], holdout: object
+def test_rows_that_are_set_apart_are_held_out_or_not_read(
+    tmp_path: Path, words: Sequence[str], validation: str | None, test: str | None
 ) -> None:
     rows = [[n % 5, "ab"[n % 2], words[n % len(words)]] for n in range(30)]
     proposal = propose(written(tmp_path / "rows.csv", ["size", "label", "split"], rows))
-    assert values(proposal).get("validation") == holdout
+    found = {key: values(proposal).get(key) for key in ("validation", "test")}
+    wanted = {"validation": validation, "test": test}
+    assert found == {
+        key: word and {"column": "split", "value": word} for key, word in wanted.items()
+    }
 
 
 def test_texts_are_told_from_categories_and_ids(tmp_path: Path) -> None:

@@ -155,14 +155,10 @@ def task_of(target: ColumnScan) -> tuple[Task, list[Key]]:
 
 
 def holdout(split: ColumnScan | None) -> list[Key]:
-    """Which rows are held out, by a column that says it."""
+    """Which rows are held out, and which are not read, by a column that says it."""
     if split is None:
         return []
     words = {word.lower(): word for word in split.words()}
-    validation = [words[word] for word in _VALIDATION if word in words]
-    test = [words[word] for word in _TEST if word in words]
-    if not validation:
-        held_out = {"column": split.name, "value": test[0]}
-        return [Key("validation", held_out, "no other rows are set apart")]
-    held_out = {"column": split.name, "value": validation[0]}
-    return [Key("validation", held_out | ({"test": test[0]} if test else {}))]
+    found = {"validation": _VALIDATION, "test": _TEST}
+    named = {key: [words[word] for word in known if word in words] for key, known in found.items()}
+    return [Key(key, {"column": split.name, "value": by[0]}) for key, by in named.items() if by]
