@@ -44,9 +44,14 @@ class RowSource(Protocol):
 
 @dataclass(frozen=True)
 class RowFile:
-    """A file of rows."""
+    """A file of rows.
+
+    Attributes:
+        texts: Columns in which nothing stands for a gap but nothing itself.
+    """
 
     path: Path
+    texts: Sequence[str] = ()
 
     def column_names(self) -> list[str]:
         """See :class:`RowSource`."""
@@ -54,7 +59,7 @@ class RowFile:
 
     def pieces(self, names: Sequence[str]) -> Iterator[Piece]:
         """See :class:`RowSource`."""
-        return read_pieces(self.path, names)
+        return read_pieces(self.path, names, self.texts)
 
 
 @dataclass(frozen=True)
@@ -79,16 +84,20 @@ class InBlocks:
             yield from piece.blocks(self.n_rows)
 
 
-def open_sources(config: DataConfig) -> list[RowSource]:
+def open_sources(config: DataConfig, texts: Sequence[str] = ()) -> list[RowSource]:
     """Where the rows are and, if the study file names it, where the validation rows are.
+
+    Args:
+        config: Of the data.
+        texts: As of :class:`RowFile`.
 
     Raises:
         DataError: If one is not there, or is a folder without files of the kind.
     """
-    return [_open(path, config) for path in row_files(config)]
+    return [_open(path, config, texts) for path in row_files(config)]
 
 
-def _open(path: Path, config: DataConfig) -> RowSource:
+def _open(path: Path, config: DataConfig, texts: Sequence[str]) -> RowSource:
     pattern = config.params.get("pattern")
     if path.is_dir():
         folder = list_folder(path, FILE_SUFFIXES[config.name])
@@ -104,7 +113,7 @@ def _open(path: Path, config: DataConfig) -> RowSource:
         raise DataError(
             f"data.pattern: spells the names of files in a folder, and {path} is a file; drop it"
         )
-    return RowFile(path)
+    return RowFile(path, texts)
 
 
 @dataclass(frozen=True)

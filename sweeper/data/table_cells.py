@@ -88,7 +88,7 @@ def _as_text(value: Any) -> str | None:
     return str(int(value) if is_whole else value)
 
 
-def as_plain(column: pa.Array) -> pa.Array:
+def as_plain(column: pa.Array, gaps: Sequence[str] = GAPS) -> pa.Array:
     """A typed column as numbers, float64, or as text without spaces around it; gaps are null.
 
     Raises:
@@ -101,7 +101,7 @@ def as_plain(column: pa.Array) -> pa.Array:
         numbers = pc.cast(column, pa.float64(), safe=False)
         return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return as_trimmed(pc.cast(column, pa.string()))
+        return as_trimmed(pc.cast(column, pa.string()), gaps)
     if pa.types.is_boolean(kind):
         return pc.if_else(column, str(True), str(False))
     if pa.types.is_null(kind):
@@ -109,10 +109,10 @@ def as_plain(column: pa.Array) -> pa.Array:
     raise TypeError(f"{kind}; wanted are numbers, words or truth values")
 
 
-def as_trimmed(column: pa.Array) -> pa.Array:
+def as_trimmed(column: pa.Array, gaps: Sequence[str] = GAPS) -> pa.Array:
     """Text without spaces around it, and null where it stands for a gap."""
     column = pc.utf8_trim_whitespace(column)
-    is_gap = pc.is_in(column, value_set=pa.array(GAPS, column.type))
+    is_gap = pc.is_in(column, value_set=pa.array(gaps, column.type))
     return pc.if_else(is_gap, pa.scalar(None, column.type), column)
 
 

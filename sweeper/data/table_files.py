@@ -6,7 +6,7 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sweeper.data.table_cells import as_plain, as_trimmed, looks_like_number
+from sweeper.data.table_cells import GAPS, as_plain, looks_like_number
 from sweeper.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 #: Bytes of a CSV file that are read at a time, and rows of the others.
 _BLOCK_BYTES, _BLOCK_ROWS = 2**24, 2**16
+_NOTHING = ("",)
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,13 @@ def column_names(path: Path) -> list[str]:
     return names
 
 
-def read_pieces(path: Path, names: Sequence[str]) -> Iterator[Piece]:
+def read_pieces(path: Path, names: Sequence[str], texts: Collection[str] = ()) -> Iterator[Piece]:
     """The rows of some columns, in the order of the file.
+
+    Args:
+        path: Of the file.
+        names: Of the columns.
+        texts: Those in which nothing stands for a gap but nothing itself.
 
     Raises:
         DataError: If the file cannot be read, or a column holds neither numbers nor text.
@@ -95,7 +101,11 @@ def read_pieces(path: Path, names: Sequence[str]) -> Iterator[Piece]:
     kind = _format(path)
     first_row = 1
     with _reading(path):
-        for columns in kind.read(path, names):
+        for raw in kind.read(path, names):
+            columns = {
+                name: _plain(path, name, column, _NOTHING if name in texts else GAPS)
+                for name, column in raw.items()
+            }
             n_rows = len(next(iter(columns.values())))
             rows = range(first_row, first_row + n_rows)
             yield Piece(path, rows, columns, kind.is_typed)
@@ -186,7 +196,7 @@ def _read_csv(path: Path, names: Sequence[str]) -> Iterator[dict[str, pa.Array]]
         ) as reader,
     ):
         for batch in reader:
-            yield {name: as_trimmed(batch.column(name)) for name in names}
+            yield {name: batch.column(name) for name in names}
 
 
 def _parquet_names(path: Path) -> list[str]:
@@ -200,12 +210,12 @@ def _read_parquet(path: Path, names: Sequence[str]) -> Iterator[dict[str, pa.Arr
 
     with parquet.ParquetFile(path) as file:
         for batch in file.iter_batches(_BLOCK_ROWS, columns=list(names), use_threads=False):
-            yield {name: _plain(path, name, batch.column(name)) for name in names}
+            yield {name: batch.column(name) for name in names}
 
 
-def _plain(path: Path, name: str, column: pa.Array) -> pa.Array:
+def _plain(path: Path, name: str, column: pa.Array, gaps: Sequence[str]) -> pa.Array:
     try:
-        return as_plain(column)
+        return as_plain(column, gaps)
     except TypeError as exc:
         raise DataError(
             f"{path}: column {name!r} holds {exc}: leave it out by data.ignore, or make numbers "
@@ -237,14 +247,12 @@ def _read_json(path: Path, names: Sequence[str]) -> Iterator[dict[str, pa.Array]
     first_row = 1
     while piece := list(islice(rows, _BLOCK_ROWS)):
         yield {
-            name: as_trimmed(
-                pa.array(
-                    [
-                        _json_text(row.get(name), f"{path}: row {number}: column {name!r}")
-                        for number, row in enumerate(piece, first_row)
-                    ],
-                    pa.string(),
-                )
+            name: pa.array(
+                [
+                    _json_text(row.get(name), f"{path}: row {number}: column {name!r}")
+                    for number, row in enumerate(piece, first_row)
+                ],
+                pa.string(),
             )
             for name in names
         }

@@ -48,7 +48,8 @@ def write_text(config: DataConfig, folder: Path) -> Content:
     Raises:
         DataError: If the files cannot be read, or do not hold what the study file says.
     """
-    sources = open_sources(config)
+    named = config.params.get("column")
+    sources = open_sources(config, texts=[] if named is None else [named])
     column = _column(config, sources[0])
     reading = Reading.of(config, [InBlocks(each, _BLOCK_ROWS) for each in sources], column)
     scan = LabelScan(reading)

@@ -350,6 +350,20 @@ def test_texts_of_which_some_are_numbers_are_texts(tmp_path: Path) -> None:
     load(config_of(write_table(tmp_path / "t.csv", table), "kind"), tmp_path)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+def test_what_stands_for_a_gap_elsewhere_is_a_text(tmp_path: Path, suffix: str) -> None:
+    odd = ["?", "NA", "None", "no", "null", " ? "]
+    path = write_table(tmp_path / f"t{suffix}", {**TABLE, "text": odd * 8})
+    data = load(config_of(path, "kind", COLUMN), tmp_path)
+    assert {len(row) for row in ids_of(data.train)} == {1}
+    assert data.info.tokens == Tokens(2 + 4)  # "null" stands in validation rows alone
+    gap = {**TABLE, "kind": ["?", *TABLE["kind"][1:]]}
+    path = write_table(tmp_path / f"gap{suffix}", gap)
+    assert "row 1: column 'kind', the target, has no value" in refusal(
+        config_of(path, "kind"), tmp_path
+    )
+
+
 def test_too_many_classes_are_refused(tmp_path: Path) -> None:
     table = {**TABLE, "kind": [f"k{row % 2000}" for row in range(3000)], "text": ["ja no"] * 3000}
     columns = {name: table[name] for name in ("text", "kind")}
