@@ -166,7 +166,7 @@ def _requirements(module: nn.Module, served: Served | None) -> list[str]:
     """Exact installed versions; inferring them costs seconds a model."""
     origins = {type(part).__module__.partition(".")[0] for part in module.modules()}
     packages = ["torch", "torchvision"] if "torchvision" in origins else ["torch"]
-    packages += served.packages if served else ()
+    packages += ["pandas", *served.packages] if served else ()
     return [f"{package}=={version(package).partition('+')[0]}" for package in packages]
 
 

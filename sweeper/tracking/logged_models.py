@@ -12,18 +12,16 @@ import torch
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.models import Model
-from torch import Tensor, nn
 
 from sweeper.config.references import is_reference
 from sweeper.config.settings import ModelConfig
 from sweeper.data.preprocessing import read_preprocessing
 from sweeper.durable import Step, durable
 from sweeper.events import Started
-from sweeper.models.build import build_for, torch_dtype
 from sweeper.tracking.batch import param_texts
 from sweeper.tracking.exported import ExportedModel, ExportedModels, save_exported
 from sweeper.tracking.served import Served
-from sweeper.tracking.served_kinds import Normalize
+from sweeper.tracking.trained import build_trained, form_of, probe_of
 from sweeper.trial import DataInfo
 
 _logger = logging.getLogger("sweeper")
@@ -46,24 +44,6 @@ class LoggedForm:
 
     form: Literal["pt2", "state_dict", "weights", "unreadable"]
     model_id: str | None = None
-
-
-class Rescale(nn.Module):
-    """Give outputs in the units of the targets, so that a logged model predicts them.
-
-    Args:
-        mean: Of each target.
-        std: As ``mean``, > 0.
-    """
-
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float64))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float64))
-
-    def forward(self, outputs: Tensor) -> Tensor:
-        """Map float32 [B, n_outputs] of mean 0 and deviation 1 to float64 in other units."""
-        return outputs * self.get_buffer("std") + self.get_buffer("mean")
 
 
 class ModelLogger:
@@ -183,9 +163,9 @@ class ModelLogger:
     ) -> ExportedModel:
         """Write the model but for ``MLmodel``."""
         model, data = _subject(started)
-        module = _build_trained(model, data, state, served)
-        probe = served.probe() if served else _probe(data)
-        kind = _kind(model, data, served)
+        module = build_trained(model, data, state, served)
+        probe = served.probe() if served else probe_of(data)
+        kind = form_of(model, data, served)
         exported = self._exported.find(kind)
         if exported:
             exported.save(module, probe, folder)
@@ -244,27 +224,6 @@ def _read_state(weights: Path) -> Mapping[str, Any]:
     return state
 
 
-def _build_trained(
-    model: ModelConfig, data: DataInfo, state: Mapping[str, Any], served: Served | None
-) -> nn.Module:
-    """The trained model in eval mode, between raw inputs and targets as the data have them.
-
-    Raises:
-        TrainingError: If the architecture cannot be built.
-        RuntimeError: If the weights do not fit it.
-    """
-    net = build_for(model, data)
-    net.to(memory_format=torch.contiguous_format)  # in channels_last a pt2 file warns of strides
-    net.load_state_dict(state)
-    if served:
-        net = nn.Sequential(served.module(), net)
-    elif data.mean and not data.frames:
-        net = nn.Sequential(Normalize(data.mean, data.std), net)
-    if data.target_mean:
-        net = nn.Sequential(net, Rescale(data.target_mean, data.target_std))
-    return net.eval()
-
-
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """For three samples, threads mostly wait for each other, and each burns a core at it."""
@@ -274,27 +233,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(n_threads)
-
-
-def _probe(data: DataInfo) -> Tensor:
-    """Three samples as the network takes them."""
-    random = torch.rand(3, *data.input_shape, generator=torch.Generator().manual_seed(0))
-    if data.features is not None:
-        sizes = torch.tensor(data.features.categories)
-        categories = random[:, data.features.n_numbers :]
-        categories.copy_((categories * sizes).floor())
-    dtype = torch_dtype(data.input_dtype)
-    # Whole numbers are 0 and 1, which any embedding knows.
-    return random if dtype.is_floating_point else random.round().to(dtype)
-
-
-def _kind(model: ModelConfig, data: DataInfo, served: Served | None) -> str:
-    """Equal for all that :func:`_build_trained` builds alike, up to tensors of the state_dict."""
-    params = sorted(model.params.items())
-    kinds = (data.features, data.tokens, data.frames)
-    form = (data.input_shape, data.input_dtype, data.n_outputs, *kinds)
-    ends = (len(data.mean), len(data.target_mean))
-    return repr((model.architecture, params, form, ends, served and served.form()))
 
 
 def _subject(started: Started) -> tuple[ModelConfig, DataInfo]:

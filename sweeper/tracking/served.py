@@ -44,7 +44,7 @@ class Served:
 
     @property
     def packages(self) -> Sequence[str]:
-        """That the served model imports beside torch and MLflow."""
+        """That reading imports, beside torch and what serves."""
         return self._kind.packages
 
     def module(self) -> nn.Module:

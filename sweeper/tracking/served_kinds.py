@@ -45,7 +45,7 @@ class ServedKind:
         build: The module, by the tensors that were fitted.
         probe: Some samples to try the module with.
         column: Of a row, in the signature; None if samples are arrays.
-        packages: That the reader imports, beside what torch brings.
+        packages: That the reader imports, beside torch and what serves.
     """
 
     reader: ModuleType
@@ -110,17 +110,15 @@ def _probe_text(fitted: Mapping[str, Tensor], data: DataInfo) -> Tensor:  # noqa
     return ids
 
 
+# MLflow would refuse whole numbers where it was told of fractions, and numbers as text.
 _ANY = AnyType()  # type: ignore[no-untyped-call]
 KINDS: Mapping[str, ServedKind] = {
-    # MLflow would refuse whole numbers where it was told of fractions, and numbers as text.
     "audio": ServedKind(waves, _build_audio, _probe_audio, _ANY, ()),
     "arrays": ServedKind(picture_arrays, _build_pictures, _probe_pictures, None, ()),
     "images": ServedKind(
         picture_pixels, _build_images, _probe_images, DataType.binary, ("Pillow",)
     ),
-    "table": ServedKind(table_cells, TableInputs, _probe_table, _ANY, ("pandas", "pyarrow")),
-    "text": ServedKind(words, _build_text, _probe_text, DataType.string, ("pandas",)),
-    "text_parts": ServedKind(
-        words, _build_text, _probe_text, DataType.string, ("pandas", "tokenizers")
-    ),
+    "table": ServedKind(table_cells, TableInputs, _probe_table, _ANY, ("pyarrow",)),
+    "text": ServedKind(words, _build_text, _probe_text, DataType.string, ()),
+    "text_parts": ServedKind(words, _build_text, _probe_text, DataType.string, ("tokenizers",)),
 }
