@@ -6,7 +6,9 @@ sweeper is imported here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,29 +39,36 @@ def read_rows(
         training rows, from 1 on, and 0 for another one or none.
 
     Raises:
-        ValueError: If a number is none.
+        ValueError: If a number is none, or a value neither number nor word.
     """
-    numbers = [_read_numbers(columns[name], name) for name in strings["numbers"]]
-    words = strings["categories"].items()
-    codes = [_read_words(columns[name], known) for name, known in words]
-    return np.stack([*numbers, *codes], 1).astype(np.float32)
+    words = strings["categories"]
+    read = [
+        *(_read_column(_read_numbers, columns, name) for name in strings["numbers"]),
+        *(_read_column(partial(_read_words, words=words[name]), columns, name) for name in words),
+    ]
+    return np.stack(read, 1).astype(np.float32)
 
 
-def _read_numbers(values: Sequence[Any], name: str) -> NDArray[np.float64]:
+def _read_column(
+    read: Callable[[Sequence[Any]], NDArray[Any]], columns: Mapping[str, Sequence[Any]], name: str
+) -> NDArray[Any]:
+    values = columns[name]
+    try:
+        return read(values)
+    except Exception as exc:  # pyarrow raises what it likes of what it does not know
+        raise ValueError(f"column {name!r}: {exc}") from exc
+
+
+def _read_numbers(values: Sequence[Any]) -> NDArray[np.float64]:
     column = as_plain(_as_column(values))
     if pa.types.is_string(column.type):
         is_number = looks_like_number(column.fill_null("0"))
         if not is_number.all():
             row = int(np.argmin(is_number))
-            raise ValueError(
-                f"column {name!r}: {column[row].as_py()!r} in row {row + 1} is no number"
-            )
+            raise ValueError(f"{column[row].as_py()!r} in row {row + 1} is no number")
     numbers = as_numbers(column)
     if len(large := np.flatnonzero(np.abs(numbers) > np.finfo(np.float32).max)):
-        raise ValueError(
-            f"column {name!r}: {numbers[large[0]]:g} in row {large[0] + 1} is too large for "
-            "float32"
-        )
+        raise ValueError(f"{numbers[large[0]]:g} in row {large[0] + 1} is too large for float32")
     return numbers
 
 
@@ -74,18 +83,22 @@ def _read_words(values: Sequence[Any], words: Sequence[str]) -> NDArray[np.int32
 def _as_column(values: Sequence[Any]) -> pa.Array:
     try:
         column = pa.array(values, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):  # of several kinds
-        return pa.array([_as_text(value) for value in values], pa.string())
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # of several kinds, or very large
+        return pa.array([_as_text(value, row) for row, value in enumerate(values, 1)], pa.string())
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _as_text(value: Any) -> str | None:
-    if isinstance(value, str):
-        return value
-    if value is None or value != value:  # NaN alone is not itself
+def _as_text(value: Any, row: int) -> str | None:
+    if isinstance(value, str | bool | np.bool_):
+        return str(value)
+    if (
+        isinstance(value, int | float | np.integer | np.floating | Decimal) and value == value
+    ):  # NaN alone is not itself
+        is_whole = abs(value) != float("inf") and value == int(value)
+        return str(int(value) if is_whole else value)
+    if pa.array([value], from_pandas=True).null_count:
         return None
-    is_whole = not isinstance(value, bool | np.bool_) and value == int(value)
-    return str(int(value) if is_whole else value)
+    raise TypeError(f"{value!r} in row {row} is neither number nor word nor truth value")
 
 
 def as_plain(column: pa.Array, gaps: Sequence[str] = GAPS) -> pa.Array:
@@ -144,7 +157,7 @@ def as_words(column: pa.Array) -> pa.Array:
         return column
     numbers = [value.as_py() for value in column]
     spelt = [
-        None if number is None else str(int(number)) if number == int(number) else repr(number)
+        None if number is None else str(int(number)) if number.is_integer() else repr(number)
         for number in numbers
     ]
     return pa.array(spelt, pa.string())
