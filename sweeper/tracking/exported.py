@@ -20,6 +20,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.fx import GraphModule
 
 from sweeper.tracking.served import SERVE, Served
 
@@ -117,6 +118,8 @@ def save_exported(
         serialization_format="pt2",
     )
     program = torch.export.load(folder / _PROGRAM)
+    _forget_lines(program)
+    torch.export.save(program, folder / _PROGRAM)
     _check_answers(program, module, probe)
     if served:
         _add_serving(served, folder, requirements)
@@ -148,6 +151,14 @@ def _add_serving(served: Served, folder: Path, requirements: list[str]) -> None:
     flavor["model_code_path"] = SERVE.name
     description.model_size_bytes = sum(path.stat().st_size for path in folder.rglob("*"))
     description.save(str(folder / _MLMODEL))
+
+
+def _forget_lines(program: ExportedProgram) -> None:
+    """Drop which line of which file made each operation: paths of this machine, and long."""
+    for part in program.graph_module.modules():
+        if isinstance(part, GraphModule):
+            for node in part.graph.nodes:
+                node.meta.pop("stack_trace", None)
 
 
 def _check_answers(program: ExportedProgram, module: nn.Module, probe: Tensor) -> None:

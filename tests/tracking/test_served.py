@@ -22,6 +22,7 @@ from tests.support.table_files import mixed_columns, write_table
 from tests.support.tracked_study import Store, complete_trial
 from tests.support.wav_files import tone, write_wav
 
+REPOSITORY = Path(__file__).parents[2]
 NETWORK: Mapping[str, Any] = {"depth": 1, "width": 8, "embed_numbers": "periodic"}
 
 
@@ -190,6 +191,8 @@ def test_a_served_model_names_what_it_imports_and_nothing_of_this_machine(
     for name in ("serve.py", "read.py"):
         assert "import sweeper" not in (files / name).read_text()
         assert "from sweeper" not in (files / name).read_text()
+    assert str(REPOSITORY).encode() not in (files / "data" / "model.pt2").read_bytes()
+    assert b"site-packages" not in (files / "data" / "model.pt2").read_bytes()
 
 
 @pytest.mark.parametrize("kept", ["absent", "torn", "another"])
