@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 
 from sweeper.config.settings import DataConfig
-from sweeper.data.decoder import decode
+from sweeper.data.built_in.decode import decode
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "example-data"
 MODULE = runpy.run_path(str(SCRIPT))

@@ -33,6 +33,18 @@ STUDY_ROWS = (
     ("conclude",),
     ("recovery",),
 )
+#: The same inside ``data``: its modules, and each of its packages as one part.
+DATA_ROWS = (
+    ("batches", "channels", "content", "fingerprint", "identity", "lengths", "preprocessing",
+     "targets"),
+    ("labelled", "partition"),
+    ("rows",),
+    ("audio", "images", "own", "tables", "texts"),
+    ("built_in",),
+    ("kinds",),
+    ("cache",),
+    ("dataset",),
+)  # fmt: skip
 #: Library -> what may import it, packages and modules; whoever else needs it asks them.
 LIBRARIES = {
     "optuna": {"study"},
@@ -123,6 +135,10 @@ def test_imports_point_to_rows_above() -> None:
 
 def test_imports_inside_the_study_point_to_rows_above() -> None:
     assert upward(STUDY_ROWS, "study") == set()
+
+
+def test_imports_inside_the_data_point_to_rows_above() -> None:
+    assert upward(DATA_ROWS, "data") == set()
 
 
 def test_a_library_is_imported_where_it_belongs() -> None:

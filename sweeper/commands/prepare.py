@@ -14,9 +14,9 @@ from sweeper.config.space import first_value, suggest_config
 from sweeper.config.study import SEARCHABLE, StudySpec
 from sweeper.config.torchvision_names import torchvision_names
 from sweeper.config.user_code import references
+from sweeper.data.built_in.sources import fallback
 from sweeper.data.cache import prepare_data
 from sweeper.data.kinds import label_of
-from sweeper.data.sources import fallback
 from sweeper.errors import DataError, SpecError, TrainingError
 from sweeper.paths import RunPaths
 from sweeper.study.storage.filesystem import read_mountinfo

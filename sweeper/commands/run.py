@@ -13,7 +13,7 @@ from sweeper.config.render import render_study
 from sweeper.config.space import first_value, suggest_config
 from sweeper.config.study import StudySpec
 from sweeper.config.user_code import code_digest
-from sweeper.data.sources import SOURCES, raw_files
+from sweeper.data.built_in.sources import SOURCES, raw_files
 from sweeper.durable import Step, durable, replace_file
 from sweeper.paths import RunPaths
 from sweeper.study.code_versions import code_versions, explain_change

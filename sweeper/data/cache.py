@@ -4,7 +4,7 @@
                                        targets.bin   int64 [N]
                                        meta.json
 
-Other kinds of data have other arrays (:mod:`~sweeper.data.table`). Only the train split is
+Other kinds of data have other arrays (:mod:`~sweeper.data.tables.decode`). Only the train split is
 decoded. The folder's name carries a digest of what it was made from. It is written under another
 name, forced to disk and then renamed, so a folder that exists is whole.
 """

@@ -12,19 +12,19 @@ from torch.utils.data import TensorDataset
 from sweeper.config.holdout import DEFAULT_SHARE
 from sweeper.config.references import is_reference
 from sweeper.config.settings import DataConfig
+from sweeper.data.audio.scale import FrameScale
 from sweeper.data.batches import LoaderSplit, Normalisation, Prepare, ResidentSplit, Split
 from sweeper.data.cache import open_cache
-from sweeper.data.custom import load_custom
 from sweeper.data.fingerprint import split_fingerprint
-from sweeper.data.frame_scale import FrameScale
 from sweeper.data.kinds import KINDS, label_of
-from sweeper.data.labels import describe_labels, remark_on_labels
+from sweeper.data.labelled.labels import describe_labels, remark_on_labels
 from sweeper.data.lengths import frame_lengths, token_lengths
+from sweeper.data.own.load import load_custom
+from sweeper.data.own.transforms import load_transform
 from sweeper.data.partition import describe_groups, part_rows
 from sweeper.data.preprocessing import Preprocessing
 from sweeper.data.rows import DatasetRows, Fitted, Rows, TensorRows
 from sweeper.data.targets import count_outputs, count_rows, naive_mark
-from sweeper.data.transforms import load_transform
 from sweeper.trial import MOST_NAMES, DataInfo
 
 Value = TypeVar("Value")

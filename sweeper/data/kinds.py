@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.config.references import is_reference
 from sweeper.config.settings import DataConfig
-from sweeper.data import sources
+from sweeper.data.built_in import sources
 from sweeper.data.content import CacheEntry, Content
-from sweeper.data.row_files import row_identity, row_label
+from sweeper.data.labelled.row_files import row_identity, row_label
 
 if TYPE_CHECKING:
     from sweeper.data.rows import Rows
@@ -43,70 +43,70 @@ def label_of(config: DataConfig) -> str:
 
 
 def _write_images(config: DataConfig, folder: Path) -> Content:
-    from sweeper.data.decoder import write_images
+    from sweeper.data.built_in.decode import write_images
 
     return write_images(config, folder)
 
 
 def _map_images(entry: CacheEntry, config: DataConfig) -> "Rows":
-    from sweeper.data.rows import map_built_in
+    from sweeper.data.built_in.rows import map_built_in
 
     source = sources.SOURCES.get(config.name)
     return map_built_in(entry, config.task, source.classes if source else sources.DIGIT_NAMES)
 
 
 def _write_table(config: DataConfig, folder: Path) -> Content:
-    from sweeper.data.table import write_table
+    from sweeper.data.tables.decode import write_table
 
     return write_table(config, folder)
 
 
 def _map_table(entry: CacheEntry, config: DataConfig) -> "Rows":
-    from sweeper.data.table_rows import map_table
+    from sweeper.data.tables.rows import map_table
 
     return map_table(entry, config.params.get("scale", "standard"))
 
 
 def _write_audio(config: DataConfig, folder: Path) -> Content:
-    from sweeper.data.audio import write_audio
+    from sweeper.data.audio.decode import write_audio
 
     return write_audio(config, folder)
 
 
 def _map_audio(entry: CacheEntry, config: DataConfig) -> "Rows":
-    from sweeper.data.frame_rows import map_audio
+    from sweeper.data.audio.rows import map_audio
 
     return map_audio(entry)
 
 
 def _write_pictures(config: DataConfig, folder: Path) -> Content:
-    from sweeper.data.pictures import write_pictures
+    from sweeper.data.images.decode import write_pictures
 
     return write_pictures(config, folder)
 
 
 def _map_pictures(entry: CacheEntry, config: DataConfig) -> "Rows":
-    from sweeper.data.rows import map_pictures
+    from sweeper.data.images.rows import map_pictures
 
     return map_pictures(entry, is_sized="size" in config.params)
 
 
 def _text_identity(config: DataConfig) -> list[Any]:
     if config.params.get("tokenizer") == "bpe":
-        from sweeper.data.vocabulary import require_tokenizers
+        from sweeper.data.texts.vocabulary import require_tokenizers
 
         require_tokenizers()
     return row_identity(config, fitted={"tokenizer", "vocabulary"})
 
 
 def _write_text(config: DataConfig, folder: Path) -> Content:
-    from sweeper.data.text import write_text
+    from sweeper.data.texts.decode import write_text
 
     return write_text(config, folder)
 
 
 def _map_text(entry: CacheEntry, config: DataConfig) -> "Rows":
-    from sweeper.data.text_rows import map_text
+    from sweeper.data.texts.rows import map_text
 
     return map_text(entry, config.params)
 

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import math
-from base64 import b64encode
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import Any, Protocol
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sweeper.config.records import read_record
 from sweeper.data.channels import ChannelSums
 from sweeper.data.content import CacheEntry
-from sweeper.data.labels import Labels
-from sweeper.data.picture_form import PictureForm, describe_pictures
-from sweeper.data.picture_pixels import PICTURE
+from sweeper.data.labelled.labels import Labels
 from sweeper.data.preprocessing import Preprocessing
-from sweeper.data.targets import count_outputs, read_targets
 from sweeper.trial import Features, Task, Tokens
 
 
@@ -151,65 +142,6 @@ class DatasetRows:
     def fit(self, train: Tensor, validation: Tensor) -> Fitted:
         """See :class:`Rows`."""
         return Fitted(self)
-
-
-def map_pictures(entry: CacheEntry, *, is_sized: bool) -> TensorRows:
-    """The pictures of a cache entry that were files of the user's own.
-
-    Args:
-        entry: Of them.
-        is_sized: Whether they were brought to one size.
-    """
-    labels = read_record(Labels, entry.content.about["labels"])
-    form = read_record(PictureForm, entry.content.about["pictures"])
-    rows = map_rows(entry, labels.task)
-    strings = {"shape": form.shape, "is_sized": is_sized, "example": {PICTURE: _blank(form.shape)}}
-    return replace(
-        rows,
-        digest=sha256(f"{entry.digest} {labels.classes}".encode()).hexdigest(),
-        marks=map_array(entry, "marks") if "marks" in entry.content.arrays else None,
-        labels=labels,
-        inferred=describe_pictures(form),
-        preprocessing=Preprocessing("images", strings, {}),
-    )
-
-
-def _blank(shape: tuple[int, int, int]) -> str:
-    """A grey picture as a file, in base64."""
-    file = io.BytesIO()
-    Image.new("L", shape[:0:-1], 128).save(file, "PNG")
-    return b64encode(file.getvalue()).decode()
-
-
-def map_built_in(entry: CacheEntry, task: Task | None, classes: Sequence[str]) -> TensorRows:
-    """The images of a cache entry of built-in data, with the targets of a task.
-
-    Args:
-        entry: Of them.
-        task: As the study file states it.
-        classes: Names of the targets from 0 on.
-    """
-    rows = map_rows(entry, task)
-    if rows.task != "classification":
-        return rows
-    outputs = list(classes[: count_outputs(rows.targets, rows.task)])
-    return replace(rows, preprocessing=Preprocessing("arrays", {"outputs": outputs}, {}))
-
-
-def map_rows(entry: CacheEntry, task: Task | None = None) -> TensorRows:
-    """The images of a cache entry, with the targets of a task."""
-    count, sums, squares = (entry.content.about["sums"][key] for key in _SUMS)
-    targets, task = read_targets(map_array(entry, "targets"), task)
-    return TensorRows(
-        map_array(entry, "inputs"),
-        targets,
-        entry.digest,
-        ChannelSums(count, tuple(sums), tuple(squares)),
-        task,
-    )
-
-
-_SUMS = ("count", "sums", "squares")
 
 
 def map_array(entry: CacheEntry, name: str) -> Tensor:

@@ -10,9 +10,13 @@ from mlflow.types import DataType
 from mlflow.types.schema import AnyType
 from torch import Tensor, nn
 
-from sweeper.data import picture_arrays, picture_pixels, table_cells, waves, words
-from sweeper.data.log_mel import LogMel
-from sweeper.data.table_inputs import TableInputs
+from sweeper.data.audio import waves
+from sweeper.data.audio.log_mel import LogMel
+from sweeper.data.built_in import arrays as picture_arrays
+from sweeper.data.images import pixels as picture_pixels
+from sweeper.data.labelled import cells as table_cells
+from sweeper.data.tables.inputs import TableInputs
+from sweeper.data.texts import words
 from sweeper.trial import DataInfo
 
 

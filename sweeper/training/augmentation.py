@@ -14,7 +14,7 @@ from torch.distributions import Beta
 from torch.nn import functional as F
 
 from sweeper.config.settings import TrainConfig
-from sweeper.data.frame_scale import BARELY
+from sweeper.data.audio.scale import BARELY
 from sweeper.data.lengths import frame_lengths
 from sweeper.errors import TrainingError
 from sweeper.models.build import torch_dtype

@@ -14,7 +14,8 @@ import torch
 
 from sweeper.config.settings import DataConfig
 from sweeper.data.cache import open_cache, prepare_data
-from sweeper.data.rows import TensorRows, map_rows
+from sweeper.data.images.rows import map_rows
+from sweeper.data.rows import TensorRows
 from sweeper.errors import DataError
 from tests.support.data_files import IMAGES, LABELS, write_mnist
 

@@ -10,7 +10,7 @@ import pytest
 from sweeper.commands.probe import measure_model
 from sweeper.config.references import load_reference
 from sweeper.config.settings import ModelConfig
-from sweeper.data.custom import load_custom
+from sweeper.data.own.load import load_custom
 from sweeper.errors import CommandStopped, ExitCode
 from sweeper.trial import DataInfo
 from sweeper.workers.signals import StopSignals, exit_when_told

@@ -6,10 +6,10 @@ from pathlib import PurePath
 from statistics import fmean
 
 from sweeper.commands.init.proposal import Key, Kind
-from sweeper.data.reading import RowSource
-from sweeper.data.row_files import FILE_SUFFIXES
-from sweeper.data.table_columns import ColumnScan
-from sweeper.data.table_targets import settle_task
+from sweeper.data.labelled.columns import ColumnScan
+from sweeper.data.labelled.reading import RowSource
+from sweeper.data.labelled.row_files import FILE_SUFFIXES
+from sweeper.data.labelled.target_columns import settle_task
 from sweeper.errors import DataError
 from sweeper.trial import Task
 

@@ -8,9 +8,9 @@ from statistics import quantiles
 
 from sweeper.commands.init.proposal import Key, Kind
 from sweeper.config.file_pattern import FilePattern
-from sweeper.data.folder import Folder, list_folder
-from sweeper.data.folder_rows import FolderRows
-from sweeper.data.row_files import FILE_SUFFIXES
+from sweeper.data.labelled.folder import Folder, list_folder
+from sweeper.data.labelled.folder_rows import FolderRows
+from sweeper.data.labelled.row_files import FILE_SUFFIXES
 from sweeper.errors import DataError
 
 #: So many files tell what all are.
@@ -63,7 +63,7 @@ def file_keys(kind: Kind, paths: Sequence[Path]) -> list[Key]:
 
 
 def _clip_keys(paths: Sequence[Path]) -> list[Key]:
-    from sweeper.data.clips import Clip
+    from sweeper.data.audio.clips import Clip
 
     clips = [Clip(path) for path in _sample(paths)]
     rates = Counter(clip.sample_rate for clip in clips)
@@ -77,7 +77,7 @@ def _clip_keys(paths: Sequence[Path]) -> list[Key]:
 
 
 def _picture_keys(paths: Sequence[Path]) -> list[Key]:
-    from sweeper.data.picture_files import read_size
+    from sweeper.data.images.files import read_size
 
     sizes = sorted({read_size(path) for path in _sample(paths)})
     spelt = [f"{height} x {width}" for height, width in (sizes[0], sizes[-1])]

@@ -7,8 +7,8 @@ from sweeper.commands.init.columns import Columns, holdout, task_of
 from sweeper.commands.init.files import file_keys, rows_of_folder
 from sweeper.commands.init.proposal import Key, Kind, Proposal, listed
 from sweeper.config.file_pattern import FILE, LABEL
-from sweeper.data.folder_rows import FolderRows
-from sweeper.data.reading import RowFile
+from sweeper.data.labelled.folder_rows import FolderRows
+from sweeper.data.labelled.reading import RowFile
 
 _ROWS = "yours: .csv, .tsv, .parquet or .jsonl"
 _TARGET = Key("target", "label", "the column to learn")

@@ -1,0 +1,1 @@
+"""The kind ``audio``: clips as log-mel frames."""

@@ -1,0 +1,158 @@
+"""Clips: files of sound -> log-mel frames on disk, of all that a trial may read of them.
+
+    <cache_dir>/audio-0123456789abcdef/frames.bin    float32 [N, M, T], 0 after the end of a clip
+                                       targets.bin   int64 [N], bool [N, K] or float32 [N, K]
+                                       marks.bin     int32 [N], if the rows are not parted by share
+                                       meta.json     with what the clips are
+
+Each clip is opened twice: for its header first, as T is that of the longest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from sweeper.config.file_pattern import FILE
+from sweeper.config.settings import DataConfig
+from sweeper.data.audio.clips import Clip
+from sweeper.data.audio.form import ClipForm
+from sweeper.data.audio.log_mel import LogMel
+from sweeper.data.content import Content
+from sweeper.data.labelled.file_reader import FileReader
+from sweeper.data.labelled.label_scan import LabelScan
+from sweeper.data.labelled.pieces import Piece
+from sweeper.data.labelled.reading import InBlocks, Reading, open_sources
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Rows that are in memory at a time as frames; and about so many samples, with their spectra.
+_BLOCK_ROWS, _BLOCK_SAMPLES = 32, 2**20
+#: Of a whole number of samples that was divided by one rate and is multiplied by another.
+_ROUNDING = 1e-6
+
+
+def write_audio(config: DataConfig, folder: Path) -> Content:
+    """Read the clips, first their headers and then all of them, and write their frames.
+
+    Raises:
+        DataError: If the rows do not hold what the study file says, or clips cannot be read.
+    """
+    column = config.params.get("column", FILE)
+    sources = [InBlocks(source, _BLOCK_ROWS) for source in open_sources(config)]
+    reading = Reading.of(config, sources, column)
+    scan, clips = LabelScan(reading), _ClipScan(column)
+    for piece, _ in reading.pieces():
+        clips.take(scan.take(piece))
+    labels = scan.settle(config.task)
+    clips.close()
+    frames = _Frames(config.params, clips)
+    arrays = scan.write(folder, labels, {"frames": ("float32", frames.shape)}, frames.encode)
+    frames.close()
+    return Content(arrays, {"labels": asdict(labels), "clips": asdict(frames.form())})
+
+
+class _ClipScan:
+    """Of the headers of all clips.
+
+    Args:
+        column: That names their files.
+
+    Attributes:
+        column: As given.
+        seconds: Of each.
+        rates: Clips by their sample rate.
+        channels: Clips by their number of channels.
+    """
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+        self.seconds: list[float] = []
+        self.rates: Counter[int] = Counter()
+        self.channels: Counter[int] = Counter()
+        self._reader = FileReader(column, "clips were looked at")
+
+    def take(self, piece: Piece) -> None:
+        """Look at the next rows."""
+        for clip in self._reader.each(piece, Clip):
+            if clip is not None:
+                self.seconds.append(clip.seconds)
+                self.rates[clip.sample_rate] += 1
+                self.channels[clip.n_channels] += 1
+
+    def close(self) -> None:
+        """See that all could be read; raises as the reader."""
+        self._reader.close()
+
+
+class _Frames:
+    """Makes frames of clips, in the order of their rows.
+
+    Args:
+        params: Of the data.
+        clips: All of them.
+
+    Attributes:
+        shape: Of the frames of a clip.
+    """
+
+    def __init__(self, params: Mapping[str, Any], clips: _ClipScan) -> None:
+        self._clips = clips
+        self._rate: int = params["sample_rate"]
+        self._max_seconds: float = params["max_seconds"]
+        given = {"n_mels": params["n_mels"]} if "n_mels" in params else {}
+        self._log_mel = LogMel(self._rate, **given)
+        longest = math.ceil(max(clips.seconds) * self._rate - _ROUNDING)
+        self._n_samples = min(longest, int(self._max_seconds * self._rate))
+        self.shape = (self._log_mel.n_mels, self._log_mel.n_frames(self._n_samples))
+        self._content = hashlib.sha256()
+        self._reader = FileReader(clips.column, "clips are read")
+
+    def encode(self, piece: Piece) -> dict[str, NDArray[Any]]:
+        """Frames of some rows, float32 [n, M, T]."""
+        n_rows = max(_BLOCK_SAMPLES // self._n_samples, 1)
+        blocks = [self._encode(block) for block in piece.blocks(n_rows)]
+        return {"frames": np.concatenate([np.empty((0, *self.shape), np.float32), *blocks])}
+
+    def _encode(self, piece: Piece) -> NDArray[np.float32]:
+        waves = np.zeros((len(piece.rows), self._n_samples), np.float32)
+        for row, samples in enumerate(self._reader.each(piece, self._samples)):
+            if samples is not None:
+                waves[row, : len(samples)] = samples
+        return np.asarray(self._log_mel(torch.from_numpy(waves)).numpy(), np.float32)
+
+    def _samples(self, path: Path) -> NDArray[np.float32]:
+        samples = Clip(path).samples(self._rate, self._max_seconds)
+        with path.open("rb") as file:
+            self._content.update(hashlib.file_digest(file, "sha256").digest())
+        return samples
+
+    def close(self) -> None:
+        """See that all could be read; raises as the reader."""
+        self._reader.close()
+
+    def form(self) -> ClipForm:
+        """What all of them are."""
+        seconds = self._clips.seconds
+        return ClipForm(
+            n_clips=len(seconds),
+            median_s=median(seconds),
+            longest_s=max(seconds),
+            rates={str(rate): n for rate, n in sorted(self._clips.rates.items())},
+            channels={str(number): n for number, n in sorted(self._clips.channels.items())},
+            n_cut=sum(each > self._max_seconds for each in seconds),
+            max_seconds=self._max_seconds,
+            sample_rate=self._rate,
+            n_mels=self._log_mel.n_mels,
+            digest=self._content.hexdigest(),
+        )

@@ -1,0 +1,65 @@
+"""Rows of pictures: uint8 in the cache, normalised by what training rows say."""
+
+from __future__ import annotations
+
+import io
+from base64 import b64encode
+from dataclasses import replace
+from hashlib import sha256
+
+from PIL import Image
+
+from sweeper.config.records import read_record
+from sweeper.data.channels import ChannelSums
+from sweeper.data.content import CacheEntry
+from sweeper.data.images.form import PictureForm, describe_pictures
+from sweeper.data.images.pixels import PICTURE
+from sweeper.data.labelled.labels import Labels
+from sweeper.data.preprocessing import Preprocessing
+from sweeper.data.rows import TensorRows, map_array
+from sweeper.data.targets import read_targets
+from sweeper.trial import Task
+
+
+def map_pictures(entry: CacheEntry, *, is_sized: bool) -> TensorRows:
+    """The pictures of a cache entry that were files of the user's own.
+
+    Args:
+        entry: Of them.
+        is_sized: Whether they were brought to one size.
+    """
+    labels = read_record(Labels, entry.content.about["labels"])
+    form = read_record(PictureForm, entry.content.about["pictures"])
+    rows = map_rows(entry, labels.task)
+    strings = {"shape": form.shape, "is_sized": is_sized, "example": {PICTURE: _blank(form.shape)}}
+    return replace(
+        rows,
+        digest=sha256(f"{entry.digest} {labels.classes}".encode()).hexdigest(),
+        marks=map_array(entry, "marks") if "marks" in entry.content.arrays else None,
+        labels=labels,
+        inferred=describe_pictures(form),
+        preprocessing=Preprocessing("images", strings, {}),
+    )
+
+
+def _blank(shape: tuple[int, int, int]) -> str:
+    """A grey picture as a file, in base64."""
+    file = io.BytesIO()
+    Image.new("L", shape[:0:-1], 128).save(file, "PNG")
+    return b64encode(file.getvalue()).decode()
+
+
+def map_rows(entry: CacheEntry, task: Task | None = None) -> TensorRows:
+    """The images of a cache entry, with the targets of a task."""
+    count, sums, squares = (entry.content.about["sums"][key] for key in _SUMS)
+    targets, task = read_targets(map_array(entry, "targets"), task)
+    return TensorRows(
+        map_array(entry, "inputs"),
+        targets,
+        entry.digest,
+        ChannelSums(count, tuple(sums), tuple(squares)),
+        task,
+    )
+
+
+_SUMS = ("count", "sums", "squares")

@@ -1,0 +1,1 @@
+"""Rows with named columns, of files or folders: inputs, targets, and what parts them."""

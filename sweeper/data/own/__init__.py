@@ -1,0 +1,1 @@
+"""Data that a function of the user's own loads."""

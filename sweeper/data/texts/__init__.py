@@ -1,0 +1,1 @@
+"""The kind ``text``: words, or parts of them."""
