@@ -1,6 +1,7 @@
 """Which rows are trained on, and which are held out."""
 
 from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
 
 import torch
 from torch import Tensor
@@ -151,9 +152,16 @@ def validation_sizes(counts: Sequence[int], *, share: float) -> list[int]:
     def remainder(k: int) -> int:  # times n, an exact integer
         return wanted * counts[k] - sizes[k] * n
 
-    classes = range(len(counts))
-    for _ in range(min(wanted, sum(highs)) - sum(sizes)):
-        sizes[max((k for k in classes if sizes[k] < highs[k]), key=remainder)] += 1
-    for _ in range(sum(sizes) - max(wanted, sum(lows))):
-        sizes[min((k for k in classes if sizes[k] > lows[k]), key=remainder)] -= 1
+    def hand_out(n_rows: int, step: int, bounds: Sequence[int]) -> None:
+        # A heap, as there may be 100,000 classes, and a row for most of them.
+        free = [(-step * remainder(k), k) for k, size in enumerate(sizes) if size != bounds[k]]
+        heapify(free)
+        for _ in range(n_rows):
+            _, k = heappop(free)
+            sizes[k] += step
+            if sizes[k] != bounds[k]:
+                heappush(free, (-step * remainder(k), k))
+
+    hand_out(min(wanted, sum(highs)) - sum(sizes), 1, highs)
+    hand_out(sum(sizes) - max(wanted, sum(lows)), -1, lows)
     return sizes

@@ -46,6 +46,11 @@ def test_the_total_is_exact_where_it_is_possible() -> None:
         )
 
 
+def test_tens_of_thousands_of_classes_are_parted() -> None:
+    # A share of 1.4 rows a class: 1 each, and 2 in the first 20,000 of 50,000.
+    assert validation_sizes([14] * 50_000, share=0.1) == [2] * 20_000 + [1] * 30_000
+
+
 def test_every_row_is_on_one_side_and_classes_are_in_proportion() -> None:
     targets = torch.tensor([0, 1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1])  # 4 and 8
     train, validation = stratified_split(targets, share=0.25, seed=3)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sweeper.data.labelled.file_reader import is_regular
 from sweeper.errors import DataError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Clip:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        if not path.is_file():
+        if not is_regular(path):
             raise DataError(f"{path}: no such file; {_OUT}")
         self._read: Callable[[int], NDArray[np.float64]] = self._read_plain
         try:

@@ -16,12 +16,10 @@ from sweeper.data.audio.waves import WAVEFORM
 from sweeper.data.content import CacheEntry
 from sweeper.data.fingerprint import content_digest
 from sweeper.data.labelled.labels import Labels
+from sweeper.data.lengths import rows_at_once
 from sweeper.data.preprocessing import Preprocessing
 from sweeper.data.rows import Fitted, TensorRows, map_array
 from sweeper.trial import Task
-
-#: Rows that are in memory at a time as float64.
-_BLOCK_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def band_scale(frames: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     """
     n_frames = torch.zeros((), dtype=torch.float64)
     sums = squares = torch.zeros(frames.shape[1], dtype=torch.float64)
-    for block in torch.split(rows, _BLOCK_ROWS):
+    for block in torch.split(rows, rows_at_once(frames)):
         values = frames[block].double()
         n_frames = n_frames + (values != 0).any(1).sum()
         sums = sums + values.sum((0, 2))

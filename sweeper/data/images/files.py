@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import ExifTags
 
 from sweeper.data.images.pixels import opened, pixels_of
+from sweeper.data.labelled.file_reader import is_regular
 from sweeper.errors import DataError
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def read_picture(path: Path, size: tuple[int, int] | None, n_channels: int) -> N
 
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
+    if not is_regular(path):
+        raise DataError(f"{path}: no such file")
     try:
         yield
     except FileNotFoundError as exc:

@@ -75,3 +75,11 @@ class FileReader:
 
     def _raise(self, end: str) -> None:
         raise DataError("\n".join(self._faults) + end)
+
+
+def is_regular(path: Path) -> bool:
+    """Whether there is such a file, and no pipe, which would be waited for."""
+    try:
+        return path.is_file()
+    except OSError:  # of a name that is too long
+        return False

@@ -106,6 +106,11 @@ class LabelScan:
                 )
             return
         asked = [str(holdout[key]) for key in ("value", "test") if key in holdout]
+        if len(set(asked)) < len(asked):
+            raise DataError(
+                f"data.validation: {asked[0]!r} is value and test, and rows of the test are not "
+                "read; give two words, or leave out test"
+            )
         for word in asked:
             if word not in words:
                 raise DataError(

@@ -260,6 +260,14 @@ def _read_json(path: Path, names: Sequence[str]) -> Iterator[dict[str, pa.Array]
 
 
 def _json_text(value: Any, place: str) -> str | None:
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as exc:
+            raise DataError(
+                f"{place} holds {value[exc.start]!r}, half of a sign that is written as two; "
+                "mend it"
+            ) from exc
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, list | dict):

@@ -245,7 +245,10 @@ def _check_named(asked: Mapping[str, Sequence[str]], names: Sequence[str], path:
         for name in columns:
             if name not in names:
                 raise DataError(f"{key}: {path} has no column {name!r}{did_you_mean(name, names)}")
-    taken = [name for columns in asked.values() for name in columns]
-    for name in taken:
-        if taken.count(name) > 1:
-            raise DataError(f"data.target: column {name!r} is named twice; name it once")
+    taken: dict[str, str] = {}
+    for key, columns in asked.items():
+        for name in columns:
+            if name in taken:
+                how = "twice" if taken[name] == key else f"by {taken[name]} too"
+                raise DataError(f"{key}: column {name!r} is named {how}; name it once")
+            taken[name] = key

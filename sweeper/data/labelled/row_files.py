@@ -41,6 +41,11 @@ def row_files(config: DataConfig) -> list[Path]:
             raise DataError(
                 f"data.path: {path} is a folder, and {config.name} reads a file of rows; name that"
             )
+    if len(set(found)) < len(found):
+        raise DataError(
+            f"data.validation: {found[0]} is data.path too, so that a model would be validated on "
+            "what it was trained on; name other rows, or hold out a share of these"
+        )
     return found
 
 

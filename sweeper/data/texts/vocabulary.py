@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 #: Rows that are looked at together.
 _BLOCK_ROWS = 2**14
+#: Signs of a word in which pairs are looked for, which takes the square of them: of a million, as
+#: of a picture in base64, hours.
+_LONGEST_WORD = 10_000
 _PADDING, _UNKNOWN = "[PAD]", "[UNK]"
 
 
@@ -65,6 +68,8 @@ def train_pairs(
     words: Sequence[str], codes: NDArray[np.int32], rows: NDArray[np.int64], size: int
 ) -> Any:
     """A tokenizer that puts pairs together which are frequent in some rows.
+
+    Words of more than 10,000 signs do not count.
 
     Args:
         words: What the codes stand for, from 1 on.
@@ -188,7 +193,8 @@ def _spelt(
 ) -> Iterator[str]:
     for block in _blocks(rows):
         for row in codes[block].tolist():
-            yield " ".join(words[code - 1] for code in row if code)
+            spelt = (words[code - 1] for code in row if code)
+            yield " ".join(word for word in spelt if len(word) <= _LONGEST_WORD)
 
 
 def _blocks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

@@ -97,6 +97,7 @@ def test_without_soundfile_the_way_to_it_is_told(
 def test_what_cannot_be_heard_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     assert refusal(path) == "no such file; mend it, or leave it out"
+    assert refusal(tmp_path / ("a" * 999)) == "no such file; mend it, or leave it out"
     assert refusal(write_wav(path, np.zeros(0))) == "holds no samples; mend it, or leave it out"
     assert refusal(write_wav(path, np.zeros(9))) == "holds silence alone; mend it, or leave it out"
     write_wav(path, np.append(np.zeros(8000), tone(440, 1)))

@@ -1,5 +1,6 @@
 """Pixels of a file, whatever form it has, and what is said of one that has none."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,9 @@ def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
     path = tmp_path / "one.png"
     with pytest.raises(DataError, match=f"^{path}: no such file$"):
         read_mode(path)
+    os.mkfifo(tmp_path / "pipe.png")  # which would be waited for
+    with pytest.raises(DataError, match="pipe.png: no such file$"):
+        read_mode(tmp_path / "pipe.png")
     path.write_text("nothing")
     with pytest.raises(DataError, match=f"^{path}: is no picture that Pillow knows; remove or"):
         read_mode(path)

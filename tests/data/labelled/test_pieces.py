@@ -116,6 +116,8 @@ def test_a_column_of_another_type_is_refused(tmp_path: Path, values: Any, kind: 
         ("t.jsonl", b'{"a": 1}\n{"a": [2]}\n',
          "row 2: column 'a' holds a list; wanted is a number, a word or a truth value: leave the "
          "column out by data.ignore"),
+        ("t.jsonl", rb'{"a": "ok"}' + b"\n" + rb'{"a": "no \ud83d"}',
+         "row 2: column 'a' holds '\\ud83d', half of a sign that is written as two; mend it"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_read(

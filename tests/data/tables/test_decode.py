@@ -173,7 +173,7 @@ def test_one_column_may_name_validation_and_test(tmp_path: Path) -> None:
             "column 'town', which names the rows of the test, ha",
         ),
         ({"column": "who", "value": [f"p{n}" for n in range(6)]}, "t.csv: has no rows to learn"),
-        ({"column": "row", "value": 3}, "data.target: column 'row' is named twice; name it once"),
+        ({"column": "row", "value": 3}, "data.test: column 'row' is named by data.target too; "),
     ],
 )
 def test_a_test_that_is_not_there_is_refused(
@@ -379,6 +379,11 @@ def refusal(config: DataConfig, folder: Path) -> str:
          "data.validation: no row has 'valid' in column 'part'; did you mean 'val'?"),
         ({}, "kind", {"validation": {"column": "part", "value": "val", "test": "tets"}},
          "data.validation: no row has 'tets' in column 'part'; did you mean 'test'?"),
+        ({}, "kind", {"validation": {"column": "part", "value": "val", "test": "val"}},
+         "data.validation: 'val' is value and test, and rows of the test are not read; give two "
+         "words, or leave out test"),
+        ({}, "kind", {"validation": {"by": "kind"}},
+         "data.validation: column 'kind' is named by data.target too; name it once"),
         ({"part": ["val", "test"] * 24}, "kind", {"validation": HOLDOUTS["column"]},
          "data.validation: every row has 'val' or 'test' in column 'part', so none is left to "
          "train on"),
@@ -403,6 +408,15 @@ def test_a_column_of_ids_is_refused(tmp_path: Path) -> None:
     assert refusal(DataConfig(name="table", params=params), tmp_path) == (
         "data.target: column 'name' has 120 different values in 120 rows, too many for classes; "
         "choose another column"
+    )
+
+
+def test_no_rows_are_trained_on_and_validated_too(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t.csv", TABLE)
+    (tmp_path / "link.csv").symlink_to(path)
+    assert refusal(config_of(path, "kind", {"path": str(tmp_path / "link.csv")}), tmp_path) == (
+        f"data.validation: {path} is data.path too, so that a model would be validated on what it "
+        "was trained on; name other rows, or hold out a share of these"
     )
 
 

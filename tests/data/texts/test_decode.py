@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -187,6 +188,13 @@ def test_pairs_that_are_frequent_become_one(tmp_path: Path) -> None:
 
 
 @needs_tokenizers
+def test_pairs_are_not_looked_for_in_a_word_that_is_none() -> None:
+    words = ["ab", "x" * 10_001]
+    tokenizer = train_pairs(words, np.array([[1, 2]] * 9, np.int32), np.arange(9), 40)
+    assert set(tokenizer.get_vocab()) == {"[PAD]", "[UNK]", "a", "b", "ab"}
+
+
+@needs_tokenizers
 def test_parts_of_words_are_cut_at_the_length_too(tmp_path: Path) -> None:
     rows = ["abab ab", "ab abab", "ab", "b a"]
     data = texts(tmp_path, rows, ["abab ab ab", "b"], tokenizer="bpe", vocabulary=3, max_length=2)
@@ -314,7 +322,8 @@ def test_the_same_codes_of_other_words_are_other_data(tmp_path: Path) -> None:
         ({}, {"column": None},
          "data.column: must name the column of texts; {path} has text, kind, yes, price, who, "
          "part, count"),
-        ({}, {"column": "kind"}, "data.target: column 'kind' is named twice; name it once"),
+        ({}, {"column": "kind"},
+         "data.column: column 'kind' is named by data.target too; name it once"),
         ({}, {"column": "count"},
          "data.column: column 'count' holds numbers, such as 0, and no text; name the column of "
          "the texts"),
