@@ -316,6 +316,8 @@ def test_clips_are_taken_as_waveforms(
     assert model.predict(model.input_example).shape == (1, 2)
     with pytest.raises(ValueError, match="waveform in row 2 is silence alone"):
         model.predict(pd.DataFrame({"waveform": [[0.1], [0.0, 0.0]]}))
+    with pytest.raises(ValueError, match="row 1 has whole numbers; .* divide those of 16 bits"):
+        model.predict(pd.DataFrame({"waveform": [np.array([0, 900, -20000], np.int16)]}))
 
 
 @pytest.mark.parametrize("size", [None, (4, 5)])

@@ -23,15 +23,21 @@ def read_rows(
         float32 [N, S], 0 after the end of a waveform.
 
     Raises:
-        ValueError: If one is none, or silence.
+        ValueError: If one is none, silence, or in whole numbers as files hold them.
     """
     found = list(columns[WAVEFORM])
     waves = np.zeros((len(found), strings["n_samples"]), np.float32)
     for row, given in enumerate(found):
         try:
+            are_whole = np.asarray(given).dtype.kind in "iu"
             samples = np.asarray(given, np.float32)[: strings["longest"]]
         except (TypeError, ValueError, IndexError) as exc:
             raise ValueError(f"{WAVEFORM} in row {row + 1} is no list of numbers") from exc
+        if are_whole and (np.abs(samples) > 1).any():  # louder than all that training heard
+            raise ValueError(
+                f"{WAVEFORM} in row {row + 1} has whole numbers; wanted are samples in [-1, 1]: "
+                "divide those of 16 bits by 32768"
+            )
         if samples.ndim != 1:
             raise ValueError(f"{WAVEFORM} in row {row + 1} has more than one channel")
         if not np.isfinite(samples).all():
