@@ -198,6 +198,8 @@ class DataInfo:
             labels.
         preprocessing: 16 hex digits of a SHA-256 over what makes inputs of the data as a person
             has them, which a file of that name holds; empty where nothing is kept.
+        source: As ``fingerprint``, but over the inputs as files hold them, so that no key which
+            may be searched changes it; empty where the inputs are all that is known.
     """
 
     name: str
@@ -218,6 +220,7 @@ class DataInfo:
     tokens: Tokens | None = None
     frames: bool = False
     preprocessing: str = ""
+    source: str = ""
 
     def __post_init__(self) -> None:
         if not re.fullmatch("([0-9a-f]{16})?", self.preprocessing):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -15,7 +16,7 @@ from sweeper.config.settings import DataConfig
 from sweeper.data.audio.scale import FrameScale
 from sweeper.data.batches import LoaderSplit, Normalisation, Prepare, ResidentSplit, Split
 from sweeper.data.cache import open_cache
-from sweeper.data.fingerprint import split_fingerprint
+from sweeper.data.fingerprint import content_digest, split_fingerprint
 from sweeper.data.kinds import KINDS, label_of
 from sweeper.data.labelled.labels import describe_labels, remark_on_labels
 from sweeper.data.lengths import frame_lengths, token_lengths
@@ -188,7 +189,17 @@ def _info(fitted: Fitted, parts: tuple[Tensor, Tensor], name: str) -> DataInfo:
         naive=naive_mark(samples.targets, samples.task, parts),
         tokens=fitted.tokens,
         frames=fitted.frames,
+        source=_source(fitted, parts),
     )
+
+
+def _source(fitted: Fitted, parts: tuple[Tensor, Tensor]) -> str:
+    if not fitted.source:
+        return ""
+    classes = fitted.labels.classes if fitted.labels else ()
+    targets = content_digest(fitted.samples.targets)
+    digest = sha256(repr((fitted.source, targets, classes)).encode()).hexdigest()
+    return split_fingerprint(digest, *parts)
 
 
 def _target_scale(targets: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

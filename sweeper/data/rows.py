@@ -50,6 +50,7 @@ class Fitted:
         labels: What the targets mean, where the data say it.
         preprocessing: What makes inputs of a row as a person has it, where that is known.
         inferred: What was found out about the inputs, in a line.
+        source: Digest of the inputs as files hold them; empty where none is known.
     """
 
     samples: TensorRows | DatasetRows
@@ -61,6 +62,7 @@ class Fitted:
     labels: Labels | None = None
     preprocessing: Preprocessing | None = None
     inferred: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class TensorRows:
         labels: What the targets mean, where the data say it.
         inferred: What was found out about the inputs, in a line.
         preprocessing: Of pictures, but for mean and deviation, which are fitted.
+        source: As of :class:`Fitted`.
     """
 
     inputs: Tensor
@@ -88,6 +91,7 @@ class TensorRows:
     labels: Labels | None = None
     inferred: str = ""
     preprocessing: Preprocessing | None = None
+    source: str = ""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -101,7 +105,7 @@ class TensorRows:
 
     def fit(self, train: Tensor, validation: Tensor) -> Fitted:
         """See :class:`Rows`."""
-        found = Fitted(self, labels=self.labels, inferred=self.inferred)
+        found = Fitted(self, labels=self.labels, inferred=self.inferred, source=self.source)
         if self.sums is None:
             return found
         held_out = self.inputs.index_select(0, validation.to(self.inputs.device))

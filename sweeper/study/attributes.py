@@ -204,11 +204,17 @@ def settle_data(storage: BaseStorage, study_id: int, loaded_as: str, data: DataI
     """
     if data.naive is not None:
         settle(storage, study_id, Attr.NAIVE, [NAIVE_METRICS[data.task], data.naive])
-    key = f"{Attr.FINGERPRINT}.{hashlib.sha256(loaded_as.encode()).hexdigest()[:16]}"
-    before = settle(storage, study_id, key, data.fingerprint)
-    if before != data.fingerprint:
+    key = hashlib.sha256(loaded_as.encode()).hexdigest()[:16]
+    _settle_fingerprint(storage, study_id, key, data.fingerprint)
+    if data.source:  # whatever a search makes of them
+        _settle_fingerprint(storage, study_id, "source", data.source)
+
+
+def _settle_fingerprint(storage: BaseStorage, study_id: int, of: str, found: str) -> None:
+    before = settle(storage, study_id, f"{Attr.FINGERPRINT}.{of}", found)
+    if before != found:
         raise DataError(
-            f"the data have fingerprint {data.fingerprint}, but earlier trials of this study had "
+            f"the data have fingerprint {found}, but earlier trials of this study had "
             f"{before}; trials on different data would not compare: bring the same rows each "
             "time (a seed in a load function?), or give the study file a new `name:`"
         )

@@ -58,10 +58,17 @@ def written(kind: str, path: Path, rows: Sequence[int]) -> Path:
 
 
 def load(
-    kind: str, folder: Path, validation: Any, *, seed: int = 0, resident_bytes: int = 2**30
+    kind: str,
+    folder: Path,
+    validation: Any,
+    *,
+    seed: int = 0,
+    resident_bytes: int = 2**30,
+    **others: Any,
 ) -> TrialData:
+    folder.mkdir(exist_ok=True)
     path = written(kind, folder / "rows.csv", range(N))
-    params = {"path": str(path), "target": "number", **KINDS[kind][1]}
+    params = {"path": str(path), "target": "number", **KINDS[kind][1], **others}
     config = DataConfig(name=kind, task="regression", validation=validation, params=params)
     prepare_data(config, cache_dir=folder / "cache")
     return load_data(
@@ -133,3 +140,32 @@ def test_a_second_file_holds_the_validation_rows(
     data = load(kind, tmp_path, {"path": str(second)}, resident_bytes=resident_bytes)
     assert numbers(data.train) == list(range(N))
     assert numbers(data.validation) == list(range(100, 107))
+
+
+@pytest.mark.parametrize(
+    ("kind", "searched"),
+    [
+        ("table", {"scale": "quantile"}),
+        ("text", {"max_length": 2}),
+        ("text", {"vocabulary": 1}),
+        ("audio", {"n_mels": 4}),
+        ("images", {"size": 8}),
+    ],
+)
+def test_what_files_hold_is_told_apart_from_what_a_search_makes_of_it(
+    tmp_path: Path, kind: str, searched: Mapping[str, Any]
+) -> None:
+    infos = [load(kind, tmp_path, 0.25, **params).info for params in ({}, searched)]
+    assert infos[0].source == infos[1].source != ""
+    assert load(kind, tmp_path, 0.25, target="group").info.source != infos[0].source
+
+
+@of_every_kind
+def test_inputs_that_are_replaced_are_others_though_the_targets_are_the_same(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = load(kind, tmp_path / "before", 0.25).info
+    assert load(kind, tmp_path / "again", 0.25).info.source == before.source
+    make, params = KINDS[kind]
+    monkeypatch.setitem(KINDS, kind, (lambda folder, row: make(folder, N - row), params))
+    assert load(kind, tmp_path / "after", 0.25).info.source != before.source

@@ -33,6 +33,19 @@ def test_the_first_fingerprint_of_the_same_data_counts(tmp_path: Path) -> None:
         settle_fingerprint(study, "moons, noise 0.1", "cc")
 
 
+def test_what_files_hold_is_the_same_whatever_is_made_of_it(tmp_path: Path) -> None:
+    study = begin_in_memory(tmp_path)
+
+    def settle_length(length: int, source: str) -> None:
+        data = DataInfo("texts", f"{length}", (length,), 2, 90, 10, source=source)
+        settle_data(study.storage, study.study_id, f"texts, {length} words", data)
+
+    settle_length(8, "aa")
+    settle_length(9, "aa")
+    with pytest.raises(DataError, match=r"have fingerprint bb, but earlier trials .* had aa; "):
+        settle_length(10, "bb")
+
+
 def test_an_attribute_that_is_settled_stays(tmp_path: Path) -> None:
     study = begin_in_memory(tmp_path)
     assert settle(study.storage, study.study_id, Attr.KEY, "first") == "first"

@@ -58,6 +58,7 @@ class FrameRows:
             labels=self.labels,
             preprocessing=self._preprocessing(mean, std),
             inferred=describe_clips(self.clips),
+            source=self.clips.digest,
         )
 
     def _preprocessing(self, mean: Tensor, std: Tensor) -> Preprocessing:

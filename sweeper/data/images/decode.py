@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -58,7 +59,7 @@ def write_pictures(config: DataConfig, folder: Path) -> Content:
     arrays = scan.write(folder, labels, {"inputs": ("uint8", shape)}, pictures.encode)
     pictures.close()
     assert pictures.sums is not None
-    form = PictureForm(modes.total(), dict(modes.most_common()), shape)
+    form = PictureForm(modes.total(), dict(modes.most_common()), shape, pictures.digest())
     return Content(
         arrays,
         {"labels": asdict(labels), "pictures": asdict(form), "sums": asdict(pictures.sums)},
@@ -86,6 +87,7 @@ class _Pictures:
         self._first: Path | None = None
         self._shape = (0, 0, 0)
         self.sums: ChannelSums | None = None
+        self._content = hashlib.sha256()
 
     def settle(self, piece: Piece) -> tuple[int, int, int]:
         """The shape of all, which without ``data.size`` is that of the first."""
@@ -111,6 +113,8 @@ class _Pictures:
                 f"{path}: is {own}, and {self._first} is {first}; say by data.size which size all "
                 "are to be brought to"
             )
+        with path.open("rb") as file:
+            self._content.update(hashlib.file_digest(file, "sha256").digest())
         return pixels
 
     def encode(self, piece: Piece) -> dict[str, NDArray[Any]]:
@@ -123,6 +127,10 @@ class _Pictures:
         sums = ChannelSums.of(pixels)
         self.sums = sums if self.sums is None else self.sums + sums
         return {"inputs": pixels}
+
+    def digest(self) -> str:
+        """Of the files that were read, in hex."""
+        return self._content.hexdigest()
 
     def close(self) -> None:
         """See that all could be read; raises as the reader."""

@@ -15,11 +15,13 @@ class PictureForm:
         n_pictures: Of all rows.
         modes: Pictures in each of Pillow's modes.
         shape: Channels, height and width that they were brought to.
+        digest: SHA-256 of the content of all files, in hex.
     """
 
     n_pictures: int
     modes: Mapping[str, int]
     shape: tuple[int, int, int]
+    digest: str
 
 
 def describe_pictures(form: PictureForm) -> str:

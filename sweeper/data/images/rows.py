@@ -38,6 +38,7 @@ def map_pictures(entry: CacheEntry, *, is_sized: bool) -> TensorRows:
         marks=map_array(entry, "marks") if "marks" in entry.content.arrays else None,
         labels=labels,
         inferred=describe_pictures(form),
+        source=form.digest,
         preprocessing=Preprocessing("images", strings, {}),
     )
 

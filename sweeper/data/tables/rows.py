@@ -78,6 +78,7 @@ class TableRows:
             labels=self.labels,
             preprocessing=self._preprocessing(module, categories),
             inferred=describe_columns(self.columns),
+            source=self.digest,
         )
 
     def _preprocessing(self, module: TableInputs, fits: Sequence[_FittedWords]) -> Preprocessing:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,7 @@ def write_text(config: DataConfig, folder: Path) -> Content:
         path.write_bytes(spelt)
     arrays["words"] = ArrayForm("uint8", (len(spelt),))
     name = "text" if isinstance(sources[0], FolderRows) else column
-    form = TextForm(name, len(words), texts.longest)
+    form = TextForm(name, len(words), texts.longest, texts.digest)
     return Content(arrays, {"text": asdict(form), "labels": asdict(labels)})
 
 
@@ -107,6 +108,7 @@ class _TextScan:
         self._words: set[str] = set()
         self._example = ""
         self._are_numbers = True
+        self._content = sha256()
 
     def take(self, piece: Piece) -> None:
         """Look at the next rows.
@@ -120,6 +122,7 @@ class _TextScan:
             if not words:
                 raise DataError(f"{piece.place(index, self.column)} holds no text; drop such rows")
             self._words.update(words)
+            self._content.update(sha256(text.encode()).digest())
             self.longest = max(self.longest, len(words))
         if len(self._words) > _MOST_WORDS:
             raise DataError(
@@ -129,6 +132,11 @@ class _TextScan:
         if self._are_numbers and texts:
             self._are_numbers = bool(looks_like_number(pa.array(texts)).all())
             self._example = self._example or texts[0]
+
+    @property
+    def digest(self) -> str:
+        """Of all of them, in hex."""
+        return self._content.hexdigest()
 
     @property
     def length(self) -> int:

@@ -14,8 +14,10 @@ class TextForm:
         column: Name of the column of texts; ``text`` where they are files of a folder.
         n_words: Different words in all rows.
         longest: Words of the longest text.
+        digest: SHA-256 of all texts, uncut, in hex.
     """
 
     column: str
     n_words: int
     longest: int
+    digest: str

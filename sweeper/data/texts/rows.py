@@ -91,6 +91,7 @@ class TextRows:
             labels=self.labels,
             preprocessing=self._preprocessing(vocabulary, inputs.shape[1], common),
             inferred=self._describe(inputs[validation], lengths, n_ids),
+            source=self.form.digest,
         )
 
     def _words(self) -> list[str]:
