@@ -134,7 +134,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("name", fixed_trials.SCENARIOS.keys() - {"mlp", "cnn"})
+@pytest.mark.parametrize("name", sorted(fixed_trials.SCENARIOS.keys() - {"mlp", "cnn"}))
 def test_baselines_that_are_no_images_are_as_the_study_has_it(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
