@@ -67,8 +67,12 @@ def _refuse(error: OSError) -> None:
 
 def _check_link(folder: Path) -> None:
     """See that it does not lead back to where it lies."""
+    if not folder.is_symlink():
+        return
     here = folder.parent.resolve()
-    if folder.is_symlink() and folder.resolve() in (here, *here.parents):
+    # Those that were passed on the way, too: links may lead to and fro without an end.
+    passed = [place.resolve() for place in folder.parents]
+    if folder.resolve() in (here, *here.parents, *passed):
         raise DataError(f"{folder}: leads back to {folder.resolve()}; remove the link")
 
 

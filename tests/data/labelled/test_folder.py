@@ -1,6 +1,7 @@
 """Folders of files, as rows."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,14 @@ def test_linked_folders_are_looked_into_but_not_in_a_circle(tmp_path: Path) -> N
     (tmp_path / "clips/a/again").symlink_to(tmp_path / "clips")
     message = refusal(tmp_path / "clips")
     assert message == f"{tmp_path}/clips/a/again: leads back to {tmp_path}/clips; remove the link"
+
+
+def test_folders_that_are_linked_in_each_other_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "a/1.wav", "b/1.wav")
+    (tmp_path / "a/to").symlink_to(tmp_path / "b")
+    (tmp_path / "b/fro").symlink_to(tmp_path / "a")
+    place = r"(a/to/fro: leads back to .*/a|b/fro/to: leads back to .*/b)"
+    assert re.fullmatch(f"{tmp_path}/{place}; remove the link", refusal(tmp_path))
 
 
 def test_pieces_name_the_file_of_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
