@@ -8,8 +8,8 @@ INSTALLED := $(VENV)/installed
 BASELINES := benchmarks/baselines/.venv
 MEASURED = benchmarks/.measured/$(shell git rev-parse HEAD)
 FIXED := mlp cnn adult clinc150_bag clinc150_gru clinc150_transformer fsdd_cnn fsdd_gru
-SECTIONS := $(FIXED:%=fixed_trials.%) empty_trials bookkeeping step worker_profile asking first_step \
-	pruning memory agents tracking_outage busy_machine
+SECTIONS := $(FIXED:%=fixed_trials.%) empty_trials bookkeeping step plain_step worker_profile asking \
+	first_step pruning memory agents tracking_outage busy_machine
 
 .NOTPARALLEL:
 .PHONY: run test gate test-all check bench baselines clean

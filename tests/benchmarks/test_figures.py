@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import asking
@@ -11,6 +12,7 @@ import busy_machine
 import crew
 import first_step
 import memory
+import plain_step
 import pruning
 import pytest
 import search
@@ -137,6 +139,20 @@ def test_memory_is_read_of_processes_and_what_they_started() -> None:
         assert memory.proportional_mib(child) > 0
         process.stdin.write(b"\n")
     assert memory.proportional_mib(child) == 0
+
+
+def test_steps_of_all_take_turns_and_the_first_is_not_counted() -> None:
+    order: list[str] = []
+    epochs = {name: partial(order.append, name) for name in "ab"}
+    millis = plain_step.compare(epochs, n_steps=1, n_repeats=2)
+    assert "".join(order) == "abbaab"
+    assert {name: len(values) for name, values in millis.items()} == {"a": 2, "b": 2}
+
+
+def test_a_step_is_shown_beside_the_plain_one_and_its_limit() -> None:
+    page = plain_step.render({"adult": {"products": [1.0], "sweeper": [2.0], "plain": [6.0]}})
+    spreads = [f"{value:.2f} ({value:.2f} - {value:.2f})" for value in (1, 2, 6)]
+    assert f"| an MLP on adult | {' | '.join(spreads)} | 3.0 | 6.0 |" in page
 
 
 def test_products_of_a_step_leave_out_the_gradient_of_the_first_inputs() -> None:
