@@ -192,14 +192,26 @@ class OwnLoss:
         """See :class:`Loss`.
 
         Raises:
-            TrainingError: If it returns something else.
+            TrainingError: If it raises, but for memory, or returns something else.
         """
-        loss = self._function(outputs, targets)
+        try:
+            loss = self._function(outputs, targets)
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as exc:
+            raise TrainingError(
+                f"train.loss: {self._reference} raised {type(exc).__name__}: {exc}"
+            ) from exc
         if not isinstance(loss, Tensor) or math.prod(loss.shape) != 1:
             form = list(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
             raise TrainingError(
                 f"train.loss: {self._reference} must return the mean over the batch, a tensor of "
                 f"one number, got {form}"
+            )
+        if outputs.requires_grad and not loss.requires_grad:
+            raise TrainingError(
+                f"train.loss: {self._reference} must return what follows from the outputs, got a "
+                "tensor without a gradient; compute it of them by torch alone, without detach()"
             )
         loss = loss.reshape(())
         return loss * len(targets) if reduction == "sum" else loss

@@ -187,3 +187,21 @@ def test_an_own_loss_is_one_number(name: str, came: str) -> None:
     loss = loss_of("classification", loss=f"{__name__}:{name}")
     with pytest.raises(TrainingError, match=f"{name} must return the mean .*, got {came}"):
         loss(OUTPUTS, CLASSES, "mean")
+
+
+def fails(outputs: Tensor, targets: Tensor) -> Tensor:
+    raise KeyError("cost")
+
+
+def detached(outputs: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(outputs.detach(), targets)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [("fails", "raised KeyError: 'cost'"), ("detached", ".* without a gradient")],
+)
+def test_an_own_loss_that_cannot_be_trained_by_is_named(name: str, fault: str) -> None:
+    loss = loss_of("classification", loss=f"{__name__}:{name}")
+    with pytest.raises(TrainingError, match=f"^train.loss: {__name__}:{name} {fault}"):
+        loss(OUTPUTS.clone().requires_grad_(), CLASSES, "mean")
