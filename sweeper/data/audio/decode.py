@@ -125,11 +125,19 @@ class _Frames:
         return {"frames": np.concatenate([np.empty((0, *self.shape), np.float32), *blocks])}
 
     def _encode(self, piece: Piece) -> NDArray[np.float32]:
-        waves = np.zeros((len(piece.rows), self._n_samples), np.float32)
-        for row, samples in enumerate(self._reader.each(piece, self._samples)):
-            if samples is not None:
-                waves[row, : len(samples)] = samples
-        return np.asarray(self._log_mel(torch.from_numpy(waves)).numpy(), np.float32)
+        none = np.zeros(1, np.float32)  # of a clip that cannot be read, which close tells
+        found = [
+            none if clip is None else clip for clip in self._reader.each(piece, self._samples)
+        ]
+        # No longer than the longest here: most clips are short beside the longest of all.
+        waves = np.zeros((len(found), max(map(len, found))), np.float32)
+        for row, samples in enumerate(found):
+            waves[row, : len(samples)] = samples
+        frames = np.zeros((len(found), *self.shape), np.float32)
+        frames[:, :, : self._log_mel.n_frames(waves.shape[1])] = self._log_mel(
+            torch.from_numpy(waves)
+        ).numpy()
+        return frames
 
     def _samples(self, path: Path) -> NDArray[np.float32]:
         samples = Clip(path).samples(self._rate, self._max_seconds)
