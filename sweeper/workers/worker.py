@@ -237,7 +237,8 @@ class Worker:
         assert config.data is not None
         assert config.model is not None
         data = self._load(config.data)
-        arguments = model_params(config.model.architecture, config.model.params)
+        with self._ledger.booked(Entry.MODEL):  # a first one of torchvision has it imported
+            arguments = model_params(config.model.architecture, config.model.params)
         defaults = {
             f"model.{key}": value
             for key, value in arguments.items()
