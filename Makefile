@@ -32,7 +32,7 @@ test-all: $(INSTALLED)
 check: $(INSTALLED)
 	PATH="$(abspath $(BIN)):$$PATH" scripts/check
 
-# Takes three hours (the CNN trials alone one, on two slow cores) of a machine that does nothing
+# Takes hours (the CNN trials alone one, on two slow cores) of a machine that does nothing
 # else; broken off, it goes on with the section that it was at, as long as the commit is the same.
 bench: $(INSTALLED) baselines $(SECTIONS:%=$(MEASURED)/%)
 
