@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -23,14 +24,15 @@ from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
 from sweeper.text import format_counts, format_number, format_seconds, redacted
 from sweeper.timing import render_seconds
+from sweeper.trial import NAIVE_METRICS, Task
 
 _WATCH_S = 2.0
 #: A job may wait for days, and each look opens the storage anew.
 _BEGIN_S = 10.0
-#: Who reaches the naive mark, by its metric.
-_NAIVE = {
-    "val_accuracy": "the commonest class alone",
-    "val_rmse": "the mean alone",
+#: Who reaches the naive mark of a task.
+_NAIVE: Mapping[Task, str] = {
+    "classification": "the commonest class alone",
+    "regression": "the mean alone",
 }
 #: Lines of jobs that wait; an array may have thousands.
 _MOST_JOBS = 10
@@ -170,8 +172,7 @@ def _result_lines(result: Result, queue: list[str]) -> list[str]:
         *_under("code", _code_lines(result)),
         f"time     {render_seconds(result.seconds)}",
     ]
-    if naive := result.naive:
-        lines.append(f"naive    {naive.metric} {naive.value:.6g}, {_NAIVE[naive.metric]}")
+    lines += _under("task", _task_lines(result))
     for best in result.front:
         lines += _under("best", format_best(best))
     lines += _under("pruned", format_best_pruned(result))
@@ -181,6 +182,17 @@ def _result_lines(result: Result, queue: list[str]) -> list[str]:
         lines.append(f"         ({failure.kind}{again})")
         lines += [f"         {line}" for line in failure.details.splitlines()]
     return lines
+
+
+def _task_lines(result: Result) -> list[str]:
+    """What is learned, and what any model must beat."""
+    learned = result.learned
+    if learned is None:
+        return []
+    if learned.naive is None:
+        return [learned.task]
+    metric = NAIVE_METRICS[learned.task]
+    return [f"{learned.task}; {_NAIVE[learned.task]} reaches {metric} {learned.naive:.6g}"]
 
 
 def _model_lines(result: Result) -> list[str]:

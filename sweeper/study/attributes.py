@@ -4,7 +4,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
@@ -15,7 +15,7 @@ from sweeper.config.records import read_record
 from sweeper.durable import Step, durable
 from sweeper.errors import DataError, StudyError
 from sweeper.study.storage.backend import store_errors
-from sweeper.trial import NAIVE_METRICS, DataInfo, FailureKind, TrialState
+from sweeper.trial import DataInfo, FailureKind, Task, TrialState
 
 
 class Attr(StrEnum):
@@ -36,7 +36,7 @@ class Attr(StrEnum):
     EPOCHS = "sweeper.epochs"
     DRAWN_BY = "sweeper.drawn_by"
     CODE = "sweeper.code"
-    NAIVE = "sweeper.naive"
+    TASK = "sweeper.task"
 
 
 #: Where Optuna's own ``enqueue_trial`` keeps the values that a trial begins with.
@@ -94,16 +94,17 @@ class Owner(NamedTuple):
         )
 
 
-class Naive(NamedTuple):
-    """What a model reaches that says the same of every row.
+class Learned(NamedTuple):
+    """What is learned of the data.
 
     Attributes:
-        metric: Name of the metric.
-        value: Of it.
+        task: Of the targets.
+        naive: What a model reaches that says the same of every row, in the task's metric of
+            ``NAIVE_METRICS``; None where it has none.
     """
 
-    metric: Literal["val_accuracy", "val_rmse"]
-    value: float
+    task: Task
+    naive: float | None
 
 
 class StudyKey(NamedTuple):
@@ -190,7 +191,7 @@ def settle(storage: BaseStorage, study_id: int, key: str, value: Any) -> Any:
 
 @store_errors()
 def settle_data(storage: BaseStorage, study_id: int, loaded_as: str, data: DataInfo) -> None:
-    """Keep what a model must beat, and hold data against those of the first trial on the same.
+    """Keep what is learned, and hold data against those of the first trial on the same.
 
     Args:
         storage: Of the study.
@@ -202,8 +203,7 @@ def settle_data(storage: BaseStorage, study_id: int, loaded_as: str, data: DataI
         DataError: If they differ, as trials on different data would not compare.
         StoreError: If the storage fails.
     """
-    if data.naive is not None:
-        settle(storage, study_id, Attr.NAIVE, [NAIVE_METRICS[data.task], data.naive])
+    settle(storage, study_id, Attr.TASK, Learned(data.task, data.naive))
     key = hashlib.sha256(loaded_as.encode()).hexdigest()[:16]
     _settle_fingerprint(storage, study_id, key, data.fingerprint)
     if data.source:  # whatever a search makes of them

@@ -14,7 +14,7 @@ from sweeper.errors import ExitCode
 from sweeper.events import Ended, read_events
 from sweeper.paths import RunPaths
 from sweeper.study.agents import AgentAtWork
-from sweeper.study.attributes import Attr, Naive, read_attribute, state_of
+from sweeper.study.attributes import Attr, Learned, read_attribute, state_of
 from sweeper.study.best import Best, BestPruned, best_complete, best_pruned, loss_of
 from sweeper.study.code_versions import code_versions
 from sweeper.study.pruners import PrunerUse
@@ -146,10 +146,10 @@ class Result:
         return self._study.pruner.explain()
 
     @property
-    def naive(self) -> Naive | None:
-        """What a model must beat; None if no trial has begun, or nobody knows of such data."""
-        kept = self._study.storage.get_study_user_attrs(self._study.study_id).get(Attr.NAIVE)
-        return None if kept is None else read_attribute(Naive, kept, "the naive mark")
+    def learned(self) -> Learned | None:
+        """What is learned, and must be beaten; None before a trial begins, and of own training."""
+        kept = self._study.storage.get_study_user_attrs(self._study.study_id).get(Attr.TASK)
+        return None if kept is None else read_attribute(Learned, kept, "the task")
 
     @property
     def best(self) -> Best | None:
@@ -250,7 +250,7 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """What ``--json`` prints."""
         sampler, why = self.sampler
-        pruner, pruned = self.pruner, self.best_pruned
+        pruner, pruned, learned = self.pruner, self.best_pruned, self.learned
         seconds = self.seconds
         return {
             "study": self.name,
@@ -273,7 +273,8 @@ class Result:
                 "epochs": pruner.n_epochs,
                 "why": pruner.why,
             },
-            "naive": {naive.metric: naive.value} if (naive := self.naive) else None,
+            "task": learned and learned.task,
+            "naive": learned and learned.naive,
             "best": [
                 {"trial": b.number, "values": dict(b.values), "params": dict(b.params)}
                 for b in self.front

@@ -77,7 +77,6 @@ def test_the_names_on_disk_are_those_of_studies_that_have_begun() -> None:
         "sweeper.fingerprint",
         "sweeper.frozen",
         "sweeper.key",
-        "sweeper.naive",
         "sweeper.owner",
         "sweeper.resumed",
         "sweeper.retries",
@@ -85,6 +84,7 @@ def test_the_names_on_disk_are_those_of_studies_that_have_begun() -> None:
         "sweeper.seconds",
         "sweeper.sight",
         "sweeper.state",
+        "sweeper.task",
     ]
 
 

@@ -97,6 +97,7 @@ def test_json_holds_what_a_script_wants_to_know(tmp_path: Path) -> None:
             "epochs": None,
             "why": "nothing is pruned",
         },
+        "task": None,
         "naive": None,
         "best": [
             {

@@ -296,6 +296,41 @@ def test_a_trial_on_texts_ends_bit_for_bit_as_one_never_stopped(
         assert_same_checkpoint(checkpoint, tmp_path / "whole.pt")
 
 
+PERIODIC: dict[str, Any] = {
+    "architecture": "mlp",
+    "params": {"width": 8, "dropout": 0.3, "batch_norm": True, "embed_numbers": "periodic"},
+}
+
+
+@pytest.mark.parametrize("resident_bytes", [0, 2**30], ids=["loader", "resident"])
+@pytest.mark.parametrize(("words", "mixup"), [(True, 0.0), (False, 0.2)])
+def test_a_trial_on_a_table_ends_bit_for_bit_as_one_never_stopped(
+    words: bool, mixup: float, resident_bytes: int, tmp_path: Path
+) -> None:
+    ages = ["" if row % 9 == 4 else str(row % 7) for row in range(48)]
+    columns = {"age": ages, "pay": [f"{row % 5}.5" for row in range(48)]}
+    columns |= {"job": ["ja", "so", "um"] * 16} if words else {}
+    columns |= {"price": [f"{row % 11}.25" for row in range(48)]}
+    path = write_table(tmp_path / "t.csv", columns)
+    params = {"path": str(path), "target": "price", "scale": "quantile"}
+    rows = DataConfig(name="table", validation=0.25, batch_size=4, params=params)
+    data = load_data(rows, cache_dir=tmp_path, seed=0, device=CPU, resident_bytes=resident_bytes)
+    trial = replace(config(PERIODIC, mixup=mixup, l1=1e-5, l2=1e-4, epochs=2), data=rows)
+    error = Objective(("val_rmse",), ("minimize",))
+    whole = Recorder()
+    expected = run(trial, whole, tmp_path / "whole.pt", objective=error, data=data)
+    for stops in ([1], [9], [10], [12 + 5], [2, 3, 14]):  # 9 of training, 3 of evaluation
+        checkpoint, reporter = tmp_path / f"{stops}.pt", Recorder()
+        for n_batches in stops:
+            interrupt(
+                trial, reporter, checkpoint, after_batches=n_batches, objective=error, data=data
+            )
+        weights = run(trial, reporter, checkpoint, objective=error, data=data)
+        assert reporter.values() == whole.values(), stops
+        assert_same_weights(weights, expected)
+        assert_same_checkpoint(checkpoint, tmp_path / "whole.pt")
+
+
 class Images(Dataset[tuple[Tensor, int]]):
     """Pictures of digits as they are."""
 
