@@ -1,6 +1,6 @@
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -231,6 +231,27 @@ def test_a_trial_stopped_between_batches_ends_bit_for_bit_as_one_never_stopped(
         assert_same_checkpoint(checkpoint, tmp_path / "whole.pt")
 
 
+def assert_stops_change_nothing(
+    trial: TrialConfig,
+    data: TrialData,
+    folder: Path,
+    *,
+    stops: Sequence[Sequence[int]],
+    objective: Objective = ACCURACY,
+) -> None:
+    """A trial that must stop after so many batches each time ends as one that never does."""
+    whole = Recorder()
+    expected = run(trial, whole, folder / "whole.pt", objective=objective, data=data)
+    for each in stops:
+        checkpoint, reporter = folder / f"{each}.pt", Recorder()
+        for n in each:
+            interrupt(trial, reporter, checkpoint, after_batches=n, objective=objective, data=data)
+        weights = run(trial, reporter, checkpoint, objective=objective, data=data)
+        assert reporter.values() == whole.values(), each
+        assert_same_weights(weights, expected)
+        assert_same_checkpoint(checkpoint, folder / "whole.pt")
+
+
 GRU: dict[str, Any] = {
     "architecture": "rnn",
     "params": {"cell": "gru", "width": 8, "dropout": 0.3},
@@ -254,16 +275,8 @@ def test_a_trial_on_clips_that_are_masked_ends_bit_for_bit_as_one_never_stopped(
     )
     data = load_data(clips, cache_dir=tmp_path, seed=0, device=CPU, resident_bytes=resident_bytes)
     trial = replace(config(model, mask_time=4, mask_frequency=3, mixup=0.2, epochs=2), data=clips)
-    whole = Recorder()
-    expected = run(trial, whole, tmp_path / "whole.pt", data=data)
-    for stops in ([1], [6], [9], [10], [12 + 5], [2, 3, 14]):  # 9 of training, 3 of evaluation
-        checkpoint, reporter = tmp_path / f"{stops}.pt", Recorder()
-        for n_batches in stops:
-            interrupt(trial, reporter, checkpoint, after_batches=n_batches, data=data)
-        weights = run(trial, reporter, checkpoint, data=data)
-        assert reporter.values() == whole.values(), stops
-        assert_same_weights(weights, expected)
-        assert_same_checkpoint(checkpoint, tmp_path / "whole.pt")
+    stops = [[1], [6], [9], [10], [12 + 5], [2, 3, 14]]  # 9 of training, 3 of evaluation
+    assert_stops_change_nothing(trial, data, tmp_path, stops=stops)
 
 
 TRANSFORMER: dict[str, Any] = {
@@ -284,16 +297,8 @@ def test_a_trial_on_texts_ends_bit_for_bit_as_one_never_stopped(
     rows = DataConfig(name="text", validation=0.25, batch_size=4, params=params)
     data = load_data(rows, cache_dir=tmp_path, seed=0, device=CPU, resident_bytes=resident_bytes)
     trial = replace(config(model, l1=1e-5, l2=1e-4, epochs=2), data=rows)
-    whole = Recorder()
-    expected = run(trial, whole, tmp_path / "whole.pt", data=data)
-    for stops in ([1], [9], [10], [12 + 5], [2, 3, 14]):  # 9 of training, 3 of evaluation
-        checkpoint, reporter = tmp_path / f"{stops}.pt", Recorder()
-        for n_batches in stops:
-            interrupt(trial, reporter, checkpoint, after_batches=n_batches, data=data)
-        weights = run(trial, reporter, checkpoint, data=data)
-        assert reporter.values() == whole.values(), stops
-        assert_same_weights(weights, expected)
-        assert_same_checkpoint(checkpoint, tmp_path / "whole.pt")
+    stops = [[1], [9], [10], [12 + 5], [2, 3, 14]]  # 9 of training, 3 of evaluation
+    assert_stops_change_nothing(trial, data, tmp_path, stops=stops)
 
 
 PERIODIC: dict[str, Any] = {
@@ -317,18 +322,8 @@ def test_a_trial_on_a_table_ends_bit_for_bit_as_one_never_stopped(
     data = load_data(rows, cache_dir=tmp_path, seed=0, device=CPU, resident_bytes=resident_bytes)
     trial = replace(config(PERIODIC, mixup=mixup, l1=1e-5, l2=1e-4, epochs=2), data=rows)
     error = Objective(("val_rmse",), ("minimize",))
-    whole = Recorder()
-    expected = run(trial, whole, tmp_path / "whole.pt", objective=error, data=data)
-    for stops in ([1], [9], [10], [12 + 5], [2, 3, 14]):  # 9 of training, 3 of evaluation
-        checkpoint, reporter = tmp_path / f"{stops}.pt", Recorder()
-        for n_batches in stops:
-            interrupt(
-                trial, reporter, checkpoint, after_batches=n_batches, objective=error, data=data
-            )
-        weights = run(trial, reporter, checkpoint, objective=error, data=data)
-        assert reporter.values() == whole.values(), stops
-        assert_same_weights(weights, expected)
-        assert_same_checkpoint(checkpoint, tmp_path / "whole.pt")
+    stops = [[1], [9], [10], [12 + 5], [2, 3, 14]]  # 9 of training, 3 of evaluation
+    assert_stops_change_nothing(trial, data, tmp_path, stops=stops, objective=error)
 
 
 class Images(Dataset[tuple[Tensor, int]]):
