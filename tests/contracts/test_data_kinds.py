@@ -13,8 +13,8 @@ import torch
 from sweeper.config.holdout import WITH_COLUMNS
 from sweeper.config.settings import DataConfig
 from sweeper.data.batches import Split
-from sweeper.data.cache import prepare_data
-from sweeper.data.dataset import TrialData, load_data
+from sweeper.data.dataset import TrialData
+from tests.support import loaded_data
 from tests.support.picture_files import picture
 from tests.support.table_files import write_table
 from tests.support.wav_files import tone, write_wav
@@ -70,14 +70,7 @@ def load(
     path = written(kind, folder / "rows.csv", range(N))
     params = {"path": str(path), "target": "number", **KINDS[kind][1], **others}
     config = DataConfig(name=kind, task="regression", validation=validation, params=params)
-    prepare_data(config, cache_dir=folder / "cache")
-    return load_data(
-        config,
-        cache_dir=folder / "cache",
-        seed=seed,
-        device=torch.device("cpu"),
-        resident_bytes=resident_bytes,
-    )
+    return loaded_data.load(config, folder, seed=seed, resident_bytes=resident_bytes)
 
 
 def numbers(split: Split, generator: torch.Generator | None = None) -> list[int]:

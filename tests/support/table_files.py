@@ -45,3 +45,14 @@ def write_table(path: Path, columns: Columns) -> Path:
             writer.writeheader()
             writer.writerows(rows)
     return path
+
+
+def write_held_out(
+    folder: Path, suffix: str, columns: Columns, validation: Any
+) -> tuple[Path, Any]:
+    """A table in a form, and how rows are held out: if by a file, its first seven, written too."""
+    path = write_table(folder / f"first{suffix}", columns)
+    if isinstance(validation, dict) and "path" in validation:
+        rows = {name: column[:7] for name, column in columns.items()}
+        validation = {"path": str(write_table(folder / f"second{suffix}", rows))}
+    return path, validation

@@ -13,9 +13,8 @@ import torch
 from sweeper.config.settings import DataConfig
 from sweeper.data.audio.log_mel import LogMel
 from sweeper.data.batches import Split
-from sweeper.data.cache import open_cache, prepare_data
-from sweeper.data.dataset import TrialData, load_data
-from sweeper.errors import DataError
+from sweeper.data.cache import open_cache
+from tests.support.loaded_data import load, refusal
 from tests.support.table_files import write_table
 from tests.support.wav_files import tone, write_wav
 
@@ -68,23 +67,6 @@ def config_of(path: Path, validation: Any = 0.25, **others: Any) -> DataConfig:
     }
     params |= {"pattern": PATTERN} if path.is_dir() else {"column": "clip"}
     return DataConfig(name="audio", params=params, validation=validation)
-
-
-def load(config: DataConfig, folder: Path, *, resident_bytes: int = 2**30) -> TrialData:
-    prepare_data(config, cache_dir=folder / "cache")
-    return load_data(
-        config,
-        cache_dir=folder / "cache",
-        seed=0,
-        device=torch.device("cpu"),
-        resident_bytes=resident_bytes,
-    )
-
-
-def refusal(config: DataConfig, folder: Path) -> str:
-    with pytest.raises(DataError) as caught:
-        load(config, folder)
-    return str(caught.value)
 
 
 def rows_of(split: Split) -> list[tuple[torch.Tensor, int]]:

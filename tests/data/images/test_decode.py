@@ -13,10 +13,9 @@ from PIL import Image
 
 from sweeper.config.settings import DataConfig
 from sweeper.data.batches import Split
-from sweeper.data.cache import prepare_data
-from sweeper.data.dataset import TrialData, load_data
+from sweeper.data.dataset import TrialData
 from sweeper.data.labelled import file_reader
-from sweeper.errors import DataError
+from tests.support.loaded_data import load, refusal
 from tests.support.picture_files import COLOURS, picture, write_pictures
 from tests.support.table_files import write_table
 
@@ -49,23 +48,6 @@ def write_names(path: Path, folder: Path) -> Path:
             "number": numbers,
         },
     )
-
-
-def load(config: DataConfig, folder: Path, *, resident_bytes: int = 2**30) -> TrialData:
-    prepare_data(config, cache_dir=folder / "cache")
-    return load_data(
-        config,
-        cache_dir=folder / "cache",
-        seed=0,
-        device=torch.device("cpu"),
-        resident_bytes=resident_bytes,
-    )
-
-
-def refusal(config: DataConfig, folder: Path) -> str:
-    with pytest.raises(DataError) as caught:
-        load(config, folder)
-    return str(caught.value)
 
 
 def pixels_of(data: TrialData, split: Split) -> list[tuple[np.ndarray, str]]:

@@ -10,9 +10,9 @@ import torch
 from sweeper.config.settings import DataConfig
 from sweeper.data.batches import Split
 from sweeper.data.cache import open_cache, prepare_data
-from sweeper.data.dataset import TrialData, load_data
 from sweeper.errors import DataError
-from tests.support.table_files import SUFFIXES, Columns, write_table
+from tests.support.loaded_data import load
+from tests.support.table_files import SUFFIXES, Columns, write_held_out, write_table
 
 N = 48
 NUMBERS = [float(row) for row in range(N)]
@@ -53,17 +53,6 @@ def config_of(path: Path, target: Any, validation: Any = 0.25, **others: Any) ->
     return DataConfig(name="table", params=params, validation=validation, task=task)
 
 
-def load(config: DataConfig, folder: Path, *, resident_bytes: int = 2**30) -> TrialData:
-    prepare_data(config, cache_dir=folder / "cache")
-    return load_data(
-        config,
-        cache_dir=folder / "cache",
-        seed=0,
-        device=torch.device("cpu"),
-        resident_bytes=resident_bytes,
-    )
-
-
 def inputs_of(split: Split) -> torch.Tensor:
     return torch.cat([inputs for inputs, _ in split.batches(5)])
 
@@ -78,12 +67,8 @@ def row_numbers(split: Split) -> list[int]:
 
 
 def written(folder: Path, suffix: str, target: Any, validation: Any) -> DataConfig:
-    """The table in a form, and its first seven rows in a second file."""
-    first = write_table(folder / f"first{suffix}", TABLE)
-    if isinstance(validation, dict) and "path" in validation:
-        rows = {name: column[:7] for name, column in TABLE.items()}
-        validation = {"path": str(write_table(folder / f"second{suffix}", rows))}
-    return config_of(first, target, validation)
+    first, holdout = write_held_out(folder, suffix, TABLE, validation)
+    return config_of(first, target, holdout)
 
 
 @pytest.mark.parametrize("holdout", HOLDOUTS)

@@ -15,12 +15,13 @@ from torch import Tensor
 from sweeper.config.settings import DataConfig
 from sweeper.data.batches import Split
 from sweeper.data.cache import open_cache, prepare_data
-from sweeper.data.dataset import TrialData, load_data
+from sweeper.data.dataset import TrialData
 from sweeper.data.texts.vocabulary import train_pairs
 from sweeper.data.texts.words import split_words
 from sweeper.errors import DataError
 from sweeper.trial import Tokens
-from tests.support.table_files import SUFFIXES, Columns, write_table
+from tests.support.loaded_data import load, refusal
+from tests.support.table_files import SUFFIXES, Columns, write_held_out, write_table
 
 N = 48
 TABLE: Columns = {
@@ -56,35 +57,14 @@ def config_of(path: Path, target: Any, validation: Any = 0.25, **others: Any) ->
     return DataConfig(name="text", params=params, validation=validation, task=task)
 
 
-def load(config: DataConfig, folder: Path, *, resident_bytes: int = 2**30) -> TrialData:
-    prepare_data(config, cache_dir=folder / "cache")
-    return load_data(
-        config,
-        cache_dir=folder / "cache",
-        seed=0,
-        device=torch.device("cpu"),
-        resident_bytes=resident_bytes,
-    )
-
-
 def ids_of(split: Split) -> list[Tensor]:
     """Of each row without its padding."""
     return [row[row != 0] for inputs, _ in split.batches(5) for row in inputs]
 
 
 def written(folder: Path, suffix: str, target: Any, validation: Any) -> DataConfig:
-    """The table in a form, and its first seven rows in a second file."""
-    first = write_table(folder / f"first{suffix}", TABLE)
-    if isinstance(validation, dict) and "path" in validation:
-        rows = {name: column[:7] for name, column in TABLE.items()}
-        validation = {"path": str(write_table(folder / f"second{suffix}", rows))}
-    return config_of(first, target, validation)
-
-
-def refusal(config: DataConfig, folder: Path) -> str:
-    with pytest.raises(DataError) as caught:
-        load(config, folder)
-    return str(caught.value)
+    first, holdout = write_held_out(folder, suffix, TABLE, validation)
+    return config_of(first, target, holdout)
 
 
 @pytest.mark.parametrize("holdout", HOLDOUTS)
