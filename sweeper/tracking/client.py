@@ -103,8 +103,10 @@ def open_client(uri: str, paths: RunPaths) -> MlflowClient:
         TrackerError: If the scheme is unknown or the database cannot be opened. A server is not
             contacted yet.
     """
-    for chatty in ("alembic", "mlflow.store.db.utils", "mlflow.pyfunc"):
+    for chatty in ("alembic", "mlflow.pyfunc"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # It prints, with a traceback, what it raises all the same.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     try:
         # MLflow imports what this kind of store needs.
         with tracker_errors(uri), loading(f"MLflow on {urlsplit(uri).scheme}"):

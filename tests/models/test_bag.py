@@ -25,6 +25,13 @@ def test_a_text_without_words_has_a_mean_of_zeros() -> None:
     torch.testing.assert_close(net(torch.zeros(1, 2, dtype=torch.int64))[0], last.bias)
 
 
+def test_a_word_that_training_did_not_see_says_nothing_but_counts() -> None:
+    net = build_bag(TEXT, 3, width=4).eval()
+    words, last = net.get_submodule("embedding"), net.get_submodule("net.1")
+    assert isinstance(words, nn.EmbeddingBag)
+    torch.testing.assert_close(net(torch.tensor([[2, 1]]))[0], last(words.weight[2] / 2))
+
+
 def test_hidden_layers_follow_the_mean() -> None:
     assert n_parameters(build_bag(TEXT, 3, width=4)) == 10 * 4 + 4 * 3 + 3
     assert n_parameters(build_bag(TEXT, 3, width=4, depth=2)) == 40 + 2 * (16 + 4) + 15

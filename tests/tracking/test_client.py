@@ -82,6 +82,16 @@ def test_the_local_store_is_created_in_wal_mode(store: Store) -> None:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+def test_a_database_that_fails_is_told_in_one_sentence_and_not_by_mlflow_as_well(
+    store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(store.paths.mlflow_db)) as connection:
+        connection.execute("DROP TABLE experiments")
+    with pytest.raises(TrackerError, match=r"MLflow cannot be used: .*no such table"):
+        find_or_create_experiment(store.client, "sweep", uri=store.uri, paths=store.paths)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_what_somebody_reads_at_the_moment_stays_beside_the_store_and_that_is_said(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
