@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from torchvision import models
 
 from sweeper import cli
 from sweeper.commands import probe
@@ -27,6 +29,7 @@ from sweeper.config.problems import Problems
 from sweeper.config.reader import parse_study
 from sweeper.config.yaml_source import load_source, parse_scalar
 from sweeper.errors import SpecError
+from sweeper.models.pretrained import find_weights
 from sweeper.paths import RunPaths
 from tests.support.examples import examples
 from tests.support.picture_files import write_pictures
@@ -73,6 +76,8 @@ ROWS = "size,kind,who,part,note\n" + "".join(
     f"{row},{'xy'[row % 2]},p{row % 4},{'aabc'[row % 4]},{'?' if row else 'word'}\n"
     for row in range(16)
 )
+#: Whose weights lie where a download would put them.
+PRETRAINED = "shufflenet_v2_x0_5"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -84,9 +89,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for row in range(8):
         write_wav(folder / "clips" / f"{'xy'[row % 2]}_p{row % 4}_{row}.wav", tone(440, 0.05))
     write_pictures(folder / "pictures", n_each=4)
+    weights = folder / "hub/checkpoints" / find_weights(PRETRAINED, "DEFAULT").url.split("/")[-1]
+    weights.parent.mkdir(parents=True)
+    torch.save(models.get_model(PRETRAINED).state_dict(), weights)
     cwd, path = Path.cwd(), list(sys.path)
     os.chdir(folder)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(folder))
         patch.setattr(probe, "_TURN_S", 0.0)  # to time updates takes longer than all the rest
         yield folder
     os.chdir(cwd)
@@ -216,6 +225,12 @@ data: {name: digits}
 model: {architecture: cnn, depth: 1, channels: 2}
 train: {epochs: 1, random_crop: {low: 0, high: 3}, random_flip: {choices: [true, false]},
         cutout: {choices: [0, 3]}, color_jitter: 0.2, mixup: {low: 0.0, high: 1.0}}
+""",
+    f"""\
+data: {{name: digits, size: 32, batch_size: 8}}
+model: {{architecture: {PRETRAINED}, weights: DEFAULT,
+         freeze: {{choices: [none, backbone]}}}}
+train: {{epochs: 1, backbone_rate: {{low: 0.01, high: 1.0, log: true}}}}
 """,
 ]
 #: What YAML files hold and what means something else than it seems, or nothing at all.
