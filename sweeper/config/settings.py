@@ -284,3 +284,12 @@ class TrialConfig:
     model: ModelConfig | None
     train: TrainConfig | FunctionConfig
     seed: int
+
+    @property
+    def n_epochs(self) -> int | None:
+        """Epochs that the trial has at most, >= 1; None if only the user's own code knows."""
+        if isinstance(self.train, TrainConfig):
+            return self.train.epochs
+        said = self.train.params.get("epochs")
+        is_number = isinstance(said, int) and not isinstance(said, bool) and said >= 1
+        return said if is_number else None

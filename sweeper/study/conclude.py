@@ -75,7 +75,8 @@ def conclude(trial: RunningTrial, body: Callable[[], None]) -> TrialState:
 
     An exception ends the trial, never the process, be it of whatever class: workers ignore
     SIGINT, so ``KeyboardInterrupt`` is the user's own, too. Those that
-    :func:`~sweeper.study.failures.meaning` knows are taken as what they mean.
+    :func:`~sweeper.study.failures.meaning` knows are taken as what they mean. While the process is
+    stopping, one that would end the trial comes of that, as far as anybody knows: it is put back.
 
     Raises:
         StoreError: If disk or storage fail, which is not the trial's fault: it stays as it is.
@@ -88,7 +89,7 @@ def conclude(trial: RunningTrial, body: Callable[[], None]) -> TrialState:
     except (TrialInterrupted, TrialPruned, TrialDiverged) as signal:
         verdict = _judge_signal(signal, _attempt(trial))
     except BaseException as exc:
-        verdict = _judge_word(exc, _attempt(trial))
+        verdict = _judge_word(exc, _attempt(trial), is_stopping=trial.is_stopping())
     else:
         verdict = _judge_return(_attempt(trial))
     if isinstance(verdict, PutBack):
@@ -111,12 +112,16 @@ def _judge_signal(
     return attempt.outcome(state, str(signal))
 
 
-def _judge_word(error: BaseException, attempt: Attempt) -> Outcome | PutBack:
+def _judge_word(error: BaseException, attempt: Attempt, *, is_stopping: bool) -> Outcome | PutBack:
     match meaning(error):
-        case TrialState.COMPLETE if attempt.history:
-            return _judge_return(attempt)
         case TrialState.PRUNED | TrialState.DIVERGED as state:
             return attempt.outcome(state, _cause(error))
+        case TrialState.COMPLETE if attempt.history and not is_stopping:
+            return _judge_return(attempt)
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        raise StoreError(f"trial {attempt.number}: {_cause(error)}; make room") from error
+    if is_stopping:  # frameworks end by SystemExit when they are told to
+        return PutBack(f"stopped, which its code ended by {_cause(error)}")
     return _judge_exception(error, attempt)
 
 
@@ -126,8 +131,6 @@ def _cause(error: BaseException) -> str:
 
 def _judge_exception(error: BaseException, attempt: Attempt) -> Outcome | PutBack:
     cause = _cause(error)
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
-        raise StoreError(f"trial {attempt.number}: {cause}; make room") from error
     trace = redacted("".join(traceback.format_exception(error)))
     details = "\n".join(trace.splitlines()[-_DETAIL_LINES:])
     failed = attempt.judge_failure(failure_kind(error), cause, details)

@@ -10,7 +10,7 @@ from typing import Self
 
 from optuna.trial import FrozenTrial
 
-from sweeper.config.settings import ModelConfig, Scalar, TrainConfig, TrialConfig
+from sweeper.config.settings import ModelConfig, Scalar, TrialConfig
 from sweeper.durable import Step, durable
 from sweeper.errors import StoreError, TrialDiverged, TrialInterrupted, TrialPruned
 from sweeper.events import (
@@ -58,6 +58,7 @@ class RunningTrial:
         is_stopping: Whether this process must stop.
         ledger: Where this process books its time.
         asking_s: Seconds that the sampler took, without what was waited for others.
+        n_epochs: Epochs that it reports at most; None if nobody has said it.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class RunningTrial:
         self.history: list[EpochMetrics] = []
         self.drawn_by = ""
         self.asking_s = 0.0
+        self.n_epochs: int | None = None
         self.is_stopping = is_stopping
         self.ledger = ledger
         self._transfer = transfer
@@ -84,7 +86,6 @@ class RunningTrial:
         self._ownership = Ownership.of(study, trial)
         self._trial_id = study.trial_id(trial.number)
         self._is_started = False
-        self._n_epochs: int | None = None
         self._handle = study.handle()
         self._params: Mapping[str, Scalar] = {}
         path = study.paths.events(self.number)
@@ -111,8 +112,7 @@ class RunningTrial:
         config = drawn.config
         self._params = config.params
         self.drawn_by = drawn.drawn_by
-        if isinstance(config.train, TrainConfig):
-            self._n_epochs = config.train.epochs
+        self.n_epochs = config.n_epochs
         return config
 
     def _write(self, drawn: Drawn) -> None:
@@ -169,7 +169,7 @@ class RunningTrial:
         Raises:
             TrialInterrupted: If the storage fails.
         """
-        self._n_epochs = n_epochs
+        self.n_epochs = n_epochs
         with self._reporting():
             self.study.pruner.plan(self.number, n_epochs)
 
@@ -187,7 +187,7 @@ class RunningTrial:
         """
         with self._reporting():
             self._report(metrics)
-        if self._transfer and metrics.epoch != self._n_epochs:
+        if self._transfer and metrics.epoch != self.n_epochs:
             with self.ledger.booked(Entry.CHECKPOINT):
                 self._transfer.offer(self.number, self._ownership.owner.claim)
 
@@ -208,7 +208,7 @@ class RunningTrial:
             self._keep(metrics)
         for name in self.study.spec.objective.faults(metrics):
             raise TrialDiverged(f"{name} is {metrics.values[name]} after epoch {metrics.epoch}")
-        if is_known or metrics.epoch == self._n_epochs:
+        if is_known or metrics.epoch == self.n_epochs:
             return
         if self._is_pruned(before, metrics):
             raise TrialPruned(f"by {self.study.spec.pruner.name} after epoch {metrics.epoch}")

@@ -23,6 +23,11 @@ class Reporter(Protocol):
         """What was reported, by earlier processes of the same trial too."""
         ...
 
+    @property
+    def n_epochs(self) -> int | None:
+        """Epochs that the trial reports at most; None if nobody has said it."""
+        ...
+
     def is_stopping(self) -> bool:
         """Whether the process must stop; asked after every batch, so it must be cheap."""
         ...

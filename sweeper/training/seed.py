@@ -7,14 +7,26 @@ import numpy as np
 import torch
 
 
+def low_seed(seed: int) -> int:
+    """The low 32 bits of a seed: NumPy, scikit-learn and Lightning take no more.
+
+    Args:
+        seed: >= 0.
+
+    Returns:
+        An integer in [0, 2**32).
+    """
+    return seed % 2**32
+
+
 def seed_everything(seed: int) -> None:
     """Seed the global generators of Python, NumPy and torch (every device).
 
     Args:
-        seed: In [0, 2**63); NumPy's old generator takes its low 32 bits.
+        seed: In [0, 2**63); NumPy's old generator takes :func:`low_seed` of it.
     """
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(low_seed(seed))
     torch.manual_seed(seed)
 
 

@@ -6,7 +6,6 @@ An agent starts it, see :mod:`sweeper.workers.protocol`.
 import faulthandler
 import logging
 import os
-import signal
 import sys
 import threading
 from dataclasses import replace
@@ -30,7 +29,7 @@ from sweeper.text import log_to_stderr
 from sweeper.workers.forkserver import SERVE, name_process, serve
 from sweeper.workers.memory import keep_freed_memory
 from sweeper.workers.protocol import DRAIN_S, Channel, WorkerArgs
-from sweeper.workers.signals import reset_signals, write_stack_when_asked
+from sweeper.workers.signals import StopRequest, reset_signals, write_stack_when_asked
 from sweeper.workers.worker import Worker, no_terminal
 
 log = logging.getLogger("sweeper")
@@ -42,7 +41,7 @@ def main(channel: Channel) -> None:
     args = channel.read_args()
     log_to_stderr("%(asctime)s %(levelname)s %(message)s", logging.INFO)
     write_stack_when_asked()  # as the agent asks where it hangs
-    stopping = threading.Event()
+    stopping = StopRequest()
     _listen(channel, stopping)
     sys.breakpointhook = partial(_refuse_breakpoint, args.study_file)
     make_importable(args.import_dirs)
@@ -76,16 +75,14 @@ def _load_spec(args: WorkerArgs, paths: RunPaths) -> StudySpec:
     )
 
 
-def _listen(channel: Channel, stopping: threading.Event) -> None:
+def _listen(channel: Channel, stopping: StopRequest) -> None:
     """Stop after the current batch when told to, or when nobody is there to tell."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGUSR1):  # a scheduler may signal the whole job
-        signal.signal(number, lambda *_: stopping.set())
+    stopping.listen()
     os.register_at_fork(after_in_child=reset_signals)  # processes of user code end as usual
     threading.Thread(target=_stop_when_alone, args=(channel, stopping), daemon=True).start()
 
 
-def _stop_when_alone(channel: Channel, stopping: threading.Event) -> None:
+def _stop_when_alone(channel: Channel, stopping: StopRequest) -> None:
     """Stop after the current batch once the agent's end of the channel is closed.
 
     What hangs is ended the hard way: nobody else would.

@@ -93,6 +93,7 @@ def python_switches() -> Iterator[Switch]:
     yield Switch("resource.setrlimit", _limits, _set_limits)
     yield Switch("signal.setitimer", _timers, _stop_timers)
     yield Switch("signal.signal", _handlers, _set_handlers)
+    yield Switch("signal.set_wakeup_fd", _wakeup_fd, signal.set_wakeup_fd)
     yield Switch("sys.setrecursionlimit", sys.getrecursionlimit, sys.setrecursionlimit)
     yield Switch("sys.settrace", sys.gettrace, sys.settrace)
     yield Switch("sys.setprofile", sys.getprofile, sys.setprofile)
@@ -165,6 +166,13 @@ def _set_handlers(handlers: Mapping[int, Any]) -> None:
         if signal.getsignal(number) != handler:
             signal.signal(number, handler)
     write_stack_when_asked()  # its handler is none of Python's
+
+
+def _wakeup_fd() -> int:
+    """Where Python notes signals, which a worker looks at."""
+    fd = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
+    return fd
 
 
 def _fatal_warnings() -> list[Any]:

@@ -11,10 +11,13 @@ from sweeper.config.settings import FunctionConfig, TrialConfig
 from sweeper.config.study import StudySpec
 from sweeper.data.dataset import load_data
 from sweeper.errors import TrialInterrupted
+from sweeper.paths import RunPaths
 from sweeper.timing import TimeLedger
-from sweeper.training.function import UserTrial, train_function
+from sweeper.training.function import train_function
 from sweeper.training.learner import Runtime
 from sweeper.training.loop import train
+from sweeper.training.seed import low_seed
+from sweeper.training.user_trial import UserTrial
 from sweeper.trial import EpochMetrics
 from sweeper.workers.devices import Placement
 from sweeper.workers.memory import resident_limit
@@ -26,9 +29,15 @@ log = logging.getLogger("sweeper")
 class _ScratchReporter:
     """Follows such a trial; see :func:`run_scratch_trial`."""
 
-    def __init__(self, show: Callable[[EpochMetrics], None], n_reports: int | None) -> None:
+    def __init__(
+        self,
+        show: Callable[[EpochMetrics], None],
+        n_reports: int | None,
+        n_epochs: int | None,
+    ) -> None:
         self.ledger = TimeLedger()  # which nobody reads
         self.history: list[EpochMetrics] = []
+        self.n_epochs = n_epochs
         self._show = show
         self._n_reports = n_reports
 
@@ -42,7 +51,7 @@ class _ScratchReporter:
         pass
 
     def plan_epochs(self, n_epochs: int) -> None:
-        pass
+        self.n_epochs = n_epochs
 
     def report(self, metrics: EpochMetrics) -> None:
         self.history.append(metrics)
@@ -77,16 +86,17 @@ def run_scratch_trial(
         BaseException: Whatever training or the user's code raises.
     """
     runtime = Runtime(torch.device(placement.device), spec.run.precision)
-    reporter = _ScratchReporter(show, n_reports)
+    reporter = _ScratchReporter(show, n_reports, config.n_epochs)
     torch.set_num_threads(placement.n_threads)
     state = ProcessState()
     with state.kept(log.warning), tempfile.TemporaryDirectory(prefix="sweeper-") as folder:
+        paths = RunPaths(Path(folder), spec.name)
         if isinstance(config.train, FunctionConfig):
             trial = UserTrial(
                 number=number,
-                seed=config.seed,
+                seed=low_seed(config.seed),
                 device=runtime.device,
-                checkpoint=Path(folder) / "checkpoint",
+                paths=paths,
                 objective=spec.objective,
                 reporter=reporter,
             )
@@ -106,5 +116,5 @@ def run_scratch_trial(
             objective=spec.objective,
             runtime=runtime,
             reporter=reporter,
-            checkpoint=Path(folder) / "checkpoint.pt",
+            checkpoint=paths.checkpoint(number),
         )

@@ -7,7 +7,6 @@ once a trial. It never talks to MLflow.
 import logging
 import os
 import socket
-import threading
 import time
 from bdb import BdbQuit
 from collections.abc import Callable
@@ -37,13 +36,16 @@ from sweeper.study.study import SweepStudy
 from sweeper.study.tell import put_back
 from sweeper.timing import Entry, TimeLedger
 from sweeper.training.checkpoint import save_checkpoint
-from sweeper.training.function import UserTrial, train_function
+from sweeper.training.function import train_function
 from sweeper.training.learner import Runtime
 from sweeper.training.loop import train
+from sweeper.training.seed import low_seed
+from sweeper.training.user_trial import UserTrial
 from sweeper.trial import TrialState
 from sweeper.workers.memory import Room, resident_limit, return_device_memory, return_freed_memory
 from sweeper.workers.process_state import ProcessState
 from sweeper.workers.protocol import WorkerArgs
+from sweeper.workers.signals import StopRequest
 
 log = logging.getLogger("sweeper")
 
@@ -69,7 +71,7 @@ class Worker:
         self,
         args: WorkerArgs,
         study: SweepStudy,
-        stopping: threading.Event,
+        stopping: StopRequest,
         *,
         tell: Callable[[str], None],
         tell_epochs: Callable[[int, float], None],
@@ -225,9 +227,9 @@ class Worker:
         trial.start(None, config.model, params={}, tags=self._tags(config, trial))
         user_trial = UserTrial(
             number=trial.number,
-            seed=config.seed,
+            seed=low_seed(config.seed),
             device=self._runtime.device,
-            checkpoint=self._study.paths.user_checkpoint(trial.number),
+            paths=self._study.paths,
             objective=self._study.spec.objective,
             reporter=trial,
         )

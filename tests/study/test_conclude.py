@@ -4,6 +4,7 @@ import sys
 import weakref
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 
 import optuna
 import pytest
@@ -172,6 +173,42 @@ def test_words_of_python_and_optuna_are_taken_as_what_they_mean(
 
 def test_who_leaves_without_a_report_has_failed(study: SweepStudy) -> None:
     assert run_trial(study, raises(SystemExit(0))) == TrialState.FAILED
+
+
+@pytest.mark.parametrize("n_epochs", [0, 1])
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit(), SystemExit(143), KeyboardInterrupt(), RuntimeError("no more batches")],
+    ids=repr,
+)
+def test_what_user_code_raises_while_its_process_is_stopping_puts_the_trial_back(
+    study: SweepStudy, error: BaseException, n_epochs: int
+) -> None:
+    stopping = Event()
+
+    def body(claim: RunningTrial) -> None:
+        reports(*[0.5] * n_epochs)(claim)
+        stopping.set()
+        raise error
+
+    assert run_trial(study, body, is_stopping=stopping.is_set) == TrialState.WAITING
+    last = log(study)[-1]
+    assert isinstance(last, Interrupted)
+    assert last.cause.startswith(f"stopped, which its code ended by {type(error).__name__}")
+    assert study.counts() == {TrialState.WAITING: 10}
+
+
+def test_a_word_of_how_a_trial_ended_counts_also_while_its_process_is_stopping(
+    study: SweepStudy,
+) -> None:
+    stopping = Event()
+
+    def body(claim: RunningTrial) -> None:
+        claim.report(epoch(1, 0.5))
+        stopping.set()
+        raise optuna.TrialPruned("hopeless")
+
+    assert run_trial(study, body, is_stopping=stopping.is_set) == TrialState.PRUNED
 
 
 def test_any_loss_of_built_in_training_that_is_not_finite_ends_the_trial(

@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sweeper.study.storage.transfer import TrialTransfer
 from sweeper.study.study import SweepStudy
 from sweeper.timing import TimeLedger
 from sweeper.trial import EpochMetrics, TrialState
+from tests.support.function_studies import begin_function
 from tests.support.sweep_studies import (
     begin,
     begin_in,
@@ -133,6 +135,20 @@ def test_nothing_is_pruned_or_interrupted_after_the_last_epoch(tmp_path: Path) -
     stops = iter([False, False, True])
     state = run_trial(study, reports(0.9, 0.9, 0.9), is_stopping=lambda: next(stops))
     assert state == TrialState.COMPLETE
+
+
+def test_a_functions_last_epoch_is_that_of_the_study_file(tmp_path: Path) -> None:
+    train = {"function": "own:run", "epochs": 2, "x": {"low": 0.0, "high": 1.0}}
+    pruner = {"name": "median", "startup_trials": 0, "min_epochs": 2}
+    study = begin_function(tmp_path, trials=2, train=train, pruner=pruner)
+
+    def body(claim: RunningTrial, score: float) -> None:
+        assert claim.n_epochs == 2
+        for n in (1, 2):
+            claim.report(EpochMetrics(n, {"score": score}, 0.0))
+
+    assert run_trial(study, partial(body, score=0.9)) == TrialState.COMPLETE
+    assert run_trial(study, partial(body, score=0.1)) == TrialState.COMPLETE
 
 
 def test_the_log_has_it_before_the_storage_is_told(

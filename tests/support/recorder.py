@@ -24,7 +24,7 @@ class Recorder:
         self.ledger = TimeLedger()
         self.history: list[EpochMetrics] = []
         self.heard: list[int] = []
-        self.planned: list[int] = []
+        self.n_epochs: int | None = None
         self.progress: list[tuple[int, float]] = []
         self.stop_after = stop_after
         self.n_batches = n_batches
@@ -43,7 +43,7 @@ class Recorder:
         self.progress.append((epoch, share))
 
     def plan_epochs(self, n_epochs: int) -> None:
-        self.planned.append(n_epochs)
+        self.n_epochs = n_epochs
 
     def report(self, metrics: EpochMetrics) -> None:
         self.heard.append(metrics.epoch)

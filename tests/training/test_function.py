@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from sweeper.config.settings import DataConfig, FunctionConfig, TrialConfig
-from sweeper.errors import TrainingError, TrialPruned
-from sweeper.training.function import UserTrial, train_function
+from sweeper.errors import TrainingError, TrialInterrupted, TrialPruned
+from sweeper.paths import RunPaths
+from sweeper.training.function import train_function
+from sweeper.training.user_trial import UserTrial
 from sweeper.trial import EpochMetrics, Objective
 from tests.support.recorder import Recorder
 
@@ -51,6 +53,12 @@ def reports_and_returns(params, trial):
     trial.report(1, val_accuracy=0.25)
     return 0.5
 
+def breaks_off(params, trial):
+    for epoch in range(1, 4):
+        trial.report(epoch, val_accuracy=1)
+        if trial.is_stopping():
+            return
+
 def note(params, trial):
     seen.append(params)
     trial.report(1, val_accuracy=1)
@@ -71,7 +79,7 @@ def user_trial(folder: Path, reporter: Recorder, objective: Objective = ACCURACY
         number=4,
         seed=5,
         device=CPU,
-        checkpoint=folder / "checkpoint",
+        paths=RunPaths(folder, "small"),
         objective=objective,
         reporter=reporter,
         clock=lambda: 12.5,
@@ -167,6 +175,26 @@ def test_signals_pass_through_a_users_function(user_module: str, tmp_path: Path)
         )
 
 
+@pytest.mark.parametrize("n_epochs", [None, 3])
+def test_a_function_that_returns_as_it_was_told_to_stop_has_not_ended(
+    user_module: str, tmp_path: Path, n_epochs: int | None
+) -> None:
+    reporter = Recorder(n_batches=2)
+    reporter.n_epochs = n_epochs
+    with pytest.raises(TrialInterrupted, match=r"returned, as trial.is_stopping\(\) had told it"):
+        train_function(user_config(f"{user_module}:breaks_off"), user_trial(tmp_path, reporter))
+    assert reporter.heard == [1, 2]
+
+
+def test_a_function_that_is_told_to_stop_after_its_last_epoch_has_ended(
+    user_module: str, tmp_path: Path
+) -> None:
+    reporter = Recorder(n_batches=2)
+    reporter.n_epochs = 2
+    train_function(user_config(f"{user_module}:breaks_off"), user_trial(tmp_path, reporter))
+    assert reporter.heard == [1, 2]
+
+
 def test_the_folder_for_a_users_checkpoint_exists_and_history_is_there(tmp_path: Path) -> None:
     reporter = Recorder()
     trial = user_trial(tmp_path, reporter)
@@ -206,7 +234,7 @@ def test_a_trial_says_before_its_first_report_how_many_it_will_have(tmp_path: Pa
     reporter = Recorder()
     trial = user_trial(tmp_path, reporter)
     trial.plan_epochs(30)
-    assert reporter.planned == [30]
+    assert trial.n_epochs == reporter.n_epochs == 30
     trial.report(2, val_accuracy=0.5)
     with pytest.raises(
         TrainingError, match="plan_epochs: comes after the report of epoch 2; call"

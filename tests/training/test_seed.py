@@ -4,7 +4,12 @@ import random
 import numpy as np
 import torch
 
-from sweeper.training.seed import capture_rng_state, restore_rng_state, seed_everything
+from sweeper.training.seed import (
+    capture_rng_state,
+    low_seed,
+    restore_rng_state,
+    seed_everything,
+)
 
 CPU = torch.device("cpu")
 
@@ -20,6 +25,14 @@ def test_the_same_seed_draws_the_same_from_every_generator() -> None:
         draws.append(draw())
     assert draws[0] == draws[1]
     assert all(a != b for a, b in zip(draws[0], draws[2], strict=True))
+
+
+def test_a_low_seed_draws_what_numpy_was_seeded_with() -> None:
+    seed_everything(2**63 - 5)
+    drawn = np.random.standard_normal()
+    assert low_seed(2**63 - 5) == 2**32 - 5
+    np.random.seed(low_seed(2**63 - 5))
+    assert np.random.standard_normal() == drawn
 
 
 def test_a_restored_state_draws_on_as_if_nothing_had_happened() -> None:

@@ -164,6 +164,38 @@ def test_a_drained_pool_puts_its_trials_back(tmp_path: Path, begun: Begun) -> No
     assert events[-1].cause.startswith("stopped after epoch ")
 
 
+#: How user code leaves an epoch that takes longer than a drain may, and what is said of that.
+LEAVING = {
+    "asks": (
+        """is_first("running")
+    while not trial.is_stopping():
+        time.sleep(0.02)""",
+        "its function returned, as trial.is_stopping() had told it to",
+    ),
+    "handles the signal itself": (
+        """def leave(*_):
+        raise SystemExit(143)
+    signal.signal(signal.SIGTERM, leave)
+    is_first("running")
+    time.sleep(600)""",
+        "stopped, which its code ended by SystemExit: 143",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "cause"), LEAVING.values(), ids=LEAVING)
+def test_a_function_that_leaves_its_epoch_when_it_is_told_to_stop_is_put_back(
+    tmp_path: Path, begun: Begun, body: str, cause: str
+) -> None:
+    pool = begun(begin_function(tmp_path, body))
+    pool.look_until((tmp_path / "running").exists)
+    pool.workers.drain(lambda: False)
+    assert pool.states() == {"waiting": 1}
+    last = read_events(pool.study.paths.events(0))[0][-1]
+    assert isinstance(last, Interrupted)
+    assert last.cause == cause
+
+
 def test_who_does_not_want_to_wait_for_a_drain_kills(tmp_path: Path, begun: Begun) -> None:
     pool = begun(begin_function(tmp_path, HANG_FIRST))
     pool.look_until((tmp_path / "running").exists)

@@ -35,6 +35,12 @@ def limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))
 
 
+def take_signals() -> None:
+    """As asyncio does."""
+    _, notes = os.pipe2(os.O_NONBLOCK)
+    signal.set_wakeup_fd(notes)
+
+
 def join_group() -> None:
     file = Path(tempfile.mkdtemp(), "group")
     torch.distributed.init_process_group("gloo", file.as_uri(), rank=0, world_size=1)
@@ -49,6 +55,7 @@ CODE: dict[str, Callable[[], object]] = {
     "resource.setrlimit": limit_files,
     "signal.setitimer": lambda: signal.setitimer(signal.ITIMER_PROF, 1000),
     "signal.signal": lambda: signal.signal(signal.SIGTERM, lambda *_: None),
+    "signal.set_wakeup_fd": take_signals,
     "sys.setrecursionlimit": lambda: sys.setrecursionlimit(5000),
     "sys.settrace": lambda: sys.settrace(lambda *_: None),
     "sys.setprofile": lambda: sys.setprofile(lambda *_: None),

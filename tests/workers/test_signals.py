@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from sweeper.config.settings import ModelConfig
 from sweeper.data.own.load import load_custom
 from sweeper.errors import CommandStopped, ExitCode
 from sweeper.trial import DataInfo
-from sweeper.workers.signals import StopSignals, exit_when_told
+from sweeper.workers.signals import StopRequest, StopSignals, exit_when_told
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,37 @@ def test_a_signal_is_noted_and_decides_the_exit_code(number: int, code: ExitCode
     assert signals.received == [number, number]
     assert signals.exit_code == code
     assert signal.getsignal(number) == before
+
+
+@pytest.fixture
+def own_handlers() -> Iterator[None]:
+    """Lets a test change the handlers of its process."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = {number: signal.getsignal(number) for number in numbers}
+    fd = signal.set_wakeup_fd(-1)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    signal.set_wakeup_fd(fd)
+
+
+@pytest.mark.usefixtures("own_handlers")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_worker_knows_that_it_is_told_to_stop_whoever_handles_the_signal(
+    number: int, is_replaced: bool
+) -> None:
+    request = StopRequest()
+    request.listen()
+    seen = []
+    if is_replaced:
+        signal.signal(number, lambda *_: seen.append(request.is_set()))
+    signal.signal(signal.SIGUSR2, lambda *_: None)
+    os.kill(os.getpid(), signal.SIGUSR2)
+    assert not request.is_set()
+    os.kill(os.getpid(), number)
+    assert request.is_set()
+    assert seen == [True] * is_replaced
 
 
 def test_a_command_without_signals_was_stopped_by_its_time() -> None:
