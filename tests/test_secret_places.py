@@ -10,7 +10,7 @@ import pytest
 from sweeper import cli
 from sweeper.commands.progress import open_screen
 from sweeper.commands.trial_table import Tally, TrialRow
-from sweeper.config.problems import Problems
+from sweeper.config.problems import Origin, Problems
 from sweeper.errors import LauncherError, SpecError, SweeperError
 from sweeper.launchers.kubernetes import kubectl
 from sweeper.launchers.slurm import commands as slurm
@@ -106,8 +106,8 @@ def test_what_schedulers_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, te
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_problems_of_a_study_file(text: str) -> None:
-    problems = Problems("s.yaml")
-    problems.add(1, "", f"must be a word, got {text}")
+    problems = Problems()
+    problems.add(Origin("s.yaml", 1), "", f"must be a word, got {text}")
     with pytest.raises(SpecError) as caught:
         problems.raise_if_any()
     assert_untold(str(caught.value))

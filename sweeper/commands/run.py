@@ -119,7 +119,7 @@ def _worker_args(study: SweepStudy, data_label: str, note: Callable[[str], None]
         root=str(study.paths.root),
         study=study.spec.name,
         study_file=str(study.spec.path),
-        lines=study.spec.lines,
+        origins=study.spec.origins,
         storage=study.spec.storage,
         agent=uuid.uuid4().hex[:12],
         name="",

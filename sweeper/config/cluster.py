@@ -250,8 +250,8 @@ def load_profile(name: str, path: Path | None = None) -> ClusterSpec:
             f"{path}: no such file, so there is no profile {name!r}; write one such as\n"
             f"{name}:\n  to: slurm\n  partition: gpu\n  setup: [module load cuda]"
         )
-    problems = Problems(str(path))
-    top = load_source(path.read_text(encoding="utf-8"), problems)
+    problems = Problems()
+    top = load_source(path.read_text(encoding="utf-8"), str(path), problems)
     problems.raise_if_any()
     assert top is not None
     if name not in top.value:
@@ -259,7 +259,7 @@ def load_profile(name: str, path: Path | None = None) -> ClusterSpec:
     item = top.value[name]
     profile: ClusterSpec = read_fields(item, ClusterSpec, problems)
     if profile.profile is not None:
-        problems.add(item.line, item.path, "a profile cannot name another one")
+        problems.add(item.origin, item.path, "a profile cannot name another one")
     problems.raise_if_any()
     return profile
 

@@ -20,25 +20,25 @@ def read_interval(
     nodes = item.value
     for end in ("low", "high"):
         if end not in nodes:
-            problems.add(item.line, item.path, f"a range needs `{end}` too")
+            problems.add(item.origin, item.path, f"a range needs `{end}` too")
             return None
     low, high = (
-        read_constant(Located(nodes[end].value, nodes[end].line, item.path), declared, problems)
+        read_constant(Located(nodes[end].value, nodes[end].origin, item.path), declared, problems)
         for end in ("low", "high")
     )
     if not (_is_number(low) and _is_number(high)):
         if not problems.concern(item.path):
             came = f"low={shown(low)} high={shown(high)}"
-            problems.add(item.line, item.path, f"the ends must be numbers, got {came}")
+            problems.add(item.origin, item.path, f"the ends must be numbers, got {came}")
         return None
-    step_node = nodes.get("step", Located(None, item.line, item.path))
+    step_node = nodes.get("step", Located(None, item.origin, item.path))
     is_whole = isinstance(low, int) and isinstance(high, int)
     if declared is Any:
         is_whole &= isinstance(step_node.value, int | None)
     step = read_constant(step_node, (int if is_whole else float) | None, problems)
     log = read_constant(nodes["log"], bool, problems) if "log" in nodes else False
     if fault := _fault(low, high, step, log):
-        problems.add(item.line, item.path, fault)
+        problems.add(item.origin, item.path, fault)
         return None
     if is_whole:
         return IntRange(low, high, 1 if step is None else step, bool(log))

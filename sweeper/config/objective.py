@@ -25,7 +25,7 @@ _NATURAL: Mapping[str, Direction] = {
 
 
 def read_objective(
-    item: Located | None,
+    item: Located,
     problems: Problems,
     *,
     default: str,
@@ -35,28 +35,27 @@ def read_objective(
     """The objective.
 
     Args:
-        item: The value of the file's ``objective``.
+        item: The value of ``objective``, a mapping without keys where there is none.
         problems: Where what is wrong is noted.
         default: The metric of a file that names none.
         losses: That must be finite beside it.
         is_free: Whether code of the user's own reports what it likes.
     """
-    item = item or Located({}, 1, "objective")
     if not isinstance(item.value, dict):
         message = f"must be a mapping of metric and direction, got {came(item)}"
-        problems.add(item.line, item.path, message)
+        problems.add(item.origin, item.path, message)
         return Objective((), ())
     check_keys(item, ("metric", "direction"), problems)
-    metric = item.value.get("metric", Located(default, item.line, "objective.metric"))
+    metric = item.value.get("metric", Located(default, item.origin, "objective.metric"))
     metrics = _words(metric, problems)
     if len(set(metrics)) < max(1, len(metrics)) and not problems.concern(metric.path):
-        problems.add(metric.line, metric.path, "must be one metric or a list of different ones")
+        problems.add(metric.origin, metric.path, "must be one metric or a list of different ones")
     for word in metrics:
         if not is_free and word not in METRICS:
             hint = did_you_mean(word, METRICS)
-            problems.add(metric.line, metric.path, f"nobody reports {shown(word)}{hint}")
+            problems.add(metric.origin, metric.path, f"nobody reports {shown(word)}{hint}")
         elif fault := metric_name_fault(word, metrics):
-            problems.add(metric.line, metric.path, f"{fault}, got {shown(word)}")
+            problems.add(metric.origin, metric.path, f"{fault}, got {shown(word)}")
     if "direction" in item.value:
         directions = _directions(item.value["direction"], len(metrics), problems)
     else:
@@ -71,10 +70,10 @@ def _directions(item: Located, n_metrics: int, problems: Problems) -> tuple[Dire
         if word not in known:
             hint = did_you_mean(word, known, otherwise="")
             message = f"must be 'minimize' or 'maximize', got {shown(word)}{hint}"
-            problems.add(item.line, item.path, message)
+            problems.add(item.origin, item.path, message)
     if len(words) != n_metrics and not problems.concern("objective"):
         message = f"must be one for each metric, got {len(words)} for {n_metrics}"
-        problems.add(item.line, item.path, message)
+        problems.add(item.origin, item.path, message)
     return tuple(word for word in words if word in known)  # type: ignore[misc]
 
 
@@ -84,7 +83,7 @@ def _natural_directions(
     unclear = [word for word in metrics if word not in _NATURAL]
     if unclear and not problems.concern(metric.path):
         message = f"is required, minimize or maximize: {shown(unclear[0])} does not tell"
-        problems.add(metric.line, "objective.direction", message)
+        problems.add(metric.origin, "objective.direction", message)
     return tuple(_NATURAL[word] for word in metrics if word in _NATURAL)
 
 

@@ -1,9 +1,10 @@
-"""What is wrong with a study file, collected so that it can be said all at once."""
+"""What is wrong with a study, and where: collected so that it can be said all at once."""
 
 import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sweeper.errors import SpecError
 from sweeper.text import redacted
@@ -12,30 +13,40 @@ from sweeper.text import redacted
 _MOST = 200
 
 
-@dataclass
-class Problems:
-    """The problems of one study file.
+class Origin(NamedTuple):
+    """Where a value was given.
 
     Attributes:
-        file: Its path as the user gave it, for the messages.
+        source: A file, by its path as the user gave it; or what else values come from.
+        line: In the file, from 1; 0 where there are no lines.
     """
 
-    file: str
-    _found: list[tuple[int, str, str]] = field(default_factory=list)
+    source: str
+    line: int = 0
 
-    def add(self, line: int, path: str, message: str) -> None:
-        """Note a problem of the value at the dotted ``path`` on ``line`` (from 1).
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}" if self.line else self.source
+
+
+@dataclass
+class Problems:
+    """The problems of one study."""
+
+    _found: list[tuple[Origin, str, str]] = field(default_factory=list)
+
+    def add(self, origin: Origin, path: str, message: str) -> None:
+        """Note a problem of the value at the dotted ``path``, which comes from ``origin``.
 
         Raises:
             SpecError: If there are so many already that it makes no sense to read on.
         """
         if len(self._found) == _MOST:
-            message = f"{self.file}:{line}: more than {_MOST} problems; mend those above first"
-            self._found.append((line, "", message))
+            message = f"{origin}: more than {_MOST} problems; mend those above first"
+            self._found.append((origin, "", message))
             self.raise_if_any()
         where = f"{path}: " if path else ""
         # A URL may stand where it does not belong, even as a key.
-        self._found.append((line, path, f"{self.file}:{line}: {redacted(where + message)}"))
+        self._found.append((origin, path, f"{origin}: {redacted(where + message)}"))
 
     def concern(self, path: str) -> bool:
         """Whether one was noted at the dotted ``path``, above it or below it."""
@@ -48,7 +59,7 @@ class Problems:
         return bool(self._found)
 
     def raise_if_any(self) -> None:
-        """Raise all problems as one error, in file order.
+        """Raise all problems as one error, those of each file in its order.
 
         Raises:
             SpecError: If any problem was noted.

@@ -9,7 +9,7 @@ from typing import Any
 from sweeper.config.cluster import ClusterSpec
 from sweeper.config.names import study_name_fault
 from sweeper.config.objective import read_objective
-from sweeper.config.problems import Problems, shown
+from sweeper.config.problems import Origin, Problems, shown
 from sweeper.config.ranges import Section
 from sweeper.config.rules import check_rules
 from sweeper.config.scalars import came, check_keys, read_constant, read_fields
@@ -75,11 +75,25 @@ def _read(path: Path) -> bytes:
 
 def parse_study(text: str, path: Path) -> StudySpec:
     """As :func:`load_study`, for a text that is already at hand."""
-    problems = Problems(str(path))
-    top = load_source(text, problems)
+    problems = Problems()
+    top = load_source(text, str(path), problems)
     if top is None:
         problems.raise_if_any()
     assert top is not None
+    return read_study(top, path, problems)
+
+
+def read_study(top: Located, path: Path, problems: Problems) -> StudySpec:
+    """A study from its values.
+
+    Args:
+        top: All of them.
+        path: Of the study file; the user's own code is looked for beside it.
+        problems: What is wrong with them already.
+
+    Raises:
+        SpecError: With every problem.
+    """
     spec = _StudyReader(top, path, problems).read()
     check_rules(spec, problems)
     problems.raise_if_any()
@@ -114,13 +128,13 @@ class _StudyReader:
             tracking=self._fields("tracking", TrackingSpec),
             cluster=self._fields("cluster", ClusterSpec),
             storage=self._constant("storage", str, "auto"),
-            lines=dict(_lines(self._top)),
+            origins=dict(_origins(self._top)),
         )
 
     def _objective(self) -> Objective:
         task = self._word("data", "task")
         return read_objective(
-            self._top.value.get("objective"),
+            self._top.value.get("objective", Located({}, self._top.origin, "objective")),
             self._problems,
             default=TASK_METRICS[task if task in TASK_METRICS else "classification"][0],
             losses=() if self._has_function else LOSSES,
@@ -148,7 +162,7 @@ class _StudyReader:
         if not self._problems.concern("name") and (fault := study_name_fault(name)):
             way_out = "" if item else "; give the file such a name or set `name:`"
             message = f"{fault}, got {shown(name)}{way_out}"
-            self._problems.add(item.line if item else 1, "name", message)
+            self._problems.add((item or self._top).origin, "name", message)
         return name
 
     def _pruner(self, n_metrics: int) -> PrunerSpec:
@@ -168,20 +182,20 @@ class _StudyReader:
                 sections[key] = self._section(reader, key, item)
             elif not self._has_function:
                 message = f"is required, unless train.function brings its own {key}"
-                self._problems.add(1, key, message)
+                self._problems.add(self._top.origin, key, message)
         return sections
 
     def _section(self, reader: SectionReader, key: str, item: Located) -> Section:
         if not isinstance(item.value, dict | None):
-            self._problems.add(item.line, key, f"must be a mapping of keys, got {came(item)}")
+            self._problems.add(item.origin, key, f"must be a mapping of keys, got {came(item)}")
             return {}
-        for line, path in _passwords(item):
+        for origin, path in _passwords(item):
             message = (
                 "a password here would be written to MLflow and to files; let your code read it "
                 "from an environment variable"
             )
-            self._problems.add(line, _CHOICES.sub("", path), message)
-        section: Section = getattr(reader, key)(Located(item.value or {}, item.line, key))
+            self._problems.add(origin, _CHOICES.sub("", path), message)
+        section: Section = getattr(reader, key)(Located(item.value or {}, item.origin, key))
         return section
 
     def _settings(self, node: Located | None) -> tuple[Mapping[str, Scalar], ...]:
@@ -191,7 +205,7 @@ class _StudyReader:
         for item in node.value if isinstance(node.value, list) else [node]:
             if item is node or not isinstance(item.value, dict) or not item.value:
                 message = "must be a list of mappings such as `- {train.optimizer: sgd}`"
-                self._problems.add(item.line, item.path, message)
+                self._problems.add(item.origin, item.path, message)
                 continue
             settings.append(
                 {name: read_constant(value, Any, self._problems) for name, value in item.items()}
@@ -199,10 +213,10 @@ class _StudyReader:
         return tuple(settings)
 
 
-def _passwords(item: Located) -> Iterator[tuple[int, str]]:
-    """Line and path of each text that is a URL with a password."""
+def _passwords(item: Located) -> Iterator[tuple[Origin, str]]:
+    """Origin and path of each text that is a URL with a password."""
     if isinstance(item.value, str) and holds_password(item.value):
-        yield item.line, item.path
+        yield item.origin, item.path
     inner = item.value
     for value in inner.values() if isinstance(inner, dict) else ():
         yield from _passwords(value)
@@ -210,10 +224,10 @@ def _passwords(item: Located) -> Iterator[tuple[int, str]]:
         yield from _passwords(value)
 
 
-def _lines(item: Located) -> Iterator[tuple[str, int]]:
-    """Line by dotted name; a branch is named without the word ``choices``."""
+def _origins(item: Located) -> Iterator[tuple[str, Origin]]:
+    """Origin by dotted name; a branch is named without the word ``choices``."""
+    yield _CHOICES.sub("", item.path), item.origin
     inner = item.value
-    for value in inner.values() if isinstance(inner, dict) else inner:
-        yield _CHOICES.sub("", value.path), value.line
-        if isinstance(value.value, dict | list):
-            yield from _lines(value)
+    if isinstance(inner, dict | list):
+        for value in inner.values() if isinstance(inner, dict) else inner:
+            yield from _origins(value)

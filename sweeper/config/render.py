@@ -33,8 +33,8 @@ def render_public(resolved: str) -> str:
     Raises:
         SpecError: If it is no study file.
     """
-    problems = Problems("study.yaml")
-    source = load_source(resolved, problems)
+    problems = Problems()
+    source = load_source(resolved, "study.yaml", problems)
     problems.raise_if_any()
     assert source is not None
     kept = {key: _public(item.plain()) for key, item in source.items() if key != "cluster"}

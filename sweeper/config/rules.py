@@ -87,7 +87,7 @@ class _Rules:
         self._check_sizes()
 
     def _add(self, path: str, message: str) -> None:
-        self._problems.add(self._spec.line(path), path, message)
+        self._problems.add(self._spec.origin(path), path, message)
 
     def _check_branches(self, section: Section, path: str, taken: tuple[str, ...]) -> None:
         """No key that a branch lays over its section may be ``taken`` or have branches itself."""
@@ -113,7 +113,7 @@ class _Rules:
             self._add("pruner.name", "several metrics cannot be pruned by; set it to none")
         takes = PRUNER_KEYS[pruner.name]
         for key in {key: None for keys in PRUNER_KEYS.values() for key in keys}:
-            if f"pruner.{key}" in self._spec.lines and key not in takes:
+            if f"pruner.{key}" in self._spec.origins and key not in takes:
                 known = ", ".join(takes) or "no other key"
                 self._add(f"pruner.{key}", f"{pruner.name} does not look at it; it takes {known}")
         least, most = pruner.min_epochs, self._most_epochs()

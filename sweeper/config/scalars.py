@@ -27,11 +27,11 @@ def came(item: Located) -> str:
 def read_constant(item: Located, declared: Any, problems: Problems) -> Any:
     """The constant, in the declared type; None after a problem was noted."""
     if isinstance(item.value, dict | list) and not holds_many(declared):
-        problems.add(item.line, item.path, f"must be one value, got {came(item)}")
+        problems.add(item.origin, item.path, f"must be one value, got {came(item)}")
         return None
     value, fault = check_constant(item.plain(), declared)
     if fault:
-        problems.add(item.line, item.path, fault)
+        problems.add(item.origin, item.path, fault)
     return value
 
 
@@ -77,7 +77,7 @@ def check_keys(item: Located, known: Iterable[str], problems: Problems) -> None:
     known = tuple(known)
     for key, value in item.items():
         if key not in known:
-            problems.add(value.line, value.path, f"unknown key{did_you_mean(key, known)}")
+            problems.add(value.origin, value.path, f"unknown key{did_you_mean(key, known)}")
 
 
 def read_fields(item: Located, declared: type[Any], problems: Problems) -> Any:
@@ -86,7 +86,7 @@ def read_fields(item: Located, declared: type[Any], problems: Problems) -> Any:
     values: dict[str, Any] = {}
     if not isinstance(item.value, dict):
         message = f"must be a mapping of {', '.join(types)}, got {came(item)}"
-        problems.add(item.line, item.path, message)
+        problems.add(item.origin, item.path, message)
         return declared()
     check_keys(item, types, problems)
     for key, value in item.items():

@@ -34,12 +34,12 @@ class SectionReader:
         node = item.value.get("name")
         name = node.value if node else None
         if node is None:
-            self._problems.add(item.line, "data.name", "is required, e.g. `name: mnist`")
+            self._problems.add(item.origin, "data.name", "is required, e.g. `name: mnist`")
         elif isinstance(name, str) and is_reference(name):
             self._check_reference(node, name)
         elif isinstance(name, str) and name not in DATA_PARAMS:
             hint = did_you_mean(name, [*DATA_PARAMS, "package.module:function"])
-            self._problems.add(node.line, node.path, f"unknown data set {shown(name)}{hint}")
+            self._problems.add(node.origin, node.path, f"unknown data set {shown(name)}{hint}")
         if isinstance(name, str) and name in DATA_PARAMS:
             section = self._section(item, {**known, **DATA_PARAMS[name]})
         else:
@@ -47,7 +47,7 @@ class SectionReader:
         for key in fixed_keys("data", section):
             if isinstance(section.get(key), Range):
                 message = "must be a constant: trials are compared on one validation split"
-                self._problems.add(item.value[key].line, f"data.{key}", message)
+                self._problems.add(item.value[key].origin, f"data.{key}", message)
         if isinstance(name, str):
             self._check_rows(item, name, section)
         return section
@@ -56,17 +56,17 @@ class SectionReader:
         """What only some data have, or need."""
         for key in REQUIRED_DATA_PARAMS.get(name, ()):
             if key not in section:
-                self._problems.add(item.line, f"data.{key}", f"is required by `name: {name}`")
+                self._problems.add(item.origin, f"data.{key}", f"is required by `name: {name}`")
         for key in ("transform", "validation_transform"):
             if section.get(key) is not None and name in DATA_PARAMS:
                 message = f"is for a Dataset of your own, and {name} is none; leave it out"
-                self._problems.add(item.value[key].line, f"data.{key}", message)
+                self._problems.add(item.value[key].origin, f"data.{key}", message)
         if isinstance(section.get("validation"), Mapping) and name not in WITH_COLUMNS:
             message = (
                 f"must be a share in (0, 1): rows of {shown(name)} have no columns; "
                 f"{', '.join(WITH_COLUMNS)} can be held out by groups, a column or a file"
             )
-            self._problems.add(item.value["validation"].line, "data.validation", message)
+            self._problems.add(item.value["validation"].origin, "data.validation", message)
 
     def model(self, item: Located) -> Section:
         """The ``model`` section."""
@@ -80,7 +80,7 @@ class SectionReader:
         for key in (key for key in section if key != "architecture"):
             for name in (name for name, table in tables.items() if key not in table):
                 message = f"{name} does not take it; move it into the branch of the one that does"
-                self._problems.add(item.value[key].line, f"model.{key}", message)
+                self._problems.add(item.value[key].origin, f"model.{key}", message)
         return section
 
     def train(self, item: Located) -> Section:
@@ -95,7 +95,7 @@ class SectionReader:
         node = item.value.get("architecture")
         if node is None:
             message = "is required, e.g. `architecture: mlp`"
-            self._problems.add(item.line, "model.architecture", message)
+            self._problems.add(item.origin, "model.architecture", message)
             return []
         names = _names(node)
         for name in names:
@@ -109,14 +109,14 @@ class SectionReader:
                     "package.module:function",
                 )
                 message = f"unknown architecture {shown(name)}{hint}"
-                self._problems.add(node.line, node.path, message)
+                self._problems.add(node.origin, node.path, message)
         return names
 
     def _check_reference(self, node: Located, name: str) -> None:
         try:
             split_reference(name)
         except SpecError as exc:
-            self._problems.add(node.line, node.path, str(exc))
+            self._problems.add(node.origin, node.path, str(exc))
 
     def _section(self, item: Located, known: Known, others: Any = None) -> Section:
         """A mapping of ``known`` keys; any other key has the type ``others`` or is wrong."""
@@ -124,7 +124,7 @@ class SectionReader:
             return {}
         if not isinstance(item.value, dict):
             message = f"must be a mapping of keys, got {came(item)}"
-            self._problems.add(item.line, item.path, message)
+            self._problems.add(item.origin, item.path, message)
             return {}
         if others is None:
             check_keys(item, known, self._problems)
@@ -135,9 +135,9 @@ class SectionReader:
                 section[key] = self._value(value, declared, known, others)
                 if "." in key:
                     message = "a key here may hold no dot, which joins the names of nested keys"
-                    self._problems.add(value.line, value.path, message)
+                    self._problems.add(value.origin, value.path, message)
                 elif fault := mlflow_name_fault(value.path):
-                    self._problems.add(value.line, value.path, fault)
+                    self._problems.add(value.origin, value.path, fault)
         return section
 
     def _value(self, item: Located, declared: Any, known: Known, others: Any) -> Any:
@@ -154,7 +154,7 @@ class SectionReader:
             return self._form(item, TestRows, TEST_WAY)
         if isinstance(item.value, dict | list) and not holds_many(declared):
             message = "must be one value, {low: .., high: ..} or {choices: [..]}"
-            self._problems.add(item.line, item.path, f"{message}, got {came(item)}")
+            self._problems.add(item.origin, item.path, f"{message}, got {came(item)}")
             return None
         return read_constant(item, declared, self._problems)
 
@@ -164,7 +164,7 @@ class SectionReader:
         form = next((form for key, form in HOLDOUTS.items() if key in item.value), None)
         if form is None:
             message = f"must be {WAYS}, got {shown(item.plain())}"
-            self._problems.add(item.line, item.path, message)
+            self._problems.add(item.origin, item.path, message)
             return None
         return self._form(item, form, WAYS)
 
@@ -172,12 +172,12 @@ class SectionReader:
         """A mapping of keys that belong together."""
         if not isinstance(item.value, dict):
             message = f"must be {ways}, got {came(item)}"
-            self._problems.add(item.line, item.path, message)
+            self._problems.add(item.origin, item.path, message)
             return None
         declared = get_type_hints(form, include_extras=True)
         for key in sorted(form.__required_keys__ - item.value.keys()):
             message = f"is required; wanted is {ways}"
-            self._problems.add(item.line, f"{item.path}.{key}", message)
+            self._problems.add(item.origin, f"{item.path}.{key}", message)
         check_keys(item, declared, self._problems)
         return {
             key: read_constant(value, declared[key], self._problems)
@@ -190,20 +190,22 @@ class SectionReader:
         node = item.value["choices"]
         if not isinstance(node.value, dict | list) or not node.value:
             message = "choices must be a list or a mapping, not empty"
-            self._problems.add(node.line, item.path, message)
+            self._problems.add(node.origin, item.path, message)
             return None
         if isinstance(node.value, list):
-            given = [Located(option.value, option.line, item.path) for option in node.value]
+            given = [Located(option.value, option.origin, item.path) for option in node.value]
         else:
             given = [
-                Located(parse_scalar(word), branch.line, item.path)
+                Located(parse_scalar(word), branch.origin, item.path)
                 for word, branch in node.items()
             ]
         options = [self._option(option, declared) for option in given]
         met: set[Scalar] = set()
         for option in options:
             if option is not None and option in met:
-                self._problems.add(item.line, item.path, f"option {shown(option)} is given twice")
+                self._problems.add(
+                    item.origin, item.path, f"option {shown(option)} is given twice"
+                )
             met.add(option)
         if isinstance(node.value, list):
             return Choices(tuple(options))
@@ -216,7 +218,7 @@ class SectionReader:
     def _option(self, item: Located, declared: Any) -> Scalar:
         if isinstance(item.value, dict | list):
             message = "an option is one value; name it and put its keys in a branch"
-            self._problems.add(item.line, item.path, message)
+            self._problems.add(item.origin, item.path, message)
             return None
         value: Scalar = read_constant(item, declared, self._problems)
         return value
@@ -250,4 +252,4 @@ def _repath(item: Located, path: str) -> Located:
     value = item.value
     if isinstance(value, dict):
         value = {key: _repath(inner, f"{path}.{key}") for key, inner in value.items()}
-    return Located(value, item.line, path)
+    return Located(value, item.origin, path)

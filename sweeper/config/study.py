@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 from sweeper.config.cluster import ClusterSpec
 from sweeper.config.data_params import FIXED_DATA_PARAMS
 from sweeper.config.duration import Duration
+from sweeper.config.problems import Origin
 from sweeper.config.ranges import Choices, Range, Section, walk_ranges
 from sweeper.config.settings import Precision, Scalar
 from sweeper.trial import Objective
@@ -185,7 +186,7 @@ class StudySpec:
         sections: ``data``, ``model`` and ``train`` as far as the file has them, ranges included.
         forbid: Combinations of values, by dotted name, that are never drawn.
         enqueue: Values, by dotted name, that are tried first; what they leave out is drawn.
-        lines: Dotted path -> line in the file, for messages about it.
+        origins: Dotted path -> where that value was given, for messages; empty for the whole.
     """
 
     path: Path
@@ -202,7 +203,7 @@ class StudySpec:
     tracking: TrackingSpec
     cluster: ClusterSpec
     storage: str
-    lines: Mapping[str, int] = field(compare=False)
+    origins: Mapping[str, Origin] = field(compare=False)
 
     def ranges(self) -> dict[str, Range]:
         """Every range by its dotted name, those inside branches included."""
@@ -243,15 +244,15 @@ class StudySpec:
         """Whether the storage is behind ``sweeper proxy``."""
         return self.storage.startswith(("grpc:", "grpcs:"))
 
-    def line(self, path: str) -> int:
-        """Where the value, or the nearest one around it that the file has, stands."""
-        while path and path not in self.lines:
+    def origin(self, path: str) -> Origin:
+        """Where the value, or the nearest one around it that was given, stands."""
+        while path not in self.origins:
             path = path.rpartition(".")[0]
-        return self.lines.get(path, 1)
+        return self.origins[path]
 
     def place(self, path: str) -> str:
         """``studies/mnist.yaml:9: data.name``, for messages about a valid value."""
-        return f"{self.path}:{self.line(path)}: {path}"
+        return f"{self.origin(path)}: {path}"
 
 
 #: Each trial that waits is a record in the storage.

@@ -1,14 +1,15 @@
-"""YAML text -> a tree in which every value knows its line and its dotted path."""
+"""YAML text -> a tree in which every value knows where it was given, and its dotted path."""
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import yaml
 
-from sweeper.config.problems import Problems, shown
+from sweeper.config.problems import Origin, Problems, shown
 from sweeper.config.settings import Scalar
 
 #: Aliases make a small text unfold into a huge tree; no study file comes near this.
@@ -39,16 +40,16 @@ class _Loader(yaml.SafeLoader):
 
 @dataclass(frozen=True)
 class Located:
-    """A value of the study file.
+    """A value of a study.
 
     Attributes:
         value: A scalar, a list of ``Located``, or a dict of key -> ``Located``.
-        line: Where its key, or the item itself, stands; from 1.
-        path: Dotted path from the top of the file, empty for the whole.
+        origin: Where its key, or the item itself, stands.
+        path: Dotted path from the top, empty for the whole.
     """
 
     value: Any
-    line: int
+    origin: Origin
     path: str
 
     def plain(self) -> Any:
@@ -65,83 +66,100 @@ class Located:
         return iter(self.value.items())
 
 
-def load_source(text: str, problems: Problems) -> Located | None:
+def load_source(text: str, file: str, problems: Problems) -> Located | None:
     """Parse a study file's text.
+
+    Args:
+        text: Of the file.
+        file: Its path as the user gave it.
+        problems: Where what is wrong is noted.
 
     Returns:
         The mapping at the top of the file, or None when the text is not readable YAML at all
         (which is then in ``problems``). Lesser faults, such as duplicate keys, are collected
         and the rest of the tree is returned.
     """
+    top = _load(text, partial(Origin, file), "", problems)
+    if top is None or isinstance(top.value, dict):
+        return top
+    message = "a study file is a mapping of keys such as `model:` and `train:`"
+    problems.add(top.origin, "", message)
+    return None
+
+
+def _load(
+    text: str, place: Callable[[int], Origin], path: str, problems: Problems
+) -> Located | None:
     try:
         node = yaml.compose(text, Loader=_Loader)
-        if isinstance(node, yaml.MappingNode):
-            return _Reader(problems).read(node, node.start_mark.line + 1, "")
-        problems.add(1, "", "a study file is a mapping of keys such as `model:` and `train:`")
+        if node is None:
+            return Located(None, place(1), path)
+        return _Reader(place, problems).read(node, 1, path)
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         reason = ", ".join(part for part in (exc.context, exc.problem) if part)
-        problems.add(mark.line + 1 if mark else 1, "", f"not valid YAML: {reason}")
+        problems.add(place(mark.line + 1 if mark else 1), path, f"not valid YAML: {reason}")
     except yaml.reader.ReaderError as exc:
         line = text.count("\n", 0, exc.position) + 1
-        problems.add(
-            line, "", f"not valid YAML: the character {text[exc.position]!r} is not allowed"
-        )
+        message = f"not valid YAML: the character {text[exc.position]!r} is not allowed"
+        problems.add(place(line), path, message)
     except _TooBigError as exc:
-        problems.add(exc.line, "", _TOO_BIG)
+        problems.add(exc.origin, path, _TOO_BIG)
     except RecursionError:
-        problems.add(1, "", _TOO_BIG)
+        problems.add(place(1), path, _TOO_BIG)
     return None
 
 
 class _TooBigError(Exception):
-    def __init__(self, line: int) -> None:
-        self.line = line
+    def __init__(self, origin: Origin) -> None:
+        self.origin = origin
 
 
 class _Reader:
-    """Turns PyYAML's nodes into ``Located`` values."""
+    """Turns PyYAML's nodes into ``Located`` values; ``place`` tells the origin of a line."""
 
-    def __init__(self, problems: Problems) -> None:
+    def __init__(self, place: Callable[[int], Origin], problems: Problems) -> None:
+        self._place = place
         self._problems = problems
         self._n_nodes = 0
 
     def read(self, node: yaml.Node, line: int, path: str, depth: int = 0) -> Located:
         """The value of a node and of all below it; ``line`` is that of its key."""
         self._n_nodes += 1
+        origin = self._place(line)
         if depth > _DEEPEST or self._n_nodes > _MOST_NODES:
-            raise _TooBigError(line)
+            raise _TooBigError(origin)
         if node.tag != _UNTAGGED:
-            self._problems.add(line, path, f"tags are not read, got {node.tag!r}; drop it")
+            self._problems.add(origin, path, f"tags are not read, got {node.tag!r}; drop it")
         if isinstance(node, yaml.MappingNode):
-            return Located(self._mapping(node, path, depth), line, path)
+            return Located(self._mapping(node, path, depth), origin, path)
         if isinstance(node, yaml.SequenceNode):
             items = [
                 self.read(item, item.start_mark.line + 1, f"{path}[{i}]", depth + 1)
                 for i, item in enumerate(node.value)
             ]
-            return Located(items, line, path)
+            return Located(items, origin, path)
         assert isinstance(node, yaml.ScalarNode)
         text = _UNSTORABLE.sub("", node.value)
         if text != node.value:
             rule = "a text may hold neither \\0 nor half of a surrogate pair; write it without"
-            self._problems.add(line, path, rule)
+            self._problems.add(origin, path, rule)
         # A quoted or block scalar is text whatever it looks like.
-        return Located(text if node.style else parse_scalar(text), line, path)
+        return Located(text if node.style else parse_scalar(text), origin, path)
 
     def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, Located]:
         found: dict[str, Located] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
+            origin = self._place(line)
             key = key_node.value
             if fault := _key_fault(key_node):
-                self._problems.add(line, path, fault)
+                self._problems.add(origin, path, fault)
                 continue
             key_path = f"{path}.{key}" if path else key
             if key in found:
-                self._problems.add(
-                    line, key_path, f"given twice, first on line {found[key].line}; keep one"
-                )
+                first = f", first on line {found[key].origin.line}" if origin.line else ""
+                self._problems.add(origin, key_path, f"given twice{first}; keep one")
                 continue
             found[key] = self.read(value_node, line, key_path, depth + 1)
         return found

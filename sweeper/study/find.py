@@ -98,7 +98,11 @@ def find_study(source: Path | StudySpec, root: Path) -> FoundStudy:
         return found
     resolved = load_study(stand_in.resolved_spec)
     spec = replace(
-        resolved, path=spec.path, lines=spec.lines, storage=spec.storage, tracking=spec.tracking
+        resolved,
+        path=spec.path,
+        origins=spec.origins,
+        storage=spec.storage,
+        tracking=spec.tracking,
     )
     return FoundStudy(spec, stand_in, found.references)
 

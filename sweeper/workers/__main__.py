@@ -66,11 +66,11 @@ def main(channel: Channel) -> None:
 
 
 def _load_spec(args: WorkerArgs, paths: RunPaths) -> StudySpec:
-    """The study as it was when its agent began, with the places of the user's own file."""
+    """The study as it was when its agent began, with the places of the user's own values."""
     return replace(
         load_study(paths.resolved_spec),
         path=Path(args.study_file),
-        lines=args.lines,
+        origins=args.origins,
         storage=args.storage,
     )
 

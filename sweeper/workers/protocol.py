@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Self
 
+from sweeper.config.problems import Origin
+
 #: So long a worker may take to finish its batch and put its trial back; a scheduler that sent
 #: SIGTERM kills what is left after 30 s (the defaults of Slurm and Kubernetes).
 DRAIN_S = 20.0
@@ -36,7 +38,7 @@ class WorkerArgs:
         root: The ``mlruns`` folder.
         study: Name of the study, whose resolved file is read.
         study_file: As the user named it, for messages.
-        lines: Dotted path -> line in that file; the resolved one has other lines.
+        origins: Dotted path -> where the user gave that value; the resolved file has other lines.
         storage: As in the study file; the resolved file does not hold its password.
         agent: Name of the agent, which holds the lease.
         name: The worker's own, unique among all that ever lived.
@@ -54,7 +56,7 @@ class WorkerArgs:
     root: str
     study: str
     study_file: str
-    lines: Mapping[str, int]
+    origins: Mapping[str, Origin]
     storage: str
     agent: str
     name: str
@@ -85,7 +87,9 @@ class WorkerArgs:
             if not byte:
                 raise EOFError("a worker is started by its agent: sweeper run STUDY")
             line += byte
-        return cls(**json.loads(line))
+        given = json.loads(line)
+        origins = {path: Origin(*origin) for path, origin in given.pop("origins").items()}
+        return cls(**given, origins=origins)
 
 
 class Channel:

@@ -271,7 +271,7 @@ def typed_over(draw: st.DrawFn) -> bytes:
 
 
 def tree_of(text: str) -> Any:
-    top = load_source(text, Problems("study.yaml"))
+    top = load_source(text, "study.yaml", Problems())
     assert top is not None
     return top.plain()
 

@@ -1,6 +1,7 @@
 import pytest
 
-from sweeper.config.problems import did_you_mean
+from sweeper.config.problems import Origin, Problems, did_you_mean
+from sweeper.errors import SpecError
 
 METRICS = ("val_loss", "train_loss", "val_accuracy", "learning_rate", "epoch_seconds")
 
@@ -29,3 +30,16 @@ def test_of_dotted_names_a_part_is_enough() -> None:
 def test_a_part_of_many_names_says_nothing() -> None:
     assert did_you_mean("a", [f"a_{n}" for n in range(4)], otherwise="none") == "none"
     assert did_you_mean("x", [], otherwise="none") == "none"
+
+
+def test_problems_come_source_by_source_each_in_its_order() -> None:
+    problems = Problems()
+    for origin in (Origin("s.yaml", 10), Origin("the study"), Origin("s.yaml", 9)):
+        problems.add(origin, "train.epochs", "must be whole")
+    with pytest.raises(SpecError) as caught:
+        problems.raise_if_any()
+    assert str(caught.value).splitlines() == [
+        "s.yaml:9: train.epochs: must be whole",
+        "s.yaml:10: train.epochs: must be whole",
+        "the study: train.epochs: must be whole",
+    ]

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.config.reader import load_study, parse_study
+from sweeper.config.problems import Origin, Problems
+from sweeper.config.reader import load_study, parse_study, read_study
+from sweeper.config.yaml_source import Located
 from sweeper.errors import SpecError
 from tests.support.spec_files import BASE, assert_refused
 
@@ -194,3 +196,19 @@ def test_checking_a_bad_file_exits_with_2_before_any_slow_import(tmp_path: Path)
     )
     assert json.loads(done.stdout) == [2, []]
     assert done.stderr == f"{bad}:3: train.epoch: unknown key; did you mean 'epochs'?\n"
+
+
+def test_a_value_that_no_file_holds_is_named_by_where_it_was_given() -> None:
+    here = Origin("the study")
+
+    def section(key: str, name: str, value: object) -> Located:
+        path = f"{key}.{name}"
+        return Located({name: Located(value, here, path)}, here, key)
+
+    top = {"model": section("model", "architecture", "mlp"), "train": section("train", "epoch", 3)}
+    with pytest.raises(SpecError) as caught:
+        read_study(Located(top, here, ""), Path("given.py"), Problems())
+    assert str(caught.value).splitlines() == [
+        "the study: data: is required, unless train.function brings its own data",
+        "the study: train.epoch: unknown key; did you mean 'epochs'?",
+    ]

@@ -17,7 +17,7 @@ SCHEMA = Draft202012Validator(study_schema())
 
 
 def faults(text: str) -> list[str]:
-    top = load_source(text, Problems("s.yaml"))
+    top = load_source(text, "s.yaml", Problems())
     assert top is not None
     return [error.message for error in SCHEMA.iter_errors(top.plain())]
 

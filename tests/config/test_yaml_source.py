@@ -21,16 +21,16 @@ MNIST = (Path(__file__).parents[2] / "studies/mnist.yaml").read_text(encoding="u
 
 
 def source(text: str) -> Located:
-    problems = Problems("s.yaml")
-    top = load_source(text, problems)
+    problems = Problems()
+    top = load_source(text, "s.yaml", problems)
     problems.raise_if_any()
     assert top is not None
     return top
 
 
 def refused(text: str) -> list[str]:
-    problems = Problems("s.yaml")
-    load_source(text, problems)
+    problems = Problems()
+    load_source(text, "s.yaml", problems)
     with pytest.raises(SpecError) as caught:
         problems.raise_if_any()
     return str(caught.value).splitlines()
@@ -86,18 +86,18 @@ def test_a_quoted_or_block_scalar_is_text(text: str) -> None:
 
 def test_every_value_knows_its_line_and_its_dotted_path() -> None:
     top = source("# first\na:\n  b: [1,\n      2]\n  c:\n    d: 3\n")
-    places = [(top.line, top.path)]
+    places = [(top.origin.line, top.path)]
 
     def walk(item: Located) -> None:
         inner = item.value
         for value in inner.values() if isinstance(inner, dict) else inner:
-            places.append((value.line, value.path))
+            places.append((value.origin.line, value.path))
             if isinstance(value.value, dict | list):
                 walk(value)
 
     walk(top)
     assert places == [
-        (2, ""), (2, "a"), (3, "a.b"), (3, "a.b[0]"), (4, "a.b[1]"), (5, "a.c"), (6, "a.c.d"),
+        (1, ""), (2, "a"), (3, "a.b"), (3, "a.b[0]"), (4, "a.b[1]"), (5, "a.c"), (6, "a.c.d"),
     ]  # fmt: skip
     assert top.plain() == {"a": {"b": [1, 2], "c": {"d": 3}}}
 

@@ -103,7 +103,7 @@ def worker_args(study: SweepStudy, **changes: Any) -> WorkerArgs:
         root=str(study.paths.root),
         study=study.spec.name,
         study_file=str(study.spec.path),
-        lines=study.spec.lines,
+        origins=study.spec.origins,
         storage=study.spec.storage,
         agent=AGENT,
         name="worker",

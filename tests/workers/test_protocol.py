@@ -5,13 +5,14 @@ import sys
 
 import pytest
 
+from sweeper.config.problems import Origin
 from sweeper.workers.protocol import Messages, WorkerArgs
 
 ARGS = WorkerArgs(
     root="mlruns/ü",
     study="small",
     study_file="studies/ü.yaml",
-    lines={"train.epochs": 7},
+    origins={"train.epochs": Origin("study.yaml", 7)},
     storage="postgresql://me:secret\n@host/db",
     agent="ba9876543210",
     name="0123456789ab",

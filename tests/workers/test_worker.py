@@ -78,7 +78,7 @@ def test_a_worker_names_the_users_file_and_the_line_there(
     train = {"epochs": 1, "optimizer": {"choices": ["sgd", "adam"]}, "nesterov": either}
     study = begin(tmp_path, train=train, forbid=forbid, enqueue=enqueue)
     file = study.spec.path
-    line = study.spec.line("forbid")
+    line = study.spec.origin("forbid").line
     assert render_study(study.spec).splitlines()[line - 1] != "forbid:"
     worker = work(study, tmp_path, server)
     assert worker.end == "", worker.last_lines()
