@@ -8,7 +8,18 @@ import pytest
 
 import sweeper
 
-HEAVY = ("torch", "torchvision", "mlflow", "optuna", "sklearn", "pandas", "numpy")
+HEAVY = (
+    "lightning",
+    "pytorch_lightning",
+    "transformers",
+    "torch",
+    "torchvision",
+    "mlflow",
+    "optuna",
+    "sklearn",
+    "pandas",
+    "numpy",
+)
 
 
 def run_python(code: str) -> str:
@@ -21,7 +32,9 @@ def test_the_public_names() -> None:
     assert all(hasattr(sweeper, name) for name in sweeper.__all__)
 
 
-@pytest.mark.parametrize("module", ["sweeper", "sweeper.cli", "sweeper.config"])
+@pytest.mark.parametrize(
+    "module", ["sweeper", "sweeper.cli", "sweeper.config", "sweeper.integrations"]
+)
 def test_importing_the_front_loads_nothing_heavy(module: str) -> None:
     found = run_python(
         f"import json, sys, {module}; print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -188,40 +187,53 @@ def test_the_users_own_code(workplace: Path, name: str) -> None:
     assert '"finished": 2' in done.stdout
 
 
-#: Page -> the module beside its study files.
-WITH_CODE = {
-    OWN_CODE: "mine",
-    ROOT / "docs" / "tasks.md": "goals",
-    ROOT / "docs" / "training.md": "updates",
-}
+#: Pages with modules that lie beside their study files.
+WITH_CODE = (OWN_CODE, ROOT / "docs" / "tasks.md", ROOT / "docs" / "training.md")
+
+
+def modules(page: Path) -> dict[str, str]:
+    """Name -> text: a block that names a file in its first line begins it, others go on."""
+    found: dict[str, str] = {}
+    for block in blocks("python", [page]):
+        if named := re.match(r"# (\w+)\.py\n", block):
+            name = named[1]
+        found[name] = found.get(name, "") + block
+    return found
+
+
+def named_by(text: str, page: Path) -> list[tuple[str, str]]:
+    """Modules of the page, and their functions, that a study file names."""
+    return re.findall(rf"\b({'|'.join(modules(page))}):(\w+)", text)
+
+
+def studies_with_code() -> list[tuple[Path, str]]:
+    return [
+        (page, text)
+        for page in WITH_CODE
+        for text in blocks("yaml", [page])
+        if named_by(text, page)
+    ]
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
 def test_a_page_defines_what_its_study_files_name(page: Path) -> None:
-    module: dict[str, Any] = {}
-    exec("".join(blocks("python", [page])), module)
-    named = re.findall(rf"{WITH_CODE[page]}:(\w+)", "".join(blocks("yaml", [page])))
-    assert named
-    assert all(callable(module[name]) for name in named)
+    named = named_by("".join(blocks("yaml", [page])), page)
+    assert {module for module, _ in named} == modules(page).keys()
+    for module, name in named:
+        assert re.search(rf"^(def|class) {name}\b", modules(page)[module], re.MULTILINE), name
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("page", "text"),
-    [
-        (page, text)
-        for page, module in WITH_CODE.items()
-        for text in blocks("yaml", [page])
-        if f"{module}:" in text
-    ],
-    ids=lambda value: getattr(value, "name", ""),
+    ("page", "text"), studies_with_code(), ids=lambda value: getattr(value, "name", "")
 )
 def test_the_study_files_on_own_code_reach_their_goal(page: Path, text: str, sweep: Sweep) -> None:
-    (sweep.folder / f"{WITH_CODE[page]}.py").write_text("".join(blocks("python", [page])))
+    for module, code in modules(page).items():
+        (sweep.folder / f"{module}.py").write_text(code)
     sweep.write(text)
     done = sweep.run("run", "sweep.yaml", "--json")
     assert done.returncode == 0, done.stderr
-    assert '"finished": 4' in done.stdout
+    assert f'"finished": {yaml.safe_load(text)["budget"]["trials"]}' in done.stdout
 
 
 @pytest.mark.slow
