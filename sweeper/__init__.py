@@ -7,6 +7,7 @@ result = sweeper.run(study)
 result.best, result.trials()
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,15 +21,21 @@ __version__ = "0.1.0"
 __all__ = ["SweeperError", "TrialInterrupted", "TrialPruned", "load", "run"]
 
 
-def load(path: Path | str) -> "StudySpec":
+def load(path: Path | str, overrides: Sequence[str] = ()) -> "StudySpec":
     """Read and validate a study file.
 
+    Args:
+        path: Of the file.
+        overrides: What is laid over it, as on the command line of ``sweeper run``:
+            ``["train.epochs=3", "name=longer"]``.
+
     Raises:
-        SpecError: With every problem of the file, one a line.
+        SpecError: With every problem, one a line.
     """
+    from sweeper.config.problems import Origin
     from sweeper.config.reader import load_study
 
-    return load_study(path)
+    return load_study(path, overrides, origin=Origin("overrides"))
 
 
 def run(study: "StudySpec | Path | str", *, root: Path | str = "mlruns") -> "Result":

@@ -11,13 +11,16 @@ from contextlib import suppress
 from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from sweeper.errors import CommandStopped, ExitCode, SweeperError
 from sweeper.text import log_to_stderr, redacted
 from sweeper.workers.signals import exit_when_told
+
+if TYPE_CHECKING:
+    from sweeper.config.study import StudySpec
 
 app = typer.Typer(
     name="sweeper",
@@ -36,6 +39,16 @@ StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file
 StudyOrFolder = Annotated[
     Path, typer.Argument(metavar="STUDY", help="The study file, or a folder mlruns/studies/NAME.")
 ]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Laid over the file: train.epochs=3, or ~train.l1 to drop a key.",
+    ),
+]
+Name = Annotated[
+    str | None, typer.Option("--name", help="The study's name, in place of the file's.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
@@ -43,6 +56,25 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         print(f"sweeper {version('sweeper')}")
         raise typer.Exit
+
+
+def _load(path: Path, overrides: list[str] | None, name: str | None) -> "StudySpec":
+    from sweeper.config.overrides import name_override
+    from sweeper.config.reader import load_study
+
+    return load_study(path, [*(overrides or []), *([] if name is None else [name_override(name)])])
+
+
+def _find(path: Path, overrides: list[str] | None, name: str | None) -> "Path | StudySpec":
+    """A study file as it was read, or the folder of a study."""
+    if not path.is_dir():
+        return _load(path, overrides, name)
+    if overrides or name is not None:
+        raise typer.BadParameter(
+            "a folder says how its study was run, and nothing is laid over that; name the file",
+            param_hint="STUDY",
+        )
+    return path
 
 
 @app.callback()
@@ -85,6 +117,8 @@ def check(
     path: Annotated[
         Path | None, typer.Argument(metavar="STUDY", help="The study file (YAML).")
     ] = None,
+    overrides: Overrides = None,
+    name: Name = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of study files instead.")
     ] = False,
@@ -100,9 +134,7 @@ def check(
         return
     if path is None:
         raise typer.BadParameter("name a study file, or ask for --schema", param_hint="STUDY")
-    from sweeper.config.reader import load_study
-
-    spec = load_study(path)
+    spec = _load(path, overrides, name)
     from sweeper.commands.check import check_study
 
     for line in check_study(spec, ROOT, _note):
@@ -112,6 +144,8 @@ def check(
 @app.command()
 def run(
     path: StudyFile,
+    overrides: Overrides = None,
+    name: Name = None,
     as_json: AsJson = False,
     debug: Annotated[
         bool,
@@ -126,11 +160,9 @@ def run(
 
     Example: sweeper run studies/mnist.yaml
     """
-    from sweeper.config.reader import load_study
-
     if debug and as_json:
         raise typer.BadParameter("a trial to debug prints no JSON", param_hint="--debug")
-    spec = load_study(path)
+    spec = _load(path, overrides, name)
     if debug:
         from sweeper.commands.debug import debug_study
 
@@ -144,6 +176,8 @@ def run(
 @app.command()
 def status(
     path: StudyFile,
+    overrides: Overrides = None,
+    name: Name = None,
     as_json: AsJson = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Look again every few seconds, until the goal.")
@@ -166,9 +200,7 @@ def status(
         raise typer.BadParameter(
             f"CSV is printed once, and alone; leave {other} out", param_hint="--csv"
         )
-    from sweeper.config.reader import load_study
-
-    spec = load_study(path)
+    spec = _load(path, overrides, name)
     from sweeper.commands.status import show_csv, show_status, watch_status
 
     if as_csv:
@@ -232,6 +264,8 @@ def _with_cluster_options(command: Callable[..., None]) -> Callable[..., None]:
 def submit(
     path: StudyFile,
     options: dict[str, Any],
+    overrides: Overrides = None,
+    name: Name = None,
     begin: Annotated[
         str | None, typer.Option(help="Not before: 02:30, 3h, 2026-12-01T02:30.")
     ] = None,
@@ -248,9 +282,8 @@ def submit(
     Example: sweeper submit studies/mnist.yaml --to slurm --jobs 4 --dry-run
     """
     from sweeper.config.cluster import parse_options
-    from sweeper.config.reader import load_study
 
-    spec, cluster = load_study(path), parse_options(options)
+    spec, cluster = _load(path, overrides, name), parse_options(options)
     from sweeper.commands.submit import submit_study
     from sweeper.launchers.request import build_request
 
@@ -260,16 +293,14 @@ def submit(
 
 
 @app.command()
-def cancel(path: StudyFile) -> None:
+def cancel(path: StudyFile, overrides: Overrides = None, name: Name = None) -> None:
     """Let all agents of a study put their trials back and end, and cancel their jobs.
 
     The study stays as it is; `sweeper run` or `sweeper submit` go on with it.
 
     Example: sweeper cancel studies/mnist.yaml
     """
-    from sweeper.config.reader import load_study
-
-    spec = load_study(path)
+    spec = _load(path, overrides, name)
     from sweeper.commands.cancel import cancel_study
 
     for line in cancel_study(spec, ROOT, _note):
@@ -277,7 +308,7 @@ def cancel(path: StudyFile) -> None:
 
 
 @app.command()
-def sync(path: StudyOrFolder) -> None:
+def sync(path: StudyOrFolder, overrides: Overrides = None, name: Name = None) -> None:
     """Send to MLflow what was left behind, without running anything.
 
     A folder mlruns/studies/NAME may come from another machine. Of a study file, code of your own
@@ -287,12 +318,14 @@ def sync(path: StudyOrFolder) -> None:
     """
     from sweeper.commands.sync import sync_study
 
-    _show(sync_study(path, root=ROOT, note=_note))
+    _show(sync_study(_find(path, overrides, name), root=ROOT, note=_note))
 
 
 @app.command()
 def doctor(
     path: StudyOrFolder,
+    overrides: Overrides = None,
+    name: Name = None,
     fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended.")] = False,
 ) -> None:
     """Find, and with --fix mend, what disagrees: storage, event logs, MLflow, files.
@@ -301,13 +334,17 @@ def doctor(
     """
     from sweeper.commands.doctor.examine import examine_study
 
-    is_well = examine_study(path, root=ROOT, fix=fix, show=_show, note=_note)
+    is_well = examine_study(
+        _find(path, overrides, name), root=ROOT, fix=fix, show=_show, note=_note
+    )
     raise typer.Exit(ExitCode.GOAL_REACHED if is_well else ExitCode.FAILURE)
 
 
 @app.command()
 def ui(
     path: StudyFile,
+    overrides: Overrides = None,
+    name: Name = None,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 for one that is free.")
     ] = 5000,
@@ -321,9 +358,7 @@ def ui(
 
     Example: sweeper ui studies/mnist.yaml --port 5001
     """
-    from sweeper.config.reader import load_study
-
-    spec = load_study(path)
+    spec = _load(path, overrides, name)
     from sweeper.commands.ui import serve_ui
 
     serve_ui(spec, ROOT, port, with_dashboard=dashboard)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from sweeper.cli import app
 from sweeper.config.cluster import ClusterSpec
+from sweeper.errors import SpecError
 
 #: They are mappings and lists of mappings, for which a command line has no form.
 IN_FILES_ALONE = {"node_selector", "tolerations", "priority_class"}
@@ -43,6 +44,48 @@ def test_options_of_submit_reach_the_script(
     assert "\n#SBATCH --array=0-2\n" in done.stdout
     assert "\n#SBATCH --x=1\n" in done.stdout
     assert "\none\ntwo\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command", ["check", "run", "status", "submit", "cancel", "sync", "doctor", "ui"]
+)
+def test_each_command_on_a_study_lays_the_command_line_over_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text("data: {name: digits}\nmodel: {architecture: mlp}\n")
+    done = CliRunner().invoke(app, [command, "a.yaml", "seed=x", "--name", "a b"])
+    assert isinstance(done.exception, SpecError)
+    assert str(done.exception).splitlines() == [
+        "command line: name: must be up to 100 letters, digits, '.', '_' or '-', a letter or "
+        "digit first, got 'a b'",
+        "command line: seed: must be a whole number, got 'x'",
+    ]
+
+
+def test_a_job_is_given_what_was_laid_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text("data: {name: digits}\nmodel: {architecture: mlp}\n")
+    words = ["train.l1={low: 1e-7, high: 1, log: true}", "~seed", "--name", "b"]
+    done = CliRunner().invoke(
+        app, ["submit", "a.yaml", "seed=3", *words[:1], *words[2:], "--to", "slurm", "--dry-run"]
+    )
+    assert done.exit_code == 0, done.output
+    assert "#SBATCH --job-name=sweeper-b-" in done.stdout
+    assert (
+        " -m sweeper run a.yaml seed=3 'train.l1={low: 1e-7, high: 1, log: true}' name=b &\n"
+        in (done.stdout)
+    )
+
+
+@pytest.mark.parametrize("command", ["sync", "doctor"])
+def test_nothing_is_laid_over_what_a_folder_says(tmp_path: Path, command: str) -> None:
+    for words in (["seed=3"], ["--name", "b"]):
+        done = CliRunner().invoke(app, [command, str(tmp_path), *words])
+        assert done.exit_code == 2
+        assert "nothing is laid over that" in done.output
 
 
 def test_a_shell_completes_with_what_python_m_sweeper_prints(tmp_path: Path) -> None:

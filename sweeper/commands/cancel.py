@@ -65,7 +65,7 @@ def cancel_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> li
         for line in lines:
             note(line)
         raise LauncherError("\n".join(dict.fromkeys(failures)))
-    return [*lines, f"the study goes on with: sweeper run {spec.path}"]
+    return [*lines, f"the study goes on with: {spec.command('run')}"]
 
 
 def _cancel_submitted(

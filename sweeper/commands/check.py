@@ -87,7 +87,7 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
             yield _try_size(prepared, root, largest)
     if proposal := propose_precision(spec.run.precision, timed, placements[0].device):
         yield proposal
-    yield f"ready: sweeper run {spec.path}"
+    yield f"ready: {spec.command('run')}"
 
 
 def _new_lines(lines: Iterator[str], told: set[str]) -> Iterator[str]:

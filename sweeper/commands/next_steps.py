@@ -1,6 +1,7 @@
 """How to go on from where ``sweeper run`` ends: the last lines that it shows."""
 
 from sweeper.config.grid import explain_goal
+from sweeper.config.overrides import COMMAND_LINE
 from sweeper.errors import ExitCode
 from sweeper.study.result import Result
 from sweeper.tracking.completion import Completion
@@ -16,14 +17,15 @@ def next_steps(
         completion: What MLflow has of the study, once its goal is reached and all is sent.
         has_everything: MLflow has all that this command was to send.
     """
-    path = result.spec.path
-    lines = [f"compare them: sweeper ui {path}"]
+    spec = result.spec
+    lines = [f"compare them: {spec.command('ui')}"]
     if not has_everything:
-        lines.append(f"MLflow does not have everything yet: sweeper sync {path}")
+        lines.append(f"MLflow does not have everything yet: {spec.command('sync')}")
     if result.n_finished < result.goal:
-        lines.append(f"the same command goes on: sweeper run {path}")
+        lines.append(f"the same command goes on: {spec.command('run')}")
     elif not explain_goal(result.spec):  # else every setting has been tried
-        lines.append(f"to go on, raise budget.trials in the file: sweeper run {path}")
+        where = "" if spec.origin("budget.trials") == COMMAND_LINE else " in the file"
+        lines.append(f"to go on, raise budget.trials{where}: {spec.command('run')}")
     return [*lines, *_load_line(result, completion)]
 
 

@@ -120,6 +120,7 @@ def _worker_args(study: SweepStudy, data_label: str, note: Callable[[str], None]
         study=study.spec.name,
         study_file=str(study.spec.path),
         origins=study.spec.origins,
+        overrides=list(study.spec.overrides),
         storage=study.spec.storage,
         agent=uuid.uuid4().hex[:12],
         name="",

@@ -27,9 +27,9 @@ def submit_study(request: Request, *, is_dry: bool, note: Callable[[str], None])
     launcher = LAUNCHERS[request.cluster.to]
     if is_dry:
         return launcher.show(request)
-    study = request.spec.path
+    spec = request.spec
     return [
         launcher.submit(request, note),
-        f"watch them: sweeper status {study} --watch",
-        f"stop them: sweeper cancel {study}",
+        f"watch them: {spec.command('status', '--watch')}",
+        f"stop them: {spec.command('cancel')}",
     ]

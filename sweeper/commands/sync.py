@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sweeper.commands.progress import Ticker
 from sweeper.config.references import import_folders, make_importable
+from sweeper.config.study import StudySpec
 from sweeper.errors import EventLogError, StoreError
 from sweeper.events import Started, read_events
 from sweeper.locks import FileLock
@@ -26,11 +27,12 @@ from sweeper.tracking.sync import build_mirror, send_all
 _STUDY_TAGS = ("version.", "git_")
 
 
-def sync_study(path: Path, *, root: Path, note: Callable[[str], None]) -> str:
+def sync_study(source: Path | StudySpec, *, root: Path, note: Callable[[str], None]) -> str:
     """Send all events and models of a study that MLflow does not have.
 
     Args:
-        path: A study file, or a folder ``mlruns/studies/<name>``, perhaps of another machine.
+        source: A study file, by its path or as it was read; or a folder
+            ``mlruns/studies/<name>``, perhaps of another machine.
         root: The ``mlruns`` folder of study files.
         note: Told of progress and of what is left as it is.
 
@@ -40,7 +42,7 @@ def sync_study(path: Path, *, root: Path, note: Callable[[str], None]) -> str:
     Raises:
         SweeperError: If there is no such study, or MLflow does not take everything.
     """
-    begun = find_study(path, root)
+    begun = find_study(source, root)
     if not begun.is_here:
         raise begun.not_begun()
     check_tracking_place(begun.spec, begun.paths, mountinfo=read_mountinfo())

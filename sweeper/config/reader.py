@@ -1,14 +1,15 @@
 """Study file text -> :class:`StudySpec`, or every problem of it at once."""
 
 import re
-import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sweeper.config.cluster import ClusterSpec
 from sweeper.config.names import study_name_fault
 from sweeper.config.objective import read_objective
+from sweeper.config.overrides import COMMAND_LINE, apply_overrides
 from sweeper.config.problems import Origin, Problems, shown
 from sweeper.config.ranges import Section
 from sweeper.config.rules import check_rules
@@ -24,57 +25,54 @@ from sweeper.config.study import (
     StudySpec,
     TrackingSpec,
 )
+from sweeper.config.study_files import load_study_file, read_text
 from sweeper.config.urls import holds_password
 from sweeper.config.yaml_source import Located, load_source
-from sweeper.errors import SpecError
 from sweeper.trial import Objective
 
 KEYS = (
     "name", "objective", "budget", "seed", "sampler", "pruner", *SEARCHABLE,
     "forbid", "enqueue", "run", "tracking", "cluster", "storage",
 )  # fmt: skip
-#: Seconds for the YAML parser already; no study file comes near this.
-_MOST_BYTES = 1_000_000
 _CHOICES = re.compile(r"\.choices(?=\.|$)")
 
 
-def load_study(path: Path | str) -> StudySpec:
+def load_study(
+    path: Path | str, overrides: Sequence[str] = (), *, origin: Origin = COMMAND_LINE
+) -> StudySpec:
     """Read and validate a study file. Imports nothing that takes time.
 
+    Args:
+        path: Of the file.
+        overrides: ``KEY=VALUE`` and ``~KEY``, laid over it, see
+            :func:`~sweeper.config.overrides.apply_overrides`.
+        origin: Of these.
+
     Raises:
-        SpecError: With every problem of the file, one a line, each with file and line.
+        SpecError: With every problem, one a line, each with file and line, or the override.
     """
-    path = Path(path)
-    content = _read(path)
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as exc:
-        line = content.count(b"\n", 0, exc.start) + 1
-        raise SpecError(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from exc
-    return parse_study(text, path)
+    path, problems = Path(path), Problems()
+    top = load_study_file(path, problems)
+    if top is None:
+        problems.raise_if_any()
+    assert top is not None
+    top = apply_overrides(top, overrides, problems, origin)
+    return replace(read_study(top, path, problems), overrides=tuple(overrides))
 
 
-def _read(path: Path) -> bytes:
-    if not str(path).isprintable():  # else no message, and no terminal, could name it
-        raise SpecError(f"{str(path)!r}: the name of a study file must be printable; rename it")
-    try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "no file on a disk"
-            raise SpecError(f"{path}: is {kind}; a study is a file of YAML text")
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-    except FileNotFoundError as exc:
-        raise SpecError(f"{path}: no such file; `sweeper init {path}` writes one") from exc
-    except OSError as exc:
-        raise SpecError(f"{path}: cannot read the study file: {exc.strerror}") from exc
-    if len(content) > _MOST_BYTES:
-        raise SpecError(f"{path}: is bigger than {_MOST_BYTES:,} bytes, so it is no study file")
-    return content
+def load_resolved(path: Path) -> StudySpec:
+    """Read and validate a resolved file, which builds on no other.
+
+    It may come from anybody, with a folder, and must not have files of this machine read.
+
+    Raises:
+        SpecError: As :func:`load_study`.
+    """
+    return parse_study(read_text(path), path)
 
 
 def parse_study(text: str, path: Path) -> StudySpec:
-    """As :func:`load_study`, for a text that is already at hand."""
+    """As :func:`load_study`, for a text that is already at hand and builds on no file."""
     problems = Problems()
     top = load_source(text, str(path), problems)
     if top is None:

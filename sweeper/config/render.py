@@ -1,17 +1,20 @@
 """A :class:`StudySpec` -> YAML text that reads back as the same study, passwords apart."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from sweeper.config.overrides import apply_overrides
 from sweeper.config.problems import Problems
 from sweeper.config.ranges import Choices, FloatRange, IntRange, Section
 from sweeper.config.scalars import field_types
 from sweeper.config.settings import DataConfig, Scalar, TrainConfig
 from sweeper.config.study import PRUNER_KEYS, StudySpec
+from sweeper.config.study_files import load_study_file, read_text
 from sweeper.config.yaml_source import load_source, parse_scalar
 from sweeper.text import redacted
 
@@ -39,6 +42,24 @@ def render_public(resolved: str) -> str:
     assert source is not None
     kept = {key: _public(item.plain()) for key, item in source.items() if key != "cluster"}
     return redacted(_dump(kept))  # once more, as a name and its value meet here
+
+
+def render_whole(path: Path, overrides: Sequence[str]) -> str:
+    """A study file as it stands alone: the very text if it does, else with all laid over it.
+
+    Args:
+        path: Of the file, which is valid.
+        overrides: Of the command line.
+    """
+    problems = Problems()
+    text = read_text(path)
+    source = load_source(text, str(path), problems)
+    if source is not None and "defaults" not in source.value and not overrides:
+        return text
+    whole = load_study_file(path, problems)
+    problems.raise_if_any()
+    assert whole is not None
+    return _dump(apply_overrides(whole, overrides, problems).plain())
 
 
 def _public(value: Any) -> Any:

@@ -11,7 +11,14 @@ from sweeper.config.cluster import ClusterSpec
 from sweeper.config.data_params import DATA_PARAMS
 from sweeper.config.scalars import field_types
 from sweeper.config.settings import METRICS, DataConfig, FunctionConfig, ModelConfig, TrainConfig
-from sweeper.config.study import BudgetSpec, PrunerSpec, RunSpec, SamplerSpec, TrackingSpec
+from sweeper.config.study import (
+    SEARCHABLE,
+    BudgetSpec,
+    PrunerSpec,
+    RunSpec,
+    SamplerSpec,
+    TrackingSpec,
+)
 from sweeper.trial import Direction
 
 _SETTINGS = {"type": ["array", "null"], "items": {"type": "object", "minProperties": 1}}
@@ -19,82 +26,101 @@ _SETTINGS = {"type": ["array", "null"], "items": {"type": "object", "minProperti
 
 def study_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a study file. Looser than ``check``, never stricter."""
+    keys = study_keys()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "sweeper study",
         "type": "object",
-        "additionalProperties": False,
-        "properties": {
-            "name": {
-                "type": "string",
-                "description": "Of the study in Optuna, the experiment in MLflow, the folder on "
-                "disk; default the file's stem",
-            },
-            "objective": {
-                "type": "object",
-                "additionalProperties": False,
-                "properties": {
-                    "metric": {
-                        **_one_or_more({"type": "string"}),
-                        "description": "What is optimised; a list for several metrics",
-                        "examples": list(METRICS),
-                        "default": "val_accuracy",
-                    },
-                    "direction": {
-                        **_one_or_more({"type": "string", "enum": list(get_args(Direction))}),
-                        "description": "One for each metric; default from the metric's name",
-                    },
+        "if": {"required": ["defaults"]},
+        "then": _closed({key: _laid_over(key, schema) for key, schema in keys.items()}),
+        "else": _closed(keys),
+        "$defs": {"range": _RANGE, "choices": _CHOICES},
+    }
+
+
+def _laid_over(key: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of a file that builds on another, in which the rest of a section may stand."""
+    if key in SEARCHABLE:
+        return {"type": ["object", "null"]}
+    return {**schema, "type": ["object", "null"]} if schema.get("type") == "object" else schema
+
+
+def study_keys() -> dict[str, Any]:
+    """The schema of each key of a study file that builds on no other."""
+    return {
+        "defaults": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Files that this one builds on, seen from its folder",
+        },
+        "name": {
+            "type": "string",
+            "description": "Of the study in Optuna, the experiment in MLflow, the folder on "
+            "disk; default the file's stem",
+        },
+        "objective": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "metric": {
+                    **_one_or_more({"type": "string"}),
+                    "description": "What is optimised; a list for several metrics",
+                    "examples": list(METRICS),
+                    "default": "val_accuracy",
                 },
-            },
-            "budget": _constants(BudgetSpec),
-            "seed": {
-                "type": "integer",
-                "description": "Of the split, the samplers and, with its number, of each trial",
-                "default": 0,
-            },
-            "sampler": _constants(SamplerSpec),
-            "pruner": _constants(PrunerSpec),
-            "data": {
-                "type": "object",
-                "required": ["name"],
-                **_keys_if("name", DATA_PARAMS, DataConfig),
-            },
-            "model": {
-                "type": "object",
-                "required": ["architecture"],
-                **_keys_if("architecture", ARCHITECTURE_PARAMS, ModelConfig),
-            },
-            "train": {
-                "type": ["object", "null"],
-                "if": {"required": ["function"]},
-                "then": {
-                    "properties": {"function": _searched(_fields_of(FunctionConfig)["function"])}
+                "direction": {
+                    **_one_or_more({"type": "string", "enum": list(get_args(Direction))}),
+                    "description": "One for each metric; default from the metric's name",
                 },
-                "else": _closed(
-                    {key: _searched(leaf) for key, leaf in _fields_of(TrainConfig).items()}
-                ),
-            },
-            "forbid": {**_SETTINGS, "description": "Combinations of values that are never drawn"},
-            "enqueue": {
-                **_SETTINGS,
-                "description": "Settings that are tried first; the rest of each is drawn",
-            },
-            "run": _constants(RunSpec),
-            "tracking": _constants(TrackingSpec),
-            "cluster": _constants(ClusterSpec),
-            "storage": {
-                "type": "string",
-                "description": "Where Optuna keeps the study",
-                "examples": [
-                    "auto",
-                    "postgresql+psycopg://...",
-                    "sqlite:///...",
-                    "grpc://host:13000",
-                ],
-                "default": "auto",
             },
         },
-        "$defs": {"range": _RANGE, "choices": _CHOICES},
+        "budget": _constants(BudgetSpec),
+        "seed": {
+            "type": "integer",
+            "description": "Of the split, the samplers and, with its number, of each trial",
+            "default": 0,
+        },
+        "sampler": _constants(SamplerSpec),
+        "pruner": _constants(PrunerSpec),
+        "data": {
+            "type": "object",
+            "required": ["name"],
+            **_keys_if("name", DATA_PARAMS, DataConfig),
+        },
+        "model": {
+            "type": "object",
+            "required": ["architecture"],
+            **_keys_if("architecture", ARCHITECTURE_PARAMS, ModelConfig),
+        },
+        "train": {
+            "type": ["object", "null"],
+            "if": {"required": ["function"]},
+            "then": {
+                "properties": {"function": _searched(_fields_of(FunctionConfig)["function"])}
+            },
+            "else": _closed(
+                {key: _searched(leaf) for key, leaf in _fields_of(TrainConfig).items()}
+            ),
+        },
+        "forbid": {**_SETTINGS, "description": "Combinations of values that are never drawn"},
+        "enqueue": {
+            **_SETTINGS,
+            "description": "Settings that are tried first; the rest of each is drawn",
+        },
+        "run": _constants(RunSpec),
+        "tracking": _constants(TrackingSpec),
+        "cluster": _constants(ClusterSpec),
+        "storage": {
+            "type": "string",
+            "description": "Where Optuna keeps the study",
+            "examples": [
+                "auto",
+                "postgresql+psycopg://...",
+                "sqlite:///...",
+                "grpc://host:13000",
+            ],
+            "default": "auto",
+        },
     }
 
 

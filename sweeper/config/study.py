@@ -1,6 +1,7 @@
 """A study file, read and valid: what the rest of sweeper sees of it."""
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -187,6 +188,7 @@ class StudySpec:
         forbid: Combinations of values, by dotted name, that are never drawn.
         enqueue: Values, by dotted name, that are tried first; what they leave out is drawn.
         origins: Dotted path -> where that value was given, for messages; empty for the whole.
+        overrides: What the command line laid over the file.
     """
 
     path: Path
@@ -204,6 +206,7 @@ class StudySpec:
     cluster: ClusterSpec
     storage: str
     origins: Mapping[str, Origin] = field(compare=False)
+    overrides: tuple[str, ...] = field(default=(), compare=False)
 
     def ranges(self) -> dict[str, Range]:
         """Every range by its dotted name, those inside branches included."""
@@ -253,6 +256,10 @@ class StudySpec:
     def place(self, path: str) -> str:
         """``studies/mnist.yaml:9: data.name``, for messages about a valid value."""
         return f"{self.origin(path)}: {path}"
+
+    def command(self, *words: str) -> str:
+        """A command on this study as it was named here, such as ``sweeper run s.yaml seed=1``."""
+        return shlex.join(["sweeper", *words, str(self.path), *self.overrides])
 
 
 #: Each trial that waits is a record in the storage.

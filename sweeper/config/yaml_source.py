@@ -87,6 +87,18 @@ def load_source(text: str, file: str, problems: Problems) -> Located | None:
     return None
 
 
+def load_value(text: str, origin: Origin, path: str, problems: Problems) -> Located | None:
+    """As :func:`load_source`, for a single value: what stands behind ``key:`` in a file.
+
+    Args:
+        text: Its YAML; nothing is null.
+        origin: Of all that it holds.
+        path: Its dotted path.
+        problems: Where what is wrong is noted.
+    """
+    return _load(text, lambda _: origin, path, problems)
+
+
 def _load(
     text: str, place: Callable[[int], Origin], path: str, problems: Problems
 ) -> Located | None:

@@ -82,7 +82,7 @@ class Submission:
         except UncertainJobError as exc:
             raise UncertainJobError(
                 f"{exc}\nNobody knows whether the jobs were taken; "
-                f"`sweeper doctor {request.spec.path}` looks for {self.job_name}"
+                f"`{request.spec.command('doctor')}` looks for {self.job_name}"
             ) from exc
         except LauncherError as exc:
             with _writing(paths, f"nothing was submitted, as {exc}"):

@@ -216,5 +216,5 @@ def _settle_fingerprint(storage: BaseStorage, study_id: int, of: str, found: str
         raise DataError(
             f"the data have fingerprint {found}, but earlier trials of this study had "
             f"{before}; trials on different data would not compare: bring the same rows each "
-            "time (a seed in a load function?), or give the study file a new `name:`"
+            "time (a seed in a load function?), or begin another study with `--name NEW`"
         )

@@ -47,5 +47,5 @@ def explain_change(digest: str, versions: Mapping[str, int]) -> str:
     return (
         f"your own code has changed since this study's trials began with it: version {digest}, "
         f"trials so far had {latest}; they may not compare. status and the tag sweeper.code of "
-        "each run keep them apart; a new `name:` in the study file begins anew"
+        "each run keep them apart; `--name NEW` begins anew"
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweeper.config.names import FALLBACK_SUFFIX
-from sweeper.config.reader import load_study
+from sweeper.config.reader import load_resolved, load_study
 from sweeper.config.study import StudySpec
 from sweeper.config.urls import is_one_database
 from sweeper.config.user_code import references
@@ -75,7 +75,7 @@ class FoundStudy:
 
     def not_begun(self) -> StudyError:
         """What to raise if it was to have begun."""
-        return StudyError(f"study {self.spec.name!r} has not begun: sweeper run {self.spec.path}")
+        return StudyError(f"study {self.spec.name!r} has not begun: {self.spec.command('run')}")
 
 
 def find_study(source: Path | StudySpec, root: Path) -> FoundStudy:
@@ -96,11 +96,12 @@ def find_study(source: Path | StudySpec, root: Path) -> FoundStudy:
     stand_in = RunPaths(root, spec.name + FALLBACK_SUFFIX)
     if found.is_here or not stand_in.resolved_spec.exists():
         return found
-    resolved = load_study(stand_in.resolved_spec)
+    resolved = load_resolved(stand_in.resolved_spec)
     spec = replace(
         resolved,
         path=spec.path,
         origins=spec.origins,
+        overrides=spec.overrides,
         storage=spec.storage,
         tracking=spec.tracking,
     )
@@ -115,7 +116,7 @@ def _of_folder(path: Path) -> FoundStudy:
             f"{path}: a folder, but not that of a study: it has no {paths.resolved_spec.name}; "
             "name a study file, or a folder mlruns/studies/<name>"
         )
-    spec = load_study(path / paths.resolved_spec.name)
+    spec = load_resolved(path / paths.resolved_spec.name)
     if folder != paths.study_dir or spec.name != paths.study:
         raise SpecError(
             f"{path}: this is the folder of study {spec.name!r}; it must lie in "

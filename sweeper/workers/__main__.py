@@ -16,7 +16,7 @@ from typing import NoReturn
 import numpy as np
 import torch
 
-from sweeper.config.reader import load_study
+from sweeper.config.reader import load_resolved
 from sweeper.config.references import make_importable
 from sweeper.config.study import StudySpec
 from sweeper.errors import StoreError, TrainingError, TrialLost
@@ -43,7 +43,6 @@ def main(channel: Channel) -> None:
     write_stack_when_asked()  # as the agent asks where it hangs
     stopping = StopRequest()
     _listen(channel, stopping)
-    sys.breakpointhook = partial(_refuse_breakpoint, args.study_file)
     make_importable(args.import_dirs)
     np.random.seed()  # else forks draw alike until a trial seeds it
     _use_threads(args.n_threads)
@@ -54,6 +53,7 @@ def main(channel: Channel) -> None:
     try:
         study = load_study_from_storage(_load_spec(args, paths), paths)
         assert study is not None, "the agent creates the study before its workers"
+        sys.breakpointhook = partial(_refuse_breakpoint, study.spec)
         Worker(
             args,
             study,
@@ -68,9 +68,10 @@ def main(channel: Channel) -> None:
 def _load_spec(args: WorkerArgs, paths: RunPaths) -> StudySpec:
     """The study as it was when its agent began, with the places of the user's own values."""
     return replace(
-        load_study(paths.resolved_spec),
+        load_resolved(paths.resolved_spec),
         path=Path(args.study_file),
         origins=args.origins,
+        overrides=tuple(args.overrides),
         storage=args.storage,
     )
 
@@ -93,13 +94,13 @@ def _stop_when_alone(channel: Channel, stopping: StopRequest) -> None:
     faulthandler.dump_traceback_later(DRAIN_S, exit=True)
 
 
-def _refuse_breakpoint(study_file: str, *args: object, **kwargs: object) -> object:
+def _refuse_breakpoint(spec: StudySpec, *args: object, **kwargs: object) -> object:
     """What ``breakpoint()`` does in a worker, which has no terminal to debug in."""
     if os.environ.get("PYTHONBREAKPOINT"):  # 0, or a debugger of the user's that needs none
         return sys.__breakpointhook__(*args, **kwargs)
     frame = sys._getframe(1)
     raise TrainingError(
-        f"breakpoint() at {frame.f_code.co_filename}:{frame.f_lineno}: {no_terminal(study_file)}"
+        f"breakpoint() at {frame.f_code.co_filename}:{frame.f_lineno}: {no_terminal(spec)}"
     )
 
 

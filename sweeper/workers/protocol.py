@@ -39,6 +39,7 @@ class WorkerArgs:
         study: Name of the study, whose resolved file is read.
         study_file: As the user named it, for messages.
         origins: Dotted path -> where the user gave that value; the resolved file has other lines.
+        overrides: What the command line laid over that file.
         storage: As in the study file; the resolved file does not hold its password.
         agent: Name of the agent, which holds the lease.
         name: The worker's own, unique among all that ever lived.
@@ -57,6 +58,7 @@ class WorkerArgs:
     study: str
     study_file: str
     origins: Mapping[str, Origin]
+    overrides: list[str]
     storage: str
     agent: str
     name: str

@@ -17,6 +17,7 @@ import torch
 
 from sweeper.config.references import load_reference
 from sweeper.config.settings import DataConfig, FunctionConfig, ModelConfig, TrialConfig
+from sweeper.config.study import StudySpec
 from sweeper.config.user_code import code_digest, references
 from sweeper.data.dataset import TrialData, load_data
 from sweeper.durable import Step, durable
@@ -218,7 +219,7 @@ class Worker:
                 else:
                     self._train_model(config, trial)
         except BdbQuit as exc:
-            raise TrainingError(f"a debugger: {no_terminal(self._args.study_file)}") from exc
+            raise TrainingError(f"a debugger: {no_terminal(self._study.spec)}") from exc
         finally:
             training_s = time.monotonic() - begun_s - trial.asking_s
             self._asking.spend(trial.asking_s, training_s)
@@ -314,9 +315,9 @@ class Worker:
         self._tell(text)
 
 
-def no_terminal(study_file: str) -> str:
+def no_terminal(spec: StudySpec) -> str:
     """What to say to user code that wants to be debugged in a worker."""
     return (
-        f"a trial in a worker has no terminal to debug in; `sweeper run --debug {study_file}` "
-        "runs one in yours"
+        "a trial in a worker has no terminal to debug in; "
+        f"`{spec.command('run', '--debug')}` runs one in yours"
     )

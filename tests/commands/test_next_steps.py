@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 
 from sweeper.commands.next_steps import next_steps
+from sweeper.config.reader import load_study
+from sweeper.config.render import render_study
 from sweeper.errors import ExitCode
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
@@ -35,6 +37,18 @@ def test_at_the_goal_the_last_lines_go_on_and_load_the_best_model(study: SweepSt
         f"to go on, raise budget.trials in the file: sweeper run {file}",
         'load the best model: import mlflow; mlflow.set_tracking_uri("sqlite:///a.db"); '
         'model = mlflow.pyfunc.load_model("models:/m-1")',
+    ]
+
+
+def test_what_the_command_line_laid_over_the_file_is_in_each_command(study: SweepStudy) -> None:
+    file = study.spec.path.parent / "my study.yaml"
+    file.write_text(render_study(study.spec))
+    study.spec = load_study(file, ["budget.trials=2", "train.l1={choices: [0, 1]}"])
+    words = f"'{file}' budget.trials=2 'train.l1={{choices: [0, 1]}}'"
+    assert steps(study, has_everything=False) == [
+        f"compare them: sweeper ui {words}",
+        f"MLflow does not have everything yet: sweeper sync {words}",
+        f"to go on, raise budget.trials: sweeper run {words}",
     ]
 
 

@@ -26,7 +26,7 @@ from torchvision import models
 from sweeper import cli
 from sweeper.commands import probe
 from sweeper.config.problems import Problems
-from sweeper.config.reader import parse_study
+from sweeper.config.reader import load_study, parse_study
 from sweeper.config.yaml_source import load_source, parse_scalar
 from sweeper.errors import SpecError
 from sweeper.models.pretrained import find_weights
@@ -71,6 +71,14 @@ def run(params, trial):
     trial.report(1, loss=1.0, size=2.0)
 """
 
+#: What others build on.
+BASE = """\
+data: {name: digits, batch_size: {choices: [16, 32]}}
+model: {architecture: {choices: {mlp: {depth: 1}, bag: }}}
+pruner: {name: median, startup_trials: 2}
+train: {epochs: 1}
+"""
+
 #: Beside numbers and words: a group, a part, and a column of both kinds.
 ROWS = "size,kind,who,part,note\n" + "".join(
     f"{row},{'xy'[row % 2]},p{row % 4},{'aabc'[row % 4]},{'?' if row else 'word'}\n"
@@ -86,6 +94,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("fuzz")
     (folder / "fuzzed_code.py").write_text(CODE)
     (folder / "rows.csv").write_text(ROWS)
+    (folder / "base.yaml").write_text(BASE)
     for row in range(8):
         write_wav(folder / "clips" / f"{'xy'[row % 2]}_p{row % 4}_{row}.wav", tone(440, 0.05))
     write_pictures(folder / "pictures", n_each=4)
@@ -140,7 +149,7 @@ def assert_ruled(done: Checked) -> None:
     if done.code == 1:
         del lines[1:]  # what was tried may take more than one
     if done.code:
-        assert all(re.match(r"study\.yaml:[1-9]\d*: .", line) for line in lines), lines
+        assert all(re.match(r"(study|base)\.yaml:[1-9]\d*: .", line) for line in lines), lines
         assert all(line.isprintable() for line in lines), lines
 
 
@@ -226,6 +235,12 @@ model: {architecture: cnn, depth: 1, channels: 2}
 train: {epochs: 1, random_crop: {low: 0, high: 3}, random_flip: {choices: [true, false]},
         cutout: {choices: [0, 3]}, color_jitter: 0.2, mixup: {low: 0.0, high: 1.0}}
 """,
+    """\
+defaults: [base.yaml]
+data: {batch_size: 8}
+model: {architecture: {choices: [mlp, cnn]}, depth: {low: 1, high: 2}}
+train: {learning_rate: {low: 1e-4, high: 1e-1, log: true}}
+""",
     f"""\
 data: {{name: digits, size: 32, batch_size: 8}}
 model: {{architecture: {PRETRAINED}, weights: DEFAULT,
@@ -251,7 +266,8 @@ ODD = [
     "mysql://x", "http://[::1", "://", "2h", "val_loss", "train.epochs", "model.architecture",
     "choices", "function", "forbid", "enqueue", "table", "rows.csv", "size", "[who, part]",
     "{by: part}", "{column: part, value: a}", "{path: rows.csv}", "regression", "multilabel",
-    "audio", "clips", "text", "bpe", "images", "pictures", "[4, 5]", "'{kind}_{who}.wav'",
+    "[base.yaml]", "[study.yaml]", "[.]", "defaults", "audio", "clips", "text", "bpe",
+    "images", "pictures", "[4, 5]", "'{kind}_{who}.wav'",
 ]  # fmt: skip
 PIECES = [re.compile(form) for form in (r".*\n|.+", r"\w+|\W", r"(?s).")]
 ENCODINGS = ["utf-8"] * 5 + ["utf-8-sig", "utf-16", "utf-32"]
@@ -329,6 +345,42 @@ def test_no_slip_of_the_keyboard_is_a_crash(content: bytes) -> None:
 @given(rebuilt())
 def test_no_value_in_the_wrong_place_is_a_crash(content: bytes) -> None:
     check(content)
+
+
+NAMES = [
+    "train",
+    "l1",
+    "model",
+    "architecture",
+    "mlp",
+    "depth",
+    "choices",
+    "data",
+    "name",
+    "enqueue",
+]
+DOTTED = st.lists(st.sampled_from(NAMES) | KEYS, max_size=4).map(".".join)
+OVERRIDES = st.lists(
+    st.tuples(
+        st.sampled_from(["", "~"]), DOTTED, st.sampled_from(["=", ""]), st.sampled_from(ODD)
+    ).map("".join)
+    | st.text(max_size=5),
+    max_size=3,
+)
+
+
+@examples(200)
+@given(st.sampled_from(TEXTS), OVERRIDES)
+def test_no_override_is_a_crash(text: str, overrides: list[str]) -> None:
+    Path("study.yaml").write_text(text)
+    try:
+        load_study(Path("study.yaml"), overrides)
+    except SpecError as exc:
+        lines = str(exc).split("\n")
+        assert all(re.match(r"(study\.yaml:[1-9]\d*|command line): .", line) for line in lines), (
+            lines
+        )
+        assert all(line.isprintable() for line in lines), lines
 
 
 @examples(100)

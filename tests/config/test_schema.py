@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sweeper.config.problems import Problems
-from sweeper.config.schema import study_schema
+from sweeper.config.schema import study_keys, study_schema
 from sweeper.config.yaml_source import load_source
 from tests.support.spec_files import BASE, STUDIES, study
 
@@ -81,10 +81,10 @@ def test_a_mistake_is_seen_in_the_editor(text: str) -> None:
 
 
 def test_every_key_says_what_it_means_and_its_default() -> None:
-    run = study_schema()["properties"]["run"]["properties"]
+    run = study_keys()["run"]["properties"]
     assert run["precision"]["default"] == "fp32"
     assert run["device"]["description"] == "Where trials are trained"
-    depth = study_schema()["properties"]["model"]["then"]["properties"]["depth"]["anyOf"]
+    depth = study_keys()["model"]["then"]["properties"]["depth"]["anyOf"]
     assert [meaning["description"].partition(":")[0] for meaning in depth[:2]] == ["mlp", "cnn"]
 
 

@@ -36,8 +36,9 @@ def test_a_changed_search_is_refused_with_what_changed(tmp_path: Path) -> None:
             '  model.architecture: was "mlp", is {"choices": ["mlp", "cnn"]}',
             '  train.learning_rate: was {"low": 0.001, "high": 0.1, "log": true}, '
             'is {"low": 0.001, "high": 0.5, "log": true}',
-            "Trials before and after would not compare. Change it back, or give the file a new "
-            "`name:`; budget, sampler, pruner, run and tracking may change freely.",
+            "Trials before and after would not compare. Change it back, or begin another study "
+            "with `--name NEW`, or a new `name:` in the file; budget, sampler, pruner, run and "
+            "tracking may change freely.",
         ]
     )
 

@@ -65,8 +65,9 @@ def test_the_study_on_fallback_data_stands_in_until_its_own_has_begun(
     begin(write(tmp_path), root, "-on-digits")
     tracking = {"uri": "http://localhost:5000"}
     file = write(tmp_path, tracking=tracking)
-    found = find_study(file, root)
+    found = find_study(load_study(file, ["run.workers=1"]), root)
     assert (found.spec.name, found.paths.study) == ("small-on-digits", "small-on-digits")
+    assert found.spec.command("ui") == f"sweeper ui {file} run.workers=1"
     assert (found.spec.path, found.spec.tracking.uri) == (file, "http://localhost:5000")
     assert found.open() is not None
     begin(file, root)

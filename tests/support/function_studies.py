@@ -104,6 +104,7 @@ def worker_args(study: SweepStudy, **changes: Any) -> WorkerArgs:
         study=study.spec.name,
         study_file=str(study.spec.path),
         origins=study.spec.origins,
+        overrides=list(study.spec.overrides),
         storage=study.spec.storage,
         agent=AGENT,
         name="worker",

@@ -15,7 +15,7 @@ import yaml
 
 from sweeper.cli import app
 from sweeper.config.cluster import load_profile
-from sweeper.config.reader import parse_study
+from sweeper.config.reader import load_study, parse_study
 from tests.support.data_files import write_mnist
 from tests.support.picture_files import write_pictures
 from tests.support.spec_files import BASE
@@ -24,6 +24,7 @@ from tests.support.sweep import Sweep, kill_group
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 README, OWN_CODE, RESULTS = PAGES[0], ROOT / "docs" / "own-code.md", ROOT / "docs" / "results.md"
+STUDY_FILE = ROOT / "docs" / "study-file.md"
 PROFILES = "# ~/.config/sweeper/clusters.yaml\n"
 pytestmark = pytest.mark.usefixtures("started_anew")
 COMMANDS = ("init", "check", "run", "status", "ui", "submit", "cancel")
@@ -75,11 +76,19 @@ def test_every_study_file_is_valid_and_every_part_fits_into_one(text: str) -> No
 
 
 def test_the_profile_is_valid(tmp_path: Path) -> None:
-    [text] = [text for text in blocks("yaml") if text[0] == "#"]
-    assert text.startswith(PROFILES)
+    [text] = [text for text in blocks("yaml") if text.startswith(PROFILES)]
     path = tmp_path / "clusters.yaml"
     path.write_text(text)
     assert load_profile("hpc", path).partition == "gpu"
+
+
+def test_the_files_that_build_on_each_other(tmp_path: Path) -> None:
+    for text in blocks("yaml", [STUDY_FILE]):
+        if found := re.match(r"# ([a-z]+\.yaml)\n", text):
+            (tmp_path / found[1]).write_text(text)
+    spec = load_study(tmp_path / "wider.yaml")
+    assert set(spec.ranges()) == {"model.width", "train.learning_rate"}
+    assert spec.sections["train"]["epochs"] == 9
 
 
 @pytest.mark.parametrize("words", sweeper_commands(), ids=" ".join)

@@ -1,6 +1,7 @@
 """One small study run to its goal by the command that users type, looked at from every side."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -168,9 +169,25 @@ def test_a_changed_range_is_refused_with_the_ways_out(finished: Sweep) -> None:
         "sweep.yaml: the search has changed since study 'sweep' began:\n"
         '  train.learning_rate: was {"low": 0.0001, "high": 0.1, "log": true}, '
         'is {"low": 0.0001, "high": 1.0, "log": true}\n'
-        "Trials before and after would not compare. Change it back, or give the file a new "
-        "`name:`; budget, sampler, pruner, run and tracking may change freely.\n"
+        "Trials before and after would not compare. Change it back, or begin another study with "
+        "`--name NEW`, or a new `name:` in the file; budget, sampler, pruner, run and tracking "
+        "may change freely.\n"
     )
+
+
+def test_under_another_name_it_is_searched_as_the_command_line_says(finished: Sweep) -> None:
+    words = ["sweep.yaml", "train.epochs=1", "budget.trials=1", "model.width={choices: [4, 8]}"]
+    done = finished.run("run", *words, "--name", "other")
+    assert done.returncode == 0, done.stderr
+    words[-1] = "'model.width={choices: [4, 8]}' name=other"
+    assert f"compare them: sweeper ui {' '.join(words)}\n" in done.stdout
+    resolved = yaml.safe_load((finished.folder / "mlruns/studies/other/study.yaml").read_text())
+    assert (resolved["name"], resolved["train"]["epochs"]) == ("other", 1)
+    assert resolved["model"]["width"] == {"choices": [4, 8]}
+    shown = finished.run("status", *shlex.split(" ".join(words)))
+    assert "goal     1 of 1 trials finished" in shown.stdout, shown.stdout + shown.stderr
+    none = finished.run("status", "sweep.yaml", "--name", "third")
+    assert none.stderr == ("study 'third' has not begun: sweeper run sweep.yaml name=third\n")
 
 
 def test_nothing_is_left_lying_about(finished: Sweep) -> None:

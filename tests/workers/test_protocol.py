@@ -13,6 +13,7 @@ ARGS = WorkerArgs(
     study="small",
     study_file="studies/ü.yaml",
     origins={"train.epochs": Origin("study.yaml", 7)},
+    overrides=["train.epochs=3"],
     storage="postgresql://me:secret\n@host/db",
     agent="ba9876543210",
     name="0123456789ab",

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,13 +129,14 @@ def test_who_asks_for_a_debugger_is_told_how_to_get_one(
     tmp_path: Path, server: ForkServer, body: str
 ) -> None:
     study = begin_function(tmp_path, body + "\n    " + MEASURE)
+    study.spec = replace(study.spec, overrides=("run.workers=1",))
     worker = work(study, tmp_path, server)
     assert worker.end == "", worker.last_lines()
     causes = {failure.cause for failure in Result(study).failures}
     assert len(causes) == 1
     assert causes.pop().endswith(
         f": a trial in a worker has no terminal to debug in; `sweeper run --debug "
-        f"{study.spec.path}` runs one in yours"
+        f"{study.spec.path} run.workers=1` runs one in yours"
     )
 
 

@@ -12,6 +12,7 @@ from sweeper.commands.doctor.snapshot import Snapshot, are_others_at_work
 from sweeper.commands.doctor.tracking import check_tracking
 from sweeper.commands.doctor.trials import check_orphans
 from sweeper.config.reader import load_study
+from sweeper.config.study import StudySpec
 from sweeper.launchers.submission import read_submissions
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
@@ -23,7 +24,7 @@ from sweeper.text import format_count
 
 @store_errors()
 def examine_study(
-    path: Path,
+    source: Path | StudySpec,
     *,
     root: Path,
     fix: bool,
@@ -36,7 +37,7 @@ def examine_study(
     no finding.
 
     Args:
-        path: A study file, or a folder ``mlruns/studies/<name>``.
+        source: A study file, by its path or as it was read; or a folder ``mlruns/studies/<name>``.
         root: The ``mlruns`` folder of study files.
         fix: Mend what can be mended.
         show: Takes the lines of the answer.
@@ -49,9 +50,9 @@ def examine_study(
         SweeperError: If there is no such study, or disk or storage fail.
     """
     diagnosis = Diagnosis(fix=fix, show=show)
-    submitted = _submitted(path, root)
+    submitted = _submitted(source, root)
     diagnosis.take(check_submissions(submitted))
-    found = find_study(path, root)
+    found = find_study(source, root)
     if not found.is_here:
         absence = _explain_absence(found, submitted)
         if diagnosis.n_found == 0 and not absence:
@@ -89,12 +90,14 @@ def _is_submitted(paths: RunPaths) -> bool:
     return bool(read_submissions(paths, lambda damage: None))
 
 
-def _submitted(path: Path, root: Path) -> RunPaths:
+def _submitted(source: Path | StudySpec, root: Path) -> RunPaths:
     """Where submissions lie: under the name of the study file, whatever data it fell back on."""
-    if path.is_dir():
-        folder = path.resolve()
+    if isinstance(source, StudySpec):
+        return RunPaths(root, source.name)
+    if source.is_dir():
+        folder = source.resolve()
         return RunPaths(folder.parent.parent, folder.name)
-    return RunPaths(root, load_study(path).name)
+    return RunPaths(root, load_study(source).name)
 
 
 def _examine(

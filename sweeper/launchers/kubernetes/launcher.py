@@ -7,6 +7,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sweeper.config.cluster import ClusterSpec
+from sweeper.config.render import render_whole
 from sweeper.errors import SpecError
 from sweeper.launchers.kubernetes.build import (
     AgentPod,
@@ -119,7 +120,7 @@ def _manifest(request: Request, submission: Submission) -> str:
     _check(request)
     spec, cluster = request.spec, request.cluster
     name = nearest_label(submission.job_name)
-    config = build_study_file(name, spec.name, spec.path.read_text(encoding="utf-8"))
+    config = build_study_file(name, spec.name, render_whole(spec.path, spec.overrides))
     job = build_job(
         name,
         spec.name,

@@ -79,13 +79,13 @@ def _command(request: Request, script: Path) -> list[str]:
 
 
 def _script(request: Request, submission: Submission) -> str:
-    cluster = request.cluster
+    cluster, spec = request.cluster, request.spec
     # What a setup line activates is meant to be used.
     ours = "python" if cluster.setup else shlex.quote(sys.executable)
     return render_script(
         submission,
         cluster,
-        AgentCommand(cluster.python or ours, request.spec.path, Path.cwd()),
+        AgentCommand(cluster.python or ours, spec.path, Path.cwd(), spec.overrides),
         log_dir=request.paths.submission(submission.name).parent,
         schedule=_schedule(request),
     )
@@ -104,5 +104,5 @@ def _scrontab_hint(request: Request, every_s: int) -> str:
     if line is None:
         return "cron has no words for such a period, so scrontab could not do the same"
     command = f"cd {shlex.quote(str(Path.cwd()))} && {shlex.quote(sys.executable)} -m sweeper"
-    study = shlex.quote(str(request.spec.path))
+    study = shlex.join([str(request.spec.path), *request.spec.overrides])
     return f"this site has scrontab, which could do the same: {line} {command} run {study}"

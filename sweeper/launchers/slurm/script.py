@@ -105,7 +105,7 @@ fi
 [ -z "$told" ] || leave 4
 """
 _RUN = """
-{python} -m sweeper run {study_file} &
+{python} -m sweeper run {study} &
 agent=$!
 [ -z "$told" ] || kill -USR1 "$agent"
 while :; do
@@ -125,11 +125,13 @@ class AgentCommand:
         python: What runs Python, as a shell reads it.
         study_file: As ``sweeper run`` is given it in ``folder``.
         folder: Working directory, the same on all nodes.
+        overrides: What follows the study file; each is one line.
     """
 
     python: str
     study_file: Path
     folder: Path
+    overrides: tuple[str, ...] = ()
 
 
 def render_script(
@@ -172,7 +174,8 @@ def render_script(
     unset = textwrap.wrap(" ".join(overruling_variables(cluster)), _LINE_SIGNS)
     leave = _LEAVE.format(unset=" \\\n  ".join(unset))
     again = "" if schedule is None else _next_start(submission.job_name, schedule)
-    run = _RUN.format(python=command.python, study_file=shlex.quote(str(command.study_file)))
+    study = shlex.join([str(command.study_file), *command.overrides])
+    run = _RUN.format(python=command.python, study=study)
     return "".join([head, *setup, leave, again, run])
 
 

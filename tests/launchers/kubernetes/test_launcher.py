@@ -13,7 +13,7 @@ from sweeper.commands.cancel import cancel_study
 from sweeper.commands.doctor.jobs import check_submissions
 from sweeper.commands.submit import submit_study
 from sweeper.config.cluster import parse_options
-from sweeper.config.reader import load_study
+from sweeper.config.reader import load_study, parse_study
 from sweeper.config.study import StudySpec
 from sweeper.errors import LauncherError, SpecError, StudyError, UncertainJobError
 from sweeper.launchers.kubernetes.kubectl import apply
@@ -62,6 +62,19 @@ def test_the_cluster_section_becomes_an_indexed_job(spec: StudySpec) -> None:
     assert agent["resources"]["limits"] == limits
     assert agent["envFrom"] == [{"secretRef": {"name": "sweeps"}}]
     assert not (spec.path.parent / "mlruns").exists(), "a dry run writes nothing"
+
+
+def test_a_pod_has_the_file_with_all_that_is_laid_under_and_over_it(spec: StudySpec) -> None:
+    (spec.path.parent / "base.yaml").write_text(f"train: {{epochs: 3}}{TEXT}")
+    spec.path.write_text("defaults: [base.yaml]\ntrain: {l1: 1e-7}\n")
+    [text] = submit(load_study(spec.path, ["train.l2=1e-5", "name=other"]))
+    config, job = yaml.safe_load_all(text)
+    [(file, alone)] = config["data"].items()
+    assert file == "other.yaml"
+    assert job["metadata"]["name"].startswith("sweeper-other-")
+    again = parse_study(alone, Path("other.yaml"))
+    assert again.sections["train"] == {"epochs": 3, "l1": 1e-7, "l2": 1e-5}
+    assert (again.name, again.storage) == ("other", "postgresql+psycopg://db/sweeps")
 
 
 def test_pods_go_where_the_cluster_section_says(spec: StudySpec) -> None:

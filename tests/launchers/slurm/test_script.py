@@ -100,10 +100,16 @@ SCHEDULE = Schedule(begin_s=1_764_000_000, every_s=86_400)
 def test_the_script_is_one_that_bash_can_read(schedule: Schedule | None) -> None:
     script = script_of(
         ClusterSpec(setup=["module load cuda"]),
-        AgentCommand("python", Path("my study.yaml"), Path("/home/ada/it's here")),
+        AgentCommand(
+            "python",
+            Path("my study.yaml"),
+            Path("/home/ada/it's here"),
+            ("seed=3", "train.x=it's"),
+        ),
         schedule=schedule,
     )
     assert "\nmodule load cuda\n" in script
+    assert "\npython -m sweeper run 'my study.yaml' seed=3 'train.x=it'\"'\"'s' &\n" in script
     assert ("--begin=" in script) is (schedule is not None)
     done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
