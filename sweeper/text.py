@@ -1,9 +1,10 @@
 """Words for people: without secrets, counts and times as one says them, log lines."""
 
+import html
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
 _QUOTED = r"""[bru]?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
@@ -125,6 +126,22 @@ def format_seconds(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def html_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table for a notebook, below its title."""
+    head = "".join(f"<th>{_for_html(cell)}</th>" for cell in columns)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{_for_html(cell)}</td>' for cell in row)}</tr>" for row in rows
+    )
+    return (
+        f"<p>{_for_html(title)}</p>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _for_html(text: str) -> str:
+    return html.escape(redacted(text))
 
 
 class _RedactingFormatter(logging.Formatter):

@@ -4,7 +4,14 @@ import sys
 
 import pytest
 
-from sweeper.text import format_count, format_counts, format_number, format_seconds, log_to_stderr
+from sweeper.text import (
+    format_count,
+    format_counts,
+    format_number,
+    format_seconds,
+    html_table,
+    log_to_stderr,
+)
 from sweeper.trial import TrialState
 
 
@@ -73,3 +80,11 @@ def test_log_lines_go_to_what_standard_error_is_by_then(monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "stderr", above_a_table)
     logging.getLogger("sweeper").warning("look")
     assert above_a_table.getvalue() == "WARNING look\n"
+
+
+def test_a_table_for_a_notebook_holds_neither_secrets_nor_tags_of_what_it_shows() -> None:
+    page = html_table("a < b", ["x"], [["<b>"], ["postgresql://me:hunter2@db"]])
+    assert page == (
+        "<p>a &lt; b</p><table><thead><tr><th>x</th></tr></thead><tbody>"
+        "<tr><td>&lt;b&gt;</td></tr><tr><td>postgresql://***@db</td></tr></tbody></table>"
+    )

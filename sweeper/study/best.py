@@ -1,8 +1,9 @@
 """The best trials of a study: the complete one, and a pruned one that was better."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
@@ -20,11 +21,22 @@ class Best:
         number: Of the trial.
         values: The objective's metrics, of the epoch that counts.
         params: What was searched, by dotted name.
+        load: Number of a trial -> its model.
     """
 
     number: int
     values: Mapping[str, float]
     params: Mapping[str, Scalar]
+    load: Callable[[int], Any] | None = field(default=None, repr=False, compare=False)
+
+    def load_model(self) -> Any:
+        """Its model as MLflow keeps it, ready to ``predict``; see docs/served-models.md.
+
+        Raises:
+            TrackerError: If MLflow has none, or cannot be used.
+        """
+        assert self.load is not None, "only the result of sweeper.run knows MLflow"
+        return self.load(self.number)
 
 
 @dataclass(frozen=True)

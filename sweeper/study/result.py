@@ -1,11 +1,13 @@
 """What a study has come to, read from its storage: for people, scripts and notebooks."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+import optuna
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
@@ -17,12 +19,15 @@ from sweeper.study.agents import AgentAtWork
 from sweeper.study.attributes import Attr, Learned, read_attribute, state_of
 from sweeper.study.best import Best, BestPruned, best_complete, best_pruned, loss_of
 from sweeper.study.code_versions import code_versions
+from sweeper.study.failure_causes import Failure, list_causes
+from sweeper.study.figures import Figures
 from sweeper.study.pruners import PrunerUse
 from sweeper.study.samplers.model_view import ModelView
 from sweeper.study.study import SweepStudy
 from sweeper.study.time_left import N_TELLING, TrialLengths
+from sweeper.text import format_count, html_table
 from sweeper.timing import add_seconds, harness_share
-from sweeper.trial import EpochMetrics, FailureKind, TrialState
+from sweeper.trial import EpochMetrics, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,26 +37,10 @@ if TYPE_CHECKING:
 _PACE = 50
 #: What a row says of a trial beside number, state, metrics and params.
 _TOLD = ("epochs", "seconds", "cause", "drawn_by")
+#: Trials that a notebook shows.
+_SHOWN = 10
 #: Ends of a trial whose value compares.
 _MEASURED = (TrialState.COMPLETE, TrialState.PRUNED)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A cause of failed trials.
-
-    Attributes:
-        kind: What the cause stands for, a :class:`~sweeper.trial.FailureKind`.
-        n_trials: That failed of it.
-        n_retries: How often they were tried again before.
-        details: Last lines of the latest one's traceback or log.
-    """
-
-    cause: str
-    kind: str
-    n_trials: int
-    n_retries: int
-    details: str
 
 
 class Result:
@@ -61,9 +50,52 @@ class Result:
         exit_code: Of the command that made it; None when it was only looked at.
     """
 
-    def __init__(self, study: SweepStudy, exit_code: ExitCode | None = None) -> None:
+    def __init__(
+        self,
+        study: SweepStudy,
+        exit_code: ExitCode | None = None,
+        load_model: Callable[[SweepStudy, int], Any] | None = None,
+    ) -> None:
         self._study = study
         self.exit_code = exit_code
+        self._load_model = partial(load_model, study) if load_model else None
+
+    def loading(self, load_model: Callable[[SweepStudy, int], Any]) -> "Result":
+        """The same result, whose best trials can load their models.
+
+        Args:
+            load_model: Of a trial of a study, by its number.
+        """
+        return Result(self._study, self.exit_code, load_model)
+
+    def __repr__(self) -> str:
+        return f"<sweeper.Result {self._describe()}>"
+
+    def _repr_html_(self) -> str:
+        rows = self.top(_SHOWN)
+        shown = [name for name in self.columns() if name not in _TOLD or name == "epochs"]
+        cells = [[_cell(row.get(name)) for name in shown] for row in rows]
+        return html_table(self._describe(), shown, cells)
+
+    def _describe(self) -> str:
+        """``digits: 20 of 20 trials, best val_accuracy 0.9722 (trial 7)``."""
+        progress = f"{self.name}: {self.n_finished} of {format_count(self.goal, 'trial')}"
+        found = [
+            ", ".join(f"{name} {value:.6g}" for name, value in best.values.items())
+            + f" (trial {best.number})"
+            for best in self.front
+        ]
+        return f"{progress}, best {'; '.join(found)}" if found else progress
+
+    @property
+    def study(self) -> optuna.Study:
+        """The same in Optuna's words; to look at, as its trials are run by sweeper."""
+        return self._study.handle()
+
+    @property
+    def plot(self) -> Figures:
+        """Figures of the complete trials, as ``result.plot.history()``."""
+        return Figures(self.study, self._study.spec.objective)
 
     @property
     def spec(self) -> StudySpec:
@@ -187,20 +219,8 @@ class Result:
     @property
     def failures(self) -> list[Failure]:
         """Causes of failed trials, the most frequent first."""
-        groups: dict[str, list[FrozenTrial]] = {}
-        for trial in self._study.trials((OptunaState.FAIL,)):
-            groups.setdefault(str(trial.user_attrs.get(Attr.CAUSE, "unknown")), []).append(trial)
-        failures = [
-            Failure(
-                cause,
-                _kind(found[-1]),
-                len(found),
-                sum(map(_n_retries, found)),
-                self._details(found[-1].number),
-            )
-            for cause, found in groups.items()
-        ]
-        return sorted(failures, key=lambda failure: -failure.n_trials)
+        failed = self._study.trials((OptunaState.FAIL,))
+        return list_causes(failed, self._details)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -308,7 +328,7 @@ class Result:
     def _as_best(self, trial: FrozenTrial) -> Best:
         metrics = self._study.spec.objective.metrics
         values = dict(zip(metrics, trial.values or [], strict=True))
-        return Best(trial.number, values, self._params(trial))
+        return Best(trial.number, values, self._params(trial), self._load_model)
 
     def _row(self, trial: FrozenTrial) -> dict[str, Any]:
         metrics = self._study.spec.objective.metrics
@@ -339,10 +359,7 @@ def at_goal(study: SweepStudy) -> Result:
     return Result(study, ExitCode.GOAL_REACHED if has_model else ExitCode.FAILURE)
 
 
-def _kind(failed: FrozenTrial) -> str:
-    return str(failed.user_attrs.get(Attr.FAILURE, FailureKind.EXCEPTION))
-
-
-def _n_retries(failed: FrozenTrial) -> int:
-    n_failures, *_ = failed.user_attrs.get(Attr.RETRIES, {}).get(_kind(failed), (1,))
-    return int(n_failures) - 1
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

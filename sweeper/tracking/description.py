@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Self
 from sweeper.config.study import StudySpec
 from sweeper.durable import Step, durable
 from sweeper.study.best import Best, BestPruned
-from sweeper.study.result import Failure, Result
+from sweeper.study.failure_causes import Failure
+from sweeper.study.result import Result
 from sweeper.text import format_counts, redacted
 from sweeper.tracking.batch import run_tags
 from sweeper.tracking.client import artifact_errors

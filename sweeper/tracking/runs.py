@@ -1,5 +1,8 @@
 """Which MLflow run each trial of a study has, and what that run says of the trial."""
 
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelStatus
+
 from sweeper.durable import Step, durable
 from sweeper.events import Started
 from sweeper.tracking.batch import RUN_STATUS, milliseconds
@@ -71,6 +74,13 @@ def trial_name(study: str, number: int, started: Started) -> str:
     """What a trial's run and its model are called, as in ``mnist-0004-cnn``."""
     architecture = started.model.architecture.rpartition(":")[2] if started.model else ""
     return f"{study}-{number:04d}-{architecture}".rstrip("-")
+
+
+def find_model(client: MlflowClient, experiment_id: str, run_id: str) -> str | None:
+    """The id of a run's MLflow model; None if it has none, or not yet."""
+    known = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
+    ready = (model.model_id for model in known if model.status == LoggedModelStatus.READY)
+    return next(ready, None)
 
 
 def set_status(parent: Parent, run_id: str, state: TrialState, ended_s: float) -> None:

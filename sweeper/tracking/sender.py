@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from mlflow.entities import LoggedModelStatus
-
 from sweeper.config.names import is_own_metric
 from sweeper.durable import Step, durable
 from sweeper.errors import EventLogError, RequestRefusedError
@@ -19,7 +17,7 @@ from sweeper.tracking.cursor import Cursor
 from sweeper.tracking.imports import loading
 from sweeper.tracking.parent import Parent
 from sweeper.tracking.run_state import RunState, read_run_state
-from sweeper.tracking.runs import TrialRuns, set_status, trial_name
+from sweeper.tracking.runs import TrialRuns, find_model, set_status, trial_name
 from sweeper.trial import EpochMetrics, Objective, TrialState
 
 if TYPE_CHECKING:
@@ -232,11 +230,7 @@ class Sender:
 
     def find_model(self, cursor: Cursor) -> str | None:
         """The id of the MLflow model of a trial; None if it has none, or not yet."""
-        known = self._parent.client.search_logged_models(
-            [self._parent.experiment_id], f"source_run_id = '{cursor.run_id}'"
-        )
-        ready = (model.model_id for model in known if model.status == LoggedModelStatus.READY)
-        return next(ready, None)
+        return find_model(self._parent.client, self._parent.experiment_id, cursor.run_id)
 
     @cached_property
     def _models(self) -> "ModelLogger":

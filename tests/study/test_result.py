@@ -7,7 +7,8 @@ from optuna.trial import create_trial
 
 from sweeper.errors import ExitCode, TrialPruned
 from sweeper.study.best import Best, BestPruned
-from sweeper.study.result import Failure, Result
+from sweeper.study.failure_causes import Failure
+from sweeper.study.result import Result
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
 from sweeper.trial import TrialState
@@ -267,3 +268,31 @@ def test_without_a_complete_trial_the_best_pruned_one_is_shown(tmp_path: Path) -
     assert (found.number, found.values) == (1, {"val_accuracy": 0.4})
     run_trial(study, reports(0.4))
     assert Result(study).best_pruned is None
+
+
+def test_a_notebook_shows_how_far_it_is_and_the_best_trials(tmp_path: Path) -> None:
+    result = Result(one_of_each(tmp_path))
+    assert (
+        repr(result) == "<sweeper.Result small: 4 of 6 trials, best val_accuracy 0.75 (trial 0)>"
+    )
+    page = result._repr_html_()
+    assert "<p>small: 4 of 6 trials, best val_accuracy 0.75 (trial 0)</p>" in page
+    assert "<th>number</th><th>state</th><th>val_accuracy</th><th>epochs</th>" in page
+    assert page.index("<td>0.75</td>") < page.index("<td>0.5</td>") < page.index("<td>0.4</td>")
+
+
+def test_of_a_study_without_a_trial_a_notebook_shows_that(tmp_path: Path) -> None:
+    assert repr(Result(begin_in_memory(tmp_path))) == "<sweeper.Result small: 0 of 10 trials>"
+
+
+def test_optunas_study_has_the_same_trials(tmp_path: Path) -> None:
+    result = Result(one_of_each(tmp_path))
+    assert result.study.best_trial.number == 0
+    assert len(result.study.trials) == len(result.rows())
+
+
+def test_the_best_trial_loads_its_model_from_where_it_is_told(tmp_path: Path) -> None:
+    study = one_of_each(tmp_path)
+    best = Result(study).loading(lambda study, number: (study.spec.name, number)).best
+    assert best is not None
+    assert best.load_model() == ("small", 0)
