@@ -1,31 +1,20 @@
 """What people and scripts see while a study runs."""
 
-import json
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Protocol
 
-from rich.console import Console
-from rich.text import Text
-
-from sweeper.commands.best import format_best, format_best_pruned
-from sweeper.commands.live_table import LiveTable
 from sweeper.commands.next_steps import next_steps
-from sweeper.commands.redrawn import Redrawn
-from sweeper.commands.trial_table import Tally, TrialRow, TrialTable, row_of
+from sweeper.commands.screen import Screen
+from sweeper.commands.trial_table import Tally, TrialTable, row_of
 from sweeper.study.best import best_so_far
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
 from sweeper.study.time_left import N_TELLING, TrialLengths
 from sweeper.study.trial_cache import Standing
-from sweeper.text import format_counts, format_seconds, redacted
-from sweeper.timing import render_seconds
 from sweeper.tracking.completion import Completion
-from sweeper.trial import Objective, TrialState
 
 #: So often a :class:`Ticker` speaks.
 _TICK_S = 5.0
@@ -34,150 +23,6 @@ _TICK_S = 5.0
 _CHANGE = 2
 #: A few seconds.
 _LOOKS = 20
-
-
-class Screen(Protocol):
-    """Where a command shows what happens. ``close`` is called once, whatever happens."""
-
-    def begin(self, lines: Sequence[str]) -> None:
-        """What is about to be done."""
-
-    def show(self, table: TrialTable, tally: Tally) -> None:
-        """Called a few times a second."""
-
-    def ended(self, row: TrialRow, tally: Tally) -> None:
-        """A trial ended."""
-
-    def note(self, text: str) -> None:
-        """Something that people should know."""
-
-    def summary(self, result: Result) -> None:
-        """What the study has come to."""
-
-    def next_steps(self, lines: Sequence[str]) -> None:
-        """How to go on; the command is about to end."""
-
-    def close(self) -> None:
-        """Give the terminal back."""
-
-
-def _describe(row: TrialRow, objective: Objective) -> str:
-    if row.best is None:
-        return row.cause or "nothing reported"
-    values = ", ".join(f"{name} {row.best.values[name]:.5g}" for name in objective.metrics)
-    return f"{values}  (epoch {row.best.epoch} of {row.epoch})"
-
-
-class _Lines:
-    """One line for each finished trial: what a log file or a scheduler keeps."""
-
-    def __init__(self, objective: Objective) -> None:
-        self._objective = objective
-
-    def begin(self, lines: Sequence[str]) -> None:
-        for line in lines:
-            self._print(line)
-
-    def show(self, table: TrialTable, tally: Tally) -> None:
-        pass
-
-    def ended(self, row: TrialRow, tally: Tally) -> None:
-        seconds = format_seconds((row.ended_s or 0) - row.begun_s)
-        is_over = tally.n_finished >= tally.goal
-        left = f", {format_seconds(tally.left_s)} left" if tally.left_s and not is_over else ""
-        self._print(
-            f"[{tally.n_finished}/{tally.goal}{left}] trial {row.number} {row.state.value} "
-            f"in {seconds}: {_describe(row, self._objective)}"
-            + (f"; {row.cause}" if row.cause and row.best else "")
-        )
-
-    def note(self, text: str) -> None:
-        print(redacted(text), file=sys.stderr, flush=True)
-
-    def summary(self, result: Result) -> None:
-        self._print(
-            f"{result.name}: {result.n_finished} of {result.goal} trials: "
-            f"{format_counts(dict(sorted(result.counts.items())))}"
-        )
-        if result.n_finished and not result.front:
-            self._print("no trial is complete, so there is no best one")
-        for best in result.front:
-            self._print("best " + "\n".join(format_best(best)))
-        if pruned := format_best_pruned(result):
-            self._print("pruned " + "\n".join(pruned))
-        if result.seconds:
-            self._print(f"time: {render_seconds(result.seconds)}")
-
-    def next_steps(self, lines: Sequence[str]) -> None:
-        for line in lines:
-            self._print(line)
-
-    def close(self) -> None:
-        pass
-
-    def _print(self, text: str) -> None:
-        print(redacted(text), flush=True)
-
-
-class _Json(_Lines):
-    """One JSON object a line on standard output: each finished trial, then the whole study."""
-
-    def begin(self, lines: Sequence[str]) -> None:
-        pass
-
-    def ended(self, row: TrialRow, tally: Tally) -> None:
-        values = dict(row.best.values) if row.best else {}
-        self._emit(
-            trial=row.number,
-            state=row.state.value,
-            epochs=row.epoch,
-            best_epoch=row.best.epoch if row.best else None,
-            values=values,
-            cause=row.cause,
-            finished=tally.n_finished,
-            goal=tally.goal,
-        )
-
-    def summary(self, result: Result) -> None:
-        self._emit(**result.to_json())
-
-    def next_steps(self, lines: Sequence[str]) -> None:
-        pass
-
-    def _emit(self, **record: Any) -> None:
-        print(json.dumps(record), flush=True)
-
-
-class _Terminal(_Lines):
-    """A table that is drawn in place, and at the end what a log file has there as well."""
-
-    def __init__(self, objective: Objective, console: Console) -> None:
-        super().__init__(objective)
-        self._table = LiveTable(objective, console)
-        self._redrawn = Redrawn(console)
-
-    def begin(self, lines: Sequence[str]) -> None:
-        for line in lines:
-            self._redrawn.say(Text(line))
-
-    def show(self, table: TrialTable, tally: Tally) -> None:
-        self._redrawn.draw(self._table.render(table, tally))
-
-    def ended(self, row: TrialRow, tally: Tally) -> None:
-        if row.state == TrialState.FAILED:
-            self._redrawn.say(
-                Text(f"trial {row.number} failed: {redacted(row.cause)}", style="bold red")
-            )
-
-    def note(self, text: str) -> None:
-        self._redrawn.say(Text(redacted(text), style="yellow"))
-
-    def summary(self, result: Result) -> None:
-        self.close()
-        super().summary(result)
-
-    def close(self) -> None:
-        self._redrawn.close()
 
 
 class SteadyEstimate:
@@ -269,14 +114,6 @@ class Progress:
     ) -> None:
         """See :class:`~sweeper.workers.agent.Display`."""
         self._screen.next_steps(next_steps(result, completion, has_everything=has_everything))
-
-
-def open_screen(objective: Objective, *, as_json: bool = False) -> Screen:
-    """The screen that fits where standard output goes: a live table only in a terminal."""
-    console = Console()
-    if as_json:
-        return _Json(objective)
-    return _Terminal(objective, console) if console.is_terminal else _Lines(objective)
 
 
 class Ticker:

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.commands.progress import Progress, SteadyEstimate, Ticker, open_screen
+from sweeper.commands.progress import Progress, SteadyEstimate, Ticker
+from sweeper.commands.screen import open_screen
 from sweeper.study.result import Result
 from sweeper.trial import Objective
 from tests.support.sweep_studies import begin, reports, run_trial
