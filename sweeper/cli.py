@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from sweeper.errors import CommandStopped, ExitCode, SweeperError
+from sweeper.paths import RunPaths
 from sweeper.text import log_to_stderr, redacted
 from sweeper.workers.signals import exit_when_told
 
@@ -35,9 +36,42 @@ app = typer.Typer(
 #: Where studies, caches and the default MLflow store lie, below the working directory.
 ROOT = Path("mlruns")
 
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (YAML).")]
+
+def _begun(path: Path | None) -> RunPaths | None:
+    """The study that is named in place of a file, if one of that name has begun here."""
+    if path is None or path.exists() or len(path.parts) > 1:
+        return None
+    paths = RunPaths(ROOT, str(path))
+    return paths if paths.resolved_spec.exists() else None
+
+
+def _study_file(path: Path | None) -> Path | None:
+    paths = _begun(path)
+    return paths.resolved_spec if paths else path
+
+
+def _study_folder(path: Path) -> Path:
+    """Not the file, as then no code that it names is imported."""
+    paths = _begun(path)
+    return paths.study_dir if paths else path
+
+
+StudyFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="STUDY",
+        callback=_study_file,
+        help="The study file (YAML), or the name of a study that has begun here.",
+    ),
+]
 StudyOrFolder = Annotated[
-    Path, typer.Argument(metavar="STUDY", help="The study file, or a folder mlruns/studies/NAME.")
+    Path,
+    typer.Argument(
+        metavar="STUDY",
+        callback=_study_folder,
+        help="The study file, the name of a study that has begun here, or a folder "
+        "mlruns/studies/NAME.",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -115,7 +149,8 @@ def init(
 @app.command()
 def check(
     path: Annotated[
-        Path | None, typer.Argument(metavar="STUDY", help="The study file (YAML).")
+        Path | None,
+        typer.Argument(metavar="STUDY", callback=_study_file, help="The study file (YAML)."),
     ] = None,
     overrides: Overrides = None,
     name: Name = None,

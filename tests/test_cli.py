@@ -10,7 +10,10 @@ from typer.testing import CliRunner
 
 from sweeper.cli import app
 from sweeper.config.cluster import ClusterSpec
+from sweeper.config.render import render_study
 from sweeper.errors import SpecError
+from sweeper.paths import RunPaths
+from tests.support.sweep_studies import begin
 
 #: They are mappings and lists of mappings, for which a command line has no form.
 IN_FILES_ALONE = {"node_selector", "tolerations", "priority_class"}
@@ -128,3 +131,30 @@ def test_csv_is_printed_alone(tmp_path: Path) -> None:
         done = CliRunner().invoke(app, ["status", "a.yaml", "--csv", other])
         assert done.exit_code == 2
         assert f"leave {other} out" in done.output
+
+
+@pytest.mark.parametrize("command", ["status", "cancel"])
+def test_a_study_that_has_begun_here_may_be_called_by_its_name(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    begin(tmp_path)
+    resolved = RunPaths(tmp_path / "mlruns", "small").resolved_spec
+    resolved.write_text("name: small\ndata: {name: digits}\nmodel: {architecture: mlp}\n")
+    assert CliRunner().invoke(app, [command, "small"]).exit_code == 0
+    absent = CliRunner().invoke(app, [command, "other"])
+    assert str(absent.exception) == "other: no such file; `sweeper init other` writes one"
+    Path("small").write_text("nothing")  # a file of that name comes first
+    assert "a study file is a mapping" in str(
+        CliRunner().invoke(app, [command, "small"]).exception
+    )
+
+
+def test_what_takes_a_folder_takes_that_of_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = begin(tmp_path, train={"function": "nobody:has", "epochs": 1})
+    study.paths.resolved_spec.write_text(render_study(study.spec))
+    done = CliRunner().invoke(app, ["sync", "small"])  # which would import it, were it a file
+    assert done.output.startswith("small: nothing was left behind")
