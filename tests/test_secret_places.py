@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sweeper import cli
-from sweeper.commands.progress import open_screen
+from sweeper.commands.screen import open_screen
 from sweeper.commands.trial_table import Tally, TrialRow
 from sweeper.config.problems import Origin, Problems
 from sweeper.errors import LauncherError, SpecError, SweeperError
@@ -132,7 +132,7 @@ class Echo:
 
 def test_the_last_lines_of_a_worker(tmp_path: Path) -> None:
     args = WorkerArgs(
-        "mlruns", "s", "s.yaml", {}, [], "auto", "a", "w", 0.0, [], "cpu", 1, 1, "", [], "", {}
+        "mlruns", "s", "s.yaml", {}, [], "auto", "a", "w", 0.0, [], "", "cpu", 1, 1, "", [], "", {}
     )
     log = tmp_path / "log"
     worker = WorkerProcess(args, Placement("cpu", 1, 1), log, Echo())  # type: ignore[arg-type]

@@ -4,17 +4,21 @@ import uuid
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from sweeper.commands.prepare import prepare_study
-from sweeper.commands.progress import Progress, Screen, open_screen
+from sweeper.commands.progress import Progress
+from sweeper.commands.screen import Screen, open_screen
 from sweeper.config.grid import explain_goal
-from sweeper.config.references import import_folders
+from sweeper.config.in_memory import handed_over
+from sweeper.config.references import import_folders, user_folders
 from sweeper.config.render import render_study
 from sweeper.config.space import first_value, suggest_config
 from sweeper.config.study import StudySpec
-from sweeper.config.user_code import code_digest
+from sweeper.config.user_code import code_digest, functions_in_memory, references
 from sweeper.data.built_in.sources import SOURCES, raw_files
 from sweeper.durable import Step, durable, replace_file
+from sweeper.errors import SpecError
 from sweeper.paths import RunPaths
 from sweeper.study.code_versions import code_versions, explain_change
 from sweeper.study.create import create_study
@@ -24,6 +28,7 @@ from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
 from sweeper.text import format_count
 from sweeper.tracking.completion import Completion, find_completion
+from sweeper.tracking.imports import loading
 from sweeper.workers.agent import Agent
 from sweeper.workers.devices import keep_to_own_gpus
 from sweeper.workers.forkserver import ForkServer
@@ -48,10 +53,17 @@ def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
     keep_to_own_gpus()
     with closing(open_screen(spec.objective, as_json=as_json)) as screen:
         if over := _find_finished(spec, root):
-            return _show_finished(*over, screen)
+            return _show_finished(*over, screen).loading(_load_model)
         # The server imports torch while this process prepares.
         with closing(ForkServer(screen.note)) as server:
-            return _work(spec, root, screen, server)
+            return _work(spec, root, screen, server).loading(_load_model)
+
+
+def _load_model(study: SweepStudy, number: int) -> Any:
+    with loading("MLflow's models"):
+        from sweeper.tracking.load import load_model
+
+    return load_model(study, number)
 
 
 def _find_finished(spec: StudySpec, root: Path) -> tuple[SweepStudy, Completion] | None:
@@ -78,12 +90,13 @@ def _show_finished(study: SweepStudy, completion: Completion, screen: Screen) ->
 
 
 def _work(spec: StudySpec, root: Path, screen: Screen, server: ForkServer) -> Result:
+    functions = _hand_over_functions(spec)
     prepared = prepare_study(spec, root, screen.note)
     with store_errors():
         study = create_study(prepared.spec, RunPaths(root, prepared.spec.name))
         _write_resolved(study)
         study.queue.top_up()
-        args = _worker_args(study, prepared.data_label, screen.note)
+        args = _worker_args(study, prepared.data_label, functions, screen.note)
         if study.n_finished() < study.goal:
             screen.begin(_opening_lines(study))
             versions = code_versions(study.storage, study.study_id)
@@ -91,6 +104,20 @@ def _work(spec: StudySpec, root: Path, screen: Screen, server: ForkServer) -> Re
                 screen.note(f"WARNING: {change}")
         agent = Agent(study, args, server, Progress(screen, study))
     return agent.run()
+
+
+def _hand_over_functions(spec: StudySpec) -> str:
+    """Functions that no module has, for the workers.
+
+    Raises:
+        SpecError: If they cannot be handed over, with the place of the first.
+    """
+    functions = functions_in_memory(spec)
+    try:
+        return handed_over(functions)
+    except SpecError as exc:
+        place = next(key for key, reference in references(spec) if reference in functions)
+        raise SpecError(f"{spec.place(place)}: {exc}") from exc
 
 
 def _opening_lines(study: SweepStudy) -> list[str]:
@@ -112,7 +139,9 @@ def _write_resolved(study: SweepStudy) -> None:
         aside.write_text(render_study(study.spec), encoding="utf-8")
 
 
-def _worker_args(study: SweepStudy, data_label: str, note: Callable[[str], None]) -> WorkerArgs:
+def _worker_args(
+    study: SweepStudy, data_label: str, functions: str, note: Callable[[str], None]
+) -> WorkerArgs:
     """What the workers of a new agent are told; each is given its own name and place."""
     tags = version_tags(study.spec.path.absolute().parent, _written_by_sweeper(study), note)
     return WorkerArgs(
@@ -125,7 +154,9 @@ def _worker_args(study: SweepStudy, data_label: str, note: Callable[[str], None]
         agent=uuid.uuid4().hex[:12],
         name="",
         given_s=0.0,
-        import_dirs=import_folders(study.spec.path),
+        # A script and a notebook have told this process alone where their modules lie.
+        import_dirs=[*import_folders(study.spec.path), *user_folders()],
+        functions=functions,
         device="cpu",
         n_threads=1,
         n_sharing=1,

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from sweeper.config import in_memory
 from sweeper.errors import SpecError
 
 log = logging.getLogger("sweeper")
@@ -62,13 +63,19 @@ def split_reference(reference: str) -> tuple[str, str]:
 def load_reference(reference: str) -> Callable[..., Any]:
     """The callable that ``package.module:function`` names.
 
-    Importable is what lies on ``sys.path``; see :func:`make_importable`.
+    Importable is what lies on ``sys.path``; see :func:`make_importable`. What ``__main__:name``
+    names must have been handed to this process; see :mod:`sweeper.config.in_memory`.
 
     Raises:
         SpecError: If the form is another one, the module is not found or fails while it is
             imported, or it has no such callable.
     """
     module_name, name = split_reference(reference)
+    if module_name == in_memory.MODULE:
+        held = in_memory.known(reference)
+        if held is None:
+            raise in_memory.missing(reference)
+        return held.function
     module = _import_module(module_name, name)
     try:
         target = getattr(module, name)
@@ -98,7 +105,7 @@ def _import_module(module: str, name: str) -> ModuleType:
             raise SpecError(_failed_import(module, name, exc)) from exc
         raise SpecError(
             f"cannot import {name!r} from {module!r}: there is no module {exc.name!r}; "
-            f"looked in {', '.join(_user_folders())} and the installed packages; put the code "
+            f"looked in {', '.join(user_folders())} and the installed packages; put the code "
             "into one of these folders, or install its package"
         ) from exc
     except (Exception, SystemExit) as exc:  # a script without a __main__ guard may call sys.exit
@@ -125,7 +132,7 @@ def _no_such_name(module: ModuleType, name: str) -> str:
     return f"cannot import {name!r} from {module.__name__!r} ({file}): no such name; {way_out}"
 
 
-def _user_folders() -> list[str]:
+def user_folders() -> list[str]:
     """Folders of ``sys.path`` that hold neither the standard library nor installed packages."""
     installed = [Path(path) for path in sysconfig.get_paths().values()]
     folders = [Path(entry).absolute() for entry in sys.path]

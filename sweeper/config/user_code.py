@@ -7,57 +7,70 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
+from sweeper.config.in_memory import MODULE, InMemory, known
 from sweeper.config.ranges import Choices
 from sweeper.config.references import import_folders, is_reference, split_reference
 from sweeper.config.study import StudySpec
 
-#: Sections and their keys that may name a function of the user's own.
-_PLACES = (
-    ("data", "name"),
-    ("data", "transform"),
-    ("data", "validation_transform"),
-    ("model", "architecture"),
-    ("train", "function"),
-    ("train", "loss"),
-    ("train", "metrics"),
-    ("train", "optimizer"),
-    ("train", "schedule"),
+#: Keys that may name a function of the user's own.
+PLACES = (
+    "data.name",
+    "data.transform",
+    "data.validation_transform",
+    "model.architecture",
+    "train.function",
+    "train.loss",
+    "train.metrics",
+    "train.optimizer",
+    "train.schedule",
 )
 #: A file may name what is in them, such as ``torch.optim:NAdam``; each run has their versions.
 _LIBRARIES = ("torch", "torchvision")
+_NOT_OWN = (*_LIBRARIES, MODULE)
 #: Of a digest, in hex digits.
 _DIGITS = 12
 
 
 def references(spec: StudySpec) -> Iterator[tuple[str, str]]:
     """Every ``package.module:function`` of a study file, with the dotted key that names it."""
-    for section, key in _PLACES:
+    for place in PLACES:
+        section, key = place.split(".")
         value = spec.sections.get(section, {}).get(key)
         for name in value.options if isinstance(value, Choices) else (value,):
             if is_reference(str(name)):
-                yield f"{section}.{key}", str(name)
+                yield place, str(name)
+
+
+def functions_in_memory(spec: StudySpec) -> dict[str, InMemory]:
+    """Those that no module has, by their references, as far as this process was given them."""
+    found = {reference: known(reference) for _, reference in references(spec)}
+    return {reference: function for reference, function in found.items() if function is not None}
 
 
 def code_digest(spec: StudySpec) -> str:
     """What tells versions of a study's own code apart; empty if the file names none.
 
     It is of the modules that the file names, and of what they import as far as that lies beside
-    the file, in the working folder, or in the package of such a module. Nothing is imported for
-    it, so an import that stands in a function counts too, and one by a computed name does not.
+    the file, in the working folder, or in the package of such a module; and of functions that no
+    module has. Nothing is imported for it, so an import that stands in a function counts too, and
+    one by a computed name does not.
     """
-    files = code_files(spec)
+    files, in_memory = code_files(spec), functions_in_memory(spec)
     digest = hashlib.sha256()
     for module, path in sorted(files.items()):
         content = path.read_bytes()
         digest.update(f"{module} {len(content)} ".encode() + content)
-    return digest.hexdigest()[:_DIGITS] if files else ""
+    for reference, function in sorted(in_memory.items()):
+        digest.update(f"{reference} {function.version} ".encode())
+    return digest.hexdigest()[:_DIGITS] if files or in_memory else ""
 
 
 def code_files(spec: StudySpec) -> dict[str, Path]:
     """Those modules by name, and the file of each."""
     modules = [split_reference(reference)[0] for _, reference in references(spec)]
-    own = [module for module in modules if module.partition(".")[0] not in _LIBRARIES]
-    return _Finder(import_folders(spec.path), own).files
+    own = [module for module in modules if module.partition(".")[0] not in _NOT_OWN]
+    used = [module for held in functions_in_memory(spec).values() for module in held.modules]
+    return _Finder(import_folders(spec.path), own, used).files
 
 
 class _Finder:
@@ -66,17 +79,18 @@ class _Finder:
     Args:
         folders: That own code lies in.
         modules: To begin with; the packages that they lie in are own code wherever they are.
+        used: Further ones to begin with, as far as they lie in the folders.
 
     Attributes:
         files: Module -> its file.
     """
 
-    def __init__(self, folders: list[str], modules: list[str]) -> None:
+    def __init__(self, folders: list[str], modules: list[str], used: list[str]) -> None:
         self.files: dict[str, Path] = {}
         self._folders = folders
         self._packages = {module.partition(".")[0] for module in modules}
         self._specs: dict[str, ModuleSpec | None] = {}
-        for module in modules:
+        for module in (*modules, *used):
             self._add(module)
 
     def _add(self, module: str) -> None:

@@ -10,6 +10,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
+from sweeper.config.in_memory import MODULE
 from sweeper.config.render import plain_study, with_defaults
 from sweeper.config.study import SEARCHABLE, StudySpec
 from sweeper.durable import Step, durable, replace_file
@@ -106,7 +107,7 @@ def _refuse_changes(spec: StudySpec, before: Mapping[str, Any], now: Mapping[str
     changes = [
         f"  {name}: was {old.get(name, 'absent')}, is {new.get(name, 'absent')}"
         for name in dict.fromkeys([*old, *new])
-        if old.get(name) != new.get(name)
+        if old.get(name) != new.get(name) and not _is_moved(old.get(name), new.get(name))
     ]
     if changes:
         raise StudyError(
@@ -120,6 +121,12 @@ def _refuse_changes(spec: StudySpec, before: Mapping[str, Any], now: Mapping[str
                 ]
             )
         )
+
+
+def _is_moved(old: str | None, new: str | None) -> bool:
+    """Whether a function of a notebook was put into a module; code has versions of its own."""
+    module, _, name = (old or "").partition(":")
+    return module == f'"{MODULE}' and (new or "").endswith(f":{name}")
 
 
 def _leaves(value: Any, path: str = "") -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import NoReturn
 import numpy as np
 import torch
 
+from sweeper.config.in_memory import take_over
 from sweeper.config.reader import load_resolved
 from sweeper.config.references import make_importable
 from sweeper.config.study import StudySpec
@@ -44,6 +45,7 @@ def main(channel: Channel) -> None:
     stopping = StopRequest()
     _listen(channel, stopping)
     make_importable(args.import_dirs)
+    take_over(args.functions)
     np.random.seed()  # else forks draw alike until a trial seeds it
     _use_threads(args.n_threads)
     keep_freed_memory()

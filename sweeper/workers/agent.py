@@ -1,6 +1,7 @@
 """One machine's part of a study: its lease, its workers, what it sends to MLflow."""
 
 import math
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -101,6 +102,11 @@ class Agent:
         """
         if reason := explain_goal(self._study.spec):
             self._display.note(reason)
+        if threading.current_thread() is not threading.main_thread():
+            self._display.note(
+                "signals do not reach a thread, so Ctrl-C does not stop this; "
+                f"`sweeper cancel {self._study.spec.path}` does"
+            )
         with self._signals.noted(), self._present():
             reclaim_orphans(self._study, SILENT)
             self._sync.start()

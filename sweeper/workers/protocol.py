@@ -1,8 +1,8 @@
 """What an agent and a worker say to each other; it needs no torch, as an agent has none.
 
 A worker starts with a channel to its agent as standard input, and takes it away from there before
-any code of the user's runs. In comes one line that says what to do, then silence, whose end means
-that the agent is gone. Out go notes for the user, then why it ends.
+any code of the user's runs. In comes one message that says what to do, then silence, whose end
+means that the agent is gone. Out go notes for the user, then why it ends.
 """
 
 import json
@@ -20,6 +20,10 @@ from sweeper.config.problems import Origin
 #: SIGTERM kills what is left after 30 s (the defaults of Slurm and Kubernetes).
 DRAIN_S = 20.0
 _STDIN = 0
+#: Of the length of the first message; functions may hold whatever a notebook has.
+_LENGTH_DIGITS = 12
+#: Read at once.
+_MOST_BYTES = 1 << 20
 #: Follows the reason why a worker ends.
 _END = "\x04"
 #: Follows what the user should know while the worker goes on.
@@ -30,7 +34,7 @@ _EPOCHS = "\x07"
 
 @dataclass(frozen=True)
 class WorkerArgs:
-    """What the agent tells a worker: one JSON line on their channel.
+    """What the agent tells a worker: one JSON object on their channel.
 
     Not on its command line, which every user of the machine can read.
 
@@ -45,6 +49,7 @@ class WorkerArgs:
         name: The worker's own, unique among all that ever lived.
         given_s: When, in seconds since the Unix epoch.
         import_dirs: Folders in which the user's code is found.
+        functions: Those that no module has, for :func:`~sweeper.config.in_memory.take_over`.
         device: As torch names it, ``cuda:1``.
         n_threads: torch's threads.
         n_sharing: Workers of the agent on that device, this one included.
@@ -64,6 +69,7 @@ class WorkerArgs:
     name: str
     given_s: float
     import_dirs: list[str]
+    functions: str
     device: str
     n_threads: int
     n_sharing: int
@@ -73,25 +79,31 @@ class WorkerArgs:
     tags: dict[str, str]
 
     def encode(self) -> bytes:
-        """The line, newline included."""
-        return json.dumps(asdict(self)).encode() + b"\n"
+        """As JSON, behind a fixed number of digits that say how long that is."""
+        text = json.dumps(asdict(self)).encode()
+        return f"{len(text):0{_LENGTH_DIGITS}}".encode() + text
 
     @classmethod
     def read(cls, fd: int) -> Self:
-        """Read the line, and nothing behind it.
+        """Read them, and nothing behind them.
 
         Raises:
-            EOFError: If there is none, as nobody but an agent starts a worker.
+            EOFError: If there are none, as nobody but an agent starts a worker.
         """
-        line = b""
-        while not line.endswith(b"\n"):
-            byte = os.read(fd, 1)
-            if not byte:
-                raise EOFError("a worker is started by its agent: sweeper run STUDY")
-            line += byte
-        given = json.loads(line)
+        given = json.loads(_read(fd, int(_read(fd, _LENGTH_DIGITS))))
         origins = {path: Origin(*origin) for path, origin in given.pop("origins").items()}
         return cls(**given, origins=origins)
+
+
+def _read(fd: int, n_bytes: int) -> bytes:
+    parts = []
+    while n_bytes:
+        part = os.read(fd, min(n_bytes, _MOST_BYTES))
+        if not part:
+            raise EOFError("a worker is started by its agent: sweeper run STUDY")
+        parts.append(part)
+        n_bytes -= len(part)
+    return b"".join(parts)
 
 
 class Channel:

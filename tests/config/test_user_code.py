@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sweeper.config import in_memory
+from sweeper.config.in_memory import InMemory
 from sweeper.config.reader import parse_study
 from sweeper.config.study import StudySpec
 from sweeper.config.user_code import code_digest, code_files, references
@@ -101,3 +103,18 @@ def test_torch_is_nobodys_own_code(tmp_path: Path) -> None:
              "train": {"optimizer": {"choices": ["mine:lion", "torch.optim:NAdam"]}}}  # fmt: skip
     spec = parse_study(yaml.safe_dump(study), tmp_path / "own.yaml")
     assert code_files(spec) == {"mine": tmp_path / "mine.py"}
+
+
+def test_a_function_that_no_module_has_counts_with_the_modules_that_it_uses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_memory, "_known", {})
+    spec = spec_of(tmp_path, "__main__:run")
+    assert code_digest(spec) == ""  # nobody can run it then
+    found = []
+    for version, text in (("a", "x = 1\n"), ("b", "x = 1\n"), ("b", "x = 2\n")):
+        write(tmp_path, mine=text)
+        in_memory.remember({"__main__:run": InMemory(print, version, ("json", "mine"))})
+        found.append(code_digest(spec))
+    assert code_files(spec) == {"mine": tmp_path / "mine.py"}
+    assert len({*found, ""}) == 4

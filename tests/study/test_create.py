@@ -156,3 +156,10 @@ def test_a_storage_without_the_study_gives_none(tmp_path: Path) -> None:
     begin(tmp_path, **database)
     other = spec_of(tmp_path, name="other", **database)
     assert load_study_from_storage(other, RunPaths(tmp_path / "mlruns", "other")) is None
+
+
+def test_a_study_goes_on_once_a_notebooks_function_was_put_into_a_module(tmp_path: Path) -> None:
+    begin(tmp_path, train={"function": "__main__:fit"})
+    begin(tmp_path, train={"function": "mine:fit"})
+    with pytest.raises(StudyError, match='train.function: was "__main__:fit", is "mine:other"'):
+        begin(tmp_path, train={"function": "mine:other"})

@@ -110,6 +110,7 @@ def worker_args(study: SweepStudy, **changes: Any) -> WorkerArgs:
         name="worker",
         given_s=0.0,
         import_dirs=[str(study.spec.path.parent)],
+        functions="",
         device="cpu",
         n_threads=1,
         n_sharing=1,

@@ -127,6 +127,20 @@ def test_it_works_until_the_goal_is_reached_and_shows_that_before_it_waits_for_m
     assert shown.notes == []
 
 
+def test_in_a_thread_which_no_signal_reaches_it_says_how_to_stop_it(
+    tmp_path: Path, run: Run, shown: Shown
+) -> None:
+    study = begin_function(tmp_path)
+    thread = threading.Thread(target=run, args=(study,))
+    thread.start()
+    thread.join()
+    assert states(study) == {"complete": 1}
+    assert shown.notes == [
+        "signals do not reach a thread, so Ctrl-C does not stop this; `sweeper cancel "
+        f"{study.spec.path}` does"
+    ]
+
+
 @pytest.mark.parametrize(
     ("body", "states_then"),
     [

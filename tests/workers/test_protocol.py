@@ -2,6 +2,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,7 @@ ARGS = WorkerArgs(
     name="0123456789ab",
     given_s=1_700_000_000.5,
     import_dirs=["studies", "/home/me/my code"],
+    functions="gASVEAAAAAAAAAA=" * 100_000,
     device="cuda:1",
     n_threads=3,
     n_sharing=2,
@@ -50,24 +53,22 @@ channel.send_end("")
 """
 
 
-def piped(data: bytes) -> int:
-    reading, writing = os.pipe()
-    with open(writing, "wb") as file:
-        file.write(data)
-    return reading
+def test_arguments_are_read_whole_and_nothing_behind_them() -> None:
+    ours, theirs = socket.socketpair()
+    sending = threading.Thread(target=ours.sendall, args=(ARGS.encode() + b"more",))
+    with ours, theirs:
+        sending.start()
+        assert WorkerArgs.read(theirs.fileno()) == ARGS
+        sending.join()
+        assert os.read(theirs.fileno(), 4) == b"more"
 
 
-def test_arguments_are_one_line_and_nothing_behind_it_is_read() -> None:
-    line = ARGS.encode()
-    assert line.count(b"\n") == 1
-    with open(piped(line + b"more"), "rb") as pipe:
-        assert WorkerArgs.read(pipe.fileno()) == ARGS
-        assert os.read(pipe.fileno(), 4) == b"more"
-
-
-def test_a_worker_that_no_agent_started_says_what_does() -> None:
+@pytest.mark.parametrize("sent", [b"", ARGS.encode()[:-1]])
+def test_a_worker_that_no_agent_started_says_what_does(sent: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "sent"
+    path.write_bytes(sent)
     with (
-        open(piped(b"{}"), "rb") as pipe,
+        path.open("rb") as pipe,
         pytest.raises(EOFError, match="a worker is started by its agent: sweeper run STUDY"),
     ):
         WorkerArgs.read(pipe.fileno())
