@@ -49,7 +49,9 @@ def fixed_settings(study: StudySpec) -> list[Setting]:
 def read_ours(study: StudySpec, folder: Path) -> Work:
     """What ``sweeper run`` left; arguments and errors as of :func:`read_work`."""
     work = read_work(study, Path("mlruns/mlflow.db"), folder)
-    status = show_status(sweeper.load(folder / study.path.name), folder / "mlruns", as_json=True)
+    status = show_status(
+        sweeper.load(folder / study.path.name).spec, folder / "mlruns", as_json=True
+    )
     return Work(work.accuracies, json.loads(status)["seconds"])
 
 

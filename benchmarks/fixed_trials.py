@@ -82,7 +82,7 @@ SCENARIOS: Mapping[str, Scenario] = {
 
 def load_study(name: str) -> StudySpec:
     """The study of a scenario."""
-    return sweeper.load(HERE / "studies" / f"{name}_trials.yaml")
+    return sweeper.load(HERE / "studies" / f"{name}_trials.yaml").spec
 
 
 def contenders(

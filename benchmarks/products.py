@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("cache", type=Path, help="folder of its decoded data")
     arguments = parser.parse_args()
-    study = sweeper.load(arguments.study)
+    study = sweeper.load(arguments.study).spec
     torch.set_num_threads(1)
     keep_freed_memory()
     config = first_config(study).data

@@ -76,7 +76,7 @@ def first_config(study: StudySpec) -> TrialConfig:
 
 def build_step(case: Case) -> tuple[nn.Module, Tensor, Block]:
     """The model of a case, one batch for it, and a block of training steps."""
-    study = sweeper.load(HERE / "studies" / f"{case.study}.yaml")
+    study = sweeper.load(HERE / "studies" / f"{case.study}.yaml").spec
     config = first_config(study)
     assert config.data is not None
     assert config.model is not None

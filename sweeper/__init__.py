@@ -7,21 +7,72 @@ result = sweeper.run(study)
 result.best, result.trials()
 """
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
-from sweeper.errors import SweeperError, TrialInterrupted, TrialPruned
+from sweeper.errors import ExitCode, SweeperError, TrialInterrupted, TrialPruned
 
 if TYPE_CHECKING:
-    from sweeper.config.study import StudySpec
     from sweeper.study.result import Result
 
 __version__ = "0.1.0"
-__all__ = ["SweeperError", "TrialInterrupted", "TrialPruned", "load", "run"]
+__all__ = ["Study", "SweeperError", "TrialInterrupted", "TrialPruned", "load", "run"]
 
 
-def load(path: Path | str, overrides: Sequence[str] = ()) -> "StudySpec":
+class Study:
+    """What to search and how to train: a study file, or the same from Python.
+
+    Args:
+        **keys: Those of a study file, ``name`` among them; sections are mappings. A function may
+            stand where the file has ``package.module:function``.
+
+    Raises:
+        SpecError: With every problem, one a line.
+
+    Attributes:
+        spec: Read and valid.
+    """
+
+    def __init__(self, **keys: Any) -> None:
+        from sweeper.config.from_python import study_from_mapping
+
+        self.spec, self._functions = study_from_mapping(keys)
+
+    @classmethod
+    def from_dict(cls, keys: Mapping[str, Any]) -> Self:
+        """A study of these keys, as the arguments of the class are."""
+        return cls(**keys)
+
+    @classmethod
+    def _from_file(cls, path: Path | str, overrides: Sequence[str]) -> Self:
+        from sweeper.config.problems import Origin
+        from sweeper.config.reader import load_study
+
+        study = cls.__new__(cls)
+        study.spec = load_study(path, overrides, origin=Origin("overrides"))
+        study._functions = {}
+        return study
+
+    @property
+    def name(self) -> str:
+        """As in Optuna and MLflow."""
+        return self.spec.name
+
+    def __repr__(self) -> str:
+        from sweeper.config.summary import describe
+
+        return f"<sweeper.Study {describe(self.spec)}>"
+
+    def _repr_html_(self) -> str:
+        from sweeper.config.summary import describe_as_html
+
+        return describe_as_html(self.spec)
+
+
+def load(path: Path | str, overrides: Sequence[str] = ()) -> Study:
     """Read and validate a study file.
 
     Args:
@@ -32,27 +83,45 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> "StudySpec":
     Raises:
         SpecError: With every problem, one a line.
     """
-    from sweeper.config.problems import Origin
-    from sweeper.config.reader import load_study
-
-    return load_study(path, overrides, origin=Origin("overrides"))
+    return Study._from_file(path, overrides)
 
 
-def run(study: "StudySpec | Path | str", *, root: Path | str = "mlruns") -> "Result":
+def run(study: Study | Path | str, *, root: Path | str = "mlruns") -> "Result":
     """Work on a study until its goal is reached, as ``sweeper run`` does.
 
+    Called again with the same study, it goes on. In a thread other than the main one, signals
+    do not reach it: ``sweeper cancel`` stops it.
+
     Args:
-        study: As :func:`load` gives it, or the file.
+        study: As :class:`Study` or :func:`load` gives it, or the file.
         root: Where studies, caches and the default MLflow store lie.
 
     Returns:
-        ``result.best`` is the best trial, ``result.trials()`` all of them as a DataFrame, and
-        ``result.exit_code`` says whether the goal was reached.
+        ``result.best`` is the best trial, ``result.trials()`` all of them as a DataFrame,
+        ``result.plot`` draws them, and ``result.exit_code`` says whether the goal was reached.
 
     Raises:
         SweeperError: If the study cannot be worked on.
+        KeyboardInterrupt: On Ctrl-C, or a notebook's button to interrupt, once all trials that
+            ran are put back.
     """
+    _import_progress_bars()
     from sweeper.commands.run import run_study
+    from sweeper.config.in_memory import remember
 
-    spec = load(study) if isinstance(study, Path | str) else study
-    return run_study(spec, root=Path(root))
+    study = study if isinstance(study, Study) else load(study)
+    remember(study._functions)
+    result = run_study(study.spec, root=Path(root))
+    if result.exit_code == ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
+    return result
+
+
+def _import_progress_bars() -> None:
+    """Import tqdm, which Optuna does, without its warning of what its bars lack in a notebook.
+
+    None of them is shown.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import_module("tqdm.auto")

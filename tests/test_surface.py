@@ -28,7 +28,9 @@ def run_python(code: str) -> str:
 
 
 def test_the_public_names() -> None:
-    assert sweeper.__all__ == ["SweeperError", "TrialInterrupted", "TrialPruned", "load", "run"]
+    assert sweeper.__all__ == [
+        "Study", "SweeperError", "TrialInterrupted", "TrialPruned", "load", "run",
+    ]  # fmt: skip
     assert all(hasattr(sweeper, name) for name in sweeper.__all__)
 
 

@@ -1,5 +1,6 @@
 """How to go on from where ``sweeper run`` ends: the last lines that it shows."""
 
+from sweeper.config.from_python import ORIGIN
 from sweeper.config.grid import explain_goal
 from sweeper.config.overrides import COMMAND_LINE
 from sweeper.errors import ExitCode
@@ -17,13 +18,18 @@ def next_steps(
         completion: What MLflow has of the study, once its goal is reached and all is sent.
         has_everything: MLflow has all that this command was to send.
     """
-    spec = result.spec
+    spec, is_from_python = result.spec, result.spec.origin("") == ORIGIN
     lines = [f"compare them: {spec.command('ui')}"]
     if not has_everything:
         lines.append(f"MLflow does not have everything yet: {spec.command('sync')}")
     if result.n_finished < result.goal:
-        lines.append(f"the same command goes on: {spec.command('run')}")
-    elif not explain_goal(result.spec):  # else every setting has been tried
+        again = "call goes on" if is_from_python else f"command goes on: {spec.command('run')}"
+        lines.append(f"the same {again}")
+    elif explain_goal(spec):
+        pass  # every setting has been tried
+    elif is_from_python:
+        lines.append("to go on, raise budget.trials and run it again")
+    else:
         where = "" if spec.origin("budget.trials") == COMMAND_LINE else " in the file"
         lines.append(f"to go on, raise budget.trials{where}: {spec.command('run')}")
     return [*lines, *_load_line(result, completion)]

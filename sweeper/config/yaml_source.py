@@ -152,10 +152,7 @@ class _Reader:
             ]
             return Located(items, origin, path)
         assert isinstance(node, yaml.ScalarNode)
-        text = _UNSTORABLE.sub("", node.value)
-        if text != node.value:
-            rule = "a text may hold neither \\0 nor half of a surrogate pair; write it without"
-            self._problems.add(origin, path, rule)
+        text = storable(node.value, origin, path, self._problems)
         # A quoted or block scalar is text whatever it looks like.
         return Located(text if node.style else parse_scalar(text), origin, path)
 
@@ -175,6 +172,15 @@ class _Reader:
                 continue
             found[key] = self.read(value_node, line, key_path, depth + 1)
         return found
+
+
+def storable(given: str, origin: Origin, path: str, problems: Problems) -> str:
+    """A text as file names, databases and terminals take it; what is left out is noted."""
+    text = _UNSTORABLE.sub("", given)
+    if text != given:
+        rule = "a text may hold neither \\0 nor half of a surrogate pair; write it without"
+        problems.add(origin, path, rule)
+    return text
 
 
 def _key_fault(node: yaml.Node) -> str:

@@ -38,7 +38,7 @@ def load_model(study: SweepStudy, number: int) -> Any:
         if model_id is None:
             raise TrackerError(
                 f"tracking.uri: {redacted(uri)}: has no model of trial {number}: none was logged "
-                f"(tracking.log_models, trial.log_model), or `sweeper sync {study.spec.path}` "
+                f"(tracking.log_models, trial.log_model), or `{study.spec.command('sync')}` "
                 "has yet to send it"
             )
         with artifact_errors(uri), tempfile.TemporaryDirectory() as scratch:

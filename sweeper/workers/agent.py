@@ -105,7 +105,7 @@ class Agent:
         if threading.current_thread() is not threading.main_thread():
             self._display.note(
                 "signals do not reach a thread, so Ctrl-C does not stop this; "
-                f"`sweeper cancel {self._study.spec.path}` does"
+                f"`{self._study.spec.command('cancel')}` does"
             )
         with self._signals.noted(), self._present():
             reclaim_orphans(self._study, SILENT)

@@ -49,7 +49,7 @@ def shortened(architecture: str, folder: Path) -> StudySpec:
     assert "trials: 8" in text
     path = folder / "two.yaml"
     path.write_text(text.replace("trials: 8", "trials: 2"))
-    return sweeper.load(path)
+    return sweeper.load(path).spec
 
 
 @pytest.fixture

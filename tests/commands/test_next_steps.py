@@ -1,8 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sweeper.commands.next_steps import next_steps
+from sweeper.config.from_python import ORIGIN
 from sweeper.config.reader import load_study
 from sweeper.config.render import render_study
 from sweeper.errors import ExitCode
@@ -106,3 +108,10 @@ def test_of_a_front_the_first_trial_is_named(tmp_path: Path) -> None:
     *_, load = steps(study, completion=Completion("", "http://host", "", models))
     assert load.startswith("load the model of trial 0: ")
     assert load.endswith('model = mlflow.pyfunc.load_model("models:/m-0")')
+
+
+def test_a_study_from_python_goes_on_there(study: SweepStudy) -> None:
+    study.spec = replace(study.spec, origins={"": ORIGIN})
+    assert steps(study)[1] == "to go on, raise budget.trials and run it again"
+    study.goal = 3
+    assert steps(study, ExitCode.STOPPED)[1] == "the same call goes on"
