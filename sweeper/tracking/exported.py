@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
+from sweeper.models.tracing import tracing_by_shapes
 from sweeper.tracking.served import SERVE, Served
 
 #: In the folder of an MLflow model.
@@ -106,17 +107,19 @@ def save_exported(
     example = torch.zeros_like(probe[:2]).numpy()
     outputs = _answers(module, probe).numpy()
     requirements = _requirements(module, served)
-    mlflow.pytorch.save_model(
-        module,
-        str(folder),
-        signature=ModelSignature(
-            Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]),
-            Schema([TensorSpec(outputs.dtype, (-1, *outputs.shape[1:]))]),
-        ),
-        input_example=example,
-        pip_requirements=requirements,
-        serialization_format="pt2",
+    signature = ModelSignature(
+        Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]),
+        Schema([TensorSpec(outputs.dtype, (-1, *outputs.shape[1:]))]),
     )
+    with tracing_by_shapes():
+        mlflow.pytorch.save_model(
+            module,
+            str(folder),
+            signature=signature,
+            input_example=example,
+            pip_requirements=requirements,
+            serialization_format="pt2",
+        )
     program = torch.export.load(folder / _PROGRAM)
     _forget_lines(program)
     torch.export.save(program, folder / _PROGRAM)
