@@ -47,13 +47,14 @@ def prepare_data(config: DataConfig, *, cache_dir: Path) -> None:
     if not is_reference(config.name) and not _is_intact(entry := open_cache(config, cache_dir)):
         with _locked(cache_dir, config.name):
             # Another process may have made it anew meanwhile.
-            if (found := _find(config, cache_dir)) is not None and not _is_intact(found):
+            folder = _folder(config, cache_dir)
+            if (found := _find(folder)) is not None and not _is_intact(found):
                 log.warning(
                     "the decoded data in %s are not what was written there, though of the right "
                     "size (a failing disk?); they are decoded anew",
                     entry.folder,
                 )
-                _make(config, cache_dir)
+                _make(config, cache_dir, folder)
 
 
 def open_cache(config: DataConfig, cache_dir: Path) -> CacheEntry:
@@ -66,11 +67,12 @@ def open_cache(config: DataConfig, cache_dir: Path) -> CacheEntry:
             f"data.name: no data set {config.name!r}; there are {', '.join(KINDS)}, and your own "
             "as package.module:function"
         )
-    if (entry := _find(config, cache_dir)) is not None:
+    if (entry := _find(_folder(config, cache_dir))) is not None:
         return entry
     with _locked(cache_dir, config.name):
+        folder = _folder(config, cache_dir)
         # Another process may have made it while this one waited.
-        return _find(config, cache_dir) or _make(config, cache_dir)
+        return _find(folder) or _make(config, cache_dir, folder)
 
 
 def damaged_entries(cache_dir: Path) -> list[Path]:
@@ -111,8 +113,7 @@ def _locked(cache_dir: Path, name: str) -> Iterator[None]:
         ) from exc
 
 
-def _find(config: DataConfig, cache_dir: Path) -> CacheEntry | None:
-    folder = _folder(config, cache_dir)
+def _find(folder: Path | None) -> CacheEntry | None:
     entry = _read(folder) if folder else None
     return entry if entry is not None and entry.is_whole() else None
 
@@ -135,8 +136,8 @@ def _read(folder: Path) -> CacheEntry | None:
         return None
 
 
-def _make(config: DataConfig, cache_dir: Path) -> CacheEntry:
-    folder = _folder(config, cache_dir)  # before files are read, as they may be replaced then
+def _make(config: DataConfig, cache_dir: Path, folder: Path | None) -> CacheEntry:
+    """Decode the data into ``folder``, told before files are read: they may be replaced then."""
     aside = cache_dir / f"{config.name}.partial"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)

@@ -105,10 +105,11 @@ def band_scale(frames: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     n_frames = torch.zeros((), dtype=torch.float64)
     sums = squares = torch.zeros(frames.shape[1], dtype=torch.float64)
     for block in torch.split(rows, rows_at_once(frames)):
-        values = frames[block].double()
+        values = frames[block]
         n_frames = n_frames + (values != 0).any(1).sum()
-        sums = sums + values.sum((0, 2))
-        squares = squares + values.square().sum((0, 2))
+        sums = sums + values.sum((0, 2), dtype=torch.float64)
+        # Without a copy of all values in double precision.
+        squares = squares + torch.linalg.vector_norm(values, dim=(0, 2), dtype=torch.float64) ** 2
     mean = sums / n_frames
     std = (squares / n_frames - mean**2).clamp(min=0).sqrt()
     return mean, torch.where(std > 1e-6, std, 1.0)

@@ -87,10 +87,11 @@ def row_identity(
     return [params, config.task, file_identity(files)]
 
 
-def _files_of(path: Path, config: DataConfig, *, names_files: bool) -> Iterator[Path]:
+def _files_of(path: Path, config: DataConfig, *, names_files: bool) -> Iterator[Path | str]:
     """Those of a folder; or a file of rows, and what its rows name."""
     if path.is_dir():
-        yield from (path / file for file in list_folder(path, FILE_SUFFIXES[config.name]).files)
+        found = list_folder(path, FILE_SUFFIXES[config.name])
+        yield from (os.path.join(path, file) for file in found.files)
         return
     yield path
     if names_files:
@@ -100,7 +101,7 @@ def _files_of(path: Path, config: DataConfig, *, names_files: bool) -> Iterator[
         if column in column_names(path):
             for piece in read_pieces(path, [column]):
                 names = piece.columns[column].drop_null().to_pylist()
-                yield from (path.parent / str(name) for name in names)
+                yield from (os.path.join(path.parent, str(name)) for name in names)
 
 
 def row_label(config: DataConfig) -> str:
