@@ -25,7 +25,7 @@ from fixed_trials import SCENARIOS, Scenario, load_study
 from mnist import add_data_option
 from products import CPU, list_updates, prepare, run_share
 from results import describe_machine, render_facts, render_spread, render_table, write_section
-from step import first_config
+from step import break_down, first_config
 
 from sweeper.config.study import StudySpec
 from sweeper.data.dataset import load_data
@@ -35,6 +35,9 @@ from sweeper.training.learner import Runtime
 from sweeper.workers.memory import keep_freed_memory
 
 NAMES = [name for name, scenario in SCENARIOS.items() if not scenario.is_mnist]
+
+#: Operators of a step that are named.
+_SHOWN = 6
 
 
 def our_epochs(study: StudySpec, cache: Path) -> tuple[Mapping[str, Callable[[], object]], int]:
@@ -112,6 +115,13 @@ def render(measured: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     )
 
 
+def render_operators(name: str, epoch: Callable[[], object], n_steps: int) -> str:
+    """Where sweeper's step spends its time, as a line."""
+    rows, _ = break_down(epoch, n_steps, _SHOWN)
+    operators = ", ".join(f"{key} {share}" for key, _, _, share in rows)
+    return f"- {SCENARIOS[name].what}: {operators}"
+
+
 def main() -> None:
     """Measure, print and write the section of ``RESULTS.md``."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -123,7 +133,7 @@ def main() -> None:
     sys.path.append(str(BASELINES))
     facts = describe_machine(f"python benchmarks/plain_step.py --repeats {arguments.repeats}")
     os.environ["SWEEPER_DATA"] = str(arguments.data.resolve())
-    measured = {}
+    measured, operators = {}, []
     with tempfile.TemporaryDirectory() as cache:
         for name in NAMES:
             study = load_study(name)
@@ -134,8 +144,10 @@ def main() -> None:
             epochs, n_steps = our_epochs(study, Path(cache))
             both = {**epochs, "plain": plain_epoch(SCENARIOS[name], arguments.data)}
             measured[name] = compare(both, n_steps, arguments.repeats)
-            print(name, measured[name], flush=True)
-    body = f"{render(measured)}\n\n{render_facts(facts)}"
+            operators.append(render_operators(name, epochs["sweeper"], n_steps))
+            print(name, measured[name], operators[-1], flush=True)
+    told = "Operators of sweeper's step by their own time, by torch's profiler:\n\n"
+    body = "\n\n".join([render(measured), told + "\n".join(operators), render_facts(facts)])
     write_section("Training step beside the plain script's", body)
     print(body)
 

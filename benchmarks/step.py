@@ -189,28 +189,31 @@ def compare(case: Case, n_repeats: int) -> dict[str, list[float]]:
     return micros
 
 
-def break_down(case: Case) -> tuple[list[list[str]], float]:
+def break_down(block: Block, n_steps: int, n_shown: int) -> tuple[list[list[str]], float]:
     """Where a step's time goes, and the microseconds of a step while torch's profiler looks on.
+
+    Args:
+        block: Does ``n_steps`` steps, not for the first time.
+        n_steps: Of it.
+        n_shown: Operators that are named; the others are summed.
 
     Returns:
         Rows of operator, calls a step, microseconds of its own a step, and their share of all
         operators'.
     """
-    _, _, block = build_step(case)
-    block()
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         begun = time.perf_counter()
         block()
-        micros = (time.perf_counter() - begun) * 1e6 / case.n_steps
+        micros = (time.perf_counter() - begun) * 1e6 / n_steps
     figures = sorted(
         (
-            (row.self_cpu_time_total / case.n_steps, row.count / case.n_steps, row.key)
+            (row.self_cpu_time_total / n_steps, row.count / n_steps, row.key)
             for row in profiler.key_averages()
         ),
         reverse=True,
     )
     total = sum(own for own, _, _ in figures)
-    shown, others = figures[:_SHOWN], figures[_SHOWN:]
+    shown, others = figures[:n_shown], figures[n_shown:]
     rest = f"{len(others)} others"
     shown.append((sum(own for own, _, _ in others), sum(n for _, n, _ in others), rest))
     return [[key, f"{n:.1f}", f"{own:.0f}", f"{own / total:.0%}"] for own, n, key in shown], micros
@@ -238,7 +241,9 @@ def render(measured: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
 
 def render_breakdown(case: Case, steps: Sequence[float]) -> str:
     """The operators of a step, measured now; ``steps`` are its microseconds unobserved."""
-    rows, micros = break_down(case)
+    _, _, block = build_step(case)
+    block()
+    rows, micros = break_down(block, case.n_steps, _SHOWN)
     return (
         f"Operators of a step of {case.name} by their own time. With torch's profiler a step "
         f"takes {micros:.0f} us instead of {median(steps):.0f}: it weighs on the many small ones; "
