@@ -80,6 +80,16 @@ def test_a_mistake_is_seen_in_the_editor(text: str) -> None:
     assert faults(text) != []
 
 
+def test_a_file_that_builds_on_another_may_hold_the_rest_of_a_section() -> None:
+    base = "defaults: [base.yaml]\n"
+    rest = "data: {size: big}\nmodel: {depth: 2}\ntrain: {own: 3}\nrun:\nbudget: {trials: 3}"
+    assert faults(base + rest) == []
+    assert faults(rest) != []
+    for mistake in ("run: {device: gpu}", "colour: red", "model: mlp"):
+        assert faults(base + mistake) != []
+    assert faults("defaults: base.yaml") != []
+
+
 def test_every_key_says_what_it_means_and_its_default() -> None:
     run = study_keys()["run"]["properties"]
     assert run["precision"]["default"] == "fp32"

@@ -152,11 +152,14 @@ def test_files_that_build_on_each_other_without_end(write: Write) -> None:
 def test_each_file_is_read_once_however_many_build_on_it(write: Write) -> None:
     layers = {
         f"{side}{n}": f"defaults: [a{n + 1}.yaml, b{n + 1}.yaml]\ntrain: {{l1: {n}}}\n"
-        for n in range(15)
+        for n in range(9)
         for side in "ab"
     }
-    last = {"a15": BASE, "b15": BASE}
-    assert load_study(write(**layers, **last)).sections["train"]["l1"] == 0.0
+    assert load_study(write(**layers, a9=BASE, b9=BASE)).sections["train"]["l1"] == 0.0
+    twice = "seed: 1\nseed: 1\n"
+    assert refusals(write(**layers, a9=BASE, b9=twice)) == [
+        "b9.yaml:2: seed: given twice, first on line 1; keep one"
+    ]
 
 
 def test_what_comes_with_a_folder_reads_no_other_file(write: Write) -> None:
