@@ -124,6 +124,10 @@ class RunPaths:
         """How far the mirror has sent this trial's events, and to which MLflow run."""
         return self.trial_dir(number) / "shipped.json"
 
+    def mlflow_run(self, number: int) -> Path:
+        """The trial's run, left by the mirror where the trial's own code logs to it."""
+        return self.trial_dir(number) / "mlflow_run.json"
+
     @property
     def mirrored(self) -> Path:
         """That MLflow has all of the study, once that and the goal are reached."""

@@ -11,7 +11,7 @@ PACKAGE = Path(sweeper.__file__).parent
 ROWS = (
     ("errors", "trial", "paths", "durable", "locks", "outage", "timing", "text"),
     ("config",),
-    ("events", "data", "models"),
+    ("events", "mlflow_run", "data", "models"),
     ("training", "study"),
     ("tracking", "launchers"),
     ("workers",),

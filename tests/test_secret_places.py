@@ -132,7 +132,8 @@ class Echo:
 
 def test_the_last_lines_of_a_worker(tmp_path: Path) -> None:
     args = WorkerArgs(
-        "mlruns", "s", "s.yaml", {}, [], "auto", "a", "w", 0.0, [], "", "cpu", 1, 1, "", [], "", {}
+        *("mlruns", "s", "s.yaml", {}, [], "auto", "a", "w", 0.0, [], "", "cpu", [], ""),
+        *(1, 1, "", [], "", "", {}),
     )
     log = tmp_path / "log"
     worker = WorkerProcess(args, Placement("cpu", 1, 1), log, Echo())  # type: ignore[arg-type]

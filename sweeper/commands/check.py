@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -19,12 +20,8 @@ from sweeper.paths import RunPaths
 from sweeper.study.pruners import epochs_of, explain_pruner
 from sweeper.study.samplers.auto import choose_sampler
 from sweeper.text import format_count
-from sweeper.workers.devices import (
-    Placement,
-    keep_to_own_gpus,
-    known_precisions,
-    place_workers,
-)
+from sweeper.workers.devices import Placement, join_names, known_precisions, place_workers
+from sweeper.workers.gpus import keep_to_own_gpus
 from sweeper.workers.memory import resident_limit
 from sweeper.workers.versions import check_torch_pair
 
@@ -64,9 +61,10 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
     pruner = explain_pruner(spec.pruner, epochs_of(spec))
     yield f"pruner {pruner.name}: {pruner.why}"
     placements = place_workers(spec)
-    where = ", ".join(dict.fromkeys(place.device for place in placements))
+    where = ", ".join(dict.fromkeys(join_names(place.devices) for place in placements))
     n_threads = format_count(placements[0].n_threads, "thread")
     yield f"{format_count(len(placements), 'worker')} on {where}, {n_threads} each"
+    here = replace(placements[0], device=placements[0].devices[0])  # this process sees all GPUs
     timed: list[Mapping[Precision, Sequence[float]]] = []
     told: set[str] = set()
     found = spec.ranges().get(_ARCHITECTURE)
@@ -76,16 +74,16 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
             yield _try_function(prepared, root, first, placements[0])
             continue
         yield from _new_lines(_try_batch(prepared, root, first), told)
-        if seconds := _time_precisions(prepared, root, first, placements[0]):
+        if seconds := _time_precisions(prepared, root, first, here):
             timed.append(seconds)
-            yield _tell_times(first, seconds, placements[0])
+            yield _tell_times(first, seconds, here)
         largest = _config(spec, option, _largest_value)
         is_drawn = not is_forbidden(spec, largest.params)
         if is_drawn and largest.train != first.train:
             _try_training(prepared, root, largest)
         if is_drawn and (largest.model, largest.data) != (first.model, first.data):
             yield _try_size(prepared, root, largest)
-    if proposal := propose_precision(spec.run.precision, timed, placements[0].device):
+    if proposal := propose_precision(spec.run.precision, timed, here.device):
         yield proposal
     yield f"ready: {spec.command('run')}"
 

@@ -17,7 +17,8 @@ from sweeper.study.find import FoundStudy
 from sweeper.study.samplers.seeds import trial_seed
 from sweeper.text import redacted
 from sweeper.trial import EpochMetrics
-from sweeper.workers.devices import keep_to_own_gpus, place_workers
+from sweeper.workers.devices import place_workers
+from sweeper.workers.gpus import keep_to_own_gpus
 
 
 def debug_study(spec: StudySpec, root: Path, show: Callable[[str], None]) -> ExitCode:

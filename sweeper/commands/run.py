@@ -27,11 +27,12 @@ from sweeper.study.result import Result, at_goal
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
 from sweeper.text import format_count
+from sweeper.tracking.address import tracking_uri
 from sweeper.tracking.completion import Completion, find_completion
 from sweeper.tracking.imports import loading
 from sweeper.workers.agent import Agent
-from sweeper.workers.devices import keep_to_own_gpus
 from sweeper.workers.forkserver import ForkServer
+from sweeper.workers.gpus import keep_to_own_gpus
 from sweeper.workers.protocol import WorkerArgs
 from sweeper.workers.versions import version_tags
 
@@ -158,10 +159,15 @@ def _worker_args(
         import_dirs=[*import_folders(study.spec.path), *user_folders()],
         functions=functions,
         device="cpu",
+        devices=["cpu"],
+        visible="",
         n_threads=1,
         n_sharing=1,
         data_label=data_label,
         failed_before=failed_numbers(study.records()),
+        tracking_uri=(
+            tracking_uri(study.spec.tracking.uri, study.paths) if study.spec.shares_runs else ""
+        ),
         code=code_digest(study.spec),
         tags=tags,
     )

@@ -18,7 +18,7 @@ from sweeper.study.storage.filesystem import read_mountinfo
 from sweeper.study.storage.preflight import check_tracking_place
 from sweeper.study.study import SweepStudy
 from sweeper.text import format_count, redacted
-from sweeper.tracking.client import tracking_uri
+from sweeper.tracking.address import tracking_uri
 from sweeper.tracking.mirror import Mirror
 from sweeper.tracking.sender import Sent
 from sweeper.tracking.sync import build_mirror, send_all

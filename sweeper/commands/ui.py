@@ -12,7 +12,8 @@ from sweeper.paths import RunPaths
 from sweeper.study.dashboard import build_dashboard, dashboard_place
 from sweeper.study.find import find_study
 from sweeper.text import redacted
-from sweeper.tracking.client import open_client, tracker_errors, tracking_uri
+from sweeper.tracking.address import tracking_uri
+from sweeper.tracking.client import open_client, tracker_errors
 from sweeper.tracking.view import save_view, view_link
 
 if TYPE_CHECKING:

@@ -239,12 +239,27 @@ class _Rules:
                 self._add("run.workers_per_device", message)
             elif self._spec.is_on_sqlite:
                 self._add("run.workers_per_device", f"{_SQLITE_CLAIMS}workers_per_device: 1")
+        if run.gpus_per_trial is not None:
+            self._check_gpus_per_trial(run.gpus_per_trial)
         if run.precision == "tf32" and run.device in ("cpu", "mps"):
             message = f"tf32 is for NVIDIA GPUs, and run.device is {run.device}; use fp32 or bf16"
             self._add("run.precision", message)
         if run.precision != "fp32" and "function" in self._spec.sections["train"]:
             message = "train.function computes with numbers of its own choice; drop this"
             self._add("run.precision", message)
+
+    def _check_gpus_per_trial(self, n_gpus: int) -> None:
+        run, path = self._spec.run, "run.gpus_per_trial"
+        if run.device in ("cpu", "mps"):
+            self._add(path, f"is for GPUs of CUDA, and run.device is {run.device}; drop one")
+        elif run.device.startswith("cuda:") and n_gpus > 1:
+            self._add(path, f"run.device: {run.device} is one GPU; set it to cuda, or this to 1")
+        if n_gpus > 1 and not self._spec.sections["train"].keys() & {"function", "command"}:
+            message = "built-in training computes on one device; set it to 1, or bring your own"
+            self._add(path, message)
+        if run.workers_per_device > 1:
+            message = "run.gpus_per_trial gives each trial GPUs to itself; drop one"
+            self._add("run.workers_per_device", message)
 
     def _check_sizes(self) -> None:
         found = {

@@ -96,7 +96,10 @@ def study_keys() -> dict[str, Any]:
             "type": ["object", "null"],
             "if": {"required": ["function"]},
             "then": {
-                "properties": {"function": _searched(_fields_of(FunctionConfig)["function"])}
+                "properties": {
+                    **_fields_of(FunctionConfig),
+                    "function": _searched(_fields_of(FunctionConfig)["function"]),
+                }
             },
             "else": _closed(
                 {key: _searched(leaf) for key, leaf in _fields_of(TrainConfig).items()}

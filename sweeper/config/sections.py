@@ -86,10 +86,22 @@ class SectionReader:
     def train(self, item: Located) -> Section:
         """The ``train`` section; with ``function`` every other key is the user's own."""
         if "function" not in item.value:
-            return self._section(item, {**field_types(TrainConfig), "function": str})
+            if "mlflow" in item.value:
+                message = (
+                    "is for code of your own; what built-in training measures is sent anyway, so "
+                    "drop it"
+                )
+                self._problems.add(item.value["mlflow"].line, "train.mlflow", message)
+            return self._section(
+                item, {**field_types(TrainConfig), "function": str, "mlflow": Any}
+            )
         for name in _names(item.value["function"]):
             self._check_reference(item.value["function"], name)
-        return self._section(item, _without_params(FunctionConfig), others=Any)
+        section = self._section(item, _without_params(FunctionConfig), others=Any)
+        if isinstance(section.get("mlflow"), Range):
+            message = "must be a constant: all trials log alike"
+            self._problems.add(item.value["mlflow"].line, "train.mlflow", message)
+        return section
 
     def _architectures(self, item: Located) -> list[str]:
         node = item.value.get("architecture")

@@ -264,6 +264,10 @@ class FunctionConfig:
     function: Annotated[
         str, Field(description="Your own training, `package.module:function`: run(params, trial)")
     ]
+    mlflow: Annotated[
+        Literal["trial"] | None,
+        Field(description="trial: your own code logs to the trial's run in MLflow, too"),
+    ] = None
     params: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -27,7 +27,7 @@ SEARCHABLE = ("data", "model", "train")
 FIXED: Mapping[str, tuple[str, ...]] = {
     "data": ("name", "root", "fallback", "validation", "task", "validation_transform"),
     "model": ("architecture",),
-    "train": ("function", "metrics"),
+    "train": ("function", "metrics", "mlflow"),
 }
 
 
@@ -145,6 +145,14 @@ class RunSpec:
     workers_per_device: Annotated[
         int, Field(ge=1, description="Processes of each GPU when workers is auto")
     ] = 1
+    gpus_per_trial: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="GPUs that a trial has to itself, and the only ones that it sees; more "
+            "than 1 for your own training alone",
+        ),
+    ] = None
     device: Annotated[Device, Field(description="Where trials are trained")] = "auto"
     precision: Annotated[
         Precision,
@@ -241,6 +249,11 @@ class StudySpec:
     def is_on_sqlite(self) -> bool:
         """Whether the storage is SQLite, on which several workers may claim the same trial."""
         return self.storage.startswith("sqlite")
+
+    @property
+    def shares_runs(self) -> bool:
+        """Whether the trials' own code logs to their runs in MLflow, beside what they report."""
+        return self.sections["train"].get("mlflow") == "trial"
 
     @property
     def is_proxied(self) -> bool:

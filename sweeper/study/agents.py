@@ -28,7 +28,8 @@ class AgentInfo:
         host: On which it runs.
         pid: Its process there.
         job: Scheduler and id of the job that it is, ``slurm 17_3``; empty outside of one.
-        devices: Of its workers, one entry a worker, as torch names them.
+        devices: Of its workers, one entry a worker, as torch names them; ``cuda:0+1`` of one that
+            has two.
         log: The file that takes what it prints; empty if that is a terminal or a pipe.
         begun_s: When, in seconds since the Unix epoch by its own clock.
     """

@@ -96,6 +96,11 @@ class RunningTrial:
             if isinstance(event, EpochMetrics):
                 self._keep(event)
 
+    @property
+    def resumed(self) -> int:
+        """How often the trial went on after losing its process, 0 at first."""
+        return int(self._trial.user_attrs.get(Attr.RESUMED, 0))
+
     @store_errors()
     def draw(self) -> TrialConfig:
         """Draw what the trial runs with, and write it to the storage.
@@ -150,9 +155,8 @@ class RunningTrial:
         """
         with self.ledger.booked(Entry.CLAIM):
             self.require_ownership()
-            resumed = self._trial.user_attrs.get(Attr.RESUMED, 0)
             self._events.append(
-                Started(time.time(), resumed, {**self._params, **params}, tags, data, model)
+                Started(time.time(), self.resumed, {**self._params, **params}, tags, data, model)
             )
             self._is_started = True
 

@@ -25,6 +25,10 @@ _MAX_PARAM_CHARS = 6000
 _MAX_TAG_CHARS = 8000
 _MAX_PARAMS, _MAX_TAGS, _MAX_METRICS = 100, 100, 800
 
+#: Of a run to which the trial's own code logs, too: the highest epoch that it was sent, which
+#: points of that code, by whatever names and steps, cannot tell.
+LAST_EPOCH = "sweeper.last_epoch"
+
 RUN_STATUS: Mapping[TrialState, str] = {
     TrialState.WAITING: "SCHEDULED",
     TrialState.RUNNING: "RUNNING",
@@ -54,6 +58,7 @@ class Batch:
             is left out, as Optuna does.
         best: The epoch that counts so far.
         shown: What the runs table shows as the best.
+        is_shared: The trial's own code logs to the run, too.
         state: The run's new state; None when it stays as it is, RUNNING in a new run.
         ended_s: When the trial ended for good, seconds since the Unix epoch.
     """
@@ -63,6 +68,7 @@ class Batch:
     last_epoch: int
     best: EpochMetrics | None
     shown: Mapping[str, float]
+    is_shared: bool = False
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     metrics: list[Metric] = field(default_factory=list)
@@ -104,6 +110,7 @@ class Batch:
     def _add_start(self, event: Started) -> None:
         self.tags |= {f"sweeper.{key}": value for key, value in event.tags.items()}
         self.tags["sweeper.state"] = TrialState.RUNNING
+        self._tell_last_epoch()
         if event.resumed:
             self.tags["sweeper.resumed"] = str(event.resumed)
             self._enter(TrialState.RUNNING)
@@ -128,9 +135,14 @@ class Batch:
             self.best = event
         if event.epoch > self.last_epoch:
             self.last_epoch = event.epoch
+            self._tell_last_epoch()
             self.metrics += epoch_metrics(event, self.objective)
         if event.epoch == self.last_epoch:
             self._show_best(event.time_s)
+
+    def _tell_last_epoch(self) -> None:
+        if self.is_shared:
+            self.tags[LAST_EPOCH] = str(self.last_epoch)
 
     def _add_end(self, event: Ended) -> None:
         outcome, self.ended_s = event.outcome, event.time_s

@@ -1,7 +1,6 @@
-"""Where MLflow is, a client for it, and what its failures mean to the user."""
+"""A client for MLflow, and what its failures mean to the user."""
 
 import logging
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,39 +15,14 @@ from sweeper.durable import Step, durable
 from sweeper.errors import RequestRefusedError, TrackerError
 from sweeper.paths import RunPaths
 from sweeper.text import redacted
+from sweeper.tracking.address import local_uri
 from sweeper.tracking.imports import loading
-from sweeper.tracking.local_store import local_uri, prepare_store
+from sweeper.tracking.local_store import prepare_store
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _REFUSALS = frozenset(
     {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST"}
 )
-
-
-def tracking_uri(setting: str, paths: RunPaths) -> str:
-    """The MLflow store of a study.
-
-    Args:
-        setting: ``tracking.uri`` of the study file, ``auto`` or a URI.
-        paths: Files of the study.
-
-    Returns:
-        The study file's URI, else ``$MLFLOW_TRACKING_URI``, else the SQLite file below ``mlruns``.
-
-    Raises:
-        TrackerError: If the URI has lost its password, as in the file that a study's folder keeps,
-            and the environment has none.
-    """
-    is_cut = "***" in setting
-    if setting != "auto" and not is_cut:
-        return setting
-    named = os.environ.get("MLFLOW_TRACKING_URI")
-    if named is None and is_cut:
-        raise TrackerError(
-            f"tracking.uri: {setting}: a study's folder keeps no passwords; set "
-            "MLFLOW_TRACKING_URI to the whole address, or name the study file instead"
-        )
-    return named or local_uri(paths)
 
 
 #: What MLflow lets through of what it is made of.

@@ -8,7 +8,6 @@ from contextlib import closing
 from urllib.parse import unquote, urlsplit
 
 from mlflow import MlflowClient
-from sqlalchemy.engine import URL
 
 from sweeper.durable import Step, durable, replace_file
 from sweeper.errors import TrackerError
@@ -25,11 +24,6 @@ _PLACES = (
     ("runs", "artifact_uri"),
     ("logged_models", "artifact_location"),
 )
-
-
-def local_uri(paths: RunPaths) -> str:
-    """The address of the store; whether it is there, :func:`prepare_store` sees to."""
-    return URL.create("sqlite", database=paths.mlflow_db.as_posix()).render_as_string()
 
 
 def prepare_store(paths: RunPaths) -> None:

@@ -12,6 +12,7 @@ from sweeper.errors import RequestRefusedError
 from sweeper.study.leases import LEASE_S
 from sweeper.text import format_counts, redacted
 from sweeper.timing import render_seconds
+from sweeper.tracking.address import local_uri
 from sweeper.tracking.batch import best_metrics
 from sweeper.tracking.client import (
     artifact_errors,
@@ -22,7 +23,7 @@ from sweeper.tracking.client import (
 from sweeper.tracking.completion import Completion
 from sweeper.tracking.cursor import Cursor
 from sweeper.tracking.description import Description, write_description
-from sweeper.tracking.local_store import local_uri, merge_wal
+from sweeper.tracking.local_store import merge_wal
 from sweeper.tracking.parent import Parent, close_parent, open_parent, parent_status
 from sweeper.tracking.sender import MirroredStudy, Sender, Sent
 from sweeper.tracking.view import save_view

@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from sweeper.durable import Step, durable
+from sweeper.events import Event
 from sweeper.study.study import SweepStudy
 from sweeper.tracking.client import find_experiment, tracker_errors
 from sweeper.tracking.cursor import Cursor
@@ -77,10 +78,12 @@ class StudyRuns:
         path = self._study.paths.shipped(number)
         return Cursor.load(path, self.parent.run_id if self.parent else "")
 
-    def state(self, run: Run) -> RunState:
-        """All that MLflow has of a trial."""
+    def state(self, run: Run, events: Iterable[Event]) -> RunState:
+        """All that MLflow has of a trial with these events."""
         with tracker_errors(self._uri):
-            return read_run_state(self._client, run.info.run_id, self._study.spec.objective)
+            return read_run_state(
+                self._client, run.info.run_id, self._study.spec.objective, events
+            )
 
     def send(self, numbers: Iterable[int] = ()) -> None:
         """Send all that is not known to be sent, and of these trials all that MLflow lacks."""

@@ -9,7 +9,7 @@ from mlflow.entities import Metric
 
 from sweeper.config.names import best_names, is_own_metric
 from sweeper.events import Ended, Event, Started
-from sweeper.tracking.batch import epoch_metrics
+from sweeper.tracking.batch import LAST_EPOCH, epoch_metrics
 from sweeper.trial import EpochMetrics, Objective, TrialState
 
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.DIVERGED, TrialState.FAILED)
@@ -36,8 +36,15 @@ class RunState:
     shown: Mapping[str, float] = field(default_factory=dict)
 
     @property
+    def is_shared(self) -> bool:
+        """Whether the trial's own code logs to the run, too; then a point may be of either."""
+        return LAST_EPOCH in self.tags
+
+    @property
     def last_epoch(self) -> int:
-        """Highest epoch of which there is a point, 0 before the first."""
+        """Highest epoch that was sent, 0 before the first."""
+        if self.is_shared:
+            return int(self.tags[LAST_EPOCH])
         return max((epoch for _, epoch in self.points), default=0)
 
     def is_later_than(self, events: Sequence[Event]) -> bool:
@@ -64,17 +71,28 @@ class RunState:
         return list(missing.values())
 
     def doubled(self) -> list[tuple[str, int]]:
-        """Every (metric, epoch) that is there more than once."""
-        return [point for point, n in self.points.items() if n > 1]
+        """Every (metric, epoch) that was sent more than once."""
+        return [] if self.is_shared else [point for point, n in self.points.items() if n > 1]
 
 
-def read_run_state(client: MlflowClient, run_id: str, objective: Objective) -> RunState:
-    """Ask MLflow for a run and, with one request a metric, for its points."""
+def read_run_state(
+    client: MlflowClient, run_id: str, objective: Objective, events: Iterable[Event]
+) -> RunState:
+    """Ask MLflow for a run and, with one request a metric, for its points.
+
+    Args:
+        client: Of the store.
+        run_id: Of the run.
+        objective: Of the study.
+        events: Of the trial. What its own code logs beside them is left out.
+    """
     run, shown = client.get_run(run_id), best_names(objective.metrics)
+    names = {name for name in run.data.metrics if not is_own_metric(name, objective.metrics)}
+    if LAST_EPOCH in run.data.tags:
+        names &= {n for event in events if isinstance(event, EpochMetrics) for n in event.values}
     points = Counter(
         (point.key, point.step)
-        for name in run.data.metrics
-        if not is_own_metric(name, objective.metrics)
+        for name in sorted(names)
         for point in client.get_metric_history(run_id, name)
     )
     return RunState(

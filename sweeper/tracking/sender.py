@@ -18,6 +18,7 @@ from sweeper.tracking.imports import loading
 from sweeper.tracking.parent import Parent
 from sweeper.tracking.run_state import RunState, read_run_state
 from sweeper.tracking.runs import TrialRuns, find_model, set_status, trial_name
+from sweeper.tracking.shared_runs import SharedRuns
 from sweeper.trial import EpochMetrics, Objective, TrialState
 
 if TYPE_CHECKING:
@@ -46,12 +47,13 @@ class MirroredStudy:
 
     Attributes:
         paths: Its files.
-        uri: As :func:`~sweeper.tracking.client.tracking_uri` gives it.
+        uri: As :func:`~sweeper.tracking.address.tracking_uri` gives it.
         objective: Decides which epoch of a trial counts.
         searched: Names of the study's ranges, in the order of the file.
         log_models: Of which complete trials the model is logged.
         references: The user's own code that may be called to build a model. What else an event
             log names is not: others may have written it.
+        shares_runs: The trials' own code logs to their runs, too.
     """
 
     paths: RunPaths
@@ -60,6 +62,7 @@ class MirroredStudy:
     searched: Sequence[str]
     log_models: LogModels
     references: Collection[str] = ()
+    shares_runs: bool = False
 
 
 class Sender:
@@ -85,6 +88,11 @@ class Sender:
         self._runs = TrialRuns(parent, study.paths.study)
         self._certain: set[int] = set()
         self._left_out: set[str] = set()
+        self._shared_runs = (
+            SharedRuns(parent, study.paths, study.uri, study.objective)
+            if study.shares_runs
+            else None
+        )
 
     def forget(self) -> None:
         """Ask MLflow again what it has, of each trial that more is sent of."""
@@ -117,7 +125,15 @@ class Sender:
         """Send all of the log that MLflow lacks."""
         events, _ = self._read(number, 0)
         known = self._find_or_create(number, cursor.run_id, events, is_resumed=is_resumed)
-        cursor = replace(cursor, run_id=known.run_id)
+        try:
+            return self._catch_up(number, replace(cursor, run_id=known.run_id), known, events)
+        finally:  # whatever MLflow refuses of the rest, there is a run
+            if self._shared_runs:
+                self._shared_runs.leave(number, known.run_id, events)
+
+    def _catch_up(
+        self, number: int, cursor: Cursor, known: RunState, events: Sequence[Event]
+    ) -> Cursor:
         if known.is_later_than(events):
             _logger.warning(
                 "trial %d: another machine went on with it; MLflow keeps what that one sent",
@@ -136,7 +152,9 @@ class Sender:
         self, last_epoch: int, best: EpochMetrics | None, shown: Mapping[str, float]
     ) -> Batch:
         study = self._study
-        return Batch(study.objective, study.searched, last_epoch, best, shown)
+        return Batch(
+            study.objective, study.searched, last_epoch, best, shown, is_shared=study.shares_runs
+        )
 
     def _find_or_create(
         self, number: int, run_id: str | None, events: Sequence[Event], *, is_resumed: bool
@@ -144,7 +162,7 @@ class Sender:
         """The trial's run: known, created before a crash, begun by another machine, or new."""
         run_id = run_id or self._runs.find(number, anew=is_resumed)
         while run_id:
-            known = read_run_state(self._parent.client, run_id, self._study.objective)
+            known = read_run_state(self._parent.client, run_id, self._study.objective, events)
             if not known.is_deleted:
                 return known
             run_id = self._runs.find(number, anew=True)
@@ -175,6 +193,8 @@ class Sender:
         )
         if batch.state is TrialState.COMPLETE and self._study.log_models == "completed":
             self.log_model(number, cursor)
+        if batch.is_ended and self._shared_runs:
+            self._shared_runs.compare(run_id, self._read(number, 0)[0])
         if batch.state is not None:
             set_status(self._parent, run_id, batch.state, batch.ended_s)
         self._certain.add(number)

@@ -21,6 +21,7 @@ from sweeper.study.storage.fetch import fetch_ended
 from sweeper.study.storage.shared_locks import founding
 from sweeper.study.study import SweepStudy
 from sweeper.text import format_counts
+from sweeper.tracking.address import tracking_uri
 from sweeper.tracking.completion import find_completion, sendable
 from sweeper.tracking.imports import loading
 
@@ -54,7 +55,6 @@ def build_mirror(
             send at once begin one run for the study.
     """
     with loading("the mirror"):
-        from sweeper.tracking.client import tracking_uri
         from sweeper.tracking.mirror import Mirror  # most of a second of a core
         from sweeper.tracking.sender import MirroredStudy
 
@@ -67,6 +67,7 @@ def build_mirror(
             tuple(spec.ranges()),
             spec.tracking.log_models,
             references,
+            shares_runs=spec.shares_runs,
         ),
         tags,
         is_start=is_start,
@@ -173,9 +174,11 @@ class BackgroundSync:
         self._done = threading.Event()
         self._is_broken = False
         self._causes: set[str] = set()
+        waiting = "Trials that begin wait for their runs" if study.spec.shares_runs else ""
         self._outage = Outage(
             note,
-            meanwhile=f"Training goes on; the events wait in {study.paths.study_dir}",
+            meanwhile=f"{waiting or 'Training goes on'}; the events wait in "
+            f"{study.paths.study_dir}",
             over="MLflow answers again; everything held back has been sent",
         )
         self._thread = threading.Thread(target=self._loop, name="mirror", daemon=True)

@@ -59,5 +59,5 @@ def _returned_metrics(reference: str, returned: object, objective: Objective) ->
 
 
 def _as_params(section: DataConfig | ModelConfig | FunctionConfig) -> dict[str, Any]:
-    named = {name: value for name, value in vars(section).items() if name != "params"}
+    named = {n: value for n, value in vars(section).items() if n not in ("params", "mlflow")}
     return named | dict(section.params)

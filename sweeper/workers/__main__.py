@@ -28,6 +28,7 @@ from sweeper.study.samplers import conditional_gp  # noqa: F401  # scipy, loaded
 from sweeper.study.storage.backend import store_errors
 from sweeper.text import log_to_stderr
 from sweeper.workers.forkserver import SERVE, name_process, serve
+from sweeper.workers.gpus import see_only
 from sweeper.workers.memory import keep_freed_memory
 from sweeper.workers.protocol import DRAIN_S, Channel, WorkerArgs
 from sweeper.workers.signals import StopRequest, reset_signals, write_stack_when_asked
@@ -40,6 +41,7 @@ def main(channel: Channel) -> None:
     """Run one worker to its end."""
     name_process("sweeper-worker")
     args = channel.read_args()
+    see_only(args.visible)  # before the user's code, or anything, starts CUDA
     log_to_stderr("%(asctime)s %(levelname)s %(message)s", logging.INFO)
     write_stack_when_asked()  # as the agent asks where it hangs
     stopping = StopRequest()

@@ -2,24 +2,24 @@
 
 import logging
 import os
-import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweeper.config.grid import count_goal
 from sweeper.config.settings import Precision
 from sweeper.config.study import StudySpec
 from sweeper.errors import StudyError
+from sweeper.text import format_count
 from sweeper.workers.cgroup import cpu_quota
+from sweeper.workers.gpus import are_slices, may_have_accelerator, visible_names
 
 log = logging.getLogger("sweeper")
 
 #: Where Slurm says how many cores a task was promised, and its job on this node: sites that bind
 #: no task to its cores let it see them all.
 _SLURM_CORES = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")
-#: Where Slurm names the GPUs of a step, and of a job, by the node's own numbers.
-_SLURM_GPUS = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,24 @@ class Placement:
     """Where one worker computes.
 
     Attributes:
-        device: As torch names it.
+        device: As torch names it in the worker.
         n_threads: Of torch, on the CPU.
         n_sharing: Workers of this agent on that device, this one included.
+        gpus: The only ones that the worker sees, as the agent's torch names them; empty if it
+            sees whatever the agent sees.
+        visible: The same as CUDA_VISIBLE_DEVICES of the worker.
     """
 
     device: str
     n_threads: int
     n_sharing: int
+    gpus: tuple[str, ...] = ()
+    visible: str = ""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """All that it may use, as the agent's torch names them."""
+        return self.gpus or (self.device,)
 
 
 def place_workers(spec: StudySpec) -> list[Placement]:
@@ -42,18 +52,91 @@ def place_workers(spec: StudySpec) -> list[Placement]:
 
     ``auto`` is ``workers_per_device`` workers a GPU, or one a core on CPU: two processes with one
     thread each beat one with two. On SQLite it is one worker, as its claims are not atomic.
-    Workers take the devices by turns, and the cores are divided among them.
+    Workers take the devices, or the groups of ``gpus_per_trial``, by turns, and the cores are
+    divided among them.
 
     Raises:
-        StudyError: If the device is not there, or cannot compute in the precision.
+        StudyError: If the device is not there, or cannot compute in the precision, or there are
+            fewer GPUs than asked for.
     """
     devices = _devices(spec)
     if spec.run.precision == "tf32":
         _check_tf32(spec, devices)
-    n_workers = min(_n_workers_wanted(spec, devices), count_goal(spec))
+    spots = _own_gpus(spec, devices) if _sees_own_gpus(spec) else _each(devices)
+    n_workers = min(_n_workers_wanted(spec, spots), count_goal(spec))
+    _tell_idle(spec, len(devices), n_workers)
     n_threads = max(1, min(available_cores() // n_workers, _thread_limit()))
-    taken = [devices[i % len(devices)] for i in range(n_workers)]
-    return [Placement(device, n_threads, taken.count(device)) for device in taken]
+    taken = [spots[i % len(spots)] for i in range(n_workers)]
+    return [replace(spot, n_threads=n_threads, n_sharing=taken.count(spot)) for spot in taken]
+
+
+def join_names(devices: Sequence[str]) -> str:
+    """The devices of one worker for people: ``cuda:0+1`` for two."""
+    first, *others = devices
+    return "+".join([first, *(device.removeprefix("cuda:") for device in others)])
+
+
+def _sees_own_gpus(spec: StudySpec) -> bool:
+    """Whether a worker sees none but its own GPUs.
+
+    A program does not know which is its own, and most take the first that they see.
+    """
+    return spec.run.gpus_per_trial is not None or "command" in spec.sections["train"]
+
+
+def _each(devices: Sequence[str]) -> list[Placement]:
+    return [Placement(device, n_threads=1, n_sharing=1) for device in devices]
+
+
+def _own_gpus(spec: StudySpec, devices: Sequence[str]) -> list[Placement]:
+    """The GPUs in groups of ``gpus_per_trial``; what is left over is in none."""
+    if spec.run.gpus_per_trial is not None:
+        _check_gpus(spec, spec.run.gpus_per_trial, devices)
+    elif not devices[0].startswith("cuda"):
+        return _each(devices)
+    names = visible_names(1 + int(devices[-1].removeprefix("cuda:")))
+    name_of = {f"cuda:{number}": name for number, name in enumerate(names)}
+    groups = zip(*[iter(devices)] * (spec.run.gpus_per_trial or 1), strict=False)
+    return [
+        Placement("cuda:0", 1, 1, group, ",".join(name_of[gpu] for gpu in group))
+        for group in groups
+    ]
+
+
+def _check_gpus(spec: StudySpec, n_each: int, devices: Sequence[str]) -> None:
+    """See that a trial can have so many GPUs to itself here."""
+    if not devices[0].startswith("cuda"):
+        fault = (
+            f"trials would run on {devices[0]}, as torch sees no GPU here that "
+            "CUDA_VISIBLE_DEVICES could give them; drop this"
+        )
+    elif n_each > 1 and are_slices():
+        fault = (
+            "must be 1 where CUDA_VISIBLE_DEVICES names slices of a GPU (MIG), of which CUDA "
+            f"shows a process one, got {n_each}"
+        )
+    elif n_each > len(devices):
+        fault = (
+            f"a trial is to have {n_each} GPUs, and here is {', '.join(devices)} alone; lower it, "
+            "or go where there are more"
+        )
+    else:
+        return
+    raise StudyError(f"{spec.place('run.gpus_per_trial')}: {fault}")
+
+
+def _tell_idle(spec: StudySpec, n_gpus: int, n_workers: int) -> None:
+    """Say how many GPUs no trial has, where trials have them to themselves."""
+    n_each = spec.run.gpus_per_trial
+    if n_each is not None and (n_idle := n_gpus - n_workers * n_each) > 0:
+        log.warning(
+            "%s: %s with %s each: %d of %d GPUs here are left over",
+            spec.place("run.gpus_per_trial"),
+            format_count(n_workers, "worker"),
+            format_count(n_each, "GPU"),
+            n_idle,
+            n_gpus,
+        )
 
 
 def _thread_limit() -> int:
@@ -66,14 +149,15 @@ def _thread_limit() -> int:
     return int(limit) if limit.isdecimal() and int(limit) > 0 else sys.maxsize
 
 
-def _n_workers_wanted(spec: StudySpec, devices: list[str]) -> int:
+def _n_workers_wanted(spec: StudySpec, spots: Sequence[Placement]) -> int:
     run = spec.run
     if run.workers != "auto":
+        _check_fits(spec, run.workers, len(spots))
         return run.workers
     if spec.is_on_sqlite:
         return 1
-    if devices != ["cpu"]:
-        return len(devices) * run.workers_per_device
+    if spots[0].device != "cpu":
+        return len(spots) * run.workers_per_device
     n_cores = available_cores()
     if run.workers_per_device > 1:
         log.warning(
@@ -85,8 +169,19 @@ def _n_workers_wanted(spec: StudySpec, devices: list[str]) -> int:
     return n_cores
 
 
-def _check_tf32(spec: StudySpec, devices: list[str]) -> None:
-    for device in devices:
+def _check_fits(spec: StudySpec, n_workers: int, n_most: int) -> None:
+    """See that each worker has its GPUs to itself, where that is asked for."""
+    n_each = spec.run.gpus_per_trial
+    if n_each is not None and n_workers > n_most:
+        raise StudyError(
+            f"{spec.place('run.workers')}: {n_workers} workers with {format_count(n_each, 'GPU')} "
+            f"each (run.gpus_per_trial) need {n_workers * n_each}, and there is room for {n_most} "
+            f"here; set workers: {n_most}, or auto"
+        )
+
+
+def _check_tf32(spec: StudySpec, devices: Sequence[str]) -> None:
+    for device in devices[:1] if are_slices() else devices:  # this process sees one slice alone
         if not device.startswith("cuda") or "tf32" not in known_precisions(device):
             raise StudyError(
                 f"{spec.place('run.precision')}: tf32 needs an NVIDIA GPU of compute capability "
@@ -139,6 +234,8 @@ def _devices(spec: StudySpec) -> list[str]:
     import torch  # Costs a second or two, so only where there may be an accelerator.
 
     n_gpus = torch.cuda.device_count()
+    if _sees_own_gpus(spec):
+        n_gpus = len(visible_names(n_gpus))
     there = [f"cuda:{i}" for i in range(n_gpus)]
     if torch.backends.mps.is_available():
         there.append("mps")
@@ -151,58 +248,3 @@ def _devices(spec: StudySpec) -> list[str]:
             f"{', '.join(there) or 'no accelerator'}; use `device: auto`"
         )
     return found
-
-
-def may_have_accelerator(dev: Path = Path("/dev")) -> bool:
-    """Whether torch may find one, told without torch: there is a device, and it is not hidden.
-
-    Args:
-        dev: Where the system's device files are.
-    """
-    if sys.platform == "darwin":
-        return True
-    # The first that is no device ends the list; Slurm writes NoDevFiles for a job without GPUs.
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0].strip()
-    if first in ("", "-1", "NoDevFiles"):
-        return False
-    devices = ("nvidia[0-9]*", "kfd", "dxg")  # CUDA, ROCm, and CUDA under WSL
-    return any(any(dev.glob(name)) for name in devices)
-
-
-def keep_to_own_gpus(dev: Path = Path("/dev")) -> None:
-    """Hide the GPUs of other Slurm jobs from this process and its children, if Slurm does not.
-
-    Slurm hides them by ``CUDA_VISIBLE_DEVICES`` or, with ``ConstrainDevices``, by a control group.
-    Where a site has neither, it still names the job's own. Call it before CUDA starts.
-
-    Args:
-        dev: Where the system's device files are.
-
-    Raises:
-        StudyError: If Slurm names them in another way than by number.
-    """
-    name = next((name for name in _SLURM_GPUS if os.environ.get(name)), None)
-    if name is None or "CUDA_VISIBLE_DEVICES" in os.environ:
-        return
-    own, usable = os.environ[name], _usable_gpus(dev)
-    if usable <= set(own.split(",")):
-        return
-    if not re.fullmatch(r"\d+(,\d+)*", own):
-        raise StudyError(
-            f"${name}: must be numbers of GPUs such as 0,1, got {own!r}; set "
-            "CUDA_VISIBLE_DEVICES to those of this job"
-        )
-    os.environ["CUDA_VISIBLE_DEVICES"] = own
-    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # the order in which Slurm counts
-    log.warning(
-        "Slurm gives this job GPU %s of %d and does not hide the others: using only its own, by "
-        "CUDA_VISIBLE_DEVICES",
-        own,
-        len(usable),
-    )
-
-
-def _usable_gpus(dev: Path) -> set[str]:
-    """Numbers of the NVIDIA GPUs that this process may open; a control group may forbid some."""
-    files = [path for path in dev.glob("nvidia[0-9]*") if os.access(path, os.R_OK | os.W_OK)]
-    return {path.name.removeprefix("nvidia") for path in files}

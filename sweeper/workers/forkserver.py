@@ -17,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, Protocol
 
+from sweeper.tracking import NOT_FOR_OTHERS
+
 #: Argument that makes a worker's process the server.
 SERVE = "--serve"
 #: So long the first request waits for the server, which may be importing from a slow disk ...
@@ -118,8 +120,10 @@ def _environment() -> dict[str, str]:
 
     OpenMP's own default spins. That is no faster on an idle machine, and where something else
     wants the cores, threads spin away the time in which the one that they wait for could run.
+    MLflow is as patient in it as the user has it, and not as the mirror.
     """
-    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    others = {name: value for name, value in os.environ.items() if name not in NOT_FOR_OTHERS}
+    return {"OMP_WAIT_POLICY": "PASSIVE", **others}
 
 
 def _adopt_orphans() -> bool:

@@ -14,7 +14,7 @@ from sweeper.study.storage.transfer import TrialTransfer
 from sweeper.study.study import SweepStudy
 from sweeper.text import format_seconds
 from sweeper.trial import FailureKind
-from sweeper.workers.devices import Placement, place_workers
+from sweeper.workers.devices import Placement, join_names, place_workers
 from sweeper.workers.forkserver import ForkServer
 from sweeper.workers.process import WorkerProcess
 from sweeper.workers.protocol import DRAIN_S, WorkerArgs
@@ -69,7 +69,7 @@ class WorkerPool:
     @property
     def devices(self) -> list[str]:
         """Where they compute, one entry a worker."""
-        return [worker.placement.device for worker in self._workers]
+        return [join_names(worker.placement.devices) for worker in self._workers]
 
     def epochs(self) -> dict[int, float]:
         """Number of a trial -> epochs done, with the part of the next one, of each worker."""
@@ -87,6 +87,8 @@ class WorkerPool:
             name=name,
             given_s=time.time(),
             device=placement.device,
+            devices=list(placement.devices),
+            visible=placement.visible,
             n_threads=placement.n_threads,
             n_sharing=placement.n_sharing,
         )

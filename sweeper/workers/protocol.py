@@ -50,11 +50,14 @@ class WorkerArgs:
         given_s: When, in seconds since the Unix epoch.
         import_dirs: Folders in which the user's code is found.
         functions: Those that no module has, for :func:`~sweeper.config.in_memory.take_over`.
-        device: As torch names it, ``cuda:1``.
+        device: As torch names it there, ``cuda:1``.
+        devices: All that it may use, as the agent's torch names them.
+        visible: Its CUDA_VISIBLE_DEVICES; empty if it sees whatever the agent sees.
         n_threads: torch's threads.
         n_sharing: Workers of the agent on that device, this one included.
         data_label: Name of the data in the records, as it may be a fallback.
         failed_before: Numbers of trials that had failed when the command began; they do not count.
+        tracking_uri: Of the MLflow store, where the trials' own code logs to it; else empty.
         code: Version of the study's own code when the command began; empty if it has none.
         tags: Of every trial: versions, git commit.
     """
@@ -71,10 +74,13 @@ class WorkerArgs:
     import_dirs: list[str]
     functions: str
     device: str
+    devices: list[str]
+    visible: str
     n_threads: int
     n_sharing: int
     data_label: str
     failed_before: list[int]
+    tracking_uri: str
     code: str
     tags: dict[str, str]
 

@@ -3,6 +3,7 @@
 import logging
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
 import torch
@@ -20,8 +21,10 @@ from sweeper.training.seed import low_seed
 from sweeper.training.user_trial import UserTrial
 from sweeper.trial import EpochMetrics
 from sweeper.workers.devices import Placement
+from sweeper.workers.gpus import seeing_only
 from sweeper.workers.memory import resident_limit
 from sweeper.workers.process_state import ProcessState
+from sweeper.workers.run_environment import telling_run
 
 log = logging.getLogger("sweeper")
 
@@ -60,6 +63,15 @@ class _ScratchReporter:
             raise TrialInterrupted(f"no more than {self._n_reports} reports are wanted")
 
 
+def _sharing_run(spec: StudySpec, folder: Path) -> AbstractContextManager[None]:
+    """What lets the trial's own code log to a run of it, as in a study, where the file says so."""
+    if not spec.shares_runs:
+        return nullcontext()
+    from sweeper.tracking.scratch_run import make_scratch_run
+
+    return telling_run(*make_scratch_run(folder / "mlruns", spec.name))
+
+
 def run_scratch_trial(
     spec: StudySpec,
     config: TrialConfig,
@@ -88,8 +100,14 @@ def run_scratch_trial(
     runtime = Runtime(torch.device(placement.device), spec.run.precision)
     reporter = _ScratchReporter(show, n_reports, config.n_epochs)
     torch.set_num_threads(placement.n_threads)
-    state = ProcessState()
-    with state.kept(log.warning), tempfile.TemporaryDirectory(prefix="sweeper-") as folder:
+    with ExitStack() as held:
+        folder = held.enter_context(tempfile.TemporaryDirectory(prefix="sweeper-"))
+        sharing = _sharing_run(
+            spec, Path(folder)
+        )  # loads mlflow, which is none of a trial's doing
+        held.enter_context(ProcessState().kept(log.warning))
+        held.enter_context(seeing_only(placement.visible))
+        held.enter_context(sharing)
         paths = RunPaths(Path(folder), spec.name)
         if isinstance(config.train, FunctionConfig):
             trial = UserTrial(

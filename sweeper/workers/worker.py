@@ -9,8 +9,8 @@ import os
 import socket
 import time
 from bdb import BdbQuit
-from collections.abc import Callable
-from contextlib import ExitStack, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 
 import torch
@@ -43,9 +43,11 @@ from sweeper.training.loop import train
 from sweeper.training.seed import low_seed
 from sweeper.training.user_trial import UserTrial
 from sweeper.trial import TrialState
+from sweeper.workers.devices import join_names
 from sweeper.workers.memory import Room, resident_limit, return_device_memory, return_freed_memory
 from sweeper.workers.process_state import ProcessState
 from sweeper.workers.protocol import WorkerArgs
+from sweeper.workers.run_environment import await_run, telling_run
 from sweeper.workers.signals import StopRequest
 
 log = logging.getLogger("sweeper")
@@ -86,7 +88,7 @@ class Worker:
         self._remark = ""  # on the data of the latest trial
         self._runtime = Runtime(torch.device(args.device), study.spec.run.precision)
         self._asking = AskingBudget(study.sampler, study.cache, self._note)
-        self._room = Room(study.paths.device_room(args.device))
+        self._rooms = [Room(study.paths.device_room(device)) for device in args.devices]
         self._transfer = (
             TrialTransfer(study.object_store, study.paths, self._note)
             if study.object_store
@@ -148,9 +150,10 @@ class Worker:
         try:
             with ExitStack() as held:
                 with self._ledger.booked(Entry.WAITING):
-                    held.enter_context(
-                        self._room.entered(alone=alone, while_waiting=while_waiting)
-                    )
+                    for (
+                        room
+                    ) in self._rooms:  # in the order of devices, so that nobody waits in turn
+                        held.enter_context(room.entered(alone=alone, while_waiting=while_waiting))
                 trial = self._claim(alone=alone)
                 if trial is None:
                     return False
@@ -160,7 +163,8 @@ class Worker:
                 return_freed_memory()
         except _UnwantedError:
             return False
-        if state == TrialState.FAILED and self._runtime.device.type == "cuda":
+        has_cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        if has_cuda and state == TrialState.FAILED:
             torch.cuda.synchronize(self._runtime.device)  # some errors spoil the whole process
         return True
 
@@ -234,7 +238,22 @@ class Worker:
             objective=self._study.spec.objective,
             reporter=trial,
         )
-        train_function(config, user_trial)
+        with self._sharing_run(trial):
+            train_function(config, user_trial)
+
+    @contextmanager
+    def _sharing_run(self, trial: RunningTrial) -> Iterator[None]:
+        """Let the trial's own code log to its run in MLflow, where the file says so."""
+        if not self._study.spec.shares_runs:
+            yield
+            return
+        path, uri = self._study.paths.mlflow_run(trial.number), self._args.tracking_uri
+        with self._ledger.booked(Entry.WAITING):
+            run = await_run(
+                path, uri=uri, resumed=trial.resumed, stopping=self._stopping, tell=self._note
+            )
+        with telling_run(run, uri):
+            yield
 
     def _train_model(self, config: TrialConfig, trial: RunningTrial) -> None:
         assert config.data is not None
@@ -304,7 +323,7 @@ class Worker:
             "sampler": self._study.sampler.explain()[0],
             **({"drawn_by": trial.drawn_by} if trial.drawn_by else {}),
             "seed": str(config.seed),
-            "device": str(self._runtime.device),
+            "device": join_names(self._args.devices),
             "host": socket.gethostname(),
             "threads": str(self._args.n_threads),
             **({"job": job} if (job := job_of(os.environ)) else {}),

@@ -34,6 +34,14 @@ from tests.support.spec_files import BASE, assert_refused, study
         ("run: {workers_per_device: 2}\nstorage: sqlite:///a.db", "3: run.workers_per_device: "
          "claims on SQLite are not atomic; use storage: auto, PostgreSQL, or "
          "workers_per_device: 1"),
+        ("run: {device: cpu, gpus_per_trial: 2}",
+         "3: run.gpus_per_trial: is for GPUs of CUDA, and run.device is cpu; drop one\n"
+         "3: run.gpus_per_trial: built-in training computes on one device; set it to 1, or bring "
+         "your own"),
+        ("train: {function: 'a:b'}\nrun: {device: 'cuda:1', gpus_per_trial: 2}",
+         "4: run.gpus_per_trial: run.device: cuda:1 is one GPU; set it to cuda, or this to 1"),
+        ("run: {gpus_per_trial: 1, workers_per_device: 2}", "3: run.workers_per_device: "
+         "run.gpus_per_trial gives each trial GPUs to itself; drop one"),
         ("train: {function: 'a:b'}\nrun: {precision: bf16}", "4: run.precision: train.function "
          "computes with numbers of its own choice; drop this"),
         ("budget: {trials: 99999999}\nrun: {workers: 5000}",

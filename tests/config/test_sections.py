@@ -42,6 +42,12 @@ def test_a_choice_that_is_wrong(text: str, expected: str) -> None:
          1: model: is required, unless train.function brings its own model"""),
         ("data: []\nmodel: null", """1: data: must be a mapping of keys, got a list
          2: model.architecture: is required, e.g. `architecture: mlp`"""),
+        (BASE + "train: {mlflow: trial}", "3: train.mlflow: is for code of your own; what "
+         "built-in training measures is sent anyway, so drop it"),
+        ("train: {function: 'a:b', mlflow: on}",
+         "1: train.mlflow: must be 'trial', got 'on'"),
+        ("train: {function: 'a:b', mlflow: {choices: [trial]}}",
+         "1: train.mlflow: must be a constant: all trials log alike"),
         ("data: {}\nmodel: {depth: 3}", """1: data.name: is required, e.g. `name: mnist`
          2: model.architecture: is required, e.g. `architecture: mlp`"""),
         ("data: {name: imagenet22k}\nmodel: {architecture: perceptron9000}",

@@ -112,10 +112,13 @@ def worker_args(study: SweepStudy, **changes: Any) -> WorkerArgs:
         import_dirs=[str(study.spec.path.parent)],
         functions="",
         device="cpu",
+        devices=["cpu"],
+        visible="",
         n_threads=1,
         n_sharing=1,
         data_label="",
         failed_before=[],
+        tracking_uri="",
         code=code_digest(study.spec),
         tags={},
     )

@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 
 from sweeper.paths import RunPaths
-from sweeper.tracking.client import open_client, tracking_uri
+from sweeper.tracking.address import tracking_uri
+from sweeper.tracking.client import open_client
 
 
 @cache

@@ -42,13 +42,20 @@ class Store:
         log_models: LogModels = "none",
         uri: str | None = None,
         references: Collection[str] = (),
+        shares_runs: bool = False,
         is_start: bool = True,
         founding: Callable[[], AbstractContextManager[None]] = nullcontext,
         now: Callable[[], float] = time.time,
     ) -> Mirror:
         return Mirror(
             MirroredStudy(
-                self.paths, uri or self.uri, objective, searched, log_models, references
+                self.paths,
+                uri or self.uri,
+                objective,
+                searched,
+                log_models,
+                references,
+                shares_runs=shares_runs,
             ),
             {"git_commit": "c0ffee", "sampler": "tpe"},
             is_start=is_start,

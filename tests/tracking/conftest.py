@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from sweeper.paths import RunPaths
-from sweeper.tracking.client import open_client, tracking_uri
+from sweeper.tracking.address import tracking_uri
+from sweeper.tracking.client import open_client
 from tests.support.mlflow_store import copy_empty_database
 from tests.support.tracked_study import Store
 

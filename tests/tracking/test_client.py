@@ -11,21 +11,11 @@ from mlflow import MlflowClient
 from sweeper.errors import TrackerError
 from sweeper.paths import RunPaths
 from sweeper.text import redacted
-from sweeper.tracking.client import find_or_create_experiment, open_client, tracking_uri
-from sweeper.tracking.local_store import local_uri, merge_wal
+from sweeper.tracking.address import local_uri
+from sweeper.tracking.client import find_or_create_experiment, open_client
+from sweeper.tracking.local_store import merge_wal
 from tests.support.mlflow_store import copy_empty_database
 from tests.support.tracked_study import Store
-
-
-def test_a_study_file_names_the_store_before_the_environment_and_mlruns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths = RunPaths(tmp_path, "digits")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert tracking_uri("auto", paths) == f"sqlite:///{tmp_path}/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://lab:5000")
-    assert tracking_uri("auto", paths) == "http://lab:5000"
-    assert tracking_uri("https://other", paths) == "https://other"
 
 
 @pytest.mark.parametrize("name", ["feature%2Flr", "%41", "what?", "a#b", "a b+c", "ü"])

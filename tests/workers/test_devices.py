@@ -1,7 +1,9 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,11 +12,11 @@ from sweeper.errors import StudyError
 from sweeper.workers.devices import (
     Placement,
     available_cores,
-    keep_to_own_gpus,
+    join_names,
     known_precisions,
-    may_have_accelerator,
     place_workers,
 )
+from tests.support.function_studies import function_spec
 from tests.support.sweep_studies import spec_of
 
 needs_affinity = pytest.mark.skipif(
@@ -48,7 +50,10 @@ def test_only_the_cores_that_a_scheduler_gave_count(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "1 [Placement(device='cpu', n_threads=1, n_sharing=1)] False\n"
+    assert (
+        done.stdout
+        == "1 [Placement(device='cpu', n_threads=1, n_sharing=1, gpus=(), visible='')] False\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -156,110 +161,6 @@ def test_a_device_that_is_not_there_is_told(tmp_path: Path) -> None:
         )
 
 
-@pytest.fixture
-def four_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The device files of a node, and an environment that says nothing of them."""
-    for name in ("nvidia0", "nvidia1", "nvidia2", "nvidia3", "nvidiactl", "nvidia-uvm"):
-        (tmp_path / "dev").mkdir(exist_ok=True)
-        (tmp_path / "dev" / name).touch()
-    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "SLURM_JOB_GPUS", "SLURM_STEP_GPUS"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv(name, "")  # so that what the code sets is taken back
-        monkeypatch.delenv(name)
-    return tmp_path / "dev"
-
-
-@pytest.mark.skipif(sys.platform == "darwin", reason="a Mac always has an accelerator")
-@pytest.mark.parametrize(
-    ("visible", "expected"),
-    [
-        (None, True),
-        ("0", True),
-        ("2,3", True),
-        ("GPU-8932f937-d72c-4106-c12f-20bd9faed9f6", True),
-        ("", False),
-        ("-1", False),
-        ("-1,0", False),  # what stands behind a number that is none does not count
-        ("NoDevFiles", False),
-    ],
-)
-def test_gpus_that_are_hidden_are_not_there(
-    four_gpus: Path, monkeypatch: pytest.MonkeyPatch, visible: str | None, expected: bool
-) -> None:
-    if visible is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert may_have_accelerator(four_gpus) is expected
-    assert not may_have_accelerator(four_gpus / "nothing")
-
-
-def test_of_a_node_that_hides_nothing_a_job_takes_its_own_gpus(
-    four_gpus: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("SLURM_JOB_GPUS", "1,3")
-    keep_to_own_gpus(four_gpus)
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1,3"
-    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
-    assert caplog.messages == [
-        "Slurm gives this job GPU 1,3 of 4 and does not hide the others: using only its own, "
-        "by CUDA_VISIBLE_DEVICES"
-    ]
-
-
-def test_a_step_takes_its_own_of_the_jobs(
-    four_gpus: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SLURM_JOB_GPUS", "1,3")
-    monkeypatch.setenv("SLURM_STEP_GPUS", "3")
-    keep_to_own_gpus(four_gpus)
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"SLURM_JOB_GPUS": ""},
-        {"SLURM_JOB_GPUS": "1,3", "CUDA_VISIBLE_DEVICES": "0,1"},
-        {"SLURM_JOB_GPUS": "1,3", "CUDA_VISIBLE_DEVICES": ""},
-        {"SLURM_JOB_GPUS": "0,1,2,3"},
-    ],
-)
-def test_what_hides_gpus_already_or_need_not_is_left_alone(
-    four_gpus: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    settings: dict[str, str],
-) -> None:
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    keep_to_own_gpus(four_gpus)
-    assert os.environ.get("CUDA_VISIBLE_DEVICES") == settings.get("CUDA_VISIBLE_DEVICES")
-    assert caplog.messages == []
-
-
-def test_gpus_that_only_the_job_can_open_keep_torchs_numbers(
-    four_gpus: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # With ConstrainDevices torch sees the job's GPU as number 0, whatever Slurm calls it.
-    for number in (0, 1, 2):
-        (four_gpus / f"nvidia{number}").unlink()
-    monkeypatch.setenv("SLURM_JOB_GPUS", "3")
-    keep_to_own_gpus(four_gpus)
-    assert "CUDA_VISIBLE_DEVICES" not in os.environ
-
-
-def test_gpus_that_slurm_names_otherwise_are_refused(
-    four_gpus: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SLURM_STEP_GPUS", "gpu:1")
-    with pytest.raises(StudyError) as caught:
-        keep_to_own_gpus(four_gpus)
-    assert str(caught.value) == (
-        "$SLURM_STEP_GPUS: must be numbers of GPUs such as 0,1, got 'gpu:1'; set "
-        "CUDA_VISIBLE_DEVICES to those of this job"
-    )
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
 def test_auto_is_a_worker_a_gpu_and_never_two_by_accident(tmp_path: Path) -> None:
@@ -271,3 +172,105 @@ def test_auto_is_a_worker_a_gpu_and_never_two_by_accident(tmp_path: Path) -> Non
     shared = spec_of(tmp_path, run={"workers_per_device": 3}, budget={"trials": 1000})
     assert [place.device for place in place_workers(shared)] == devices * 3
     assert {place.n_sharing for place in place_workers(shared)} == {3}
+
+
+@pytest.fixture
+def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Lets torch see so many GPUs, of a job that names none."""
+
+    def pretend(n_gpus: int) -> None:
+        monkeypatch.setattr("sweeper.workers.devices.may_have_accelerator", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    return pretend
+
+
+def place_own(folder: Path, **run: Any) -> list[tuple[str, tuple[str, ...], str]]:
+    """Where the workers of a training function are: device, GPUs, CUDA_VISIBLE_DEVICES."""
+    placed = place_workers(function_spec(folder, trials=1000, run=run))
+    assert {place.n_sharing for place in placed} == {1}
+    return [(place.device, place.gpus, place.visible) for place in placed]
+
+
+def test_each_trial_has_its_own_gpus(tmp_path: Path, pretend: Callable[[int], None]) -> None:
+    pretend(4)
+    assert place_own(tmp_path, gpus_per_trial=2) == [
+        ("cuda:0", ("cuda:0", "cuda:1"), "0,1"),
+        ("cuda:0", ("cuda:2", "cuda:3"), "2,3"),
+    ]
+    assert place_own(tmp_path, gpus_per_trial=1, device="cuda:3") == [
+        ("cuda:0", ("cuda:3",), "3"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "names", ["3,1", "GPU-8932f937,GPU-1a2b3c4d", "MIG-aaaa,MIG-bbbb"], ids=["ids", "uuids", "mig"]
+)
+def test_the_gpus_of_a_trial_are_among_those_of_the_job(
+    tmp_path: Path,
+    pretend: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    names: str,
+) -> None:
+    pretend(1 if names.startswith("MIG") else 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", names)
+    first, second = names.split(",")
+    assert place_own(tmp_path, gpus_per_trial=1) == [
+        ("cuda:0", ("cuda:0",), first),
+        ("cuda:0", ("cuda:1",), second),
+    ]
+
+
+def test_gpus_that_are_left_over_are_told(
+    tmp_path: Path, pretend: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    pretend(5)
+    place_own(tmp_path, gpus_per_trial=2)
+    place_own(tmp_path, gpus_per_trial=5)
+    place_own(tmp_path, gpus_per_trial=1, workers=1)
+    place = f"{tmp_path}/small.yaml:18: run.gpus_per_trial"
+    assert caplog.messages == [
+        f"{place}: 2 workers with 2 GPUs each: 1 of 5 GPUs here are left over",
+        f"{place}: 1 worker with 1 GPU each: 4 of 5 GPUs here are left over",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("n_gpus", "run", "expected"),
+    [
+        (4, {"workers": 3, "gpus_per_trial": 2},
+         "18: run.workers: 3 workers with 2 GPUs each (run.gpus_per_trial) need 6, and there is "
+         "room for 2 here; set workers: 2, or auto"),
+        (3, {"gpus_per_trial": 4}, "18: run.gpus_per_trial: a trial is to have 4 GPUs, and here "
+         "is cuda:0, cuda:1, cuda:2 alone; lower it, or go where there are more"),
+        (0, {"gpus_per_trial": 1}, "18: run.gpus_per_trial: trials would run on cpu, as torch "
+         "sees no GPU here that CUDA_VISIBLE_DEVICES could give them; drop this"),
+    ],
+)  # fmt: skip
+def test_more_gpus_than_there_are_is_refused(
+    tmp_path: Path,
+    pretend: Callable[[int], None],
+    n_gpus: int,
+    run: dict[str, Any],
+    expected: str,
+) -> None:
+    pretend(n_gpus)
+    with pytest.raises(StudyError) as caught:
+        place_own(tmp_path, **run)
+    assert str(caught.value) == f"{tmp_path}/small.yaml:{expected}"
+
+
+def test_several_slices_of_a_gpu_are_refused_as_cuda_shows_a_process_one(
+    tmp_path: Path, pretend: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-aaaa,MIG-bbbb")
+    with pytest.raises(StudyError, match="must be 1 where CUDA_VISIBLE_DEVICES names slices"):
+        place_own(tmp_path, gpus_per_trial=2)
+
+
+def test_the_devices_of_a_worker_are_told_in_one_word() -> None:
+    assert join_names(["cpu"]) == "cpu"
+    assert join_names(["cuda:0", "cuda:1", "cuda:3"]) == "cuda:0+1+3"

@@ -21,7 +21,8 @@ class Sleepers:
 
 
 args = WorkerArgs(
-    "mlruns", "s", "s.yaml", {}, "auto", "a", "w", 0.0, [], "cpu", 1, 1, "", [], "", {}
+    "mlruns", "s", "s.yaml", {}, "auto", "a", "w", 0.0, [], "cpu", [], "", 1, 1, "", [],
+    "", "", {}
 )
 server = Sleepers()
 worker = WorkerProcess(args, Placement("cpu", 1, 1), Path(sys.argv[1]), server)

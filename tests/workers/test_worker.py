@@ -2,17 +2,21 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from sweeper.config.render import render_study
+from sweeper.events import Started, read_events
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
+from sweeper.tracking.sync import BackgroundSync
 from sweeper.trial import TrialState
 from sweeper.workers.devices import Placement
 from sweeper.workers.forkserver import ForkServer
 from sweeper.workers.process import WorkerProcess
-from tests.support.function_studies import MEASURE, begin_function, worker_args
+from tests.support.function_studies import MEASURE, begin_function, function_spec, worker_args
 from tests.support.sweep import wait_until
 from tests.support.sweep_studies import begin
 
@@ -60,11 +64,26 @@ import torch
 torch.use_deterministic_algorithms(True)"""
 
 
-def work(study: SweepStudy, folder: Path, server: ForkServer) -> WorkerProcess:
+#: Tells which GPUs it was given, itself and a process that it starts; there need be none.
+TELL_GPUS = """import os, subprocess
+    program = ["printenv", "CUDA_VISIBLE_DEVICES"]
+    told = subprocess.run(program, capture_output=True, text=True).stdout.strip()
+    print(trial.device, os.environ["CUDA_VISIBLE_DEVICES"], told, flush=True)
+    trial.report(1, score=0)"""
+
+
+#: Logs by batch to the run that MLflow has active, and leaves it open.
+LOG_TO_MLFLOW = """import mlflow
+    for step in range(3):
+        mlflow.log_metric("by_batch", trial.number, step=100 + step)
+    trial.report(1, score=trial.number)"""
+
+
+def work(study: SweepStudy, folder: Path, server: ForkServer, **changes: Any) -> WorkerProcess:
     """A real worker of the study, at its end."""
     study.leases.renew("agent")
     study.paths.resolved_spec.write_text(render_study(study.spec))
-    args = worker_args(study, import_dirs=[str(folder)], data_label="digits")
+    args = worker_args(study, import_dirs=[str(folder)], data_label="digits", **changes)
     worker = WorkerProcess(args, Placement("cpu", 1, 1), folder / "worker.log", server)
     wait_until(lambda: not worker.is_alive)
     return worker
@@ -153,3 +172,44 @@ def test_every_trial_of_a_worker_finds_the_process_as_the_users_module_left_it(
         "os.chdir; that holds"
     )
     assert Result(study).seconds["import"] > 0
+
+
+def test_a_trial_and_its_processes_see_the_gpus_that_the_worker_was_given(
+    tmp_path: Path, server: ForkServer
+) -> None:
+    study = begin_function(tmp_path, TELL_GPUS)
+    gpus = ["cuda:2", "cuda:3"]
+    worker = work(study, tmp_path, server, device="cuda:0", devices=gpus, visible="4,7")
+    assert worker.end == "", worker.last_lines()
+    assert "cuda:0 4,7 4,7" in worker.last_lines()
+    [begun, *_], _ = read_events(study.paths.events(0))
+    assert isinstance(begun, Started)
+    assert begun.tags["device"] == "cuda:2+3"
+    rooms = {path.name for path in study.paths.device_room("cpu").parent.glob("*.lock")}
+    assert rooms == {study.paths.device_room(gpu).name for gpu in gpus}
+
+
+def test_code_of_the_trials_logs_to_their_own_runs(tmp_path: Path, server: ForkServer) -> None:
+    function = f"{function_spec(tmp_path).sections['train']['function']}"
+    train = {"function": function, "mlflow": "trial", "x": {"low": 0.0, "high": 1.0}}
+    study = begin_function(tmp_path, LOG_TO_MLFLOW, trials=2, train=train)
+    uri = f"sqlite:///{study.paths.mlflow_db}"
+    sync = BackgroundSync(study, {}, print)
+    sync.start()
+    worker = work(study, tmp_path, server, tracking_uri=uri)
+    assert worker.end == "", worker.last_lines()
+    assert sync.finish(lambda: False)
+    assert worker.take_notes() == []
+    client = MlflowClient(uri)
+    [experiment] = client.search_experiments(filter_string="name = 'small'")
+    runs = client.search_runs([experiment.experiment_id], "tags.`sweeper.kind` = 'trial'")
+    assert len(client.search_runs([experiment.experiment_id])) == 3
+    for run in runs:
+        number = int(run.data.tags["sweeper.trial"])
+        points = client.get_metric_history(run.info.run_id, "by_batch")
+        assert [(point.step, point.value) for point in points] == [
+            (step, number) for step in (100, 101, 102)
+        ]
+        assert run.data.metrics["score"] == number
+        [*_, end], _ = read_events(study.paths.events(number))
+        assert (run.info.status, run.info.end_time) == ("FINISHED", round(end.time_s * 1000))

@@ -68,13 +68,14 @@ def check_checkpoints(snapshot: Snapshot) -> Iterator[Finding]:
 
 def _leftovers(snapshot: Snapshot, number: int) -> list[Path]:
     paths = snapshot.paths
-    # The cursor of a trial that ended just now may be on its way.
-    in_flight = aside_of(paths.shipped(number)) if snapshot.is_sending else None
+    # What a mirror writes of a trial that ended just now may be on its way.
+    written = (paths.shipped(number), paths.mlflow_run(number)) if snapshot.is_sending else ()
+    in_flight = [aside_of(path) for path in written]
     return [
         path
         for path in sorted(paths.trial_dir(number).iterdir())
         if path == paths.checkpoint(number)
-        or (path.suffix in (".tmp", ".broken") and path != in_flight)
+        or (path.suffix in (".tmp", ".broken") and path not in in_flight)
     ]
 
 

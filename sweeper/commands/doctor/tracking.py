@@ -11,7 +11,8 @@ from sweeper.commands.progress import Ticker
 from sweeper.commands.sync import open_mirror
 from sweeper.errors import TrackerError
 from sweeper.text import format_count
-from sweeper.tracking.client import open_client, tracking_uri
+from sweeper.tracking.address import tracking_uri
+from sweeper.tracking.client import open_client
 from sweeper.tracking.cursor import Cursor
 from sweeper.tracking.parent import parent_status
 from sweeper.tracking.repair import StudyRuns

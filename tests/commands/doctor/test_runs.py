@@ -177,3 +177,19 @@ def test_a_rebuilt_run_leaves_one_model(tmp_path: Path) -> None:
     [run] = sweep.runs()
     [model] = sweep.client.search_logged_models([run.info.experiment_id])
     assert model.source_run_id == run.info.run_id
+
+
+def test_a_run_to_which_the_trials_own_code_logs_is_well(tmp_path: Path) -> None:
+    train = {"function": "mine:run", "mlflow": "trial", "x": {"low": 0.0, "high": 1.0}}
+    sweep = begin_sweep(tmp_path, trials=1, train=train)
+    sweep.run(reports(0.5, 0.75))
+    sweep.send()
+    own = run_id(sweep, 0)
+    for step in (1, 1, 900):  # told again after a restart, and some under names of reports
+        sweep.client.log_metric(own, "loss_by_batch", 0.1 * step, step=step)
+        sweep.client.log_metric(own, "val_accuracy", 0.1 * step, step=step)
+    sweep.client.log_metric(own, "best_val_accuracy", 0.1, step=900)
+    sweep.client.log_param(own, "depth", 3)
+    sweep.client.create_run(sweep.runs()[0].info.experiment_id, tags={"mlflow.parentRunId": own})
+    healthy = "small: healthy: 1 trial, 2 epochs and 1 MLflow run agree"
+    assert examine(sweep) == (True, [healthy])
