@@ -91,7 +91,7 @@ class SectionReader:
                     "is for code of your own; what built-in training measures is sent anyway, so "
                     "drop it"
                 )
-                self._problems.add(item.value["mlflow"].line, "train.mlflow", message)
+                self._problems.add(item.value["mlflow"].origin, "train.mlflow", message)
             return self._section(
                 item, {**field_types(TrainConfig), "function": str, "mlflow": Any}
             )
@@ -100,7 +100,7 @@ class SectionReader:
         section = self._section(item, _without_params(FunctionConfig), others=Any)
         if isinstance(section.get("mlflow"), Range):
             message = "must be a constant: all trials log alike"
-            self._problems.add(item.value["mlflow"].line, "train.mlflow", message)
+            self._problems.add(item.value["mlflow"].origin, "train.mlflow", message)
         return section
 
     def _architectures(self, item: Located) -> list[str]:

@@ -21,6 +21,7 @@ _OF_LIBRARIES = frozenset(
         "KMP_INIT_AT_FORK",
         "TORCHINDUCTOR_CACHE_DIR",
         "TRITON_CACHE_DIR",
+        "_MLFLOW_TELEMETRY_SESSION_ID",
     }
 )
 
