@@ -266,7 +266,8 @@ ODD = [
     "mysql://x", "http://[::1", "://", "2h", "val_loss", "train.epochs", "model.architecture",
     "choices", "function", "forbid", "enqueue", "table", "rows.csv", "size", "[who, part]",
     "{by: part}", "{column: part, value: a}", "{path: rows.csv}", "regression", "multilabel",
-    "gpus_per_trial: 2", "mlflow: trial", "[base.yaml]", "[study.yaml]", "[.]", "defaults", "audio", "clips", "text", "bpe",
+    "gpus_per_trial: 2", "mlflow: trial", "[base.yaml]", "[study.yaml]", "[.]", "defaults",
+    "audio", "clips", "text", "bpe",
     "images", "pictures", "[4, 5]", "'{kind}_{who}.wav'",
 ]  # fmt: skip
 PIECES = [re.compile(form) for form in (r".*\n|.+", r"\w+|\W", r"(?s).")]

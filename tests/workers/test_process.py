@@ -21,7 +21,7 @@ class Sleepers:
 
 
 args = WorkerArgs(
-    "mlruns", "s", "s.yaml", {}, "auto", "a", "w", 0.0, [], "cpu", [], "", 1, 1, "", [],
+    "mlruns", "s", "s.yaml", {}, [], "auto", "a", "w", 0.0, [], "cpu", [], "", 1, 1, "", [],
     "", "", {}
 )
 server = Sleepers()
