@@ -3,7 +3,9 @@
 import logging
 import subprocess
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,10 +133,8 @@ class Echo:
 
 
 def test_the_last_lines_of_a_worker(tmp_path: Path) -> None:
-    args = WorkerArgs(
-        *("mlruns", "s", "s.yaml", {}, [], "auto", "a", "w", 0.0, [], "", "cpu", [], ""),
-        *(1, 1, "", [], "", "", {}),
-    )
+    told: dict[str, Any] = {field.name: "w" for field in fields(WorkerArgs)}  # which nobody reads
+    args = WorkerArgs(**told)
     log = tmp_path / "log"
     worker = WorkerProcess(args, Placement("cpu", 1, 1), log, Echo())  # type: ignore[arg-type]
     assert_untold(worker.cause_of_death().details)

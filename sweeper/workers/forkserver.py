@@ -17,8 +17,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-from sweeper.tracking import NOT_FOR_OTHERS
-
 #: Argument that makes a worker's process the server.
 SERVE = "--serve"
 #: So long the first request waits for the server, which may be importing from a slow disk ...
@@ -122,6 +120,8 @@ def _environment() -> dict[str, str]:
     wants the cores, threads spin away the time in which the one that they wait for could run.
     MLflow is as patient in it as the user has it, and not as the mirror.
     """
+    from sweeper.tracking import NOT_FOR_OTHERS  # which sets them, and must not in a worker
+
     others = {name: value for name, value in os.environ.items() if name not in NOT_FOR_OTHERS}
     return {"OMP_WAIT_POLICY": "PASSIVE", **others}
 

@@ -8,6 +8,7 @@ from tests.support.control_groups import limit_memory, real_group, run_in
 #: A worker that is a mere ``sleep``, told apart from a process beside it that takes too much.
 CODE = """
 import os, signal, subprocess, sys
+from dataclasses import fields
 from pathlib import Path
 from sweeper.workers.devices import Placement
 from sweeper.workers.protocol import WorkerArgs
@@ -20,10 +21,7 @@ class Sleepers:
         return self.process
 
 
-args = WorkerArgs(
-    "mlruns", "s", "s.yaml", {}, [], "auto", "a", "w", 0.0, [], "cpu", [], "", 1, 1, "", [],
-    "", "", {}
-)
+args = WorkerArgs(**{field.name: "w" for field in fields(WorkerArgs)})  # which nobody reads
 server = Sleepers()
 worker = WorkerProcess(args, Placement("cpu", 1, 1), Path(sys.argv[1]), server)
 assert worker.is_alive

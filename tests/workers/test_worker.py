@@ -73,7 +73,8 @@ TELL_GPUS = """import os, subprocess
 
 
 #: Logs by batch to the run that MLflow has active, and leaves it open.
-LOG_TO_MLFLOW = """import mlflow
+LOG_TO_MLFLOW = """import os, mlflow
+    print("retries", os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES"), flush=True)
     for step in range(3):
         mlflow.log_metric("by_batch", trial.number, step=100 + step)
     trial.report(1, score=trial.number)"""
@@ -200,6 +201,7 @@ def test_code_of_the_trials_logs_to_their_own_runs(tmp_path: Path, server: ForkS
     assert worker.end == "", worker.last_lines()
     assert sync.finish(lambda: False)
     assert worker.take_notes() == []
+    assert "retries None" in worker.last_lines()  # those of the mirror are not inherited
     client = MlflowClient(uri)
     [experiment] = client.search_experiments(filter_string="name = 'small'")
     runs = client.search_runs([experiment.experiment_id], "tags.`sweeper.kind` = 'trial'")
