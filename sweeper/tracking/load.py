@@ -9,12 +9,12 @@ from mlflow import MlflowClient
 from sweeper.errors import TrackerError
 from sweeper.study.study import SweepStudy
 from sweeper.text import redacted
+from sweeper.tracking.address import tracking_uri
 from sweeper.tracking.client import (
     artifact_errors,
     find_experiment,
     open_client,
     tracker_errors,
-    tracking_uri,
 )
 from sweeper.tracking.parent import find_parent, list_children
 from sweeper.tracking.runs import find_model
