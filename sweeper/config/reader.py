@@ -158,7 +158,7 @@ class _StudyReader:
         item = self._top.value.get("name")
         name: str = self._constant("name", str, self._path.stem)
         if not self._problems.concern("name") and (fault := study_name_fault(name)):
-            way_out = "" if item else "; give the file such a name or set `name:`"
+            way_out = "" if item else "; give the file such a name, or set `name:` or `--name`"
             message = f"{fault}, got {shown(name)}{way_out}"
             self._problems.add((item or self._top).origin, "name", message)
         return name

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+import sweeper
 from sweeper.config.overrides import apply_overrides, name_override
-from sweeper.config.problems import Origin, Problems
+from sweeper.config.problems import Problems
 from sweeper.config.ranges import FloatRange
 from sweeper.config.reader import load_study
 from sweeper.config.yaml_source import load_source
@@ -183,5 +184,6 @@ def test_a_name_is_never_taken_for_anything_else(name: str) -> None:
 def test_from_python_they_are_called_otherwise(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text("data: {name: digits}\nmodel: {architecture: mlp}")
+    assert sweeper.load(path, ["name=other"]).name == "other"
     with pytest.raises(SpecError, match=r"^overrides: train\.epochs: must be"):
-        load_study(path, ["train.epochs=0"], origin=Origin("overrides"))
+        sweeper.load(path, ["train.epochs=0"])

@@ -173,7 +173,8 @@ def test_a_file_whose_name_cannot_name_the_study() -> None:
         parse_study(BASE, Path("my study.yaml"))
     assert str(caught.value) == (
         "my study.yaml:1: name: must be up to 100 letters, digits, '.', '_' or '-', a letter or "
-        "digit first, got 'my study'; give the file such a name or set `name:`"
+        "digit first, got 'my study'; give the file such a name, or set `name:` or "
+        "`--name`"
     )
 
 
