@@ -4,6 +4,7 @@
     ├── SpecError                 exit 2: the study file or the command line
     ├── DataError                 a data set is absent, unreadable or of the wrong form
     ├── TrainingError             a model or training function cannot be built or run
+    │   └── ProgramError          a program of the user's own has failed
     ├── StudyError                the Optuna study cannot be opened, or must not go on
     │   ├── StoreError            the disk or the storage fails; what it held before is intact
     │   │   └── DamagedPushError  a file in the object store is not what was pushed there
@@ -55,6 +56,21 @@ class DataError(SweeperError):
 
 class TrainingError(SweeperError):
     """A model or a training function cannot be built or run."""
+
+
+class ProgramError(TrainingError):
+    """A program of the user's own ended otherwise than with exit code 0.
+
+    Args:
+        message: How, in one line.
+        output: Its last lines.
+        is_killed: Whether a signal ended it.
+    """
+
+    def __init__(self, message: str, output: str, *, is_killed: bool) -> None:
+        super().__init__(message)
+        self.output = output
+        self.is_killed = is_killed
 
 
 class StudyError(SweeperError):

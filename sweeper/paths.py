@@ -116,6 +116,14 @@ class RunPaths:
         """Folder that a user's training function may fill; it survives a restart."""
         return self.trial_dir(number) / "checkpoint"
 
+    def counts_from_0(self, number: int) -> Path:
+        """Is there if the trial's program does; one that goes on does not begin with 0 again."""
+        return self.trial_dir(number) / "counts_from_0"
+
+    def printed(self, number: int) -> Path:
+        """Folder of what the trial's program has printed, while it runs."""
+        return self.trial_dir(number) / "printed"
+
     def fetched(self, number: int) -> Path:
         """Folder for what comes from the object store, until all of it is there."""
         return self.trial_dir(number) / "fetched"

@@ -12,7 +12,13 @@ import numpy as np
 from sweeper.commands.prepare import PreparedStudy, placed, prepare_study
 from sweeper.config.grid import count_goal, count_settings, explain_goal
 from sweeper.config.ranges import Choices, Range
-from sweeper.config.settings import FunctionConfig, Precision, Scalar, TrialConfig
+from sweeper.config.settings import (
+    FunctionConfig,
+    Precision,
+    Scalar,
+    TrainConfig,
+    TrialConfig,
+)
 from sweeper.config.space import Suggest, first_value, is_forbidden, suggest_config
 from sweeper.config.study import StudySpec
 from sweeper.errors import SweeperError
@@ -70,8 +76,8 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
     found = spec.ranges().get(_ARCHITECTURE)
     for option in found.options if isinstance(found, Choices) else (None,):
         first = _config(spec, option, first_value)
-        if isinstance(first.train, FunctionConfig):
-            yield _try_function(prepared, root, first, placements[0])
+        if not isinstance(first.train, TrainConfig):
+            yield _try_own_training(prepared, root, first, placements[0])
             continue
         yield from _new_lines(_try_batch(prepared, root, first), told)
         if seconds := _time_precisions(prepared, root, first, here):
@@ -121,16 +127,17 @@ def _largest_value(name: str, values: Range) -> Scalar:
     return max(numbers) if len(numbers) == len(values.options) else values.options[-1]
 
 
-def _try_function(
+def _try_own_training(
     prepared: PreparedStudy, root: Path, config: TrialConfig, placement: Placement
 ) -> str:
-    assert isinstance(config.train, FunctionConfig)
-    from sweeper.commands.probe import call_function
+    from sweeper.commands.probe import try_own_training
 
-    with _placed(prepared.spec, config, "train.function"):
+    key = "function" if isinstance(config.train, FunctionConfig) else "command"
+    with _placed(prepared.spec, config, f"train.{key}"):
         cache_dir = RunPaths(root, prepared.spec.name).cache_dir
-        said = call_function(prepared.spec, config, placement, cache_dir=cache_dir)
-    return f"train.function {config.train.function} {said}"
+        said = try_own_training(prepared.spec, config, placement, cache_dir=cache_dir)
+    name = f" {config.train.function}" if isinstance(config.train, FunctionConfig) else ""
+    return f"train.{key}{name} {said}"
 
 
 def _try_batch(prepared: PreparedStudy, root: Path, config: TrialConfig) -> Iterator[str]:

@@ -47,7 +47,7 @@ from sweeper.workers.scratch import run_scratch_trial
 log = logging.getLogger("sweeper")
 
 _GIB = 2**30
-#: So long check waits for the first report of a training function.
+#: So long check waits for the first report of a function or a program.
 _CALL_S = 60
 #: Each precision is measured so often, for about so long.
 _TURNS, _TURN_S = 5, 0.05
@@ -97,10 +97,10 @@ def measure_model(model: ModelConfig, data: DataInfo, n_rows: int) -> Footprint:
     return Footprint(sum(weight.numel() for weight in weights), n_bytes)
 
 
-def call_function(
+def try_own_training(
     spec: StudySpec, config: TrialConfig, placement: Placement, *, cache_dir: Path
 ) -> str:
-    """Let a training function run up to its first report, in a trial that belongs to no study.
+    """Let a function or a program run up to its first report, in a trial that is of no study.
 
     Returns:
         What came of it, in words.
@@ -108,8 +108,7 @@ def call_function(
     Raises:
         TrainingError: If it raises, or ends without a report.
     """
-    assert isinstance(config.train, FunctionConfig)
-    name = config.train.function
+    assert not isinstance(config.train, TrainConfig)
     reported: list[EpochMetrics] = []
     begun = time.perf_counter()
     try:
@@ -126,6 +125,8 @@ def call_function(
     except (Exception, SystemExit) as exc:
         if state := meaning(exc):
             return f"ended itself as {state}: {type(exc).__name__}: {exc}"
+        assert isinstance(config.train, FunctionConfig)
+        name = config.train.function
         raise TrainingError(
             f"{name} raised {type(exc).__name__}: {exc}{_origin(name, exc)}"
         ) from exc

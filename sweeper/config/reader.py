@@ -24,6 +24,7 @@ from sweeper.config.study import (
     SamplerSpec,
     StudySpec,
     TrackingSpec,
+    has_own_training,
 )
 from sweeper.config.study_files import load_study_file, read_text
 from sweeper.config.urls import holds_password
@@ -104,7 +105,8 @@ class _StudyReader:
         self._path = path
         self._problems = problems
         train = top.value.get("train")
-        self._has_function = isinstance(train and train.value, dict) and "function" in train.value
+        is_mapping = train is not None and isinstance(train.value, dict)
+        self._has_own_training = is_mapping and has_own_training(train.value)
 
     def read(self) -> StudySpec:
         """All sections, with stand-ins where something is wrong, so that every problem is met."""
@@ -135,8 +137,8 @@ class _StudyReader:
             self._top.value.get("objective", Located({}, self._top.origin, "objective")),
             self._problems,
             default=TASK_METRICS[task if task in TASK_METRICS else "classification"][0],
-            losses=() if self._has_function else LOSSES,
-            is_free=self._has_function or self._word("train", "metrics") is not None,
+            losses=() if self._has_own_training else LOSSES,
+            is_free=self._has_own_training or self._word("train", "metrics") is not None,
         )
 
     def _word(self, section: str, key: str) -> Any:
@@ -178,8 +180,10 @@ class _StudyReader:
                 sections[key] = {}
             elif item is not None:
                 sections[key] = self._section(reader, key, item)
-            elif not self._has_function:
-                message = f"is required, unless train.function brings its own {key}"
+            elif not self._has_own_training:
+                message = (
+                    f"is required, unless train.function or train.command brings its own {key}"
+                )
                 self._problems.add(self._top.origin, key, message)
         return sections
 

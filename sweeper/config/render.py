@@ -13,7 +13,7 @@ from sweeper.config.problems import Problems
 from sweeper.config.ranges import Choices, FloatRange, IntRange, Section
 from sweeper.config.scalars import field_types
 from sweeper.config.settings import DataConfig, Scalar, TrainConfig
-from sweeper.config.study import PRUNER_KEYS, StudySpec
+from sweeper.config.study import PRUNER_KEYS, StudySpec, has_own_training
 from sweeper.config.study_files import load_study_file, read_text
 from sweeper.config.yaml_source import load_source, parse_scalar
 from sweeper.text import redacted
@@ -131,7 +131,7 @@ def with_defaults(sections: Mapping[str, Section]) -> dict[str, Section]:
         sections: As far as there are some; ranges as the file has them, or plain.
     """
     declared: dict[str, type[Any]] = {"data": DataConfig} if "data" in sections else {}
-    if "function" not in sections.get("train", {"function": ""}):
+    if "train" in sections and not has_own_training(sections["train"]):
         declared["train"] = TrainConfig
     defaults = {
         key: _present({name: getattr(kind, name, None) for name in field_types(kind)})

@@ -6,13 +6,22 @@ from collections.abc import Mapping
 
 import yaml
 
+from sweeper.config.command_rules import check_command
 from sweeper.config.problems import Problems, did_you_mean, shown
 from sweeper.config.ranges import Choices, FloatRange, IntRange, Range, Section, option_word
 from sweeper.config.references import is_reference
 from sweeper.config.render import plain_value
 from sweeper.config.settings import TASK_LOSSES, TASK_METRICS, Scalar, metrics_but_of
 from sweeper.config.space import most_epochs
-from sweeper.config.study import FIXED, MOST_TRIALS, PRUNER_KEYS, StudySpec, fixed_keys
+from sweeper.config.study import (
+    FIXED,
+    MOST_TRIALS,
+    OWN_TRAINING,
+    PRUNER_KEYS,
+    StudySpec,
+    fixed_keys,
+    has_own_training,
+)
 from sweeper.config.urls import is_one_database, object_store_fault, storage_fault, tracking_fault
 from sweeper.trial import Task
 
@@ -25,6 +34,8 @@ _SQLITE_CLAIMS = "claims on SQLite are not atomic; use storage: auto, PostgreSQL
 
 def check_rules(spec: StudySpec, problems: Problems) -> None:
     """Note what does not fit together, of values that are valid one by one."""
+    if "command" in spec.sections["train"]:
+        check_command(spec, problems)
     _Rules(spec, problems).check()
 
 
@@ -126,7 +137,7 @@ class _Rules:
 
     def _check_train(self) -> None:
         train = self._spec.sections["train"]
-        if "function" in train:
+        if has_own_training(train):
             return
         most, warmup = self._most_epochs(), train.get("warmup_epochs")
         longest = getattr(warmup, "high", warmup)
@@ -143,7 +154,7 @@ class _Rules:
     def _check_task(self) -> None:
         """What a task that the file states measures and minimises; others are inferred later."""
         data, train = self._spec.sections.get("data", {}), self._spec.sections["train"]
-        if "function" in train:
+        if has_own_training(train):
             return
         if data.get("fallback") and (metrics := self._unmeasured("classification")):
             message = f"the digits are classes, and nobody measures {metrics[0]} of them; drop it"
@@ -244,8 +255,9 @@ class _Rules:
         if run.precision == "tf32" and run.device in ("cpu", "mps"):
             message = f"tf32 is for NVIDIA GPUs, and run.device is {run.device}; use fp32 or bf16"
             self._add("run.precision", message)
-        if run.precision != "fp32" and "function" in self._spec.sections["train"]:
-            message = "train.function computes with numbers of its own choice; drop this"
+        own = next((key for key in OWN_TRAINING if key in self._spec.sections["train"]), None)
+        if run.precision != "fp32" and own is not None:
+            message = f"train.{own} computes with numbers of its own choice; drop this"
             self._add("run.precision", message)
 
     def _check_gpus_per_trial(self, n_gpus: int) -> None:

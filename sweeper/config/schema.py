@@ -10,7 +10,14 @@ from sweeper.config.architecture_params import ARCHITECTURE_PARAMS
 from sweeper.config.cluster import ClusterSpec
 from sweeper.config.data_params import DATA_PARAMS
 from sweeper.config.scalars import field_types
-from sweeper.config.settings import METRICS, DataConfig, FunctionConfig, ModelConfig, TrainConfig
+from sweeper.config.settings import (
+    METRICS,
+    CommandConfig,
+    DataConfig,
+    FunctionConfig,
+    ModelConfig,
+    TrainConfig,
+)
 from sweeper.config.study import (
     SEARCHABLE,
     BudgetSpec,
@@ -101,9 +108,13 @@ def study_keys() -> dict[str, Any]:
                     "function": _searched(_fields_of(FunctionConfig)["function"]),
                 }
             },
-            "else": _closed(
-                {key: _searched(leaf) for key, leaf in _fields_of(TrainConfig).items()}
-            ),
+            "else": {
+                "if": {"required": ["command"]},
+                "then": {"properties": _fields_of(CommandConfig)},
+                "else": _closed(
+                    {key: _searched(leaf) for key, leaf in _fields_of(TrainConfig).items()}
+                ),
+            },
         },
         "forbid": {**_SETTINGS, "description": "Combinations of values that are never drawn"},
         "enqueue": {

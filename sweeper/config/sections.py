@@ -12,8 +12,15 @@ from sweeper.config.problems import Problems, did_you_mean, shown
 from sweeper.config.ranges import Choices, Range, Section, option_word
 from sweeper.config.references import is_reference, split_reference
 from sweeper.config.scalars import came, check_keys, field_types, holds_many, read_constant
-from sweeper.config.settings import DataConfig, FunctionConfig, ModelConfig, Scalar, TrainConfig
-from sweeper.config.study import fixed_keys
+from sweeper.config.settings import (
+    CommandConfig,
+    DataConfig,
+    FunctionConfig,
+    ModelConfig,
+    Scalar,
+    TrainConfig,
+)
+from sweeper.config.study import OWN_TRAINING, fixed_keys
 from sweeper.config.torchvision_names import torchvision_names
 from sweeper.config.yaml_source import Located, parse_scalar
 from sweeper.errors import SpecError
@@ -84,7 +91,9 @@ class SectionReader:
         return section
 
     def train(self, item: Located) -> Section:
-        """The ``train`` section; with ``function`` every other key is the user's own."""
+        """The ``train`` section; with training of the user's own, other keys are theirs."""
+        if "command" in item.value:
+            return self._command(item)
         if "function" not in item.value:
             if "mlflow" in item.value:
                 message = (
@@ -92,9 +101,8 @@ class SectionReader:
                     "drop it"
                 )
                 self._problems.add(item.value["mlflow"].origin, "train.mlflow", message)
-            return self._section(
-                item, {**field_types(TrainConfig), "function": str, "mlflow": Any}
-            )
+            others = {**dict.fromkeys(OWN_TRAINING, str), "mlflow": Any}
+            return self._section(item, {**field_types(TrainConfig), **others})
         for name in _names(item.value["function"]):
             self._check_reference(item.value["function"], name)
         section = self._section(item, _without_params(FunctionConfig), others=Any)
@@ -102,6 +110,25 @@ class SectionReader:
             message = "must be a constant: all trials log alike"
             self._problems.add(item.value["mlflow"].origin, "train.mlflow", message)
         return section
+
+    def _command(self, item: Located) -> Section:
+        """The keys of a program are constants, all others the user's own."""
+        if "function" in item.value:
+            message = "train.function trains already; drop one of the two"
+            self._problems.add(item.value["command"].origin, "train.command", message)
+        known = _without_params(CommandConfig)
+        fixed = {
+            key: self._fixed(value, known[key]) for key, value in item.items() if key in known
+        }
+        others = {key: value for key, value in item.items() if key not in known}
+        return {**fixed, **self._section(Located(others, item.origin, item.path), {}, Any)}
+
+    def _fixed(self, item: Located, declared: Any) -> Any:
+        """A constant; of a list, the wrong item is named."""
+        if not isinstance(item.value, list):
+            return read_constant(item, declared, self._problems)
+        items = [read_constant(inner, str, self._problems) for inner in item.value]
+        return None if None in items else read_constant(item, declared, self._problems)
 
     def _architectures(self, item: Located) -> list[str]:
         node = item.value.get("architecture")

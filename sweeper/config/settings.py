@@ -272,13 +272,59 @@ class FunctionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CommandConfig:
+    """A program of the user's own; ``params`` holds every other key of ``train``."""
+
+    command: Annotated[
+        str | list[str],
+        Field(
+            description="Your own program: a line that is split into words as a shell does, or a "
+            "list of them; `${train.learning_rate}` stands for a value"
+        ),
+    ]
+    resume: Annotated[
+        str | list[str] | None,
+        Field(
+            description="Words behind it, such as `--resume ${trial.checkpoint}/last.pt`, once "
+            "what they name is there; default none"
+        ),
+    ] = None
+    args: Annotated[
+        Literal["auto"] | None,
+        Field(
+            description="auto: searched values that the command does not name are appended, as "
+            "`--name value`; default none"
+        ),
+    ] = None
+    report: Annotated[
+        dict[str, str] | None,
+        Field(
+            description="Metric -> regular expression with a group, its value in a line of "
+            "output; default lines that are JSON objects with `epoch`"
+        ),
+    ] = None
+    metrics: Annotated[
+        str | None,
+        Field(
+            description="With `command`: file that the program writes and that is followed "
+            "instead of its output, .jsonl or .csv, below `${trial.checkpoint}`; default none"
+        ),
+    ] = None
+    mlflow: Annotated[
+        Literal["trial"] | None,
+        Field(description="trial: your own code logs to the trial's run in MLflow, too"),
+    ] = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialConfig:
     """All that decides the numbers of one trial, after sampling.
 
     Attributes:
         params: Every value of the study file's ``data``, ``model`` and ``train`` by its dotted
             path, sampled ones included (``model.architecture.mlp.depth``).
-        data: None only with a training function that brings its own.
+        data: None only with training of the user's own.
         model: As ``data``.
         seed: Of weights, shuffling and dropout, in [0, 2**63).
     """
@@ -286,7 +332,7 @@ class TrialConfig:
     params: Mapping[str, Scalar]
     data: DataConfig | None
     model: ModelConfig | None
-    train: TrainConfig | FunctionConfig
+    train: TrainConfig | FunctionConfig | CommandConfig
     seed: int
 
     @property

@@ -14,6 +14,7 @@ from sweeper.config.ranges import (
     option_word,
 )
 from sweeper.config.settings import (
+    CommandConfig,
     DataConfig,
     FunctionConfig,
     ModelConfig,
@@ -21,7 +22,7 @@ from sweeper.config.settings import (
     TrainConfig,
     TrialConfig,
 )
-from sweeper.config.study import StudySpec
+from sweeper.config.study import StudySpec, has_own_training
 
 #: Draws a value of the range with that dotted name.
 Suggest = Callable[[str, Range], Scalar]
@@ -39,17 +40,23 @@ def suggest_config(spec: StudySpec, suggest: Suggest, *, seed: int) -> TrialConf
     values = {
         name: _draw(section, name, suggest, params) for name, section in spec.sections.items()
     }
-    train: TrainConfig | FunctionConfig = (
-        _split(FunctionConfig, values["train"])
-        if "function" in values["train"]
-        else TrainConfig(**values["train"])
-    )
     data = _split(DataConfig, values["data"]) if "data" in values else None
     model = _split(ModelConfig, values["model"]) if "model" in values else None
+    train = _train(values["train"])
     for section, config in (("data", data), ("model", model), ("train", train)):
         if config is not None:
             params |= _defaults(section, config, values[section])
     return TrialConfig(params=params, data=data, model=model, train=train, seed=seed)
+
+
+def _train(values: Mapping[str, Any]) -> TrainConfig | FunctionConfig | CommandConfig:
+    if "command" in values:
+        config: CommandConfig = _split(CommandConfig, values)
+        return config
+    if "function" in values:
+        function: FunctionConfig = _split(FunctionConfig, values)
+        return function
+    return TrainConfig(**values)
 
 
 def first_value(name: str, values: Range) -> Scalar:
@@ -79,9 +86,9 @@ def _is_same(values: Range, value: Scalar, other: Scalar) -> bool:
 
 
 def most_epochs(spec: StudySpec) -> int | None:
-    """Epochs of the longest trial; None where only the user's own function knows."""
+    """Epochs of the longest trial; None where only the user's own training knows."""
     train = spec.sections["train"]
-    default = {} if "function" in train else {"epochs": TrainConfig.epochs}
+    default = {} if has_own_training(train) else {"epochs": TrainConfig.epochs}
     return max((n for n in _lengths({**default, **train}) if n is not None), default=None)
 
 

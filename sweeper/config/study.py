@@ -27,14 +27,23 @@ SEARCHABLE = ("data", "model", "train")
 FIXED: Mapping[str, tuple[str, ...]] = {
     "data": ("name", "root", "fallback", "validation", "task", "validation_transform"),
     "model": ("architecture",),
-    "train": ("function", "metrics", "mlflow"),
+    "train": ("function", "command", "metrics", "mlflow"),
 }
+#: Keys of ``train`` that name training of the user's own, which has other keys as it likes.
+OWN_TRAINING = ("function", "command")
+
+
+def has_own_training(train: Section) -> bool:
+    """Whether a function or a program of the user's own trains."""
+    return any(key in train for key in OWN_TRAINING)
 
 
 def fixed_keys(name: str, section: Section) -> tuple[str, ...]:
-    """The keys of a section that are constants: ``FIXED``, and those that its data set has."""
+    """The keys of a section that are constants: ``FIXED``, and those that go with them."""
     own = section.get("name") if name == "data" else None
-    return (*FIXED[name], *(FIXED_DATA_PARAMS.get(own, ()) if isinstance(own, str) else ()))
+    if isinstance(own, str):
+        return (*FIXED[name], *FIXED_DATA_PARAMS.get(own, ()))
+    return (*FIXED[name], "resume", "args", "report") if "command" in section else FIXED[name]
 
 
 def check_device(value: str) -> str:

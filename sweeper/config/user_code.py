@@ -5,8 +5,10 @@ import hashlib
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec, resolve_name
+from itertools import pairwise
 from pathlib import Path
 
+from sweeper.config.command import split_command
 from sweeper.config.in_memory import MODULE, InMemory, known
 from sweeper.config.ranges import Choices
 from sweeper.config.references import import_folders, is_reference, split_reference
@@ -27,6 +29,8 @@ PLACES = (
 #: A file may name what is in them, such as ``torch.optim:NAdam``; each run has their versions.
 _LIBRARIES = ("torch", "torchvision")
 _NOT_OWN = (*_LIBRARIES, MODULE)
+#: Files in ``train.command`` that are code.
+_SCRIPTS = (".py", ".sh")
 #: Of a digest, in hex digits.
 _DIGITS = 12
 
@@ -50,10 +54,10 @@ def functions_in_memory(spec: StudySpec) -> dict[str, InMemory]:
 def code_digest(spec: StudySpec) -> str:
     """What tells versions of a study's own code apart; empty if the file names none.
 
-    It is of the modules that the file names, and of what they import as far as that lies beside
-    the file, in the working folder, or in the package of such a module; and of functions that no
-    module has. Nothing is imported for it, so an import that stands in a function counts too, and
-    one by a computed name does not.
+    It is of the modules and scripts that the file names, and of what they import as far as that
+    lies beside the file or the script, in the working folder, or in the package of such a module;
+    and of functions that no module has. Nothing is imported for it, so an import that stands in a
+    function counts too, and one by a computed name does not.
     """
     files, in_memory = code_files(spec), functions_in_memory(spec)
     digest = hashlib.sha256()
@@ -66,11 +70,23 @@ def code_digest(spec: StudySpec) -> str:
 
 
 def code_files(spec: StudySpec) -> dict[str, Path]:
-    """Those modules by name, and the file of each."""
+    """Those modules by name, scripts by path, and the file of each."""
+    words = _command_words(spec)
+    scripts = [Path(word) for word in words if word.endswith(_SCRIPTS) and Path(word).is_file()]
     modules = [split_reference(reference)[0] for _, reference in references(spec)]
     own = [module for module in modules if module.partition(".")[0] not in _NOT_OWN]
     used = [module for held in functions_in_memory(spec).values() for module in held.modules]
-    return _Finder(import_folders(spec.path), own, used).files
+    run = [module for option, module in pairwise(words) if option == "-m"]
+    folders = [*(str(script.absolute().parent) for script in scripts), *import_folders(spec.path)]
+    finder = _Finder(folders, own, [*used, *run])
+    for script in scripts:
+        finder.add_script(script)
+    return finder.files
+
+
+def _command_words(spec: StudySpec) -> list[str]:
+    command = spec.sections["train"].get("command")
+    return [] if command is None else split_command(command)
 
 
 class _Finder:
@@ -82,7 +98,7 @@ class _Finder:
         used: Further ones to begin with, as far as they lie in the folders.
 
     Attributes:
-        files: Module -> its file.
+        files: Module, or path of a script -> its file.
     """
 
     def __init__(self, folders: list[str], modules: list[str], used: list[str]) -> None:
@@ -93,6 +109,11 @@ class _Finder:
         for module in (*modules, *used):
             self._add(module)
 
+    def add_script(self, path: Path) -> None:
+        """A file that is run, and what it imports."""
+        self.files[str(path)] = path
+        self._add_imports(path, None)
+
     def _add(self, module: str) -> None:
         """A module, the packages around it, and what they import."""
         words = module.split(".")
@@ -101,7 +122,7 @@ class _Finder:
                 found = self._specs[name] = self._find(name)
                 if found is not None and found.has_location and found.origin is not None:
                     self.files[name] = Path(found.origin)
-                    self._add_imports(found, self.files[name])
+                    self._add_imports(self.files[name], found.parent)
 
     def _find(self, name: str) -> ModuleSpec | None:
         package, _, _ = name.rpartition(".")
@@ -112,14 +133,14 @@ class _Finder:
         found = PathFinder.find_spec(name, self._folders)
         return find_spec(name) if found is None and name in self._packages else found
 
-    def _add_imports(self, found: ModuleSpec, path: Path) -> None:
+    def _add_imports(self, path: Path, package: str | None) -> None:
         if path.suffix != ".py":
             return
         try:
             tree = ast.parse(path.read_bytes())
         except (SyntaxError, ValueError):  # whoever imports it tells
             return
-        for name in _imports(tree, found.parent):
+        for name in _imports(tree, package):
             self._add(name)
 
 

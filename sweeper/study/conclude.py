@@ -5,7 +5,14 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sweeper.errors import StoreError, TrialDiverged, TrialInterrupted, TrialLost, TrialPruned
+from sweeper.errors import (
+    ProgramError,
+    StoreError,
+    TrialDiverged,
+    TrialInterrupted,
+    TrialLost,
+    TrialPruned,
+)
 from sweeper.study.failures import RETRIES, count_failure, failure_kind, meaning
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
@@ -131,10 +138,20 @@ def _cause(error: BaseException) -> str:
 
 def _judge_exception(error: BaseException, attempt: Attempt) -> Outcome | PutBack:
     cause = _cause(error)
-    trace = redacted("".join(traceback.format_exception(error)))
+    trace = redacted(_trace(error))
     details = "\n".join(trace.splitlines()[-_DETAIL_LINES:])
-    failed = attempt.judge_failure(failure_kind(error), cause, details)
-    return failed or PutBack(f"{cause}; it is tried again with the device to itself")
+    kind = failure_kind(error)
+    alone = " with the device to itself" if kind == FailureKind.OUT_OF_MEMORY else ""
+    failed = attempt.judge_failure(kind, cause, details)
+    return failed or PutBack(f"{cause}; it is tried again{alone}")
+
+
+def _trace(error: BaseException) -> str:
+    """What shows where it came from: of a program, what it printed itself."""
+    for each in (error, error.__cause__):
+        if isinstance(each, ProgramError) and each.output:
+            return each.output
+    return "".join(traceback.format_exception(error))
 
 
 def _judge_return(attempt: Attempt) -> Outcome:

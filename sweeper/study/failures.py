@@ -13,7 +13,7 @@ from optuna.trial import TrialState as OptunaState
 
 from sweeper.config.settings import Scalar
 from sweeper.durable import Step, durable
-from sweeper.errors import DataError
+from sweeper.errors import DataError, ProgramError
 from sweeper.study.attributes import Attr, Owner, TrialRecord
 from sweeper.study.trial_cache import TrialCache
 from sweeper.trial import FailureKind, TrialState
@@ -31,7 +31,7 @@ LONGEST_STREAK = 30
 #: How torch and C++ word it where the exception's type does not tell.
 _NO_MEMORY = re.compile(
     r"can't allocate memory|out of memory|std::bad_alloc|_STATUS_ALLOC_FAILED|"
-    r"Cannot allocate memory"
+    r"Cannot allocate memory|\bMemoryError\b|OutOfMemoryError"
 )
 
 #: torch's words of clip_grad_norm_ with error_if_nonfinite, and of detect_anomaly.
@@ -61,6 +61,8 @@ def failure_kind(error: BaseException) -> FailureKind:
     """What an exception that ended a trial stands for."""
     if _is_out_of_memory(error):
         return FailureKind.OUT_OF_MEMORY
+    if isinstance(error, ProgramError) and error.is_killed:
+        return FailureKind.LOST_WORKER  # as a worker that is killed with its trial
     if isinstance(error, DataError):
         return FailureKind.DATA_ERROR
     return FailureKind.EXCEPTION
@@ -73,6 +75,8 @@ def _is_out_of_memory(error: BaseException | None) -> bool:
         if isinstance(error, OSError) and error.errno == errno.ENOMEM:
             return True
         if isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)):
+            return True
+        if isinstance(error, ProgramError) and _NO_MEMORY.search(f"{error}\n{error.output}"):
             return True
         error = error.__cause__
     return False

@@ -1,5 +1,6 @@
 """What a user's own training routine is given beside the parameters."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ from sweeper.paths import RunPaths
 from sweeper.training.reporter import Reporter
 from sweeper.trial import EpochMetrics, Objective
 
+log = logging.getLogger("sweeper")
+
 
 @dataclass(frozen=True, kw_only=True)
 class UserTrial:
@@ -29,6 +32,7 @@ class UserTrial:
         paths: Names of the trial's files.
         objective: The metrics that every report must hold.
         reporter: Who follows the trial.
+        note: Told what the user should know.
         clock: Seconds since the Unix epoch.
     """
 
@@ -38,6 +42,7 @@ class UserTrial:
     paths: RunPaths
     objective: Objective
     reporter: Reporter
+    note: Callable[[str], None] = log.warning
     clock: Callable[[], float] = time.time
     _reported: list[int] = field(default_factory=list, init=False, repr=False)
     _told_to_stop: threading.Event = field(default_factory=threading.Event, init=False, repr=False)

@@ -122,10 +122,13 @@ class WorkerPool:
     def _kill_overdue(self, timeout: TrialTimeout) -> None:
         alive = {worker.name: worker for worker in self._workers if worker.is_alive}
         for name, number in timeout.overdue(self._study.cache.look(), alive):
+            worker = alive[name]
+            is_program = "command" in self._study.spec.sections["train"]  # whose stack is its own
+            details = worker.last_lines() if is_program else worker.show_stack()
             self._timed_out[name] = Death(
-                name, timeout.cause, FailureKind.TRIAL_TIMEOUT, alive[name].show_stack(), number
+                name, timeout.cause, FailureKind.TRIAL_TIMEOUT, details, number
             )
-            alive[name].kill()
+            worker.kill()
 
     def _pass_on_notes(self) -> None:
         """Tell the user what workers have to say; what several say one after the other, once."""

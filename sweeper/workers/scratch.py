@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
-from sweeper.config.settings import FunctionConfig, TrialConfig
+from sweeper.config.settings import FunctionConfig, TrainConfig, TrialConfig
 from sweeper.config.study import StudySpec
 from sweeper.data.dataset import load_data
 from sweeper.errors import TrialInterrupted
 from sweeper.paths import RunPaths
 from sweeper.timing import TimeLedger
+from sweeper.training.command import run_command
 from sweeper.training.function import train_function
 from sweeper.training.learner import Runtime
 from sweeper.training.loop import train
@@ -109,7 +110,7 @@ def run_scratch_trial(
         held.enter_context(seeing_only(placement.visible))
         held.enter_context(sharing)
         paths = RunPaths(Path(folder), spec.name)
-        if isinstance(config.train, FunctionConfig):
+        if not isinstance(config.train, TrainConfig):
             trial = UserTrial(
                 number=number,
                 seed=low_seed(config.seed),
@@ -118,7 +119,10 @@ def run_scratch_trial(
                 objective=spec.objective,
                 reporter=reporter,
             )
-            train_function(config, trial)
+            if isinstance(config.train, FunctionConfig):
+                train_function(config, trial)
+            else:
+                run_command(spec, config, trial)
             return
         assert config.data is not None
         data = load_data(

@@ -16,12 +16,18 @@ from functools import partial
 import torch
 
 from sweeper.config.references import load_reference
-from sweeper.config.settings import DataConfig, FunctionConfig, ModelConfig, TrialConfig
+from sweeper.config.settings import (
+    DataConfig,
+    FunctionConfig,
+    ModelConfig,
+    TrainConfig,
+    TrialConfig,
+)
 from sweeper.config.study import StudySpec
 from sweeper.config.user_code import code_digest, references
 from sweeper.data.dataset import TrialData, load_data
 from sweeper.durable import Step, durable
-from sweeper.errors import SpecError, TrainingError, TrialInterrupted
+from sweeper.errors import ProgramError, SpecError, TrainingError, TrialInterrupted
 from sweeper.models.build import model_params
 from sweeper.study.agents import job_of
 from sweeper.study.attributes import settle_data, wants_device_alone
@@ -37,12 +43,14 @@ from sweeper.study.study import SweepStudy
 from sweeper.study.tell import put_back
 from sweeper.timing import Entry, TimeLedger
 from sweeper.training.checkpoint import save_checkpoint
+from sweeper.training.command import run_command
 from sweeper.training.function import train_function
 from sweeper.training.learner import Runtime
 from sweeper.training.loop import train
 from sweeper.training.seed import low_seed
 from sweeper.training.user_trial import UserTrial
 from sweeper.trial import TrialState
+from sweeper.workers.cgroup import count_memory_kills
 from sweeper.workers.devices import join_names
 from sweeper.workers.memory import Room, resident_limit, return_device_memory, return_freed_memory
 from sweeper.workers.process_state import ProcessState
@@ -85,6 +93,7 @@ class Worker:
         self._tell = tell
         self._tell_epochs = tell_epochs
         self._odd_metrics: set[str] = set()
+        self._noted: set[str] = set()
         self._remark = ""  # on the data of the latest trial
         self._runtime = Runtime(torch.device(args.device), study.spec.run.precision)
         self._asking = AskingBudget(study.sampler, study.cache, self._note)
@@ -218,17 +227,17 @@ class Worker:
             self._is_code_kept = True
         try:
             with self._state.kept(self._note) if self._state else nullcontext():
-                if isinstance(config.train, FunctionConfig):
-                    self._run_function(config, trial)
-                else:
+                if isinstance(config.train, TrainConfig):
                     self._train_model(config, trial)
+                else:
+                    self._run_own(config, trial)
         except BdbQuit as exc:
             raise TrainingError(f"a debugger: {no_terminal(self._study.spec)}") from exc
         finally:
             training_s = time.monotonic() - begun_s - trial.asking_s
             self._asking.spend(trial.asking_s, training_s)
 
-    def _run_function(self, config: TrialConfig, trial: RunningTrial) -> None:
+    def _run_own(self, config: TrialConfig, trial: RunningTrial) -> None:
         trial.start(None, config.model, params={}, tags=self._tags(config, trial))
         user_trial = UserTrial(
             number=trial.number,
@@ -237,9 +246,22 @@ class Worker:
             paths=self._study.paths,
             objective=self._study.spec.objective,
             reporter=trial,
+            note=self._note_once,
         )
         with self._sharing_run(trial):
-            train_function(config, user_trial)
+            if isinstance(config.train, FunctionConfig):
+                train_function(config, user_trial)
+            else:
+                self._run_program(config, user_trial)
+
+    def _run_program(self, config: TrialConfig, trial: UserTrial) -> None:
+        n_kills = count_memory_kills()
+        try:
+            run_command(self._study.spec, config, trial)
+        except ProgramError as exc:
+            if exc.is_killed and count_memory_kills() > n_kills:
+                raise MemoryError(f"{exc}; the kernel was out of memory") from exc
+            raise
 
     @contextmanager
     def _sharing_run(self, trial: RunningTrial) -> Iterator[None]:
@@ -328,6 +350,12 @@ class Worker:
             "threads": str(self._args.n_threads),
             **({"job": job} if (job := job_of(os.environ)) else {}),
         }
+
+    def _note_once(self, text: str) -> None:
+        """Tell what trial after trial would say."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self._note(text)
 
     def _note(self, text: str) -> None:
         log.warning("%s", text)

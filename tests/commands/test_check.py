@@ -430,6 +430,23 @@ def test_a_message_stands_at_the_key_that_it_is_about(tmp_path: Path) -> None:
     )
 
 
+def test_a_program_is_tried_and_what_it_says_is_told_at_its_place(tmp_path: Path) -> None:
+    command = ["sh", "-c", "echo loss=$0", "${train.x}"]
+    train = {"command": command, "x": {"choices": [1]}, "report": {"val_accuracy": "loss=(.*)"}}
+    [line] = [each for each in checked(tmp_path, train=train) if each.startswith("train.command ")]
+    assert line.startswith("train.command reported val_accuracy 1 in ")
+    train["command"] = ["sh", "-c", "echo loss=low", "${train.x}"]
+    assert refusal(tmp_path, TrainingError, train=train) == (
+        "train.report.val_accuracy: 'loss=(.*)' finds 'low', which is no number, in the line "
+        "'loss=low'; let its group hold the number alone; tried with train.x=1"
+    )
+    train["command"] = ["pyton", "${train.x}"]
+    assert refusal(tmp_path, TrainingError, train=train) == (
+        "train.command: there is no program 'pyton' in $PATH; is its environment active?; tried "
+        "with train.x=1"
+    )
+
+
 def test_augmentation_that_means_nothing_for_the_data_is_refused_wherever_in_a_range(
     tmp_path: Path,
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sweeper.commands import probe
-from sweeper.commands.probe import call_function, measure_model, time_batch
+from sweeper.commands.probe import measure_model, time_batch, try_own_training
 from sweeper.config.references import make_importable
 from sweeper.config.settings import DataConfig, ModelConfig, TrainConfig, TrialConfig
 from sweeper.config.space import first_value, suggest_config
@@ -146,7 +146,7 @@ def called(folder: Path, body: str) -> str:
     spec = function_spec(folder, body, x=[0.5])
     make_importable([str(folder)])
     config = suggest_config(spec, first_value, seed=0)
-    return call_function(spec, config, Placement("cpu", 1, 1), cache_dir=folder / "cache")
+    return try_own_training(spec, config, Placement("cpu", 1, 1), cache_dir=folder / "cache")
 
 
 @pytest.mark.parametrize(("body", "said"), CALLS.items())
@@ -163,6 +163,39 @@ def test_a_training_function_that_would_fail_its_trials_is_refused(
 ) -> None:
     with pytest.raises(TrainingError, match=said):
         called(tmp_path, body)
+
+
+PROGRAMS = {
+    """echo '{"epoch": 1, "score": 0.5}'; sleep 600""": "reported score 0.5 in ",
+    "sleep 600": "has reported nothing in 1 s, and check waits no longer",
+}
+WRONG_PROGRAMS = {
+    "echo bad; exit 3": "^train.command: sh ended with exit code 3: bad$",
+    "echo score=0.5": "^train.command: sh ended without a report: no line of its output is a JSON",
+}
+
+
+def started(folder: Path, script: str) -> str:
+    command = ["sh", "-c", script, "${train.x}"]
+    spec = function_spec(folder, train={"command": command, "x": {"choices": [0.5]}})
+    config = suggest_config(spec, first_value, seed=0)
+    return try_own_training(spec, config, Placement("cpu", 1, 1), cache_dir=folder / "cache")
+
+
+@pytest.mark.parametrize(("script", "said"), PROGRAMS.items())
+def test_a_program_is_started_up_to_its_first_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str
+) -> None:
+    monkeypatch.setattr(probe, "_CALL_S", 1)
+    assert started(tmp_path, script).startswith(said)
+
+
+@pytest.mark.parametrize(("script", "said"), WRONG_PROGRAMS.items())
+def test_a_program_that_would_fail_its_trials_is_refused(
+    tmp_path: Path, script: str, said: str
+) -> None:
+    with pytest.raises(TrainingError, match=said):
+        started(tmp_path, script)
 
 
 def test_what_torchvision_raises_has_no_line_of_the_users() -> None:

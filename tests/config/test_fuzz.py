@@ -174,6 +174,12 @@ tracking: {uri: "http://localhost:5000"}
 enqueue: [{train.nested.depth: 1, data.noise: 0.5}]
 """,
     """\
+objective: {metric: loss, direction: minimize}
+train: {command: "echo loss=${train.x} ${trial.number} --o ${train.branch.a.y}", args: auto,
+        report: {loss: "loss=([0-9.]+)"}, resume: "--resume ${trial.checkpoint}", epochs: 1,
+        x: {low: 0, high: 1}, branch: {choices: {a: {y: {low: 1, high: 2}}, b: }}}
+""",
+    """\
 sampler: {name: grid}
 data: {name: "fuzzed_code:load", rows: 12}
 model: {architecture: "fuzzed_code:build", width: {choices: [2, 4]}}
@@ -267,8 +273,8 @@ ODD = [
     "choices", "function", "forbid", "enqueue", "table", "rows.csv", "size", "[who, part]",
     "{by: part}", "{column: part, value: a}", "{path: rows.csv}", "regression", "multilabel",
     "gpus_per_trial: 2", "mlflow: trial", "[base.yaml]", "[study.yaml]", "[.]", "defaults",
-    "audio", "clips", "text", "bpe",
-    "images", "pictures", "[4, 5]", "'{kind}_{who}.wav'",
+    "audio", "clips", "text", "bpe", "images", "pictures", "[4, 5]", "'{kind}_{who}.wav'",
+    "command", "metrics", "report", "${train.x}", "${", "'loss=('",
 ]  # fmt: skip
 PIECES = [re.compile(form) for form in (r".*\n|.+", r"\w+|\W", r"(?s).")]
 ENCODINGS = ["utf-8"] * 5 + ["utf-8-sig", "utf-16", "utf-32"]

@@ -210,6 +210,6 @@ def test_a_value_that_no_file_holds_is_named_by_where_it_was_given() -> None:
     with pytest.raises(SpecError) as caught:
         read_study(Located(top, here, ""), Path("given.py"), Problems())
     assert str(caught.value).splitlines() == [
-        "the study: data: is required, unless train.function brings its own data",
+        "the study: data: is required, unless train.function or train.command brings its own data",
         "the study: train.epoch: unknown key; did you mean 'epochs'?",
     ]

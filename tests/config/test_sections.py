@@ -38,8 +38,11 @@ def test_a_choice_that_is_wrong(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("name: x", """1: data: is required, unless train.function brings its own data
-         1: model: is required, unless train.function brings its own model"""),
+        (
+            "name: x",
+            "1: data: is required, unless train.function or train.command brings its own data\n"
+            "1: model: is required, unless train.function or train.command brings its own model",
+        ),
         ("data: []\nmodel: null", """1: data: must be a mapping of keys, got a list
          2: model.architecture: is required, e.g. `architecture: mlp`"""),
         (BASE + "train: {mlflow: trial}", "3: train.mlflow: is for code of your own; what "

@@ -118,3 +118,21 @@ def test_a_function_that_no_module_has_counts_with_the_modules_that_it_uses(
         found.append(code_digest(spec))
     assert code_files(spec) == {"mine": tmp_path / "mine.py"}
     assert len({*found, ""}) == 4
+
+
+def test_scripts_and_modules_that_a_command_runs_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, run__train="import parts\n", run__parts="", tool="import late", late="")
+    (tmp_path / "go.sh").write_text("python run/train.py\n")
+    (tmp_path / "rows.csv").touch()
+    study = {
+        "objective": {"metric": "error", "direction": "minimize"},
+        "train": {"command": "torchrun -m torch.x run/train.py go.sh rows.csv absent.py -m tool"},
+    }
+    spec = parse_study(yaml.safe_dump(study), tmp_path / "own.yaml")
+    assert set(code_files(spec)) == {"run/train.py", "parts", "go.sh", "tool", "late"}
+    before = code_digest(spec)
+    (tmp_path / "run/parts.py").write_text("x = 1\n")
+    assert code_digest(spec) != before

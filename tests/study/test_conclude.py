@@ -10,7 +10,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.errors import StoreError, TrialDiverged, TrialInterrupted, TrialLost, TrialPruned
+from sweeper.errors import (
+    ProgramError,
+    StoreError,
+    TrialDiverged,
+    TrialInterrupted,
+    TrialLost,
+    TrialPruned,
+)
 from sweeper.events import Interrupted
 from sweeper.study.attributes import Attr, state_of
 from sweeper.study.conclude import Attempt, conclude
@@ -261,6 +268,24 @@ def test_a_long_traceback_keeps_its_end(study: SweepStudy) -> None:
     lines = last_outcome(study).details.splitlines()
     assert len(lines) == 20
     assert lines[-1] == "ValueError: at the bottom"
+
+
+def test_a_program_that_failed_is_shown_in_its_own_words(study: SweepStudy) -> None:
+    error = ProgramError("train.command: t ended", "Traceback\nKeyError: 'lr'", is_killed=False)
+    assert run_trial(study, raises(error)) == TrialState.FAILED
+    assert study.trials()[0].user_attrs[Attr.CAUSE] == "ProgramError: train.command: t ended"
+    assert last_outcome(study).details == "Traceback\nKeyError: 'lr'"
+
+
+def test_a_program_that_was_killed_is_started_again_beside_others(study: SweepStudy) -> None:
+    error = ProgramError("train.command: t was killed", "", is_killed=True)
+    assert run_trial(study, raises(error)) == TrialState.WAITING
+    last = log(study)[-1]
+    assert isinstance(last, Interrupted)
+    assert last.cause == "ProgramError: train.command: t was killed; it is tried again"
+    claimed = claim_trial(study)
+    assert claimed is not None
+    assert claimed.number == 0
 
 
 def test_leaving_the_process_is_a_failure_like_any_other(study: SweepStudy) -> None:

@@ -6,6 +6,7 @@ import torch
 
 from sweeper.errors import (
     DataError,
+    ProgramError,
     TrainingError,
 )
 from sweeper.study.failures import (
@@ -39,6 +40,10 @@ def raised_from(error: Exception, cause: Exception) -> Exception:
     return error
 
 
+def program_error(output: str, *, is_killed: bool = False) -> ProgramError:
+    return ProgramError("it ended", output, is_killed=is_killed)
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
@@ -51,6 +56,10 @@ def raised_from(error: Exception, cause: Exception) -> Exception:
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), FailureKind.EXCEPTION),
         (OSError(errno.ENOENT, "No such file"), FailureKind.EXCEPTION),
         (SystemExit(3), FailureKind.EXCEPTION),
+        (program_error("ValueError: no"), FailureKind.EXCEPTION),
+        (program_error("a b", is_killed=True), FailureKind.LOST_WORKER),
+        (program_error("CUDA out of memory.\nDone"), FailureKind.OUT_OF_MEMORY),
+        (program_error("  raise MemoryError\nMemoryError"), FailureKind.OUT_OF_MEMORY),
     ],
 )
 def test_failures_are_told_apart(error: BaseException, kind: FailureKind) -> None:

@@ -1,0 +1,26 @@
+"""A user's trial that a recorder follows."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from sweeper.paths import RunPaths
+from sweeper.training.user_trial import UserTrial
+from sweeper.trial import Objective
+from tests.support.recorder import Recorder
+
+
+def user_trial(
+    folder: Path, reporter: Recorder, objective: Objective, *, note: Callable[[str], None]
+) -> UserTrial:
+    return UserTrial(
+        number=4,
+        seed=5,
+        device=torch.device("cpu"),
+        paths=RunPaths(folder, "small"),
+        objective=objective,
+        reporter=reporter,
+        note=note,
+        clock=lambda: 12.5,
+    )
