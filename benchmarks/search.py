@@ -251,14 +251,15 @@ def _cells(
     cpu = [cpu_ms(asked, trial) for asked in each.values()]
     yield str(len(best))
     yield " / ".join(map(str, trial.marks))
-    yield " / ".join(_quartiles(column) for column in zip(*best.values(), strict=True))
+    yield " / ".join(render_quartiles(column) for column in zip(*best.values(), strict=True))
     yield " / ".join(f"{median(column):+.2g}" for column in zip(*gains, strict=True))
     yield " / ".join(f"{median(column):.0f}" for column in zip(*cpu, strict=True))
     yield f"{np.mean([sum(math.isnan(a.regret) for a in asked) for asked in each.values()]):.1f}"
     yield f"{np.mean([sum(a.is_repeated for a in asked) for asked in each.values()]):.1f}"
 
 
-def _quartiles(values: Sequence[float]) -> str:
+def render_quartiles(values: Sequence[float]) -> str:
+    """``median [quartiles]``."""
     low, middle, high = np.percentile(values, [25, 50, 75])
     return f"{middle:.3g} [{low:.3g} {high:.3g}]"
 

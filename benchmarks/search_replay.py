@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,13 +22,17 @@ from search_problems import Problem
 from sweeper.config.ranges import Range
 from sweeper.config.reader import parse_study
 from sweeper.config.settings import Scalar
-from sweeper.config.space import suggest_config
+from sweeper.config.space import most_epochs, suggest_config
 from sweeper.config.study import StudySpec
+from sweeper.config.warm_start import WarmStartSpec
 from sweeper.paths import RunPaths
 from sweeper.study.conclude import conclude
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.samplers.optuna import to_distribution
+from sweeper.study.source_study import source_trials
+from sweeper.study.source_trials import Source, fit_trials
 from sweeper.study.study import SweepStudy
+from sweeper.study.warm_start import keep_warm_start
 from sweeper.timing import TimeLedger
 from sweeper.trial import EpochMetrics
 from sweeper.trial import TrialState as SweeperState
@@ -114,11 +118,37 @@ def by_sweeper(
         n_pending: Trials that run at the same time; each asks before the eldest has ended.
         n_epochs: Of all trials together, at most.
     """
+    return replay(problem, seed, n_trials, n_pending=n_pending, n_epochs=n_epochs)[0]
+
+
+def replay(
+    problem: Problem,
+    seed: int,
+    n_trials: int,
+    *,
+    n_pending: int = 1,
+    n_epochs: float = math.inf,
+    source: Source | None = None,
+) -> tuple[list[Asked], Source]:
+    """As :func:`by_sweeper`; and what another study may begin with of it.
+
+    Args:
+        problem: As there, like the others.
+        seed: As there.
+        n_trials: As there.
+        n_pending: As there.
+        n_epochs: As there.
+        source: What this study begins with of an earlier one.
+    """
     record = _Record(problem, seed)
     with TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").exists() else None) as name:
         spec = spec_of(problem, seed, n_trials, Path(name))
         storage = InMemoryStorage()
-        storage.create_new_study([StudyDirection[problem.direction.upper()]], spec.name)
+        directions = [StudyDirection[problem.direction.upper()]]
+        study_id = storage.create_new_study(directions, spec.name)
+        if source is not None:
+            warm = replace(spec, warm_start=WarmStartSpec(study="earlier"))
+            keep_warm_start(storage, study_id, fit_trials(warm, source))
         study = SweepStudy(spec, RunPaths(Path(name) / "mlruns", spec.name), storage)
         open_trials: list[tuple[RunningTrial, dict[str, Any], float]] = []
         while len(record.trials) < study.goal and n_epochs > 0:
@@ -127,7 +157,8 @@ def by_sweeper(
             n_epochs -= _finish(record, *open_trials.pop(0), n_epochs)
         for trial, *_ in open_trials:
             trial.__exit__(None, None, None)
-    return record.trials
+    ended = source_trials(spec, study.trials())
+    return record.trials, Source("trials of earlier", ended, most_epochs(spec))
 
 
 def _begin(study: SweepStudy) -> tuple[RunningTrial, dict[str, Any], float] | None:

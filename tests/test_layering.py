@@ -26,11 +26,12 @@ STUDY_ROWS = (
     ("leases", "presence", "pruners"),
     ("trial_cache", "code_versions"),
     ("samplers", "agents", "failures", "failure_causes", "best", "figures", "time_left"),
-    ("queue", "sampler_in_use", "pruner_in_use"),
+    ("warm_start",),
+    ("queue", "sampler_in_use", "pruner_in_use", "source_trials"),
     ("study",),
     ("create", "ownership", "tell", "result", "dashboard"),
     ("find", "running_trial"),
-    ("conclude",),
+    ("conclude", "source_study"),
     ("recovery",),
 )
 #: The same inside ``data``: its modules, and each of its packages as one part.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sweeper.commands.prepare import PreparedStudy, placed, prepare_study
+from sweeper.commands.warm_start import preview_warm_start
 from sweeper.config.grid import count_goal, count_settings, explain_goal
 from sweeper.config.ranges import Choices, Range
 from sweeper.config.settings import (
@@ -64,6 +65,8 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
     yield f"{spec.path}: study {spec.name}, {n_trials}, {n_ranges}"
     yield from _tell_settings(spec)
     yield f"sampler {sampler}: {why}"
+    if warm := preview_warm_start(spec, root):
+        yield f"warm start: {warm.explain(sampler)}"
     pruner = explain_pruner(spec.pruner, epochs_of(spec))
     yield f"pruner {pruner.name}: {pruner.why}"
     placements = place_workers(spec)

@@ -3,12 +3,14 @@
 import uuid
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sweeper.commands.prepare import prepare_study
 from sweeper.commands.progress import Progress
 from sweeper.commands.screen import Screen, open_screen
+from sweeper.commands.warm_start import read_warm_start
 from sweeper.config.grid import explain_goal
 from sweeper.config.in_memory import handed_over
 from sweeper.config.references import import_folders, user_folders
@@ -94,7 +96,11 @@ def _work(spec: StudySpec, root: Path, screen: Screen, server: ForkServer) -> Re
     functions = _hand_over_functions(spec)
     prepared = prepare_study(spec, root, screen.note)
     with store_errors():
-        study = create_study(prepared.spec, RunPaths(root, prepared.spec.name))
+        study = create_study(
+            prepared.spec,
+            RunPaths(root, prepared.spec.name),
+            partial(read_warm_start, prepared.spec, root),
+        )
         _write_resolved(study)
         study.queue.top_up()
         args = _worker_args(study, prepared.data_label, functions, screen.note)
@@ -124,12 +130,14 @@ def _hand_over_functions(spec: StudySpec) -> str:
 def _opening_lines(study: SweepStudy) -> list[str]:
     """What is to be done, and what decides how."""
     sampler, why = study.sampler.explain()
+    warm = study.sampler.warm_start
     pruner = study.pruner.explain()
     before = study.n_finished()
     return [
         f"{study.spec.name}: {format_count(study.goal, 'trial')} to finish"
         + (f", {before:,} of them done" if before else ""),
         f"sampler {sampler}: {why}",
+        *([f"warm start: {warm.explain(sampler)}"] if warm else []),
         f"pruner {pruner.name}: {pruner.why}",
     ]
 

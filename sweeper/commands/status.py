@@ -166,6 +166,7 @@ def _result_lines(result: Result, queue: list[str]) -> list[str]:
         *_under("agents", [render_agent(agent) for agent in result.agents]),
         *queue,
         f"sampler  {sampler}: {why}",
+        *_under("warm", [result.warm_start] if result.warm_start else []),
         *_under("drawn", [drawn] if drawn else []),
         *_under("model", _model_lines(result)),
         f"pruner   {result.pruner.name}: {result.pruner.why}",

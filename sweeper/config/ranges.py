@@ -100,6 +100,19 @@ def walk_ranges(section: Section, path: str) -> Iterator[tuple[str, Range]]:
             yield from walk_ranges(value, name)
 
 
+def walk_names(section: Section, path: str) -> Iterator[str]:
+    """The dotted name of every value below ``section``, constants and branches included."""
+    for key, value in section.items():
+        name = f"{path}.{key}"
+        if isinstance(value, Mapping):
+            yield from walk_names(value, name)
+        else:
+            yield name
+        if isinstance(value, Choices):
+            for option, branch in value.branches.items():
+                yield from walk_names(branch, f"{name}.{option}")
+
+
 def walk_branches(sections: Mapping[str, Section]) -> Iterator[tuple[str, list[str]]]:
     """What is searched in every trial, then what is searched in each branch, by dotted name.
 

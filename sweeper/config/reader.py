@@ -28,12 +28,13 @@ from sweeper.config.study import (
 )
 from sweeper.config.study_files import load_study_file, read_text
 from sweeper.config.urls import holds_password
+from sweeper.config.warm_start import read_warm_start
 from sweeper.config.yaml_source import Located, load_source
 from sweeper.trial import Objective
 
 KEYS = (
     "name", "objective", "budget", "seed", "sampler", "pruner", *SEARCHABLE,
-    "forbid", "enqueue", "run", "tracking", "cluster", "storage",
+    "forbid", "enqueue", "warm_start", "run", "tracking", "cluster", "storage",
 )  # fmt: skip
 _CHOICES = re.compile(r"\.choices(?=\.|$)")
 
@@ -124,6 +125,7 @@ class _StudyReader:
             sections=self._sections(),
             forbid=self._settings(top.get("forbid")),
             enqueue=self._settings(top.get("enqueue")),
+            warm_start=read_warm_start(top.get("warm_start"), self._problems),
             run=self._fields("run", RunSpec),
             tracking=self._fields("tracking", TrackingSpec),
             cluster=self._fields("cluster", ClusterSpec),

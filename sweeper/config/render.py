@@ -118,10 +118,21 @@ def plain_study(spec: StudySpec) -> dict[str, Any]:
         **{key: plain_value(section) for key, section in with_defaults(spec.sections).items()},
         "forbid": [dict(setting) for setting in spec.forbid],
         "enqueue": [dict(setting) for setting in spec.enqueue],
+        **_plain_warm_start(spec),
         "run": _present(asdict(spec.run)),
         "tracking": {**asdict(spec.tracking), "uri": redacted(spec.tracking.uri)},
         "storage": redacted(spec.storage),
     }
+
+
+def _plain_warm_start(spec: StudySpec) -> dict[str, Any]:
+    """Nothing where there is none, as of studies that older code began."""
+    warm = spec.warm_start
+    if warm is None:
+        return {}
+    source = {"mlflow": warm.experiment} if warm.experiment else warm.study
+    rename = {"rename": dict(warm.rename)} if warm.rename else {}
+    return {"warm_start": {"from": source, **rename}}
 
 
 def with_defaults(sections: Mapping[str, Section]) -> dict[str, Section]:

@@ -8,9 +8,17 @@ import yaml
 
 from sweeper.config.command_rules import check_command
 from sweeper.config.problems import Problems, did_you_mean, shown
-from sweeper.config.ranges import Choices, FloatRange, IntRange, Range, Section, option_word
+from sweeper.config.ranges import (
+    Choices,
+    FloatRange,
+    IntRange,
+    Range,
+    Section,
+    option_word,
+    walk_names,
+)
 from sweeper.config.references import is_reference
-from sweeper.config.render import plain_value
+from sweeper.config.render import plain_value, with_defaults
 from sweeper.config.settings import TASK_LOSSES, TASK_METRICS, Scalar, metrics_but_of
 from sweeper.config.space import most_epochs
 from sweeper.config.study import (
@@ -93,6 +101,7 @@ class _Rules:
         self._check_task()
         self._check_sampler()
         self._check_settings()
+        self._check_warm_start()
         self._check_addresses()
         self._check_run()
         self._check_sizes()
@@ -221,6 +230,20 @@ class _Rules:
                     return f"{other}: {word}"
         return ""
 
+    def _check_warm_start(self) -> None:
+        warm = self._spec.warm_start
+        if warm is None:
+            return
+        if warm.study == self._spec.name:
+            message = "is this study itself; name the earlier one, or give the file a new `name:`"
+            self._add("warm_start.from", message)
+        known = [*_setting_names(self._spec), *self._spec.objective.metrics]
+        for old, new in warm.rename.items():
+            if new not in known:
+                hint = did_you_mean(new, known)
+                message = f"{shown(new)} is neither a setting of this file nor its metric{hint}"
+                self._add(f"warm_start.rename.{old}", message)
+
     def _check_addresses(self) -> None:
         if fault := storage_fault(self._spec.storage):
             self._add("storage", fault)
@@ -282,6 +305,11 @@ class _Rules:
         for path, value in found.items():
             if isinstance(value, int) and value > _MOST[path]:
                 self._add(path, f"must be at most {_MOST[path]:,}, got {value:,}")
+
+
+def _setting_names(spec: StudySpec) -> list[str]:
+    sections = with_defaults(spec.sections)
+    return [name for key, section in sections.items() for name in walk_names(section, key)]
 
 
 def _has_key(section: Section, key: str) -> bool:

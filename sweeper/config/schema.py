@@ -49,7 +49,10 @@ def _laid_over(key: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """Of a file that builds on another, in which the rest of a section may stand."""
     if key in SEARCHABLE:
         return {"type": ["object", "null"]}
-    return {**schema, "type": ["object", "null"]} if schema.get("type") == "object" else schema
+    if schema.get("type") != "object":
+        return schema
+    open_ = {name: part for name, part in schema.items() if name != "required"}
+    return {**open_, "type": ["object", "null"]}
 
 
 def study_keys() -> dict[str, Any]:
@@ -121,6 +124,7 @@ def study_keys() -> dict[str, Any]:
             **_SETTINGS,
             "description": "Settings that are tried first; the rest of each is drawn",
         },
+        "warm_start": _WARM_START,
         "run": _constants(RunSpec),
         "tracking": _constants(TrackingSpec),
         "cluster": _constants(ClusterSpec),
@@ -138,6 +142,32 @@ def study_keys() -> dict[str, Any]:
     }
 
 
+_WARM_START = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["from"],
+    "properties": {
+        "from": {
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["mlflow"],
+                    "properties": {"mlflow": {"type": "string"}},
+                },
+            ],
+            "description": "Whose trials the sampler begins with: the name of a study, the path "
+            "of its file or folder, or an experiment in MLflow",
+            "examples": ["other-study", "studies/other.yaml", {"mlflow": "experiment"}],
+        },
+        "rename": {
+            "type": ["object", "null"],
+            "additionalProperties": {"type": "string"},
+            "description": "Names there: names here, of settings and metrics",
+        },
+    },
+}
 _RANGE = {
     "type": "object",
     "additionalProperties": False,

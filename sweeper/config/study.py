@@ -16,6 +16,7 @@ from sweeper.config.duration import Duration
 from sweeper.config.problems import Origin
 from sweeper.config.ranges import Choices, Range, Section, walk_ranges
 from sweeper.config.settings import Precision, Scalar
+from sweeper.config.warm_start import WarmStartSpec
 from sweeper.trial import Objective
 
 _DEVICE = r"^(auto|cpu|mps|cuda(:[0-9]+)?)$"
@@ -204,6 +205,7 @@ class StudySpec:
         sections: ``data``, ``model`` and ``train`` as far as the file has them, ranges included.
         forbid: Combinations of values, by dotted name, that are never drawn.
         enqueue: Values, by dotted name, that are tried first; what they leave out is drawn.
+        warm_start: Whose results the sampler begins with, if anybody's.
         origins: Dotted path -> where that value was given, for messages; empty for the whole.
         overrides: What the command line laid over the file.
     """
@@ -218,6 +220,7 @@ class StudySpec:
     sections: Mapping[str, Section]
     forbid: tuple[Mapping[str, Scalar], ...]
     enqueue: tuple[Mapping[str, Scalar], ...]
+    warm_start: WarmStartSpec | None
     run: RunSpec
     tracking: TrackingSpec
     cluster: ClusterSpec

@@ -132,6 +132,14 @@ def state_of(trial: FrozenTrial) -> TrialState:
     return TrialState(trial.state.name.lower())
 
 
+def is_known(trial: FrozenTrial) -> bool:
+    """Whether it is one of an earlier study, which samplers are shown beside those of this one.
+
+    See :mod:`sweeper.study.warm_start`.
+    """
+    return trial.number < 0
+
+
 def is_bad(trial: FrozenTrial) -> bool:
     """Whether it ended as badly as a trial can, by fault of its settings.
 

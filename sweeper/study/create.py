@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,13 +20,21 @@ from sweeper.study.attributes import Attr, settle
 from sweeper.study.storage.backend import open_storage, opening_errors
 from sweeper.study.storage.shared_locks import open_locks
 from sweeper.study.study import SweepStudy
+from sweeper.study.warm_start import WarmStart, find_warm_start, keep_warm_start
 
 #: Parts of a study file that decide what its trials mean; they cannot change once it has begun.
-FROZEN = ("objective", "seed", "data", "model", "train", "forbid")
+FROZEN = ("objective", "seed", "data", "model", "train", "forbid", "warm_start")
 
 
-def create_study(spec: StudySpec, paths: RunPaths) -> SweepStudy:
+def create_study(
+    spec: StudySpec, paths: RunPaths, read_warm_start: Callable[[], WarmStart] | None = None
+) -> SweepStudy:
     """Open the study, or begin it.
+
+    Args:
+        spec: The study file.
+        paths: Files of the study.
+        read_warm_start: Called when a study begins whose file has a ``warm_start``.
 
     Raises:
         StudyError: If the storage cannot be opened, the file's search changed since the study
@@ -36,20 +44,43 @@ def create_study(spec: StudySpec, paths: RunPaths) -> SweepStudy:
     frozen.get("data", {}).pop("root", None)  # where the files lie does not change what they are
     with opening_errors(spec), open_locks(spec)(paths.lock).held():
         storage = open_storage(spec, paths)  # makes the tables of a new database
-        study_id = _find_or_create(spec, storage)
-        _refuse_changes(spec, settle(storage, study_id, Attr.FROZEN, frozen), frozen)
+        study_id = _find_or_begin(spec, storage, frozen, read_warm_start)
         key = settle(storage, study_id, Attr.KEY, uuid.uuid4().hex[:12])
         _refuse_strange_trials(spec, paths, storage.get_all_trials(study_id, deepcopy=False), key)
         _write_key(paths, key)
     return SweepStudy(spec, paths, storage)
 
 
-def _find_or_create(spec: StudySpec, storage: BaseStorage) -> int:
+def _find_or_begin(
+    spec: StudySpec,
+    storage: BaseStorage,
+    frozen: Mapping[str, Any],
+    read_warm_start: Callable[[], WarmStart] | None,
+) -> int:
+    """Its id. What it begins with is read before it is there: what cannot be read begins nothing.
+
+    A process may have been killed after each of the steps.
+    """
+    study_id, warm = _find(spec, storage), None
+    if study_id is not None:
+        _refuse_changes(spec, settle(storage, study_id, Attr.FROZEN, frozen), frozen)
+    if spec.warm_start and (study_id is None or not find_warm_start(storage, study_id)):
+        assert read_warm_start is not None, "whoever begins a study can read what it begins with"
+        warm = read_warm_start()
+    if study_id is None:
+        directions = [StudyDirection[way.upper()] for way in spec.objective.directions]
+        with durable(Step.CREATE_STUDY):
+            study_id = int(storage.create_new_study(directions, spec.name))
+        settle(storage, study_id, Attr.FROZEN, frozen)
+    if warm is not None:
+        keep_warm_start(storage, study_id, warm)
+    return study_id
+
+
+def _find(spec: StudySpec, storage: BaseStorage) -> int | None:
     with suppress(KeyError):
         return int(storage.get_study_id_from_name(spec.name))
-    directions = [StudyDirection[direction.upper()] for direction in spec.objective.directions]
-    with durable(Step.CREATE_STUDY):
-        return int(storage.create_new_study(directions, spec.name))
+    return None
 
 
 def load_study_from_storage(spec: StudySpec, paths: RunPaths) -> SweepStudy | None:

@@ -154,6 +154,12 @@ class Result:
         return self._study.sampler.explain()
 
     @property
+    def warm_start(self) -> str:
+        """What the sampler began with of an earlier study, in one line; empty if with nothing."""
+        warm = self._study.sampler.warm_start
+        return warm.explain(self.sampler[0]) if warm else ""
+
+    @property
     def drawn_by(self) -> Counter[str]:
         """What drew how many trials, in the order in which each drew its first."""
         drawn = (trial.user_attrs.get(Attr.DRAWN_BY) for trial in self._study.trials())
@@ -284,6 +290,7 @@ class Result:
             "trials_per_hour": self.trials_per_hour,
             "seconds_left": self.seconds_left,
             "sampler": {"name": sampler, "why": why},
+            "warm_start": self.warm_start,
             "drawn_by": dict(self.drawn_by),
             "model": self.model and asdict(self.model),
             "code_versions": self.code_versions,

@@ -1,10 +1,12 @@
 """Which sampler draws, how much of the study it sees, and when that has become too dear."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from statistics import fmean, median
 from typing import Any
 
 from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
 
 from sweeper.config.study import StudySpec
 from sweeper.durable import Step, durable
@@ -13,6 +15,7 @@ from sweeper.study.samplers.auto import CHEAPER, choose_sampler
 from sweeper.study.samplers.window import TrialWindow
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.trial_cache import TrialCache
+from sweeper.study.warm_start import WarmStart, find_warm_start, known_trials
 
 #: Trials measured before the price is judged.
 _JUDGED_TRIALS = 5
@@ -37,6 +40,17 @@ class SamplerInUse:
         self._study_id = study_id
         self._spec = spec
         self._goal = goal
+
+    @cached_property
+    def warm_start(self) -> WarmStart | None:
+        """What it begins with of an earlier study; settled before the first trial."""
+        with store_errors():
+            return find_warm_start(self._storage, self._study_id)
+
+    @cached_property
+    def known(self) -> Sequence[FrozenTrial]:
+        """The trials of that, the most telling first."""
+        return known_trials(self.warm_start, self._spec) if self.warm_start else ()
 
     @property
     def is_auto(self) -> bool:
@@ -139,7 +153,7 @@ class AskingBudget:
             f"asking {name} took {asking_s:.1f} s a trial beside {training_s:.1f} s of training; "
             "it may take a second, or a tenth of training"
         )
-        if narrower := self._window.narrower(self._cache, why):
+        if narrower := self._window.narrower(self._cache, self._sampler.known, why):
             self._sampler.narrow(narrower)
         elif self._sampler.is_auto and name in CHEAPER:
             self._sampler.change(CHEAPER[name], why)

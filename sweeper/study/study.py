@@ -6,6 +6,7 @@ The storage is the truth about trials.
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.storages import BaseStorage
@@ -26,11 +27,15 @@ from sweeper.study.samplers.draw import Drawn, ask, open_sampler
 from sweeper.study.samplers.model_view import ModelView
 from sweeper.study.samplers.optuna import build_sampler
 from sweeper.study.samplers.proposal import Sampler
+from sweeper.study.samplers.window import TrialWindow
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.storage.object_store import ObjectStore
 from sweeper.study.storage.shared_locks import open_locks
 from sweeper.study.trial_cache import TrialCache
 from sweeper.trial import TrialState
+
+if TYPE_CHECKING:
+    from sweeper.study.samplers.alignment import Alignment
 
 #: Settings for each trial of the goal, up to which a study takes care that none is tried twice at
 #: one moment. Beyond it is rare and spoils little, while drawing one by one would cost each trial.
@@ -140,7 +145,7 @@ class SweepStudy:
             StudyError: If ``forbid`` leaves nothing that could be drawn.
         """
         window = self.sampler.window()
-        history = window.trials(self.cache)
+        history = self._history(window)
         beside = [] if window.sampler != "conditional_gp" else _drawing(history, trials)
         drawn = ask(
             self._opened(window.sampler),
@@ -155,7 +160,18 @@ class SweepStudy:
         """What the model of the sampler in use says; None if it has none, or not yet."""
         window = self.sampler.window()
         sampler = self._opened(window.sampler)
-        return sampler.explain(window.trials(self.cache), self.cache.is_tried)
+        return sampler.explain(self._history(window), self.cache.is_tried)
+
+    def _history(self, window: TrialWindow) -> list[FrozenTrial]:
+        """What a sampler sees; of an earlier study in the units of this one."""
+        trials = window.trials(self.cache, self.sampler.known)
+        return self._alignment.align(trials) if self.sampler.known else trials
+
+    @cached_property
+    def _alignment(self) -> "Alignment":
+        from sweeper.study.samplers.alignment import Alignment  # scipy, which few commands need
+
+        return Alignment(self.spec, self.sampler.known)
 
     def _opened(self, name: str) -> Sampler:
         if name not in self._samplers:

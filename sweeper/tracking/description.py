@@ -33,6 +33,7 @@ class Description:
     Attributes:
         spec: The study file.
         summary: How many trials there are of how many, by state.
+        warm_start: What the sampler began with of an earlier study; empty if with nothing.
         front: The best trial, or those of the Pareto front.
         best_pruned: As in :class:`~sweeper.study.result.Result`.
         failures: The most frequent first.
@@ -41,6 +42,7 @@ class Description:
 
     spec: StudySpec
     summary: str
+    warm_start: str
     front: Sequence[Best]
     best_pruned: BestPruned | None
     failures: Sequence[Failure]
@@ -58,6 +60,7 @@ class Description:
         return cls(
             result.spec,
             summary,
+            result.warm_start,
             result.front,
             result.best_pruned,
             result.failures,
@@ -109,6 +112,7 @@ def render_note(description: Description, experiment_id: str, runs: Mapping[int,
     blocks = [
         _MARK,
         f"**{description.summary}**",
+        *([f"Warm start: {_plain(description.warm_start)}."] * bool(description.warm_start)),
         *_best(description, name),
         *_failures(description.failures),
         f"[All trials, best first]({table}), [their charts]({charts}); the study file with every "

@@ -34,6 +34,7 @@ from sweeper.paths import RunPaths
 from tests.support.examples import examples
 from tests.support.picture_files import write_pictures
 from tests.support.spec_files import STUDIES
+from tests.support.sweep_studies import begin, plain_study, reports, run_trial
 from tests.support.wav_files import tone, write_wav
 
 CODE = """
@@ -101,6 +102,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     weights = folder / "hub/checkpoints" / find_weights(PRETRAINED, "DEFAULT").url.split("/")[-1]
     weights.parent.mkdir(parents=True)
     torch.save(models.get_model(PRETRAINED).state_dict(), weights)
+    train = {"learning_rate": {"low": 0.01, "high": 0.1}, "momentum": {"choices": [0.0, 0.1]}}
+    earlier = begin(folder, name="earlier", train=train)
+    earlier.paths.resolved_spec.write_text(
+        yaml.safe_dump(plain_study(name="earlier", train=train))
+    )
+    run_trial(earlier, reports(0.5))
     cwd, path = Path.cwd(), list(sys.path)
     os.chdir(folder)
     with pytest.MonkeyPatch.context() as patch:
@@ -253,6 +260,12 @@ model: {{architecture: {PRETRAINED}, weights: DEFAULT,
          freeze: {{choices: [none, backbone]}}}}
 train: {{epochs: 1, backbone_rate: {{low: 0.01, high: 1.0, log: true}}}}
 """,
+    """\
+data: {name: digits}
+model: {architecture: mlp}
+train: {epochs: 1, learning_rate: {low: 0.0001, high: 0.5, log: true}, l2: {choices: [0.0, 0.1]}}
+warm_start: {from: earlier, rename: {train.momentum: train.l2, val_accuracy: val_accuracy}}
+""",
 ]
 #: What YAML files hold and what means something else than it seems, or nothing at all.
 ODD = [
@@ -275,6 +288,7 @@ ODD = [
     "gpus_per_trial: 2", "mlflow: trial", "[base.yaml]", "[study.yaml]", "[.]", "defaults",
     "audio", "clips", "text", "bpe", "images", "pictures", "[4, 5]", "'{kind}_{who}.wav'",
     "command", "metrics", "report", "${train.x}", "${", "'loss=('",
+    "warm_start", "earlier", "mlruns/studies/earlier", "{mlflow: earlier}", "{lr: train.l2}",
 ]  # fmt: skip
 PIECES = [re.compile(form) for form in (r".*\n|.+", r"\w+|\W", r"(?s).")]
 ENCODINGS = ["utf-8"] * 5 + ["utf-8-sig", "utf-16", "utf-32"]

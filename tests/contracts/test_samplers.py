@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import pytest
@@ -18,8 +18,9 @@ from sweeper.config.space import is_forbidden, suggest_config
 from sweeper.study.attributes import Attr
 from sweeper.study.samplers.draw import Drawn
 from sweeper.study.samplers.optuna import to_distribution
-from sweeper.study.samplers.window import TrialWindow
+from sweeper.study.samplers.window import TRANSFERRING, TrialWindow
 from sweeper.study.study import SweepStudy
+from sweeper.study.warm_start import KnownTrial, WarmStart, keep_warm_start
 from sweeper.trial import FailureKind, TrialState
 from tests.support.sweep_studies import begin_in_memory, claim_trial, raises, reports, run_trial
 
@@ -114,6 +115,23 @@ def add(
             user_attrs={} if state == TrialState.COMPLETE else attributes,
         )
         study.storage.create_new_trial(study.study_id, trial)
+
+
+def know(
+    study: SweepStudy,
+    n: int,
+    value: Value = lambda number: math.sin(number),
+    state: Literal["complete", "diverged"] = "complete",
+) -> None:
+    """Made-up trials of random settings that an earlier study has left."""
+    rng = Random(n)
+    known = [
+        KnownTrial(
+            state, random_setting(study, rng), [value(at)] if state == "complete" else [], {}
+        )
+        for at in range(n)
+    ]
+    keep_warm_start(study.storage, study.study_id, WarmStart("x", n, n, {}, known))
 
 
 def claim(study: SweepStudy, n: int) -> list[FrozenTrial]:
@@ -301,3 +319,82 @@ def test_what_failed_is_tried_again_before_anything_is_repeated(
         run_trial(study, reports(0.5))
     complete = study.trials((OptunaState.COMPLETE,))
     assert sorted(trial.params["train.optimizer"] for trial in complete) == ["adamw", "sgd"]
+
+
+@pytest.mark.parametrize("sampler", TRANSFERRING)
+@pytest.mark.parametrize(("n_known", "n"), [(1, 0), (30, 0), (30, 14), (400, 2)])
+def test_what_an_earlier_study_left_leads_to_values_of_the_ranges(
+    tmp_path: Path, sampler: str, n_known: int, n: int
+) -> None:
+    study = begin(tmp_path, sampler, **MIXED)
+    know(study, n_known)
+    add(study, n)
+    assert_valid(study, ask(study, 4))
+
+
+@pytest.mark.parametrize("sampler", TRANSFERRING)
+def test_the_same_that_an_earlier_study_left_leads_to_the_same(
+    tmp_path: Path, sampler: str
+) -> None:
+    answers = []
+    for folder, n_known in [("a", 30), ("b", 30), ("c", 29)]:
+        study = begin(tmp_path / folder, sampler, **MIXED)
+        know(study, n_known)
+        add(study, 3)
+        trials = claim(study, 2)
+        answers.append([found.searched for found in study.draw(trials)])
+        again = SweepStudy(study.spec, study.paths, study.storage)
+        assert [found.searched for found in again.draw(trials)] == answers[-1]
+    assert answers[0] == answers[1] != answers[2]
+
+
+@pytest.mark.parametrize("sampler", sorted({*SAMPLERS} - {*TRANSFERRING}))
+def test_others_draw_as_if_no_earlier_study_had_left_anything(
+    tmp_path: Path, sampler: str
+) -> None:
+    answers = []
+    for folder, n_known in [("a", 30), ("b", 0)]:
+        study = begin(tmp_path / folder, sampler, **MIXED)
+        know(study, n_known)
+        add(study, 3)
+        answers.append([found.searched for found in ask(study, 2)])
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("sampler", TRANSFERRING)
+@pytest.mark.parametrize("end", ["constant", "diverged", "huge"])
+def test_odd_ends_of_an_earlier_study_stop_nobody(tmp_path: Path, sampler: str, end: str) -> None:
+    study = begin(tmp_path, sampler, **MIXED)
+    values: dict[str, Value] = {"constant": lambda _: 0.5, "huge": lambda n: 10.0 ** (9 * n)}
+    know(
+        study, 14, values.get(end, lambda _: 0.0), "diverged" if end == "diverged" else "complete"
+    )
+    assert_valid(study, ask(study, 2))
+    add(study, 2, lambda number: number - 0.5)
+    assert_valid(study, ask(study, 2))
+
+
+@pytest.mark.parametrize("sampler", TRANSFERRING)
+def test_what_an_earlier_study_tried_may_be_tried_once_more(tmp_path: Path, sampler: str) -> None:
+    study = begin(tmp_path, sampler, **TINY)
+    know(study, 40)  # nearly all of 24 settings
+    for number in range(24):
+        run_trial(study, reports(math.sin(number)))
+    settings = {frozenset(trial.params.items()) for trial in study.trials() if trial.params}
+    assert len(settings) == 24
+
+
+@pytest.mark.parametrize("sampler", TRANSFERRING)
+def test_the_first_trial_is_drawn_where_an_earlier_study_was_best(
+    tmp_path: Path, sampler: str
+) -> None:
+    """On a line, with the best at its lower end; of random draws a fifth would be so low."""
+    known = [
+        KnownTrial("complete", {"train.l2": 0.5 * at / 39}, [1 - at / 39], {}) for at in range(40)
+    ]
+    drawn = []
+    for seed in range(3):
+        study = begin(tmp_path / str(seed), sampler, **ONE, seed=seed)
+        keep_warm_start(study.storage, study.study_id, WarmStart("x", 40, 40, {}, known))
+        drawn += [float(str(found.searched["train.l2"])) for found in ask(study)]
+    assert sorted(drawn)[1] < 0.1

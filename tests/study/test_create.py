@@ -1,12 +1,16 @@
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.storages import JournalStorage
 
-from sweeper.errors import StudyError
+from sweeper.errors import SpecError, StudyError
 from sweeper.paths import RunPaths
 from sweeper.study.create import create_study, load_study_from_storage
+from sweeper.study.study import SweepStudy
+from sweeper.study.warm_start import KnownTrial, WarmStart
 from sweeper.trial import TrialState
 from tests.support.sweep_studies import (
     begin,
@@ -163,3 +167,71 @@ def test_a_study_goes_on_once_a_notebooks_function_was_put_into_a_module(tmp_pat
     begin(tmp_path, train={"function": "mine:fit"})
     with pytest.raises(StudyError, match='train.function: was "__main__:fit", is "mine:other"'):
         begin(tmp_path, train={"function": "mine:other"})
+
+
+RATE = "train.learning_rate"
+WARM = WarmStart("trials of earlier", 1, 1, {}, [KnownTrial("complete", {RATE: 0.01}, [0.5], {})])
+
+
+def begin_warm(folder: Path, read: Callable[[], WarmStart], **changes: Any) -> SweepStudy:
+    spec = spec_of(folder, **{"warm_start": {"from": "earlier"}, **changes})
+    return create_study(spec, RunPaths(folder / "mlruns", spec.name), read)
+
+
+def unread() -> WarmStart:
+    raise AssertionError("it is read once")
+
+
+def test_a_warm_start_is_taken_once_whatever_becomes_of_its_source(tmp_path: Path) -> None:
+    begun = begin_warm(tmp_path, lambda: WARM)
+    again = begin_warm(tmp_path, unread)
+    for study in (begun, again):
+        assert study.sampler.warm_start == WARM
+        assert [trial.params for trial in study.sampler.known] == [{RATE: 0.01}]
+        assert (study.n_finished(), len(study.trials())) == (0, 0)
+
+
+def test_a_warm_start_that_cannot_be_read_begins_nothing(tmp_path: Path) -> None:
+    def fail() -> WarmStart:
+        raise SpecError("warm_start.from: no such study")
+
+    with pytest.raises(SpecError, match="no such study"):
+        begin_warm(tmp_path, fail)
+    # So the section may still be changed.
+    assert begin_warm(tmp_path, lambda: WARM, warm_start={"from": "other"}).sampler.warm_start
+
+
+@pytest.mark.parametrize("name", ["set_study_user_attr", "set_study_system_attr"])
+def test_who_was_killed_before_a_warm_start_was_kept_is_followed_by_one_who_keeps_it(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalStorage, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            begin_warm(tmp_path, lambda: WARM)
+    assert begin_warm(tmp_path, lambda: WARM).sampler.warm_start == WARM
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        (None, '  warm_start.from: was "earlier", is absent'),
+        ({"from": "other"}, '  warm_start.from: was "earlier", is "other"'),
+        ({"from": "earlier", "rename": {"lr": RATE}},
+         f'  warm_start.rename.lr: was absent, is "{RATE}"'),
+    ],
+)  # fmt: skip
+def test_a_warm_start_cannot_change_later(tmp_path: Path, section: Any, line: str) -> None:
+    begin_warm(tmp_path, lambda: WARM)
+    with pytest.raises(StudyError) as caught:
+        begin_warm(tmp_path, unread, warm_start=section)
+    assert line in str(caught.value).splitlines()
+
+
+def test_a_study_that_began_without_a_warm_start_gets_none(tmp_path: Path) -> None:
+    begin(tmp_path)
+    with pytest.raises(StudyError, match='warm_start.from: was absent, is "earlier"'):
+        begin_warm(tmp_path, unread)

@@ -89,6 +89,7 @@ def test_json_holds_what_a_script_wants_to_know(tmp_path: Path) -> None:
         "trials_per_hour": None,
         "seconds_left": None,
         "sampler": {"name": "random", "why": "named in the study file"},
+        "warm_start": "",
         "drawn_by": {"enqueue": 1, "random": 5},
         "code_versions": {},
         "model": None,

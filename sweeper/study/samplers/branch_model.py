@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from sweeper.study.samplers.acquisition import log_expected_improvement, promise
-from sweeper.study.samplers.axis import Array, Indices
+from sweeper.study.samplers.axis import Array, Indices, Mask
 from sweeper.study.samplers.gaussian_process import GaussianProcess
 from sweeper.study.samplers.latent import LatentSpace
 from sweeper.study.samplers.observations import warp
@@ -25,9 +25,18 @@ class BranchModel:
         rows: Latent rows of what was observed [n, ranges].
         losses: Lower is better; infinite for the worst, but not all [n].
         reach: How far training was, in (0, 1] [n].
+        is_known: Which of them are of an earlier study: whether these say something of this one
+            is learnt as well, and none of them is what is to be undercut; None for none [n].
     """
 
-    def __init__(self, space: LatentSpace, rows: Array, losses: Array, reach: Array) -> None:
+    def __init__(
+        self,
+        space: LatentSpace,
+        rows: Array,
+        losses: Array,
+        reach: Array,
+        is_known: Mask | None = None,
+    ) -> None:
         self._space = space
         self._rows = rows
         self._branch = space.branch(rows)
@@ -35,9 +44,11 @@ class BranchModel:
         self._offset, self._scale = _units(self._branch, warped, len(space.branches))
         is_finite = np.isfinite(losses)
         self._losses, self._warped = losses[is_finite], warped[is_finite]
-        self._known = np.column_stack([space.embed(rows), reach])
+        is_known = np.zeros(len(rows), bool) if is_known is None else is_known
+        self._is_own = ~is_known
+        self._known = np.column_stack([space.embed(rows), reach, is_known])
         self._outcomes = (warped - self._offset[self._branch]) / self._scale[self._branch]
-        column = np.append(space.column, len(space.names))
+        column = np.append(space.column, len(space.names) + np.arange(2))
         self._process = GaussianProcess(self._known, self._outcomes, column, is_finite)
         expected = self._process.predict(space.embed_at_end(rows))[0][:, 0]
         #: What is expected at the end of each, without noise [n].
@@ -49,7 +60,7 @@ class BranchModel:
     @property
     def lengths(self) -> Array:
         """Of each range, in units of the whole of it: the shorter, the more it matters."""
-        lengths: Array = self._process.lengths[:-1]
+        lengths: Array = self._process.lengths[:-2]
         return lengths
 
     def best_rows(self, branch: int, most: int) -> Array:
@@ -90,7 +101,7 @@ class BranchModel:
         """What the best of some rows of a branch may gain upon the best of all."""
         mean, deviation = self._process.predict(self._space.embed_at_end(rows))
         mean = self._offset[branch] + self._scale[branch] * mean.mean(axis=1)
-        return promise(mean, self._scale[branch] * deviation, float(np.min(self._ends)))
+        return promise(mean, self._scale[branch] * deviation, self._mark(self._ends))
 
     def expect(self, row: Array) -> tuple[float, float]:
         """The loss of a row, and the chance that what is seen of it is the best of all."""
@@ -98,7 +109,7 @@ class BranchModel:
         mean, deviation = self._process.predict(self._space.embed_at_end(row[None]))
         warped = self._offset[branch] + self._scale[branch] * float(mean.mean())
         spread = self._scale[branch] * math.sqrt(float(deviation[0]) ** 2 + self._process.noise)
-        chance = ndtr((float(np.min(self._seen)) - warped) / spread)
+        chance = ndtr((self._mark(self._seen) - warped) / spread)
         return self._unwarp(warped), float(chance)
 
     def _unwarp(self, warped: float) -> float:
@@ -113,10 +124,15 @@ class BranchModel:
 
     def _find_targets(self) -> Array:
         """What is to be undercut in each branch, in its own units [branches]."""
-        best = np.full(len(self._offset), np.min(self._seen))
-        for branch in np.unique(self._branch):
-            best[branch] = np.min(self._seen[self._branch == branch])
+        best = np.full(len(self._offset), self._mark(self._seen))
+        for branch in np.unique(self._branch[self._is_own]):
+            best[branch] = np.min(self._seen[self._is_own & (self._branch == branch)])
         return (best - self._offset) / self._scale
+
+    def _mark(self, ends: Array) -> float:
+        """The best of this study's own; before there is any, what half of the others undercut."""
+        own = ends[self._is_own]
+        return float(np.min(own) if len(own) else np.median(ends))
 
 
 def _units(branch: Indices, outcomes: Array, n_branches: int) -> tuple[Array, Array]:

@@ -28,6 +28,8 @@ class Choice:
         tried: Latent rows of the trials before and beside it [n, ranges].
         rng: Of all draws.
         is_tried: Whether a trial that is not among those has a setting.
+        known: Latent rows of an earlier study, which may be tried once more, but count when
+            branches are to have their share [k, ranges].
     """
 
     def __init__(
@@ -37,10 +39,12 @@ class Choice:
         tried: Array,
         rng: np.random.Generator,
         is_tried: IsTried,
+        known: Array | None = None,
     ) -> None:
         self._space = space
         self._held = held
         self._tried = tried
+        self._seen = tried if known is None else np.concatenate([known, tried])
         self._tried_keys = set(space.keys(tried))
         self._rng = rng
         self._is_tried = is_tried
@@ -130,9 +134,9 @@ class Choice:
     def _pick(self, model: BranchModel, found: Sequence[tuple[int, Array]], is_fair: bool) -> int:
         """The branch that has had too few trials, if that counts, else that may gain most."""
         n_branches = len(self._space.branches)
-        n_of = np.bincount(self._space.branch(self._tried), minlength=n_branches)
+        n_of = np.bincount(self._space.branch(self._seen), minlength=n_branches)
         fewest = min(range(len(found)), key=lambda at: n_of[found[at][0]])
-        if is_fair and n_of[found[fewest][0]] < _SHARE / n_branches * len(self._tried):
+        if is_fair and n_of[found[fewest][0]] < _SHARE / n_branches * len(self._seen):
             return fewest
         gains = [model.promise(rows, branch) for branch, rows in found]
         return int(np.argmax(gains))

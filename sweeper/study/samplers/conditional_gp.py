@@ -17,7 +17,7 @@ import numpy as np
 from optuna.trial import FrozenTrial
 
 from sweeper.config.study import StudySpec
-from sweeper.study.attributes import is_bad, state_of
+from sweeper.study.attributes import is_bad, is_known, state_of
 from sweeper.study.samplers.axis import Array
 from sweeper.study.samplers.branch_model import BranchModel
 from sweeper.study.samplers.choice import Choice
@@ -72,7 +72,8 @@ class ConditionalGP:
     ) -> list[Proposal]:
         """See :class:`~sweeper.study.samplers.proposal.Sampler`."""
         trials = [trial for trial in history if trial.params]
-        tried = [self._row(trial) for trial in trials]
+        known = self._stack([self._row(trial) for trial in trials if is_known(trial)])
+        tried = [self._row(trial) for trial in trials if not is_known(trial)]
         pending = [self._row(trial) for trial in trials if not trial.state.is_finished()]
         model = None
         proposals: list[Proposal] = []
@@ -80,7 +81,7 @@ class ConditionalGP:
         for request in requests:
             rng = np.random.default_rng([self._spec.seed % 2**63, request.number])
             held = self._space.held(request.given)
-            choice = Choice(self._space, held, self._stack(tried), rng, is_taken)
+            choice = Choice(self._space, held, self._stack(tried), rng, is_taken, known)
             if model is None or len(self._signs) > 1:
                 model = self._fit(trials, rng)
             if model is not None and pending:
@@ -97,10 +98,12 @@ class ConditionalGP:
         """See :class:`~sweeper.study.samplers.proposal.Sampler`."""
         trials = [trial for trial in history if trial.params]
         rng = np.random.default_rng(self._spec.seed % 2**63)
-        model = self._fit(trials, rng) if trials and len(self._signs) == 1 else None
+        own = [trial for trial in trials if not is_known(trial)]
+        has_ended = any(trial.state.is_finished() for trial in own)
+        model = self._fit(trials, rng) if has_ended and len(self._signs) == 1 else None
         if model is None:
             return None
-        tried = self._stack([self._row(trial) for trial in trials])
+        tried = self._stack([self._row(trial) for trial in own])
         choice = Choice(self._space, {}, tried, rng, is_tried)
         row = choice.best(model, self._listed, is_fair=False)
         if row is None:
@@ -135,12 +138,14 @@ class ConditionalGP:
         if seen.n_trials < self._startup or len(np.unique(losses[np.isfinite(losses)])) < 2:
             return None
         rows = self._stack([self._row(trial) for trial in seen.trials])
-        return BranchModel(self._space, rows, losses, np.array(seen.reach))
+        known = np.array([is_known(trial) for trial in seen.trials])
+        return BranchModel(self._space, rows, losses, np.array(seen.reach), known)
 
     def _row(self, trial: FrozenTrial) -> Array:
         if trial.number in self._row_of:
             return self._row_of[trial.number]
-        draws = np.random.default_rng(trial.number).random(len(self._space.names))
+        seed = [1, -trial.number] if is_known(trial) else trial.number
+        draws = np.random.default_rng(seed).random(len(self._space.names))
         row = self._space.row(trial.params, draws)
         if trial.state.is_finished():
             self._row_of[trial.number] = row

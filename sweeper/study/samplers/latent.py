@@ -152,8 +152,8 @@ class LatentSpace:
         return np.where(self.active(rows)[:, self.column], points, self._middle)
 
     def embed_at_end(self, rows: Array) -> Array:
-        """The same with one more column, how far training is: at its end."""
-        return np.column_stack([self.embed(rows), np.ones(len(rows))])
+        """The same of this study's own trials at their end: two columns more, as of a model."""
+        return np.column_stack([self.embed(rows), np.ones(len(rows)), np.zeros(len(rows))])
 
     def listed(self, most: int) -> Array | None:
         """All rows that ``forbid`` allows, if no more than so many are to be gone through."""

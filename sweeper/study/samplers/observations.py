@@ -9,6 +9,7 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 from scipy.special import ndtri
 
+from sweeper.study.attributes import is_known
 from sweeper.study.samplers.axis import Array
 
 #: Observations that a model is made of; the price of asking grows with their third power.
@@ -92,10 +93,11 @@ def observe(
 def _most_telling(seen: list[Observation]) -> Observations:
     """A fourth for the lowest loss, the latest in training and the newest for the rest.
 
-    Of what is bad no more than a fourth is kept, unless there is too little else.
+    Of what is bad no more than a fourth is kept, unless there is too little else. Those of an
+    earlier study fill what the study's own leave.
     """
     quarter = MOST_OBSERVATIONS // 4
-    newest = sorted(seen, key=lambda found: (-found[2], -found[0].number))
+    newest = sorted(seen, key=lambda found: (is_known(found[0]), -found[2], -found[0].number))
     finite = [found for found in newest if math.isfinite(found[1])]
     bad = [found for found in newest if not math.isfinite(found[1])]
     bad = bad[: max(quarter, MOST_OBSERVATIONS - len(finite))]
@@ -188,7 +190,7 @@ def _in_unit(losses: Array) -> Array:
         return losses
     tamed = _tame(losses)
     tamed = (tamed - tamed.min()) / max(float(np.ptp(tamed)), 1e-12)
-    unit: Array = (tamed + (_ranks(losses) - 0.5) / len(losses)) / 2
+    unit: Array = (tamed + (rank(losses) - 0.5) / len(losses)) / 2
     return unit
 
 
@@ -208,12 +210,12 @@ def warp(losses: Array, *, by_rank: bool) -> Array:
     warped = _tame(finite)
     if by_rank:
         standard = (warped - warped.mean()) / max(float(warped.std()), 1e-12)
-        warped = (standard + ndtri((_ranks(finite) - 0.5) / len(finite))) / 2
+        warped = (standard + ndtri((rank(finite) - 0.5) / len(finite))) / 2
     warped[~is_finite] += _BAD * np.std(warped[is_finite])
     return warped
 
 
-def _ranks(losses: Array) -> Array:
+def rank(losses: Array) -> Array:
     """From 1 for the lowest; equal ones share the mean of theirs."""
     _, of, n_equal = np.unique(losses, return_inverse=True, return_counts=True)
     ranks: Array = (np.cumsum(n_equal) - (n_equal - 1) / 2)[of]

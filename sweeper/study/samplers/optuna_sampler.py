@@ -14,6 +14,7 @@ from sweeper.config.ranges import Range
 from sweeper.config.settings import Scalar
 from sweeper.config.space import is_forbidden, suggest_config
 from sweeper.config.study import StudySpec
+from sweeper.study.attributes import is_known
 from sweeper.study.samplers.axis import Array
 from sweeper.study.samplers.choice import Choice
 from sweeper.study.samplers.fallback import Fallback
@@ -85,10 +86,9 @@ class OptunaSampler:
             self._study_id, request.number
         )
         trial = self._shown.running(request.number, {}, trial_id=trial_id)
-        storage: Any = Excerpt(self._storage, shown)
-        nobody = build_sampler("random", seed=0)
-        study = optuna.Study(self._spec.name, storage, sampler=nobody, pruner=self._pruner())
-        study = _filter_study(study, trial)
+        own = [each for each in shown if not is_known(each)]
+        bracket = _filter_study(self._study(own), trial).get_trials(deepcopy=False)
+        study = self._study([*filter(is_known, shown), *bracket])
         name = self._fitting(study)
         seed = draw_seed(self._spec.seed, request.number)
         sampler = build_sampler(name, seed=seed, study_seed=self._spec.seed)
@@ -113,6 +113,12 @@ class OptunaSampler:
 
         suggest_config(self._spec, suggest, seed=0)
         return values, name
+
+    def _study(self, shown: Sequence[FrozenTrial]) -> optuna.Study:
+        """One that has these trials."""
+        storage: Any = Excerpt(self._storage, shown)
+        nobody = build_sampler("random", seed=0)
+        return optuna.Study(self._spec.name, storage, sampler=nobody, pruner=self._pruner())
 
     def _fitting(self, study: optuna.Study) -> str:
         """The sampler, or what draws while it has too little to learn from."""

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.config.ranges import Choices, Range
 from sweeper.config.settings import Scalar
-from sweeper.study.attributes import Attr, is_bad
+from sweeper.study.attributes import Attr, is_bad, is_known
 from sweeper.study.samplers.axis import has_order
 from sweeper.study.samplers.optuna import to_distribution
 from sweeper.trial import Direction
@@ -86,6 +86,10 @@ class ShownTrials:
         )
 
     def _look_at(self, trial: FrozenTrial) -> "_Ended":
+        if is_known(trial):  # what it came to is told in other units each time
+            shown = copy.copy(self._on_lines(trial))
+            shown.number = -1  # Optuna leaves lower ones out when it looks what all have in common
+            return _Ended(shown, is_bad(trial))
         if trial.number not in self._ended:
             self._ended[trial.number] = _Ended(self._on_lines(trial), is_bad(trial))
         return self._ended[trial.number]

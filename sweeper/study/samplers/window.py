@@ -19,6 +19,9 @@ _MOST_SEEN = {"conditional_gp": 1000, "gp": 200, "tpe": 1000, "cmaes": 1000}
 #: Fewer make a sampler hardly cheaper, but worse: of 500 trials on a function of seven variables
 #: the best was as good when tpe saw 250 as when it saw all, and less good with 100 (seven seeds).
 _FEWEST_SEEN = {"conditional_gp": 160, "gp": 100, "tpe": 250, "cmaes": 250}
+#: Learn from trials of an earlier study as well; nsga2 breeds, and cmaes moves a distribution,
+#: from trials of their own alone.
+TRANSFERRING = ("conditional_gp", "gp", "tpe")
 #: In the names of what tpe and gp note of a trial before it has its params.
 _PROPOSED = ":relative_params"
 #: Best trials among them. tpe holds the rest against 25 good ones at most (its ``gamma``); further
@@ -55,17 +58,29 @@ class TrialWindow(NamedTuple):
         """Before anything is known of the sampler's price in a study."""
         return cls(sampler, _MOST_SEEN.get(sampler))
 
-    def trials(self, cache: TrialCache) -> list[FrozenTrial]:
-        """What the sampler sees now, by number."""
+    def trials(self, cache: TrialCache, known: Sequence[FrozenTrial] = ()) -> list[FrozenTrial]:
+        """What the sampler sees now, by number.
+
+        Args:
+            cache: The study's own trials.
+            known: Those of an earlier study, the most telling first; they fill what is left, if
+                the sampler learns from them.
+        """
         if self.n_ended is None:
             return cache.all()
-        return cache.excerpt(self._n_best, self.n_ended, self._teaches)
+        own = cache.excerpt(self._n_best, self.n_ended, self._teaches)
+        if self.sampler not in TRANSFERRING:
+            return own
+        n_left = self.n_ended - sum(trial.state.is_finished() for trial in own)
+        return [*reversed(known[: max(n_left, 0)]), *own]
 
-    def narrower(self, cache: TrialCache, why: str) -> "TrialWindow | None":
+    def narrower(
+        self, cache: TrialCache, known: Sequence[FrozenTrial], why: str
+    ) -> "TrialWindow | None":
         """Half of what the sampler sees now; None when it is no dearer for what it sees."""
         if self.n_ended is None:
             return None
-        n_now = sum(trial.state.is_finished() for trial in self.trials(cache))
+        n_now = sum(trial.state.is_finished() for trial in self.trials(cache, known))
         fewest = _FEWEST_SEEN[self.sampler]
         return TrialWindow(self.sampler, max(n_now // 2, fewest), why) if n_now > fewest else None
 

@@ -102,3 +102,33 @@ def test_a_trial_that_diverged_is_worse_than_any_other() -> None:
     beyond, before = (model.expect(np.array([x, 0.5])) for x in (0.95, 0.6))
     assert beyond[0] > before[0]
     assert beyond[1] < before[1]
+
+
+def test_what_an_earlier_study_measured_is_believed_and_is_not_to_be_undercut() -> None:
+    space = space_of(TWO)
+    rows = np.random.default_rng(0).random((30, 2))
+    own = np.array([[0.9, 0.5], [0.8, 0.1]])
+    both, are_known = np.concatenate([rows, own]), np.arange(32) < 30
+    model = BranchModel(space, both, bowl(both), np.ones(32), are_known)
+    best = np.array([0.3, 0.5])
+    assert model.expect(best)[0] == pytest.approx(3.0, abs=0.2)
+    # The best of its own is far above the best of the earlier one.
+    assert model.expect(best)[1] > 0.9
+    assert model.promise(best[None], 0) > fitted(space, both, bowl(both)).promise(best[None], 0)
+
+
+def test_what_an_earlier_study_measured_is_doubted_where_this_one_shows_otherwise() -> None:
+    space = space_of(TWO)
+    rows = np.random.default_rng(0).random((40, 2))
+    are_known = np.arange(40) < 30
+    losses = np.where(are_known, 7 - bowl(rows), bowl(rows))
+    model = BranchModel(space, rows, losses, np.ones(40), are_known)
+    assert model.expect(np.array([0.3, 0.5]))[0] < model.expect(np.array([0.9, 0.5]))[0] - 0.5
+
+
+def test_before_the_first_trial_the_best_place_of_an_earlier_study_is_the_best() -> None:
+    rows = np.random.default_rng(0).random((30, 2))
+    space = space_of(TWO)
+    model = BranchModel(space, rows, bowl(rows), np.ones(30), np.ones(30, bool))
+    places = np.array([[0.3, 0.5], [0.8, 0.5], [0.0, 0.5]])
+    assert model.score(places, 0).argmax() == 0

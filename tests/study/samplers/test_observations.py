@@ -8,9 +8,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper.study.samplers.observations import (
     MOST_OBSERVATIONS,
-    _ranks,
     observe,
     observe_several,
+    rank,
     warp,
 )
 
@@ -163,7 +163,7 @@ def test_equal_losses_are_no_error() -> None:
 
 
 def test_equal_losses_share_their_ranks() -> None:
-    found = _ranks(np.array([3.0, 1.0, 3.0, 2.0, 3.0]))
+    found = rank(np.array([3.0, 1.0, 3.0, 2.0, 3.0]))
     assert found.tolist() == [4.0, 1.0, 4.0, 2.0, 4.0]
 
 
@@ -202,3 +202,13 @@ def test_of_several_what_is_bad_and_what_runs() -> None:
     )
     assert [t.number for t in seen.trials] == [0, 1]
     assert seen.losses[1] == math.inf
+
+
+def test_trials_of_an_earlier_study_fill_what_the_studys_own_leave() -> None:
+    n = MOST_OBSERVATIONS
+    known = [complete(-at, {1: 5.0 + at}) for at in range(1, n + 1)]
+    own = [complete(at, {1: 900.0 + at}) for at in range(n // 2)]
+    numbers = [number for number, *_ in observed(*known, *own)]
+    best, others = n // 4, n - n // 4 - n // 2
+    # The lowest losses, then all of its own, then those that are the most telling.
+    assert sorted(numbers) == [*range(-best - others, 0), *range(n // 2)]

@@ -119,3 +119,18 @@ def test_notes_of_samplers_that_were_shown_names_are_left_out() -> None:
     # Where nothing is on a line, they were shown the same.
     [same] = view().trials([trial(0, value=0.5, notes=notes, params={"rate": 0.5})])
     assert dict(same.system_attrs) == notes
+
+
+def test_a_trial_of_an_earlier_study_is_shown_anew_each_time() -> None:
+    """As what it came to is told in other units each time; Optuna leaves numbers below -1 out."""
+    shown = view()
+    for value in (0.5, 0.25):
+        known = [trial(number, value=value) for number in (-3, -2)]
+        found = shown.trials([*known, trial(0, value=1.0)])
+        assert [(each.number, each.value) for each in found] == [
+            (-1, value),
+            (-1, value),
+            (0, 1.0),
+        ]
+        assert found[0].params["width"] == 2
+        assert [each.number for each in known] == [-3, -2]

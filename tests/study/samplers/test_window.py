@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,12 +112,12 @@ def test_half_of_what_is_seen_is_left_but_never_few(tmp_path: Path) -> None:
     study = begin(tmp_path, "tpe")
     add(study, 250)
     window = study.sampler.window()
-    assert window.narrower(study.cache, "dear") is None
+    assert window.narrower(study.cache, (), "dear") is None
     add(study, 50)
-    assert window.narrower(study.cache, "dear") == TrialWindow("tpe", 250, "dear")
+    assert window.narrower(study.cache, (), "dear") == TrialWindow("tpe", 250, "dear")
     add(study, 300)
-    assert window.narrower(study.cache, "dear") == TrialWindow("tpe", 300, "dear")
-    assert TrialWindow.at_first("nsga2").narrower(study.cache, "dear") is None
+    assert window.narrower(study.cache, (), "dear") == TrialWindow("tpe", 300, "dear")
+    assert TrialWindow.at_first("nsga2").narrower(study.cache, (), "dear") is None
 
 
 def test_all_workers_see_as_little_until_the_sampler_is_another(tmp_path: Path) -> None:
@@ -184,3 +185,25 @@ def test_what_a_sampler_proposes_is_not_written_twice(tmp_path: Path, sampler: s
     run_trial(study, reports(0.5))
     assert study.trials()[0].params
     assert study.trials()[0].system_attrs == before
+
+
+def test_trials_of_an_earlier_study_fill_what_the_studys_own_leave(tmp_path: Path) -> None:
+    """The most telling last, next to the study's own."""
+    study = begin(tmp_path, "gp")
+    known = [copy.copy(study.trials()[0]) for _ in range(150)]
+    for at, trial in enumerate(known):
+        trial.number, trial.state = -1 - at, OptunaState.COMPLETE
+    for n_own, n_known in [(0, 150), (120, 80), (300, 0)]:
+        add(study, n_own - len(seen(study)))
+        shown = study.sampler.window().trials(study.cache, known)
+        ended = numbers([trial for trial in shown if trial.state in ENDED])
+        assert ended[:n_known] == list(range(-n_known, 0))
+        assert len(ended) == min(n_own + 150, 200)
+    assert study.sampler.window().narrower(study.cache, known, "dear") is not None
+    other = begin(tmp_path / "b", "gp")
+    assert other.sampler.window().narrower(other.cache, known, "dear") == TrialWindow(
+        "gp", 100, "dear"
+    )
+    for sampler in ("nsga2", "cmaes"):  # they learn from trials of their own alone
+        shown = TrialWindow.at_first(sampler).trials(other.cache, known)
+        assert numbers(shown) == numbers(other.trials())
