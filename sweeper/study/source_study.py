@@ -89,9 +89,8 @@ def _find_by_name(spec: StudySpec, root: Path, name: str) -> tuple[BaseStorage, 
     known = [path.parent.name for path in paths.study_dir.parent.glob(f"*/{paths.journal.name}")]
     raise SpecError(
         f"{spec.place(_FROM)}: no study {name!r} has begun in {paths.study_dir.parent}"
-        f"{'' if spec.storage == 'auto' else ' or in the storage'}"
-        f"{did_you_mean(name, [each for each in known if each != spec.name])}. "
-        "One in a database of its own is named by its study file"
+        f"{'' if spec.storage == 'auto' else ' or in the storage'}, and one in a database of its "
+        f"own is named by its study file{did_you_mean(name, set(known) - {spec.name})}"
     )
 
 

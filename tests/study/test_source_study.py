@@ -108,7 +108,7 @@ def test_what_it_searched_is_asked_of_its_storage_not_of_its_file(tmp_path: Path
     [
         (
             "earliest",
-            "no study 'earliest' has begun in {}/mlruns/studies; did you mean 'earlier'?",
+            "own is named by its study file; did you mean 'earlier'?",
         ),
         ("./none.yaml", "none.yaml: no such file"),
         ("./begun-not.yaml", "study 'begun-not' has not begun: sweeper run begun-not.yaml"),
