@@ -289,7 +289,7 @@ class _Rules:
             self._add(path, f"is for GPUs of CUDA, and run.device is {run.device}; drop one")
         elif run.device.startswith("cuda:") and n_gpus > 1:
             self._add(path, f"run.device: {run.device} is one GPU; set it to cuda, or this to 1")
-        if n_gpus > 1 and not self._spec.sections["train"].keys() & {"function", "command"}:
+        if n_gpus > 1 and not has_own_training(self._spec.sections["train"]):
             message = "built-in training computes on one device; set it to 1, or bring your own"
             self._add(path, message)
         if run.workers_per_device > 1:

@@ -103,9 +103,7 @@ def run_scratch_trial(
     torch.set_num_threads(placement.n_threads)
     with ExitStack() as held:
         folder = held.enter_context(tempfile.TemporaryDirectory(prefix="sweeper-"))
-        sharing = _sharing_run(
-            spec, Path(folder)
-        )  # loads mlflow, which is none of a trial's doing
+        sharing = _sharing_run(spec, Path(folder))  # before, as it may load mlflow
         held.enter_context(ProcessState().kept(log.warning))
         held.enter_context(seeing_only(placement.visible))
         held.enter_context(sharing)

@@ -205,6 +205,18 @@ def test_each_trial_has_its_own_gpus(tmp_path: Path, pretend: Callable[[int], No
     ]
 
 
+def test_a_program_sees_the_gpu_of_its_worker_alone(
+    tmp_path: Path, pretend: Callable[[int], None]
+) -> None:
+    train = {"command": "python a.py --x ${train.x}", "x": {"low": 0.0, "high": 1.0}}
+    spec = function_spec(tmp_path, trials=9, train=train, run={"workers": 3})
+    pretend(2)
+    seen = [(place.gpus, place.visible, place.n_sharing) for place in place_workers(spec)]
+    assert seen == [(("cuda:0",), "0", 2), (("cuda:1",), "1", 1), (("cuda:0",), "0", 2)]
+    pretend(0)
+    assert {place.devices for place in place_workers(spec)} == {("cpu",)}
+
+
 @pytest.mark.parametrize(
     "names", ["3,1", "GPU-8932f937,GPU-1a2b3c4d", "MIG-aaaa,MIG-bbbb"], ids=["ids", "uuids", "mig"]
 )
