@@ -71,7 +71,7 @@ def test_the_study_file_of_the_readme_is_valid() -> None:
 @pytest.mark.parametrize("text", [text for text in blocks("yaml") if text[0] != "#"])
 def test_every_study_file_is_valid_and_every_part_fits_into_one(text: str) -> None:
     part = yaml.safe_load(text)
-    is_whole = "data" in part or "function" in part.get("train", {})
+    is_whole = "data" in part or {"function", "command"} & part.get("train", {}).keys()
     parse_study(text if is_whole else BASE + text, Path("page.yaml"))
 
 
@@ -222,6 +222,18 @@ def studies_with_code() -> list[tuple[Path, str]]:
         for text in blocks("yaml", [page])
         if named_by(text, page)
     ]
+
+
+@pytest.mark.slow
+def test_the_script_of_the_page_is_swept(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, name="script")
+    [code] = blocks("py", [OWN_CODE])
+    (tmp_path / "train.py").write_text(code)
+    [text] = [text for text in blocks("yaml", [OWN_CODE]) if text.startswith("name: script\n")]
+    sweep.write(text)
+    done = sweep.run()
+    assert done.returncode == 0, done.stderr
+    sweep.assert_truth(finished=4)
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
