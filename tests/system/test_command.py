@@ -39,9 +39,10 @@ saved = options.out / "epoch"
 done = int(saved.read_text()) if saved.exists() else 0
 for epoch in range(done + 1, options.epochs + 1):
     time.sleep(0.02)
+    # First, as one that is killed between the two does the epoch twice.
+    print(json.dumps({"epoch": epoch, "loss": options.x / epoch}))
     saved.with_suffix(".tmp").write_text(str(epoch))
     saved.with_suffix(".tmp").replace(saved)
-    print(json.dumps({"epoch": epoch, "loss": options.x / epoch}))
 """
 
 
