@@ -206,7 +206,7 @@ class LightningCallback(Checkpoint):
             replace_file(self._path) as aside,
             durable(Step.CHECKPOINT),
         ):
-            trainer.save_checkpoint(aside)
+            trainer.save_checkpoint(aside, weights_only=False)
 
     def _hear_signals(self) -> None:
         """Lightning would end the process by itself, or put its job back, beside sweeper."""

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from sweeper.events import Interrupted
-from tests.support.slurm_cluster import Cluster
+from tests.support.slurm_cluster import Cluster, run
 from tests.support.sweep import Sweep, kill_group, wait_until, worker_pids
 from tests.support.trainer_studies import EPOCHS, LIGHTNING, N_BATCHES, TRANSFORMERS, Program
 
@@ -97,11 +97,14 @@ def test_a_trial_whose_worker_is_killed_goes_on_from_its_last_epoch(
 def test_a_job_of_slurm_that_is_put_back_goes_on_with_the_trial(
     sweep: Sweep, program: Program
 ) -> None:
-    """The limit is two minutes, of which Slurm tells a minute before, by SIGUSR1."""
+    """Slurm tells a job that its time is over by SIGUSR1 to its batch script."""
     program.write(sweep, epochs=20)
     cluster = Cluster(sweep)
-    name = cluster.submit("--time", "2m", "--cpus", "1", "--mem", "1500M", BATCH_S="0.5")
-    cluster.wait_until(lambda: cluster.jobs(name, "PENDING") and sweep.epochs(0), 200)
+    name = cluster.submit("--time", "1h", "--cpus", "1", "--mem", "1500M", BATCH_S="0.2")
+    cluster.wait_until(lambda: sweep.paths.trial_numbers() and sweep.epochs(0))
+    [job] = cluster.jobs(name, "RUNNING")
+    run("scancel", "--signal=USR1", "--batch", job)
+    cluster.wait_until(lambda: cluster.jobs(name, "PENDING"))
     assert 0 < len(sweep.epochs(0)) < 20
     assert not sweep.study().agents(), "the agent gave its lease up"
     sweep.write_code(program.text().replace('os.environ.get("BATCH_S", "0")', '"0"'))
