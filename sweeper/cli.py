@@ -135,14 +135,25 @@ def init(
             "`text`, `audio` or `images` for names to fill in.",
         ),
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="CODE",
+            help="Of your training code: a script whose argparse options are read, without "
+            "running it, or `lightning` or `transformers` for a module to begin with.",
+        ),
+    ] = None,
 ) -> None:
-    """Write a study file to start from; without --data it runs as it is, without a download.
+    """Write a study file to start from; without options it runs as it is, without a download.
 
     Example: sweeper init studies/mine.yaml --data rows.csv
     """
+    if data is not None and source is not None:
+        raise typer.BadParameter("name data or code, not both", param_hint="--from")
     from sweeper.commands.init.write import write_study
 
-    write_study(path, data)
+    write_study(path, data=data, source=source)
     print(f"wrote {path}; edit it, then: sweeper check {path} && sweeper run {path}")
 
 

@@ -192,15 +192,15 @@ def test_a_study_of_whatever_was_found_is_one_that_can_be_read(tmp_path: Path) -
         [None, "table", "text", "audio", "images", texts, table, str(tmp_path / "said")]
     ):
         path = tmp_path / f"study{number}.yaml"
-        write_study(path, data)
+        write_study(path, data=data)
         assert load_study(path).n_trials == 20
     with pytest.raises(SpecError, match="exists already"):
-        write_study(path, None)
+        write_study(path)
 
 
 def test_a_study_of_rows_runs(tmp_path: Path) -> None:
     rows = [[n % 9, "xyz"[n % 3], n % 2] for n in range(200)]
     data = written(tmp_path / "rows.csv", ["a", "b", "label"], rows)
-    write_study(tmp_path / "study.yaml", data)
+    write_study(tmp_path / "study.yaml", data=data)
     lines = list(check_study(load_study(tmp_path / "study.yaml"), tmp_path / "mlruns", print))
     assert lines[-1].startswith("ready: ")

@@ -8,13 +8,13 @@ from sweeper.trial import Task
 
 #: Where comments begin.
 _COLUMN = 37
-_HEAD = """\
+HEAD = """\
 # A sweeper study{about}.
 # Every value is a constant or, in place, a range:
 #   {{low: 1, high: 8}}   {{low: 1e-4, high: 1e-1, log: true}}   {{choices: [relu, gelu]}}
 # `sweeper check` says what is wrong with it, `sweeper run` works until the goal is reached.
 """
-_BUDGET = "budget: {trials: 20}                 # finished trials the study should reach\n"
+BUDGET = "budget: {trials: 20}                 # finished trials the study should reach\n"
 _DIGITS = """\
 objective: {metric: val_accuracy, direction: maximize}
 budget: {trials: 20}                 # finished trials the study should reach
@@ -101,20 +101,20 @@ _SEARCHED: dict[Kind, dict[str, Any]] = {
 def render_template(proposal: Proposal | None) -> str:
     """A study of some data; of None, one that runs without a download."""
     if proposal is None:
-        return _HEAD.format(about="") + _DIGITS
+        return HEAD.format(about="") + _DIGITS
     model = _MODELS[proposal.kind]
     if not proposal.has_numbers:
         model = model.replace("  embed_numbers: {choices: [none, periodic]}\n", "")
     keys = [
-        _line("name", proposal.kind),
-        *(_line(*key) for key in proposal.keys),
-        *(_line(name, value) for name, value in _SEARCHED[proposal.kind].items()),
+        render_line("name", proposal.kind),
+        *(render_line(*key) for key in proposal.keys),
+        *(render_line(name, value) for name, value in _SEARCHED[proposal.kind].items()),
     ]
     return "\n".join(
         [
-            _HEAD.format(about=f" of {proposal.about}")
+            HEAD.format(about=f" of {proposal.about}")
             + f"objective: {{metric: {_METRICS[proposal.task]}}}\n"
-            + _BUDGET,
+            + BUDGET,
             "data:\n" + "".join(keys),
             model,
             _TRAIN,
@@ -122,7 +122,8 @@ def render_template(proposal: Proposal | None) -> str:
     )
 
 
-def _line(name: str, value: Any, why: str = "") -> str:
+def render_line(name: str, value: Any, why: str = "") -> str:
+    """A key of a section, with a comment behind it, or above it where there is no room."""
     text = "  " + render_setting({name: value})[1:-1]
     if len(text) >= _COLUMN - 1 and why:
         return f"  # {why}\n{text}\n"
