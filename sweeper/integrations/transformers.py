@@ -71,8 +71,8 @@ class TransformersCallback(TrainerCallback):
             self._trial,
             args.device,
             callback=_NAME,
-            way_out="give TrainingArguments **callback.training_arguments, or run.device another "
-            "value",
+            way_out="give TrainingArguments **callback.training_arguments; beside other GPUs set "
+            "run.gpus_per_trial: 1, as it takes all that it sees",
         )
 
     def on_train_begin(
