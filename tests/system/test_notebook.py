@@ -38,7 +38,6 @@ sweeper.run(sweeper.Study(
     objective={"metric": "score", "direction": "maximize"},
     pruner={"name": "none"},
     train={"function": wait},
-    budget={"trials": 2},
     run={"workers": 1},
     tracking={"log_models": "none"},
 ))
@@ -87,10 +86,11 @@ def test_an_interrupt_puts_trials_back_and_the_same_cell_goes_on(tmp_path: Path)
         wait_until((tmp_path / "running").exists)
         manager.interrupt_kernel()
         assert reply_to(client, asked)["ename"] == "KeyboardInterrupt"
-        assert list(result(tmp_path, "waits").trials()["state"]) == ["waiting"] * 2
+        [row] = result(tmp_path, "waits").rows()
+        assert (row["state"], row["epochs"] > 0) == ("waiting", True)
         again = client.execute(WAITS.replace("100_000", "3"))
         assert reply_to(client, again)["status"] == "ok"
-        assert list(result(tmp_path, "waits").trials()["state"]) == ["complete"] * 2
+        assert list(result(tmp_path, "waits").trials()["state"]) == ["complete"]
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
