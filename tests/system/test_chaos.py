@@ -1,4 +1,4 @@
-"""Two minutes in which a worker or the command itself is killed every two seconds."""
+"""Two minutes in which a worker, a program or the command itself is killed every two seconds."""
 
 import os
 import random
@@ -9,6 +9,8 @@ from contextlib import suppress
 
 import pytest
 
+from sweeper.events import Started
+from tests.support.processes import processes_in
 from tests.support.sweep import Sweep, kill_group, worker_pids
 
 # Forked, so many commands start that the study ends before the time.
@@ -51,6 +53,42 @@ def build(input_shape, n_outputs, width, dropout):
         nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, 10)
     )
 """
+PROGRAM_STUDY = f"""
+objective: {{metric: loss, direction: minimize}}
+budget: {{trials: {TRIALS}}}
+sampler: {{name: tpe}}
+pruner: {{name: none}}
+train:
+  command: python own.py --out ${{trial.checkpoint}} --epochs ${{train.epochs}}
+  args: auto
+  metrics: ${{trial.checkpoint}}/metrics.jsonl
+  epochs: {EPOCHS}
+  x: {{low: 0.0, high: 1.0}}
+  keep: {{choices: [true, false]}}
+run: {{workers: 2, device: cpu}}
+"""
+#: Counts its epochs. With ``--keep`` it goes on where it was, else it begins again.
+PROGRAM = """
+import argparse, json, os, pathlib, time
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--out", type=pathlib.Path)
+parser.add_argument("--epochs", type=int)
+parser.add_argument("--x", type=float)
+parser.add_argument("--keep", action="store_true")
+options = parser.parse_args()
+counter = os.open(f"epochs-{options.keep}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+saved = options.out / "epoch"
+done = int(saved.read_text()) if options.keep and saved.exists() else 0
+with (options.out / "metrics.jsonl").open("a" if options.keep else "w") as rows:
+    for epoch in range(done + 1, options.epochs + 1):
+        time.sleep(0.1)
+        os.write(counter, b"x")
+        rows.write(json.dumps({"epoch": epoch, "loss": options.x / epoch}) + "\\n")
+        rows.flush()
+        saved.with_suffix(".tmp").write_text(str(epoch))
+        saved.with_suffix(".tmp").replace(saved)
+"""
 
 
 class Chaos:
@@ -59,62 +97,110 @@ class Chaos:
     def __init__(self, sweep: Sweep, seed: int) -> None:
         self._sweep = sweep
         self._rng = random.Random(seed)
-        self.n_agents = self.n_workers = 0
+        self.n_agents = self.n_workers = self.n_programs = 0
         self.agent = self._start()
 
     def _start(self) -> subprocess.Popen[str]:
         with (self._sweep.folder / "output").open("a") as output:
             return self._sweep.start(output)
 
-    def strike(self) -> None:
-        """Kill the command, or one of its two workers, which may not be there yet."""
-        victim = self._rng.randrange(3)
-        if victim == 2:
+    def reign(self) -> int:
+        """For two minutes, or until the study is done; how many trials were by then."""
+        begun = time.monotonic()
+        try:
+            while time.monotonic() - begun < CHAOS_S and self.agent.poll() is None:
+                time.sleep(EVERY_S)
+                self._strike()
+            n_finished = self._sweep.result().n_finished
+            self.agent.wait(timeout=600)
+        finally:
+            kill_group(self.agent)
+        assert self.agent.returncode == 0, (self._sweep.folder / "output").read_text()
+        return n_finished
+
+    def _strike(self) -> None:
+        """Kill the command, one of its two workers or a program; some may not be there yet."""
+        programs = self._programs()
+        victim = self._rng.randrange(4 if programs else 3)
+        if victim == 3:
+            self.n_programs += _kill(self._rng.choice(programs))
+        elif victim == 2:
             self.agent.kill()
             self.agent.wait()
             self.n_agents += 1
             self.agent = self._start()
         elif victim < len(workers := worker_pids(self.agent)):
-            with suppress(ProcessLookupError):  # it ended by itself a moment ago
-                os.kill(workers[victim], signal.SIGKILL)
-                self.n_workers += 1
+            self.n_workers += _kill(workers[victim])
+
+    def _programs(self) -> list[int]:
+        found = processes_in(self._sweep.folder)
+        return [pid for pid, command in found.items() if command.startswith("python own.py")]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n_agents} commands, {self.n_workers} workers and {self.n_programs} programs "
+            f"killed in {CHAOS_S:.0f} s"
+        )
+
+
+def _kill(pid: int) -> bool:
+    with suppress(ProcessLookupError):  # it ended by itself a moment ago
+        os.kill(pid, signal.SIGKILL)
+        return True
+    return False
+
+
+def assert_whole(sweep: Sweep, chaos: Chaos) -> None:
+    """The goal exactly, whole curves of complete trials, nothing lost and nothing left."""
+    sweep.assert_truth(finished=TRIALS)
+    complete = [number for number, state in sweep.states().items() if state == "complete"]
+    assert all(len(sweep.epochs(number)) == EPOCHS for number in complete)
+    assert chaos.n_agents > 5
+    assert chaos.n_workers > 5
+    assert processes_in(sweep.folder) == {}
+    doctor = sweep.run("doctor", "sweep.yaml")
+    assert doctor.returncode == 0, doctor.stdout
+    assert doctor.stdout.startswith("sweep: healthy: ")
+    assert len(doctor.stdout.splitlines()) == 1
+
+
+def n_starts(sweep: Sweep, number: int) -> int:
+    """How often a process began with a trial, or went on with it."""
+    return sum(isinstance(event, Started) for event in sweep.events(number))
 
 
 def test_forty_trials_are_exactly_that_under_constant_kills(sweep: Sweep) -> None:
     sweep.write(STUDY)
     sweep.write_code(CODE)
-    begun = time.monotonic()
     chaos = Chaos(sweep, seed=3)
-    try:
-        while time.monotonic() - begun < CHAOS_S and chaos.agent.poll() is None:
-            time.sleep(EVERY_S)
-            chaos.strike()
-        n_finished = sweep.result().n_finished
-        chaos.agent.wait(timeout=600)
-    finally:
-        kill_group(chaos.agent)
-    seconds = time.monotonic() - begun
-    output = (sweep.folder / "output").read_text()
-    assert chaos.agent.returncode == 0, output
-
-    sweep.assert_truth(finished=TRIALS)
-    states = list(sweep.states().values())
-    numbers = range(len(states))
-    assert all(len(sweep.epochs(n)) == EPOCHS for n in numbers if states[n] == "complete")
-    n_needed = sum(len(sweep.epochs(n)) for n in numbers) * BATCHES
+    n_finished = chaos.reign()
+    assert_whole(sweep, chaos)
+    n_needed = sum(len(sweep.epochs(n)) for n in sweep.states()) * BATCHES
     n_trained = (sweep.folder / "batches").stat().st_size
     n_resumed = sweep.n_resumed()
     print(
-        f"\n{chaos.n_agents} commands and {chaos.n_workers} workers killed in {CHAOS_S:.0f} s, "
-        f"{n_finished} of {TRIALS} trials finished by then, all after {seconds:.0f} s; "
-        f"{states.count('failed')} trials failed; trials went on {n_resumed} times; "
-        f"{n_trained - n_needed} of {n_needed} batches "
+        f"\n{chaos}, {n_finished} of {TRIALS} trials finished by then; trials went on "
+        f"{n_resumed} times; {n_trained - n_needed} of {n_needed} batches "
         f"({(n_trained - n_needed) / BATCHES:.1f} epochs) done twice"
     )
-    assert chaos.n_agents > 5
-    assert chaos.n_workers > 5
-    doctor = sweep.run("doctor", "sweep.yaml")
-    assert doctor.returncode == 0, doctor.stdout
-    assert doctor.stdout.startswith("sweep: healthy: ")
-    assert len(doctor.stdout.splitlines()) == 1
     assert n_trained - n_needed <= n_resumed * BATCHES
+
+
+def test_so_are_forty_programs(sweep: Sweep) -> None:
+    """Some go on where they were, others begin again."""
+    sweep.write(PROGRAM_STUDY)
+    sweep.write_code(PROGRAM)
+    chaos = Chaos(sweep, seed=5)
+    n_finished = chaos.reign()
+    assert_whole(sweep, chaos)
+    assert chaos.n_programs > 2
+    params = [run.data.params["train.keep"] for run in sweep.runs()]
+    kept = [number for number, keep in enumerate(params) if keep == "True"]
+    n_needed = sum(len(sweep.epochs(number)) for number in kept)
+    n_trained = (sweep.folder / "epochs-True").stat().st_size
+    n_resumed = sum(n_starts(sweep, number) - 1 for number in kept)
+    print(
+        f"\n{chaos}, {n_finished} of {TRIALS} trials finished by then; of {len(kept)} that go on, "
+        f"{n_resumed} times they did, and {n_trained - n_needed} of {n_needed} epochs were twice"
+    )
+    assert n_trained - n_needed <= n_resumed
