@@ -90,11 +90,17 @@ class ProgramReports:
             self._say("late", f"what it tells of an epoch after {self._metrics[0]} is left out")
 
     def _report(self, epoch: int) -> None:
-        if not self._latest and self._n_known and epoch == 1 and not self._goes_on:
+        if not self._latest and self._n_known and epoch == 1:
+            way_out = (
+                "although the command uses ${trial.checkpoint}; words that let it go on belong "
+                "into train.resume"
+                if self._goes_on
+                else "as the command does not use ${trial.checkpoint}"
+            )
             self._say(
                 "again",
-                "a trial that was stopped begins again at epoch 1, as the command does not use "
-                "${trial.checkpoint}; epochs that are known stay as they are",
+                f"a trial that was stopped begins again at epoch 1, {way_out}; epochs that are "
+                "known stay as they are",
             )
         self._latest, self._latest_values = epoch, self._values
         if epoch > self._known:
