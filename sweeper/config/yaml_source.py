@@ -110,6 +110,8 @@ def _load(
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         reason = ", ".join(part for part in (exc.context, exc.problem) if part)
+        if mark and text[mark.index - 1 : mark.index + 1] == "${":
+            reason += "; within { } a text with ${...} needs quotes"
         problems.add(place(mark.line + 1 if mark else 1), path, f"not valid YAML: {reason}")
     except yaml.reader.ReaderError as exc:
         line = text.count("\n", 0, exc.position) + 1

@@ -143,6 +143,10 @@ _YAML = "not valid YAML: "
         ("a: {b: 1", [
             f"1: {_YAML}while parsing a flow mapping, expected ',' or '}}', but got '<stream end>'"
         ]),
+        ("a: {b: run ${c}, d: 1}", [
+            f"1: {_YAML}while parsing a flow mapping, expected ',' or '}}', but got '{{'; "
+            "within { } a text with ${...} needs quotes"
+        ]),
         ("a:\n  b: 1\n c: 2", [
             f"3: {_YAML}while parsing a block mapping, expected <block end>, "
             "but found '<block mapping start>'"
