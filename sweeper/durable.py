@@ -32,6 +32,7 @@ class Step(StrEnum):
     CHECKPOINT = "checkpoint"
     CHECKPOINT_RENAME = "checkpoint-rename"
     REPORT = "report"
+    LOGGED_FILE = "logged-file"
     OBJECT_STORE_CONTENT = "object-store-content"
     OBJECT_STORE_MANIFEST = "object-store-manifest"
     PUT_BACK = "put-back"

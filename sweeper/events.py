@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
+from sweeper.config.names import FilePath, Line, Package, Sha256, TagName
 from sweeper.config.records import read_record
 from sweeper.config.settings import ModelConfig, Scalar
 from sweeper.durable import Step, durable
@@ -47,6 +48,80 @@ class Started:
 
 
 @dataclass(frozen=True)
+class FileLogged:
+    """The trial's own code logged a file, which lies in the trial's folder.
+
+    Attributes:
+        time_s: Seconds since the Unix epoch.
+        path: In the trial's run, and below :meth:`~sweeper.paths.RunPaths.logged_files`.
+        sha256: Of what it held. A later event may give it another content.
+    """
+
+    time_s: float
+    path: FilePath
+    sha256: Sha256
+
+    def __post_init__(self) -> None:
+        check_time(self.time_s)
+
+
+@dataclass(frozen=True)
+class TagsSet:
+    """The trial's own code set tags of its run.
+
+    Attributes:
+        time_s: Seconds since the Unix epoch.
+        tags: By name; others stay as they are.
+    """
+
+    time_s: float
+    tags: Mapping[TagName, str]
+
+    def __post_init__(self) -> None:
+        check_time(self.time_s)
+
+
+@dataclass(frozen=True)
+class TensorForm:
+    """What a tensor is that a model takes or answers, a row for each sample.
+
+    Attributes:
+        name: By which it is given or answered; empty if it is alone and has none.
+        dtype: As NumPy names it.
+        shape: Without the first side, the number of samples.
+    """
+
+    name: str
+    dtype: Line
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ModelLogged:
+    """The trial's own code logged its model, which lies in the trial's folder.
+
+    Attributes:
+        time_s: Seconds since the Unix epoch.
+        form: ``pt2`` as :meth:`~sweeper.paths.RunPaths.exported_model`, or ``state_dict`` as
+            :meth:`~sweeper.paths.RunPaths.model`, of one that cannot be exported.
+        module: Its class, with the module.
+        inputs: What a program takes.
+        outputs: What it answers.
+        packages: What it needs to run, with versions as pip writes them.
+    """
+
+    time_s: float
+    form: Literal["pt2", "state_dict"]
+    module: Line
+    inputs: tuple[TensorForm, ...] = ()
+    outputs: tuple[TensorForm, ...] = ()
+    packages: tuple[Package, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_time(self.time_s)
+
+
+@dataclass(frozen=True)
 class Interrupted:
     """The trial gave up its process and waits for another.
 
@@ -75,7 +150,9 @@ class Ended:
         check_time(self.time_s)
 
 
-Event = Started | EpochMetrics | Interrupted | Ended
+#: What a trial's own code logs beside epochs.
+Logged = FileLogged | TagsSet | ModelLogged
+Event = Started | EpochMetrics | Logged | Interrupted | Ended
 
 
 def encode_event(event: Event) -> bytes:
@@ -85,7 +162,16 @@ def encode_event(event: Event) -> bytes:
 
 
 _KINDS: Mapping[str, type[Event]] = {
-    kind.__name__: kind for kind in (Started, EpochMetrics, Interrupted, Ended)
+    kind.__name__: kind
+    for kind in (
+        Started,
+        EpochMetrics,
+        FileLogged,
+        TagsSet,
+        ModelLogged,
+        Interrupted,
+        Ended,
+    )
 }
 
 

@@ -104,6 +104,15 @@ class RunPaths:
         """Weights of the epoch that counts, as a state_dict, once the trial is complete."""
         return self.trial_dir(number) / "model.pt"
 
+    def model_files(self, number: int) -> list[Path]:
+        """Where the model of a trial may lie, in one form or the other."""
+        return [self.model(number), self.exported_model(number)]
+
+    def sendable_files(self, number: int) -> list[Path]:
+        """What lies of a trial for MLflow beside its log: its model, and what its code logged."""
+        found = [*self.model_files(number), *sorted(self.logged_files(number).rglob("*"))]
+        return [path for path in found if path.is_file() and path.suffix != ".tmp"]
+
     def preprocessing(self, digest: str) -> Path:
         """What was fitted to the training rows of some data, for all trials on them."""
         return self.study_dir / "preprocessing" / f"{digest}.pt"
@@ -123,6 +132,14 @@ class RunPaths:
     def printed(self, number: int) -> Path:
         """Folder of what the trial's program has printed, while it runs."""
         return self.trial_dir(number) / "printed"
+
+    def exported_model(self, number: int) -> Path:
+        """The model that the user's training function logged, as ``torch.export`` saves it."""
+        return self.trial_dir(number) / "model.pt2"
+
+    def logged_files(self, number: int) -> Path:
+        """Folder of what the user's training function logged, as MLflow's run is to have it."""
+        return self.trial_dir(number) / "artifacts"
 
     def fetched(self, number: int) -> Path:
         """Folder for what comes from the object store, until all of it is there."""

@@ -23,7 +23,7 @@ ROWS = (
 STUDY_ROWS = (
     ("storage",),
     ("attributes",),
-    ("leases", "presence", "pruners"),
+    ("leases", "presence", "pruners", "logged"),
     ("trial_cache", "code_versions"),
     ("samplers", "agents", "failures", "failure_causes", "best", "figures", "time_left"),
     ("warm_start",),

@@ -20,7 +20,7 @@ from sweeper.study.study import SweepStudy
 from sweeper.text import format_count, redacted
 from sweeper.tracking.address import tracking_uri
 from sweeper.tracking.mirror import Mirror
-from sweeper.tracking.sender import Sent
+from sweeper.tracking.mirrored_study import Sent
 from sweeper.tracking.sync import build_mirror, send_all
 
 #: Of a trial's tags, those that its study's run has too.

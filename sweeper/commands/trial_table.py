@@ -68,7 +68,8 @@ class TrialRow:
             return replace(self, epoch=event.epoch, progress=float(event.epoch), best=best)
         if isinstance(event, Interrupted):
             return replace(self, state=TrialState.WAITING, ended_s=event.time_s, cause=event.cause)
-        assert isinstance(event, Ended)
+        if not isinstance(event, Ended):
+            return self
         return replace(
             self,
             state=event.outcome.state,

@@ -6,7 +6,7 @@ may have written. So each is held against its pattern, which allows no path, whe
 
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -48,10 +48,31 @@ def _check_line(text: str) -> str:
 #: What a terminal shows as it is, and a batch script holds in one line.
 Line = Annotated[str, AfterValidator(_check_line)]
 
+
+def _without_fault(find_fault: Callable[[str], str]) -> AfterValidator:
+    """Refuse a name in the words of a function that finds its fault."""
+
+    def check(name: str) -> str:
+        if fault := find_fault(name):
+            raise ValueError(fault)
+        return name
+
+    return AfterValidator(check)
+
+
+#: What the program of a model may need to run.
+Package = Annotated[
+    str,
+    matching(r"(torch|torchvision)==[0-9][0-9A-Za-z.]*", "must be torch or torchvision, pinned"),
+]
 #: Begins the names of metrics that no epoch measured; MLflow's page shows what is `system/` apart.
 OWN_METRICS = "system/sweeper_"
 _STUDY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MLFLOW = re.compile(r"[\w\-.:/ ]+")
+#: What file systems, object stores and MLflow's server all take as it is.
+_FILE = re.compile(r"[\w\-./ ()+=,@~]+")
+#: Of a trial's run: where the weights lie of a model that is none of MLflow's.
+WEIGHTS = "weights"
 #: MLflow's limit is 250; ``best_`` is put before a metric.
 _MOST_SIGNS = 245
 
@@ -91,6 +112,36 @@ def mlflow_name_fault(name: str) -> str:
         return "MLflow takes letters, digits, spaces and _ - . : / in a name alone"
     if len(name) > _MOST_SIGNS:
         return f"MLflow takes names of up to {_MOST_SIGNS} signs, this one has {len(name)}"
+    return _path_fault(name)
+
+
+def _path_fault(name: str) -> str:
     if posixpath.normpath(name) != name or name[0] == "/" or name.split("/")[0] in (".", ".."):
         return "MLflow reads a name as a path, which may not be absolute and holds no . .. or //"
     return ""
+
+
+def tag_name_fault(name: str) -> str:
+    """Why a trial's own code cannot set a tag of that name, or nothing."""
+    for owner in ("sweeper", "mlflow"):
+        if name.startswith(f"{owner}."):
+            return f"tags that begin with {owner}. are {owner}'s own; give it another name"
+    return mlflow_name_fault(name)
+
+
+def file_name_fault(path: str) -> str:
+    """Why a trial's own code cannot log a file under that path of its run, or nothing."""
+    if not _FILE.fullmatch(path):
+        return "letters, digits, spaces and _ - . / ( ) + = , @ ~ alone can stand in it"
+    if len(path) > _MOST_SIGNS:
+        return f"it may have up to {_MOST_SIGNS} signs, this one has {len(path)}"
+    if path.split("/")[0] == WEIGHTS:
+        return f"the folder {WEIGHTS} is sweeper's own; give it another name"
+    if path.endswith(".tmp"):
+        return "names of files that are yet to be whole end in .tmp; give it another one"
+    return _path_fault(path)
+
+
+#: Of what a trial's own code logs, as an event log has it.
+TagName = Annotated[str, _without_fault(tag_name_fault)]
+FilePath = Annotated[str, _without_fault(file_name_fault)]

@@ -17,11 +17,13 @@ from sweeper.events import (
     Ended,
     EventWriter,
     Interrupted,
+    Logged,
     Started,
     booked_seconds,
     read_events,
 )
 from sweeper.study.attributes import Attr
+from sweeper.study.logged import LoggedSoFar
 from sweeper.study.ownership import Ownership
 from sweeper.study.samplers.draw import Drawn
 from sweeper.study.samplers.optuna import to_distribution
@@ -77,6 +79,7 @@ class RunningTrial:
         self.drawn_by = ""
         self.asking_s = 0.0
         self.n_epochs: int | None = None
+        self._logged = LoggedSoFar()
         self.is_stopping = is_stopping
         self.ledger = ledger
         self._transfer = transfer
@@ -95,6 +98,7 @@ class RunningTrial:
         for event in logged:
             if isinstance(event, EpochMetrics):
                 self._keep(event)
+            self._logged.add(event)
 
     @property
     def resumed(self) -> int:
@@ -160,6 +164,11 @@ class RunningTrial:
             )
             self._is_started = True
 
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Of its run, as its own code has set them, in earlier processes too."""
+        return self._logged.tags
+
     def show_progress(self, epoch: int, share: float) -> None:
         """Say how far an epoch is; most calls do nothing, as it is called after every batch."""
         now_s = time.monotonic()
@@ -194,6 +203,19 @@ class RunningTrial:
         if self._transfer and metrics.epoch != self.n_epochs:
             with self.ledger.booked(Entry.CHECKPOINT):
                 self._transfer.offer(self.number, self._ownership.owner.claim)
+
+    def log(self, event: Logged) -> None:
+        """Record what user code logs; a file or a tag that is known as it is, is left.
+
+        Raises:
+            TrialInterrupted: If it cannot be recorded.
+            TrialLost: If the trial was taken over.
+        """
+        if self._logged.is_new(event):
+            with self._reporting():
+                self._ownership.require()
+                self._events.append(event)
+            self._logged.add(event)
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:

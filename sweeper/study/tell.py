@@ -27,6 +27,9 @@ def end_trial(study: SweepStudy, number: int, outcome: Outcome) -> None:
         values = [outcome.best.values[metric] for metric in study.spec.objective.metrics]
     for leftover in study.paths.checkpoint_files(number):
         leftover.unlink(missing_ok=True)
+    if outcome.state != TrialState.COMPLETE:  # of which no model is logged
+        for model in study.paths.model_files(number):
+            model.unlink(missing_ok=True)
     with durable(Step.END):
         if outcome.seconds:
             storage.set_trial_user_attr(trial_id, Attr.SECONDS, dict(outcome.seconds))

@@ -15,7 +15,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 
 from sweeper.config.names import OWN_METRICS, is_own_metric
 from sweeper.config.render import render_setting
-from sweeper.events import Ended, Event, Interrupted, Started
+from sweeper.events import Ended, Event, Interrupted, Started, TagsSet
 from sweeper.text import redacted
 from sweeper.timing import harness_share
 from sweeper.trial import DataInfo, EpochMetrics, Objective, TrialState
@@ -82,10 +82,12 @@ class Batch:
             self._add_epoch(event)
         elif isinstance(event, Started):
             self._add_start(event)
+        elif isinstance(event, TagsSet):
+            self.tags |= event.tags
         elif isinstance(event, Interrupted):
             self._enter(TrialState.WAITING)
             self.tags["sweeper.interrupted"] = event.cause
-        else:
+        elif isinstance(event, Ended):
             self._add_end(event)
 
     def chunks(self) -> Iterator[tuple[list[Param], list[RunTag], list[Metric]]]:

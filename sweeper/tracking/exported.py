@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,13 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 from torch import Tensor, nn
 from torch.export import ExportedProgram
-from torch.fx import GraphModule
 
 from sweeper.models.tracing import tracing_by_shapes
 from sweeper.tracking.served import SERVE, Served
+from sweeper.training.export import check_answers, forget_lines, pinned, requirements
 
 #: In the folder of an MLflow model.
-_MLMODEL, _PROGRAM = Path("MLmodel"), Path("data", "model.pt2")
+MLMODEL, PROGRAM = Path("MLmodel"), Path("data", "model.pt2")
 #: Of all programs that wait for the next trial of their kind, weights included.
 _KEPT_BYTES = 64 * 2**20
 
@@ -67,8 +66,8 @@ class ExportedModel:
             for name, tensor in self.program.state_dict.items():
                 tensor.copy_(weights[name])
         _check_answers(self.program, module, probe)
-        (folder / _PROGRAM).parent.mkdir(parents=True)
-        torch.export.save(self.program, folder / _PROGRAM)
+        (folder / PROGRAM).parent.mkdir(parents=True)
+        torch.export.save(self.program, folder / PROGRAM)
         for path, content in self.files.items():
             (folder / path).write_bytes(content)
 
@@ -106,7 +105,7 @@ def save_exported(
     # A batch of 1 would fix the batch at 1.
     example = torch.zeros_like(probe[:2]).numpy()
     outputs = _answers(module, probe).numpy()
-    requirements = _requirements(module, served)
+    packages = _packages(module, served)
     signature = ModelSignature(
         Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]),
         Schema([TensorSpec(outputs.dtype, (-1, *outputs.shape[1:]))]),
@@ -117,21 +116,21 @@ def save_exported(
             str(folder),
             signature=signature,
             input_example=example,
-            pip_requirements=requirements,
+            pip_requirements=packages,
             serialization_format="pt2",
         )
-    program = torch.export.load(folder / _PROGRAM)
-    _forget_lines(program)
-    torch.export.save(program, folder / _PROGRAM)
+    program = torch.export.load(folder / PROGRAM)
+    forget_lines(program)
+    torch.export.save(program, folder / PROGRAM)
     _check_answers(program, module, probe)
     if served:
-        _add_serving(served, folder, requirements)
+        _add_serving(served, folder, packages)
     paths = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
-    files = {path: (folder / path).read_bytes() for path in paths - {_MLMODEL, _PROGRAM}}
+    files = {path: (folder / path).read_bytes() for path in paths - {MLMODEL, PROGRAM}}
     return ExportedModel(program, Model.load(str(folder)).to_dict(), files)
 
 
-def _add_serving(served: Served, folder: Path, requirements: list[str]) -> None:
+def _add_serving(served: Served, folder: Path, packages: list[str]) -> None:
     """Let ``mlflow.pyfunc`` serve rows, and ``mlflow.pytorch`` load the program as before."""
     aside = folder.with_name("serving")
     tensors = Model.load(str(folder)).flavors[mlflow.pytorch.FLAVOR_NAME]
@@ -141,9 +140,9 @@ def _add_serving(served: Served, folder: Path, requirements: list[str]) -> None:
         mlflow_model=Model(flavors={mlflow.pytorch.FLAVOR_NAME: tensors}),
         signature=served.signature(),
         input_example=served.example(),
-        pip_requirements=requirements,
+        pip_requirements=packages,
     )
-    (folder / _PROGRAM.parent).rename(aside / _PROGRAM.parent)
+    (folder / PROGRAM.parent).rename(aside / PROGRAM.parent)
     shutil.rmtree(folder)
     aside.rename(folder)
     for path, content in served.files().items():
@@ -153,21 +152,11 @@ def _add_serving(served: Served, folder: Path, requirements: list[str]) -> None:
     flavor = description.flavors[mlflow.pyfunc.FLAVOR_NAME]
     flavor["model_code_path"] = SERVE.name
     description.model_size_bytes = sum(path.stat().st_size for path in folder.rglob("*"))
-    description.save(str(folder / _MLMODEL))
-
-
-def _forget_lines(program: ExportedProgram) -> None:
-    """Drop which line of which file made each operation: paths of this machine, and long."""
-    for part in program.graph_module.modules():
-        if isinstance(part, GraphModule):
-            for node in part.graph.nodes:
-                node.meta.pop("stack_trace", None)
+    description.save(str(folder / MLMODEL))
 
 
 def _check_answers(program: ExportedProgram, module: nn.Module, probe: Tensor) -> None:
-    exported, own = _answers(program.module(), probe), _answers(module, probe)
-    if not torch.allclose(exported, own, rtol=1e-4, atol=1e-5):
-        raise ValueError("the exported model answers otherwise than the model itself")
+    check_answers(_answers(program.module(), probe), _answers(module, probe))
 
 
 def _answers(module: nn.Module, probe: Tensor) -> Tensor:
@@ -176,12 +165,9 @@ def _answers(module: nn.Module, probe: Tensor) -> Tensor:
     return outputs
 
 
-def _requirements(module: nn.Module, served: Served | None) -> list[str]:
-    """Exact installed versions; inferring them costs seconds a model."""
-    origins = {type(part).__module__.partition(".")[0] for part in module.modules()}
-    packages = ["torch", "torchvision"] if "torchvision" in origins else ["torch"]
-    packages += ["pandas", *served.packages] if served else ()
-    return [f"{package}=={version(package).partition('+')[0]}" for package in packages]
+def _packages(module: nn.Module, served: Served | None) -> list[str]:
+    of_serving = ["pandas", *served.packages] if served else []
+    return requirements(module) + list(map(pinned, of_serving))
 
 
 class ExportedModels:

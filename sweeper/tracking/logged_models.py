@@ -13,13 +13,15 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.models import Model
 
+from sweeper.config.names import WEIGHTS
 from sweeper.config.references import is_reference
 from sweeper.config.settings import ModelConfig
 from sweeper.data.preprocessing import read_preprocessing
 from sweeper.durable import Step, durable
-from sweeper.events import Started
+from sweeper.events import ModelLogged, Started
 from sweeper.tracking.batch import param_texts
 from sweeper.tracking.exported import ExportedModel, ExportedModels, save_exported
+from sweeper.tracking.programs import save_program
 from sweeper.tracking.served import Served
 from sweeper.tracking.trained import build_trained, form_of, probe_of
 from sweeper.trial import DataInfo
@@ -111,7 +113,7 @@ class ModelLogger:
             return LoggedForm("unreadable")
         architecture = _subject(started)[0].architecture
         if is_reference(architecture) and architecture not in self._references:
-            self._log_weights(run_id, started, weights)
+            self._log_weights(run_id, weights, _reference(started))
             return LoggedForm("weights")
         served = self._find_served(name, _subject(started)[1], preprocessing)
         with tempfile.TemporaryDirectory() as scratch:
@@ -125,8 +127,49 @@ class ModelLogger:
                     weights,
                     str(exc).partition("\n")[0],
                 )
-                self._log_weights(run_id, started, weights)
+                self._log_weights(run_id, weights, _reference(started))
                 return LoggedForm("state_dict")
+            model = begun or self._create(run_id, name, started)
+            self._upload(run_id, model, description, folder, may_be_linked=begun is not None)
+        return LoggedForm("pt2", model.model_id)
+
+    def log_own(
+        self, run_id: str, name: str, started: Started, own: ModelLogged, file: Path
+    ) -> LoggedForm:
+        """Log the model that the code of a complete trial logged, once as :meth:`log` does.
+
+        What lies at ``file`` is neither loaded nor run. A state_dict goes to the run's folder
+        ``weights``, with the name of its module; so does a program of which MLflow makes no model,
+        and that is said.
+
+        Args:
+            run_id: The trial's run.
+            name: As of :meth:`log`.
+            started: Of the trial.
+            own: What its code logged.
+            file: The program, or the state_dict.
+
+        Raises:
+            MlflowException: If MLflow cannot be used or refuses.
+        """
+        begun = self._find(run_id)
+        if begun and begun.status == LoggedModelStatus.READY:
+            return LoggedForm("pt2", begun.model_id)
+        if own.form == "state_dict":
+            self._log_weights(run_id, file, {"module": own.module})
+            return LoggedForm("state_dict")
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "model"
+            try:
+                description = save_program(own, file, folder)
+            except Exception as exc:
+                cause = str(exc).partition("\n")[0]
+                _logger.warning(
+                    "%s: MLflow makes no model of it (%s); sent as it is instead", file, cause
+                )
+                self._log_weights(run_id, file, {"module": own.module})
+                return LoggedForm("weights")
+            description.run_id = run_id
             model = begun or self._create(run_id, name, started)
             self._upload(run_id, model, description, folder, may_be_linked=begun is not None)
         return LoggedForm("pt2", model.model_id)
@@ -208,12 +251,16 @@ class ModelLogger:
         linked = outputs.model_outputs if outputs else []
         return model.model_id in {output.model_id for output in linked}
 
-    def _log_weights(self, run_id: str, started: Started, weights: Path) -> None:
-        model, data = _subject(started)
-        reference = {"model": asdict(model), "data": asdict(data)}
+    def _log_weights(self, run_id: str, weights: Path, reference: Mapping[str, Any]) -> None:
         with durable(Step.MODEL_LOG):
-            self._client.log_artifact(run_id, str(weights), "weights")
-            self._client.log_dict(run_id, reference, "weights/reference.json")
+            self._client.log_artifact(run_id, str(weights), WEIGHTS)
+            self._client.log_dict(run_id, dict(reference), f"{WEIGHTS}/reference.json")
+
+
+def _reference(started: Started) -> Mapping[str, Any]:
+    """What builds the module that a state_dict is of."""
+    model, data = _subject(started)
+    return {"model": asdict(model), "data": asdict(data)}
 
 
 def _read_state(weights: Path) -> Mapping[str, Any]:

@@ -24,8 +24,9 @@ from sweeper.tracking.completion import Completion
 from sweeper.tracking.cursor import Cursor
 from sweeper.tracking.description import Description, write_description
 from sweeper.tracking.local_store import merge_wal
+from sweeper.tracking.mirrored_study import MirroredStudy, Sent
 from sweeper.tracking.parent import Parent, close_parent, open_parent, parent_status
-from sweeper.tracking.sender import MirroredStudy, Sender, Sent
+from sweeper.tracking.sender import Sender
 from sweeper.tracking.view import save_view
 from sweeper.trial import TrialState
 
@@ -185,7 +186,7 @@ class Mirror:
         with tracker_errors(self._uri):
             if goal_reached and self._study.log_models == "best":
                 for number, cursor in cursors.items():
-                    sender.log_model(number, cursor)
+                    sender.models.log(number, cursor)
             status = parent_status(goal_reached=goal_reached, counts=counts)
             close_parent(parent, status, metrics=metrics, tags=tags)
             if self._uri == local_uri(self._paths):
@@ -219,7 +220,7 @@ class Mirror:
         """
         parent, sender = self._open()
         with tracker_errors(self._uri):
-            found = {n: sender.find_model(self._cursor(parent, n)) for n in best_trials}
+            found = {n: sender.models.find(self._cursor(parent, n)) for n in best_trials}
         models = {number: f"models:/{model_id}" for number, model_id in found.items() if model_id}
         return Completion(sent, redacted(self._uri), parent.run_id, models)
 

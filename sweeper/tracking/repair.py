@@ -1,6 +1,6 @@
 """What MLflow has of a study, and the ways to set it right."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain
@@ -11,8 +11,9 @@ from mlflow.entities import Run
 from sweeper.durable import Step, durable
 from sweeper.events import Event
 from sweeper.study.study import SweepStudy
-from sweeper.tracking.client import find_experiment, tracker_errors
+from sweeper.tracking.client import artifact_errors, find_experiment, tracker_errors
 from sweeper.tracking.cursor import Cursor
+from sweeper.tracking.logged_files import missing_files
 from sweeper.tracking.mirror import Mirror
 from sweeper.tracking.parent import Parent, find_parent, list_children, list_parents
 from sweeper.tracking.run_state import RunState, read_run_state
@@ -84,6 +85,11 @@ class StudyRuns:
             return read_run_state(
                 self._client, run.info.run_id, self._study.spec.objective, events
             )
+
+    def missing_files(self, run_id: str, names: Collection[str]) -> list[str]:
+        """Those of the logged files that a trial's run does not have."""
+        with tracker_errors(self._uri), artifact_errors(self._uri):
+            return missing_files(self._client, run_id, names)
 
     def send(self, numbers: Iterable[int] = ()) -> None:
         """Send all that is not known to be sent, and of these trials all that MLflow lacks."""

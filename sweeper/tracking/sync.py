@@ -56,7 +56,7 @@ def build_mirror(
     """
     with loading("the mirror"):
         from sweeper.tracking.mirror import Mirror  # most of a second of a core
-        from sweeper.tracking.sender import MirroredStudy
+        from sweeper.tracking.mirrored_study import MirroredStudy
 
     uri = tracking_uri(spec.tracking.uri, paths)
     return Mirror(
@@ -116,7 +116,7 @@ def _fetch_best(study: SweepStudy) -> None:
     if study.n_finished() < study.goal:
         return
     for best in Result(study).front:
-        if not study.paths.model(best.number).exists():
+        if not any(path.exists() for path in study.paths.model_files(best.number)):
             fetch_ended(study.object_store, study.paths, best.number)
 
 

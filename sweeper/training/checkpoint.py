@@ -7,6 +7,8 @@ looks at no checksum of its own.
 import logging
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedWriter, FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +39,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """
     import torch  # not at the top: who only asks is_whole needs no torch
 
-    try:
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
             durable(Step.CHECKPOINT_RENAME),
@@ -47,6 +49,13 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         ):
             torch.save(state, file)
             file.write(file.crc.to_bytes(4, "little"))
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what torch makes of a disk that does not take a file into a :class:`StoreError`."""
+    try:
+        yield
     except Exception as exc:
         reason = _disk_error(exc)
         if reason is None:

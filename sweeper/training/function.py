@@ -4,6 +4,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from torch import nn
+
 from sweeper.config.references import load_reference
 from sweeper.config.settings import DataConfig, FunctionConfig, ModelConfig, TrialConfig
 from sweeper.errors import TrainingError, TrialInterrupted
@@ -17,8 +19,8 @@ def train_function(config: TrialConfig, trial: UserTrial) -> None:
     """Seed everything and call the user's ``run(params, trial)``.
 
     ``params`` is the study file's ``data``, ``model`` and ``train`` after sampling, plain dicts
-    and lists of its own; a section that the file does not have is absent. What it returns counts
-    as the report of one epoch if it made none.
+    and lists of its own; a section that the file does not have is absent. A module that it returns
+    is logged; anything else counts as the report of one epoch if it made none.
 
     Raises:
         TrainingError: If the function ends without a report.
@@ -35,13 +37,29 @@ def train_function(config: TrialConfig, trial: UserTrial) -> None:
         returned = run(copy.deepcopy(params), trial)
     if trial.is_broken_off:
         raise TrialInterrupted("its function returned, as trial.is_stopping() had told it to")
-    if not trial.history and returned is not None:
+    if _is_model(returned):
+        _log_returned(returned, trial)
+    elif not trial.history and returned is not None:
         trial.report(1, **_returned_metrics(config.train.function, returned, trial.objective))
     if not trial.history:
         raise TrainingError(
             f"train.function: {config.train.function} ended without a report; call "
             f"trial.report(epoch, {trial.objective.metrics[0]}=...) after each epoch"
         )
+
+
+def _is_model(returned: object) -> bool:
+    """Whether it is ``module``, or ``module, example``."""
+    if isinstance(returned, tuple) and len(returned) == 2:
+        return isinstance(returned[0], nn.Module)
+    return isinstance(returned, nn.Module)
+
+
+def _log_returned(returned: Any, trial: UserTrial) -> None:
+    if isinstance(returned, tuple):
+        trial.log_model(*returned)
+    else:
+        trial.log_returned(returned)
 
 
 def _returned_metrics(reference: str, returned: object, objective: Objective) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """How a trial speaks: whoever follows it is a :class:`Reporter`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from sweeper.events import Logged
 from sweeper.timing import TimeLedger
 from sweeper.trial import EpochMetrics
 
@@ -28,6 +29,11 @@ class Reporter(Protocol):
         """Epochs that the trial reports at most; None if nobody has said it."""
         ...
 
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Of the run, as the trial's own code has set them, in earlier processes too."""
+        ...
+
     def is_stopping(self) -> bool:
         """Whether the process must stop; asked after every batch, so it must be cheap."""
         ...
@@ -50,6 +56,15 @@ class Reporter(Protocol):
 
         Raises:
             TrialInterrupted: If the process must stop now.
+        """
+        ...
+
+    def log(self, event: Logged) -> None:
+        """Record what user code logs; a file or a tag that is known as it is, is left.
+
+        Raises:
+            TrialInterrupted: If it cannot be recorded.
+            TrialLost: If the trial was taken over.
         """
         ...
 

@@ -1,20 +1,27 @@
 """What a user's own training routine is given beside the parameters."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sweeper.config.names import metric_name_fault
 from sweeper.errors import TrainingError
+from sweeper.events import FileLogged, ModelLogged, TagsSet
 from sweeper.paths import RunPaths
+from sweeper.timing import Entry
 from sweeper.training.reporter import Reporter
+from sweeper.training.tags import Tags
+from sweeper.training.user_files import copy_file, draw_figure, files_of, keep_file
 from sweeper.trial import EpochMetrics, Objective
 
 log = logging.getLogger("sweeper")
@@ -32,6 +39,7 @@ class UserTrial:
         paths: Names of the trial's files.
         objective: The metrics that every report must hold.
         reporter: Who follows the trial.
+        keeps_model: Whether a model that it logs is wanted (``tracking.log_models``).
         note: Told what the user should know.
         clock: Seconds since the Unix epoch.
     """
@@ -42,8 +50,10 @@ class UserTrial:
     paths: RunPaths
     objective: Objective
     reporter: Reporter
+    keeps_model: bool = True
     note: Callable[[str], None] = log.warning
     clock: Callable[[], float] = time.time
+    _examples: list[object] = field(default_factory=list, init=False, repr=False)
     _reported: list[int] = field(default_factory=list, init=False, repr=False)
     _told_to_stop: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
 
@@ -67,6 +77,13 @@ class UserTrial:
         None if neither says it.
         """
         return self.reporter.n_epochs
+
+    @cached_property
+    def tags(self) -> Tags:
+        """Tags of the trial's run in MLflow, to be set as items of a dict."""
+        return Tags(
+            self.reporter.tags, lambda tags: self.reporter.log(TagsSet(self.clock(), tags))
+        )
 
     def is_stopping(self) -> bool:
         """Whether the trial must leave its process now, which is cheap to ask after every batch.
@@ -140,6 +157,92 @@ class UserTrial:
         values = {name: _as_number(name, value) for name, value in metrics.items()}
         self._reported.append(epoch)
         self.reporter.report(EpochMetrics(epoch, values, self.clock()))
+
+    def log_artifact(self, path: str | os.PathLike[str], folder: str = "") -> None:
+        """Let the trial's run in MLflow have a copy of a file, or of all files of a folder.
+
+        It is copied into the trial's folder and sent from there, whatever becomes of the process.
+        Logged once more, with another content, it takes the place of what was logged before.
+
+        Args:
+            path: Of the file or folder; it keeps its name.
+            folder: Of the run, ``a/b``; empty for its top.
+
+        Raises:
+            TrainingError: If nothing is there, or MLflow cannot keep it under that name.
+            TrialInterrupted: To end the trial now; let it pass.
+        """
+        for name, source in files_of(Path(path), folder):
+            self._log_file(name, copy_file(source))
+
+    def log_figure(self, figure: Any, name: str) -> None:
+        """Let the trial's run in MLflow have a figure, as :meth:`log_artifact` does.
+
+        Args:
+            figure: Of matplotlib or plotly.
+            name: Of the file, ``plots/roc.png``; its end says the form. One of plotly may be
+                ``.html`` or ``.json``, other forms need its package kaleido.
+
+        Raises:
+            TrainingError: If it is no figure, or MLflow cannot keep it under that name.
+            TrialInterrupted: To end the trial now; let it pass.
+        """
+        self._log_file(name, draw_figure(figure, name))
+
+    def _log_file(self, name: str, write: Callable[[Path], object]) -> None:
+        with self.reporter.ledger.booked(Entry.CHECKPOINT):
+            self.reporter.require_ownership()
+            digest = keep_file(self.paths.logged_files(self.number), name, write)
+            self.reporter.log(FileLogged(self.clock(), name, digest))
+
+    def log_model(self, module: nn.Module, example: object) -> None:
+        """Let the trial's run in MLflow have a model, if the trial is complete in the end.
+
+        It is exported now, in eval mode, and can then be loaded where your code is not; the module
+        is left as it is. The last one counts. What cannot be exported is logged as its state_dict,
+        and that is said.
+
+        Args:
+            module: As it is trained.
+            example: A batch as the module takes it: a tensor, a tuple of tensors, or tensors by
+                the names of its arguments. Their first side is the batch.
+
+        Raises:
+            TrainingError: If it is no module.
+            StoreError: If the disk does not take it.
+            TrialInterrupted: To end the trial now; let it pass.
+        """
+        if not isinstance(module, nn.Module):
+            raise TrainingError(
+                f"trial.log_model: wanted is a torch.nn.Module, got a {type(module).__name__}"
+            )
+        self._examples[:] = [example]
+        if self.keeps_model:
+            with self.reporter.ledger.booked(Entry.CHECKPOINT):
+                self.reporter.require_ownership()
+                self.reporter.log(self._keep_model(module, example))
+
+    def _keep_model(self, module: nn.Module, example: object) -> ModelLogged:
+        from sweeper.training.user_model import keep_model  # torch.export: most of a second
+
+        return keep_model(
+            module,
+            example,
+            program=self.paths.exported_model(self.number),
+            weights=self.paths.model(self.number),
+            time_s=self.clock(),
+            note=self.note,
+        )
+
+    def log_returned(self, module: nn.Module) -> None:
+        """Log the module that the function returned, with the last example that is known."""
+        if self._examples:
+            self.log_model(module, self._examples[0])
+        elif self.keeps_model:
+            self.note(
+                f"the function returned a {type(module).__qualname__}, which is not logged, as "
+                "this process was given no batch to export it with: return module, example"
+            )
 
 
 def _is_epoch(value: object) -> bool:

@@ -1,8 +1,8 @@
 """What of ended trials lies in the object store, and when it leaves it."""
 
-import io
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from sweeper.errors import EventLogError, StoreError
 from sweeper.events import Ended, read_events
@@ -23,9 +23,10 @@ _QUIET_S = 2.0
 class Cleanup:
     """Keeps a study's object store clear, if it has one, from a thread of an agent.
 
-    Of an ended trial the agent that saw it end leaves the log and the model there, in the place of
-    the checkpoints, until MLflow has them; the best ones, where no other models are logged, until
-    the goal is reached. Should this node vanish, ``sweeper sync`` on another sends them.
+    Of an ended trial the agent that saw it end leaves the log, the model and the files that its
+    code logged there, in the place of the checkpoints, until MLflow has them; the best ones, where
+    no other models are logged, until the goal is reached. Should this node vanish, ``sweeper
+    sync`` on another sends them.
     """
 
     def __init__(self, study: SweepStudy, note: Callable[[str], None]) -> None:
@@ -113,12 +114,20 @@ class Cleanup:
 
     def _leave(self, object_store: ObjectStore, trial: TrialRecord) -> None:
         paths, number = self._study.paths, trial.number
-        log, model = paths.events(number), paths.model(number)
+        log = paths.events(number)
         logged, _ = read_events(log)
         if not (logged and isinstance(logged[-1], Ended)):
             return  # the node that has the rest does it
-        places = [log, model, *kept_preprocessing(paths, logged)]
-        files = {path.name: io.BytesIO(path.read_bytes()) for path in places if path.exists()}
+        places = {
+            path.relative_to(log.parent).as_posix(): path
+            for path in [log, *paths.sendable_files(number)]
+        } | {path.name: path for path in kept_preprocessing(paths, logged)}
         assert trial.owner, "it was claimed before it ended"
-        # Under a number that no claim will have: the worker may still push under its own.
-        object_store.push(number, trial.owner.claim + 1, files)
+        with ExitStack() as opened:
+            files = {
+                name: opened.enter_context(path.open("rb"))
+                for name, path in places.items()
+                if path.exists()
+            }
+            # Under a number that no claim will have: the worker may still push under its own.
+            object_store.push(number, trial.owner.claim + 1, files)

@@ -12,6 +12,7 @@ from sweeper.config.settings import FunctionConfig, TrainConfig, TrialConfig
 from sweeper.config.study import StudySpec
 from sweeper.data.dataset import load_data
 from sweeper.errors import TrialInterrupted
+from sweeper.events import Logged
 from sweeper.paths import RunPaths
 from sweeper.timing import TimeLedger
 from sweeper.training.command import run_command
@@ -44,6 +45,7 @@ class _ScratchReporter:
         self.n_epochs = n_epochs
         self._show = show
         self._n_reports = n_reports
+        self.tags: dict[str, str] = {}
 
     def is_stopping(self) -> bool:
         return False
@@ -52,6 +54,9 @@ class _ScratchReporter:
         pass
 
     def show_progress(self, epoch: int, share: float) -> None:
+        pass
+
+    def log(self, event: Logged) -> None:
         pass
 
     def plan_epochs(self, n_epochs: int) -> None:
@@ -116,6 +121,7 @@ def run_scratch_trial(
                 paths=paths,
                 objective=spec.objective,
                 reporter=reporter,
+                keeps_model=spec.tracking.log_models != "none",
             )
             if isinstance(config.train, FunctionConfig):
                 train_function(config, trial)

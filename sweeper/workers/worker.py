@@ -246,6 +246,7 @@ class Worker:
             paths=self._study.paths,
             objective=self._study.spec.objective,
             reporter=trial,
+            keeps_model=self._study.spec.tracking.log_models != "none",
             note=self._note_once,
         )
         with self._sharing_run(trial):

@@ -1,6 +1,7 @@
 """A reporter that remembers."""
 
 from sweeper.errors import TrialPruned
+from sweeper.events import Logged
 from sweeper.timing import TimeLedger
 from sweeper.trial import EpochMetrics
 
@@ -25,6 +26,8 @@ class Recorder:
         self.history: list[EpochMetrics] = []
         self.heard: list[int] = []
         self.n_epochs: int | None = None
+        self.logged: list[Logged] = []
+        self.tags: dict[str, str] = {}
         self.progress: list[tuple[int, float]] = []
         self.stop_after = stop_after
         self.n_batches = n_batches
@@ -44,6 +47,9 @@ class Recorder:
 
     def plan_epochs(self, n_epochs: int) -> None:
         self.n_epochs = n_epochs
+
+    def log(self, event: Logged) -> None:
+        self.logged.append(event)
 
     def report(self, metrics: EpochMetrics) -> None:
         self.heard.append(metrics.epoch)

@@ -16,7 +16,7 @@ from sweeper.models.build import build_for
 from sweeper.paths import RunPaths
 from sweeper.tracking.client import find_or_create_experiment
 from sweeper.tracking.mirror import Mirror
-from sweeper.tracking.sender import LogModels, MirroredStudy
+from sweeper.tracking.mirrored_study import LogModels, MirroredStudy
 from sweeper.trial import DataInfo, EpochMetrics, Objective, Outcome, TrialState
 
 ACCURACY = Objective(("val_accuracy",), ("maximize",))

@@ -10,14 +10,15 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from sweeper.durable import CRASH_VARIABLE, Step
+from sweeper.events import FileLogged
 from sweeper.trial import EpochMetrics
 from tests.support.mlflow_store import copy_empty_database
 from tests.support.sweep import PATIENCE_S, Sweep, kill_group, wait_until
 
 pytestmark = pytest.mark.slow
 TRIALS, EPOCHS = 2, 3
-#: Of another command, see test_slurm_jobs.py.
-ELSEWHERE = (Step.SUBMIT, Step.SUBMITTED)
+#: Of another command, see test_slurm_jobs.py; or of user code, see below.
+ELSEWHERE = (Step.SUBMIT, Step.SUBMITTED, Step.LOGGED_FILE)
 #: Points that are only reached once something else went wrong.
 FIRST: dict[Step, tuple[str, ...]] = {Step.PUT_BACK: ("report.after", "checkpoint.before")}
 
@@ -57,6 +58,30 @@ class Slow(nn.Sequential):
 
 def build(input_shape, n_outputs, width):
     return Slow(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, n_outputs))
+"""
+
+#: Tells again what stands in its checkpoint, as it may have been killed before it could.
+LOGGING = """
+objective: {metric: score, direction: maximize}
+budget: {trials: 2}
+pruner: {name: none}
+train: {function: "own:run", epochs: 3, x: {low: 0.0, high: 1.0}}
+run: {workers: 1}
+"""
+LOGGING_CODE = """
+import torch
+
+def run(params, trial):
+    saved, notes = trial.checkpoint / "done", trial.checkpoint / "notes.txt"
+    done = int(saved.read_text()) if saved.exists() else 0
+    for epoch in range(1, params["train"]["epochs"] + 1):
+        if epoch > done:
+            notes.write_text(f"epoch {epoch}")
+            trial.log_artifact(notes, "texts")
+            trial.tags["epoch"] = epoch
+            saved.write_text(str(epoch))
+        trial.report(epoch, score=params["train"]["x"])
+    return torch.nn.Linear(4, 1), torch.ones(1, 4)
 """
 
 
@@ -116,6 +141,38 @@ def test_a_kill_on_either_side_of_a_step_is_recovered_from(sweep: Sweep, step: S
     codes = run_until_whole(sweep, armed)
     assert not list(armed.iterdir()), f"never reached; exit codes {codes}"
     assert_whole(sweep)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(Step.LOGGED_FILE, marks=pytest.mark.gate),
+        Step.EVENT,
+        Step.MIRROR_SEND,
+        Step.MIRROR_CURSOR,
+        Step.MODEL_LOG,
+    ],
+)
+def test_a_kill_while_user_code_logs_is_recovered_from(sweep: Sweep, step: Step) -> None:
+    sweep.write_code(LOGGING_CODE)
+    sweep.write(LOGGING)
+    armed = sweep.folder / "armed"
+    arm(armed, step)
+    codes = run_until_whole(sweep, armed)
+    assert not list(armed.iterdir()), f"never reached; exit codes {codes}"
+    assert sweep.states() == {0: "complete", 1: "complete"}
+    client = sweep.client()
+    for number, run in enumerate(sweep.runs()):
+        files = [e.sha256 for e in sweep.events(number) if isinstance(e, FileLogged)]
+        assert len(files) == len(set(files)) == 3
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["epoch"] == "3"
+        path = client.download_artifacts(run.info.run_id, "texts/notes.txt")
+        assert Path(path).read_text() == "epoch 3"
+        curve = client.get_metric_history(run.info.run_id, "score")
+        assert [point.step for point in curve] == [1, 2, 3]
+    models = client.search_logged_models([sweep.runs()[0].info.experiment_id])
+    assert [model.status for model in models] == ["READY", "READY"]
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -15,7 +15,7 @@ from sweeper.events import Interrupted
 from sweeper.models.build import build_model
 from sweeper.paths import RunPaths
 from sweeper.tracking.mirror import Mirror
-from sweeper.tracking.sender import LogModels, MirroredStudy
+from sweeper.tracking.mirrored_study import LogModels, MirroredStudy
 from sweeper.trial import TrialState
 from tests.support.forks import FORKS
 from tests.support.tracked_study import (

@@ -24,7 +24,7 @@ from sweeper.errors import TrackerError
 from sweeper.models.build import build_model
 from sweeper.paths import RunPaths
 from sweeper.tracking.exported import ExportedModels
-from sweeper.tracking.sender import LogModels
+from sweeper.tracking.mirrored_study import LogModels
 from sweeper.trial import Features, Objective, TrialState
 from tests.support.tracked_study import (
     DATA,

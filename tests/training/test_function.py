@@ -1,17 +1,18 @@
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from sweeper.config.settings import DataConfig, FunctionConfig, TrialConfig
 from sweeper.errors import TrainingError, TrialInterrupted, TrialPruned
+from sweeper.events import ModelLogged, TensorForm
 from sweeper.paths import RunPaths
 from sweeper.training.function import train_function
 from sweeper.training.user_trial import UserTrial
-from sweeper.trial import EpochMetrics, Objective
+from sweeper.trial import Objective
 from tests.support.recorder import Recorder
 
 CPU = torch.device("cpu")
@@ -53,6 +54,17 @@ def reports_and_returns(params, trial):
     trial.report(1, val_accuracy=0.25)
     return 0.5
 
+def gives_a_module(params, trial):
+    trial.log_model(torch.nn.Linear(4, 1), torch.ones(2, 4))
+    return gives_a_module_alone(params, trial)
+
+def gives_a_module_and_an_example(params, trial):
+    return gives_a_module_alone(params, trial), torch.ones(1, 4)
+
+def gives_a_module_alone(params, trial):
+    trial.report(1, val_accuracy=1)
+    return torch.nn.Linear(4, 2)
+
 def breaks_off(params, trial):
     for epoch in range(1, 4):
         trial.report(epoch, val_accuracy=1)
@@ -74,7 +86,12 @@ def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
-def user_trial(folder: Path, reporter: Recorder, objective: Objective = ACCURACY) -> UserTrial:
+def user_trial(
+    folder: Path,
+    reporter: Recorder,
+    objective: Objective = ACCURACY,
+    note: Callable[[str], None] = pytest.fail,
+) -> UserTrial:
     return UserTrial(
         number=4,
         seed=5,
@@ -82,6 +99,8 @@ def user_trial(folder: Path, reporter: Recorder, objective: Objective = ACCURACY
         paths=RunPaths(folder, "small"),
         objective=objective,
         reporter=reporter,
+        keeps_model=True,
+        note=note,
         clock=lambda: 12.5,
     )
 
@@ -163,6 +182,29 @@ def test_a_function_returns_as_many_values_as_there_are_metrics(
         train_function(user_config(f"{user_module}:two"), user_trial(tmp_path, Recorder()))
 
 
+@pytest.mark.parametrize("name", ["gives_a_module", "gives_a_module_and_an_example"])
+def test_a_module_that_a_function_returns_is_logged_with_the_example_that_is_known(
+    user_module: str, tmp_path: Path, name: str
+) -> None:
+    reporter = Recorder()
+    train_function(user_config(f"{user_module}:{name}"), user_trial(tmp_path, reporter))
+    event = reporter.logged[-1]
+    assert isinstance(event, ModelLogged)
+    assert (event.form, event.inputs) == ("pt2", (TensorForm("", "float32", (4,)),))
+
+
+def test_a_module_that_is_returned_without_any_example_is_told(
+    user_module: str, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    trial = user_trial(tmp_path, Recorder(), note=told.append)
+    train_function(user_config(f"{user_module}:gives_a_module_alone"), trial)
+    assert told == [
+        "the function returned a Linear, which is not logged, as this process was given no batch "
+        "to export it with: return module, example"
+    ]
+
+
 def test_a_users_function_without_a_report_is_refused(user_module: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r":silent ended without .* trial.report\(epoch, val_"):
         train_function(user_config(f"{user_module}:silent"), user_trial(tmp_path, Recorder()))
@@ -193,68 +235,3 @@ def test_a_function_that_is_told_to_stop_after_its_last_epoch_has_ended(
     reporter.n_epochs = 2
     train_function(user_config(f"{user_module}:breaks_off"), user_trial(tmp_path, reporter))
     assert reporter.heard == [1, 2]
-
-
-def test_the_folder_for_a_users_checkpoint_exists_and_history_is_there(tmp_path: Path) -> None:
-    reporter = Recorder()
-    trial = user_trial(tmp_path, reporter)
-    assert trial.checkpoint.is_dir()
-    assert trial.history == []
-    trial.report(1, val_accuracy=0.5)
-    assert trial.history == reporter.history == [EpochMetrics(1, {"val_accuracy": 0.5}, 12.5)]
-
-
-@pytest.mark.parametrize("epoch", [0, 1.0, True, "1"])
-def test_an_epoch_must_be_a_positive_integer(epoch: Any, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="epoch must be an integer >= 1, got"):
-        user_trial(tmp_path, Recorder()).report(epoch, val_accuracy=0.5)
-
-
-@pytest.mark.parametrize("value", ["0.5", None, torch.zeros(2), 1j, [0.5]])
-def test_a_metric_must_be_a_real_number(value: Any, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="val_accuracy must be a real number or a tensor of"):
-        user_trial(tmp_path, Recorder()).report(1, val_accuracy=value)
-
-
-def test_every_report_needs_the_objectives_metrics(tmp_path: Path) -> None:
-    both = Objective(("val_accuracy", "latency"), ("maximize", "minimize"))
-    trial = user_trial(tmp_path, Recorder(), both)
-    with pytest.raises(TrainingError, match="objective's latency; epoch 1 reported val_accuracy"):
-        trial.report(1, val_accuracy=0.5)
-
-
-def test_epochs_of_a_users_function_must_increase(tmp_path: Path) -> None:
-    trial = user_trial(tmp_path, Recorder())
-    trial.report(2, val_accuracy=0.5)
-    with pytest.raises(TrainingError, match="epochs must increase, got 2 after 2"):
-        trial.report(2, val_accuracy=0.7)
-
-
-def test_a_trial_says_before_its_first_report_how_many_it_will_have(tmp_path: Path) -> None:
-    reporter = Recorder()
-    trial = user_trial(tmp_path, reporter)
-    trial.plan_epochs(30)
-    assert trial.n_epochs == reporter.n_epochs == 30
-    trial.report(2, val_accuracy=0.5)
-    with pytest.raises(
-        TrainingError, match="plan_epochs: comes after the report of epoch 2; call"
-    ):
-        trial.plan_epochs(30)
-
-
-@pytest.mark.parametrize("n_epochs", [0, 1.0, True, None])
-def test_the_number_of_epochs_must_be_a_positive_integer(n_epochs: Any, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="plan_epochs: must be given an integer >= 1, got"):
-        user_trial(tmp_path, Recorder()).plan_epochs(n_epochs)
-
-
-def test_a_metric_needs_a_name_that_mlflow_takes(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="'top 5 @%' is no name for a metric: MLflow takes"):
-        user_trial(tmp_path, Recorder()).report(1, val_accuracy=0.5, **{"top 5 @%": 1.0})
-
-
-@pytest.mark.parametrize("name", ["best_epoch", "best_val_accuracy", "system/sweeper_gpu"])
-def test_a_metric_of_sweepers_own_is_refused(name: str, tmp_path: Path) -> None:
-    expected = f"'{name}' is no name for a metric: sweeper writes a metric of that name itself"
-    with pytest.raises(TrainingError, match=expected):
-        user_trial(tmp_path, Recorder()).report(1, val_accuracy=0.5, **{name: 1.0})

@@ -62,6 +62,18 @@ def test_an_ended_trial_keeps_log_and_model_until_mlflow_has_them(
     assert object_store.numbers() == set()
 
 
+def test_what_its_code_logged_is_left_with_an_ended_trial(sweep: TrackedSweep) -> None:
+    file = sweep.paths.logged_files(0) / "plots" / "roc.png"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"curve")
+    sweep.paths.exported_model(0).write_bytes(b"program")
+    sweep.run(reports(0.5))
+    Cleanup(sweep.study, pytest.fail).clear()
+    object_store = sweep.study.object_store
+    assert object_store is not None
+    assert names(object_store, 0) == {"events.jsonl", "model.pt2", "artifacts/plots/roc.png"}
+
+
 def test_what_was_fitted_to_its_data_is_left_with_an_ended_trial(
     sweep: TrackedSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:

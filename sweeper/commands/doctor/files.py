@@ -71,9 +71,10 @@ def _leftovers(snapshot: Snapshot, number: int) -> list[Path]:
     # What a mirror writes of a trial that ended just now may be on its way.
     written = (paths.shipped(number), paths.mlflow_run(number)) if snapshot.is_sending else ()
     in_flight = [aside_of(path) for path in written]
+    logged = paths.logged_files(number).rglob("*.tmp")
     return [
         path
-        for path in sorted(paths.trial_dir(number).iterdir())
+        for path in [*sorted(paths.trial_dir(number).iterdir()), *sorted(logged)]
         if path == paths.checkpoint(number)
         or (path.suffix in (".tmp", ".broken") and path not in in_flight)
     ]

@@ -8,9 +8,15 @@ from sweeper.commands.doctor.finding import Finding
 from sweeper.commands.doctor.snapshot import Snapshot
 from sweeper.config.references import is_reference
 from sweeper.config.settings import ModelConfig
-from sweeper.events import Ended, Started
+from sweeper.events import Ended, Event, FileLogged, ModelLogged, Started, TagsSet
 from sweeper.text import format_count
-from sweeper.tracking.batch import RUN_STATUS, best_values, param_texts, tells_state
+from sweeper.tracking.batch import (
+    RUN_STATUS,
+    best_values,
+    param_texts,
+    run_tags,
+    tells_state,
+)
 from sweeper.tracking.repair import StudyRuns
 from sweeper.tracking.run_state import RunState
 from sweeper.trial import EpochMetrics, TrialState
@@ -118,21 +124,42 @@ class RunCheck:
             yield f"{format_count(len(points), 'point')} missing"
         if params := self._params().keys() - sent.params.keys():
             yield f"{format_count(len(params), 'param')} missing"
+        if tags := [name for name, text in self._tags().items() if sent.tags.get(name) != text]:
+            yield f"{format_count(len(tags), 'tag')} missing"
+        if files := self._runs.missing_files(sent.run_id, self._files()):
+            yield f"{format_count(len(files), 'file')} missing: {', '.join(files)}"
         if self._should_have_model(sent.tags.get("sweeper.model")):
             yield "its model is missing"
+
+    def _tags(self) -> dict[str, str]:
+        """That the trial's own code set, as MLflow is sent them."""
+        told = [event.tags for event in self._events if isinstance(event, TagsSet)]
+        return {tag.key: tag.value for tags in told for tag in run_tags(tags)}
+
+    def _files(self) -> set[str]:
+        """That the trial's own code logged, as far as they are on this machine."""
+        folder = self._snapshot.paths.logged_files(self._number)
+        names = {event.path for event in self._events if isinstance(event, FileLogged)}
+        return {name for name in names if (folder / name).exists()}
 
     def _should_have_model(self, form: str | None) -> bool:
         """Whether MLflow lacks a model, or has its weights alone where its code may be called."""
         return (
             self._snapshot.spec.tracking.log_models == "completed"
             and self._snapshot.state(self._number) is TrialState.COMPLETE
-            and any(
-                isinstance(event, Started)
-                and event.model
-                and (form is None or (form == "weights" and self._can_build(event.model)))
-                for event in self._events
-            )
-            and self._snapshot.paths.model(self._number).exists()
+            and any(self._makes_model(event, form) for event in self._events)
+            and any(path.exists() for path in self._snapshot.paths.model_files(self._number))
+        )
+
+    def _makes_model(self, event: Event, form: str | None) -> bool:
+        """Whether by that event there is a model, of which MLflow has less than it can have."""
+        if isinstance(event, ModelLogged):
+            return form is None
+        return (
+            isinstance(event, Started)
+            and event.model is not None
+            and event.data is not None
+            and (form is None or (form == "weights" and self._can_build(event.model)))
         )
 
     def _can_build(self, model: ModelConfig) -> bool:

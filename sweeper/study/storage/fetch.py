@@ -49,7 +49,7 @@ def fetch_trial(
 
 
 def fetch_ended(object_store: ObjectStore, paths: RunPaths, number: int) -> None:
-    """Bring here log and model of a trial that has ended, if a log with more than ours is there.
+    """Bring here all of a trial that has ended, if a log with more than ours is there.
 
     Raises:
         DamagedPushError: If they are not what was pushed.
@@ -89,12 +89,17 @@ def _fetch_once(
         raise DamagedPushError(f"the log in the object store is none of ours: {exc}") from exc
     ours, n_whole = read_events(path)
     if missing := _missing(theirs, ours):
-        places = [paths.model(number), *kept_preprocessing(paths, theirs)]
-        # A checkpoint here that is further stays: on this machine the trial is further.
-        if not has_ended and _last_epoch(theirs) >= _last_epoch(ours):
-            places += [paths.checkpoint(number), paths.user_checkpoint(number)]
+        places = kept_preprocessing(paths, theirs)
+        logged = [n for n in manifest.files if _belongs(n, paths.logged_files(number))]
+        # What is here and further stays: on this machine the trial is further.
+        if has_ended or _last_epoch(theirs) >= _last_epoch(ours):
+            places += paths.model_files(number)
+            if not has_ended:
+                places += [paths.checkpoint(number), paths.user_checkpoint(number)]
+        else:
+            logged = [name for name in logged if not (path.parent / name).exists()]
         for name in manifest.files:
-            if any(_belongs(name, place) for place in places):
+            if name in logged or any(_belongs(name, place) for place in places):
                 object_store.fetch(number, manifest, name, folder / name)
         for place in places:
             if (folder / place.name).exists():
@@ -103,6 +108,10 @@ def _fetch_once(
                 place.parent.mkdir(exist_ok=True)
                 with durable(Step.OBJECT_STORE_RENAME):
                     os.replace(folder / place.name, place)
+        for name in logged:  # beside what only the code of this machine has logged
+            (path.parent / name).parent.mkdir(parents=True, exist_ok=True)
+            with durable(Step.OBJECT_STORE_RENAME):
+                os.replace(folder / name, path.parent / name)
         if not has_ended and not isinstance(missing[-1], Interrupted | Ended):
             missing.append(Interrupted(time.time(), "its node was not heard of any more"))
         # Last, as long as it lacks them all is done again; and at once, so that whoever reads it

@@ -147,8 +147,11 @@ class TrialTransfer:
         events, checkpoint = self._paths.events(number), self._paths.checkpoint(number)
         files: dict[str, BinaryIO] = {events.name: io.BytesIO(events.read_bytes())}
         with ExitStack() as opened:
-            if checkpoint.exists():  # it is replaced, never changed
-                files[checkpoint.name] = opened.enter_context(checkpoint.open("rb"))
+            # These are replaced, never changed.
+            for path in [checkpoint, *self._paths.sendable_files(number)]:
+                if path.exists():
+                    name = path.relative_to(events.parent).as_posix()
+                    files[name] = opened.enter_context(path.open("rb"))
             for path in sorted(self._paths.user_checkpoint(number).rglob("*")):
                 if path.is_file():
                     copy = opened.enter_context(tempfile.TemporaryFile(dir=events.parent))

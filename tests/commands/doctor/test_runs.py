@@ -1,10 +1,16 @@
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from sweeper.commands.doctor.examine import examine_study
 from sweeper.commands.sync import sync_study
 from sweeper.config.settings import ModelConfig
+from sweeper.events import FileLogged, TagsSet
+from sweeper.study.running_trial import RunningTrial
+from sweeper.training.user_files import keep_file
+from sweeper.training.user_model import keep_model
 from tests.support.examined_study import (
     HEALTHY,
     assert_found_and_mended,
@@ -146,6 +152,50 @@ from torch import nn
 def build(input_shape, n_outputs):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, n_outputs))
 """
+
+
+def logged_by_code(held: RunningTrial) -> None:
+    """A trial whose code logged a file, a tag and a model."""
+    paths, number = held.study.paths, held.number
+    digest = keep_file(paths.logged_files(number), "plots/a.txt", lambda to: to.write_text("a"))
+    held.log(FileLogged(1.0, "plots/a.txt", digest))
+    held.log(TagsSet(1.0, {"note": "x"}))
+    model = keep_model(
+        nn.Linear(4, 3),
+        torch.ones(2, 4),
+        program=paths.exported_model(number),
+        weights=paths.model(number),
+        time_s=1.0,
+        note=pytest.fail,
+    )
+    held.log(model)
+    held.report(epoch(1, 0.5))
+
+
+def test_what_the_code_of_a_trial_logged_is_sent_again_where_it_is_missing(
+    tmp_path: Path,
+) -> None:
+    sweep = begin_sweep(tmp_path, trials=1)
+    sweep.run(logged_by_code)
+    sweep.send()
+    healthy = "small: healthy: 1 trial, 1 epoch and 1 MLflow run agree"
+    assert examine(sweep) == (True, [healthy])
+    run = sweep.runs()[0].info
+    folder = Path(run.artifact_uri.removeprefix("file://"))
+    (folder / "plots" / "a.txt").unlink()
+    sweep.client.delete_tag(run.run_id, "note")
+    sweep.client.delete_tag(run.run_id, "sweeper.model")
+    [model] = sweep.client.search_logged_models([run.experiment_id])
+    sweep.client.delete_logged_model(model.model_id)
+    assert_found_and_mended(
+        sweep,
+        "trial 0: 1 tag missing, 1 file missing: plots/a.txt, its model is missing; --fix sends",
+        healthy=healthy,
+    )
+    assert (folder / "plots" / "a.txt").read_text() == "a"
+    assert sweep.runs()[0].data.tags["note"] == "x"
+    [model] = sweep.client.search_logged_models([run.experiment_id])
+    assert model.status == "READY"
 
 
 def test_a_model_whose_code_a_carried_folder_lacked_is_logged_with_the_study_file(

@@ -1,10 +1,11 @@
+import hashlib
 import io
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sweeper.events import Ended, Interrupted, encode_event
+from sweeper.events import Ended, FileLogged, Interrupted, encode_event
 from sweeper.study.storage.fetch import fetch_ended, fetch_trial
 from sweeper.trial import DataInfo, Outcome, TrialState
 from tests.support.sweep_studies import epoch
@@ -35,6 +36,52 @@ def test_what_user_code_keeps_goes_along_and_takes_the_place_of_what_was_there(
     files = [path for path in there.rglob("*") if path.is_file()]
     assert [path.relative_to(there).as_posix() for path in files] == ["deep/weights"]
     assert files[0].read_bytes() == b"weights"
+
+
+def log_file(node: Node, name: str, content: bytes) -> None:
+    path = node.paths.logged_files(NUMBER) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    node.log(FileLogged(1_700_000_003.0, name, hashlib.sha256(content).hexdigest()))
+
+
+def test_what_user_code_logged_goes_along_beside_what_is_here(first: Node, second: Node) -> None:
+    log_file(first, "plots/roc.png", b"curve")
+    log_file(first, "notes.txt", b"first")
+    first.paths.exported_model(NUMBER).write_bytes(b"program")
+    first.transfer.deliver(NUMBER, 1)
+    log_file(second, "own.txt", b"own")
+    log_file(second, "notes.txt", b"second")
+    second.transfer.begin(NUMBER, 2)
+    folder = second.paths.logged_files(NUMBER)
+    files = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert files == {"roc.png": b"curve", "notes.txt": b"first", "own.txt": b"own"}
+    assert second.paths.exported_model(NUMBER).read_bytes() == b"program"
+
+
+def test_what_user_code_logged_here_and_later_stays(first: Node, second: Node) -> None:
+    log_file(first, "notes.txt", b"first")
+    first.transfer.deliver(NUMBER, 1)
+    second.transfer.begin(NUMBER, 2)
+    log_file(second, "other.txt", b"other")
+    second.log(started(1), STOPPED)
+    second.transfer.deliver(NUMBER, 2)
+    first.log(epoch(2, 0.6))
+    log_file(first, "notes.txt", b"later")
+    first.transfer.begin(NUMBER, 3)
+    folder = first.paths.logged_files(NUMBER)
+    assert (folder / "notes.txt").read_bytes() == b"later"
+    assert (folder / "other.txt").read_bytes() == b"other"
+
+
+def test_of_an_ended_trial_what_user_code_logged_is_brought(first: Node, second: Node) -> None:
+    log_file(first, "notes.txt", b"first")
+    first.paths.exported_model(NUMBER).write_bytes(b"program")
+    first.log(Ended(1_700_000_020.0, Outcome(TrialState.COMPLETE, epoch(1, 0.5))))
+    first.transfer.deliver(NUMBER, 1)
+    fetch_ended(second.object_store, second.paths, NUMBER)
+    assert (second.paths.logged_files(NUMBER) / "notes.txt").read_bytes() == b"first"
+    assert second.paths.exported_model(NUMBER).read_bytes() == b"program"
 
 
 def test_what_is_here_and_further_stays(first: Node) -> None:

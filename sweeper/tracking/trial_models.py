@@ -1,0 +1,104 @@
+"""Models of complete trials, on their way to MLflow."""
+
+import logging
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sweeper.durable import Step, durable
+from sweeper.events import ModelLogged, Started
+from sweeper.tracking.batch import epoch_metrics, run_tags
+from sweeper.tracking.client import artifact_errors
+from sweeper.tracking.cursor import Cursor
+from sweeper.tracking.imports import loading
+from sweeper.tracking.mirrored_study import MirroredStudy, Sent
+from sweeper.tracking.parent import Parent
+from sweeper.tracking.runs import find_model, trial_name
+
+if TYPE_CHECKING:
+    from sweeper.tracking.logged_models import LoggedForm, ModelLogger
+
+_logger = logging.getLogger("sweeper")
+
+#: What logs the models of trials that were sent without their code.
+_LOGS_MODEL = {"best": "sweeper sync STUDY.yaml", "completed": "sweeper doctor STUDY.yaml --fix"}
+
+
+class TrialModels:
+    """Logs the models of trials to their runs.
+
+    Args:
+        parent: The study's run.
+        study: Whose trials they are.
+        sent: Counts them.
+    """
+
+    def __init__(self, parent: Parent, study: MirroredStudy, sent: Sent) -> None:
+        self._parent = parent
+        self._study = study
+        self._paths = study.paths
+        self._sent = sent
+
+    def log(self, number: int, cursor: Cursor) -> None:
+        """Log the model of a complete trial, built of the study file or logged by its own code."""
+        events, _ = self._study.read_log(number)
+        started = next((event for event in events if isinstance(event, Started)), None)
+        own = next((event for event in reversed(events) if isinstance(event, ModelLogged)), None)
+        if started is None or (own is None and not (started.model and started.data)):
+            return
+        is_program = own is not None and own.form == "pt2"
+        file = self._paths.exported_model(number) if is_program else self._paths.model(number)
+        if not file.exists():
+            _logger.warning("%s: absent; trial %d gets no model in MLflow", file, number)
+            return
+        models, name = self._models, trial_name(self._paths.study, number, started)
+        with artifact_errors(self._study.uri):
+            if own is not None:
+                logged = models.log_own(cursor.run_id, name, started, own, file)
+            else:
+                logged = self._log_built(number, cursor.run_id, name, started)
+        metrics = []
+        if cursor.best and logged.model_id:
+            objective = self._study.objective
+            metrics = epoch_metrics(cursor.best, objective, logged.model_id)
+            # The page shows a model's metrics in the order in which they came.
+            metrics.sort(key=lambda metric: metric.key not in objective.metrics)
+        tags = run_tags({"sweeper.model": logged.form})
+        with durable(Step.MIRROR_SEND):
+            self._parent.client.log_batch(cursor.run_id, metrics=metrics, tags=tags)
+        self._sent.n_models += logged.form != "unreadable"
+
+    def _log_built(self, number: int, run_id: str, name: str, started: Started) -> "LoggedForm":
+        """Log a model that is built as the study file says, of the trial's weights."""
+        assert started.model is not None
+        assert started.data is not None
+        weights = self._paths.model(number)
+        kept = self._paths.preprocessing(started.data.preprocessing)
+        logged = self._models.log(run_id, name, started, weights, kept)
+        if logged.form == "weights":
+            _logger.warning(
+                "%s: sent with the reference %s, which names code that is not called, as no study "
+                "file that names it was given; `%s`, where that code can be imported, logs the "
+                "model itself",
+                weights,
+                started.model.architecture,
+                _LOGS_MODEL[self._study.log_models],
+            )
+        return logged
+
+    def find(self, cursor: Cursor) -> str | None:
+        """The id of the MLflow model of a trial; None if it has none, or not yet."""
+        return find_model(self._parent.client, self._parent.experiment_id, cursor.run_id)
+
+    @cached_property
+    def _models(self) -> "ModelLogger":
+        with loading("torch.export"):
+            from sweeper.tracking.exported import import_export
+            from sweeper.tracking.logged_models import ModelLogger  # loads torch
+
+            import_export()
+        return ModelLogger(
+            self._parent.client,
+            self._parent.experiment_id,
+            searched=self._study.searched,
+            references=self._study.references,
+        )
