@@ -19,6 +19,7 @@ from sweeper.errors import ProgramError, TrainingError, TrialInterrupted, TrialP
 from sweeper.paths import RunPaths
 from sweeper.training.command import run_command
 from sweeper.training.program import GRACE_S
+from sweeper.trial import EpochMetrics
 from sweeper.workers.protocol import DRAIN_S
 from tests.support.recorder import Recorder
 from tests.support.user_trials import user_trial
@@ -47,6 +48,11 @@ class StoppedRecorder(Recorder):
 
     def is_stopping(self) -> bool:
         return len(self.history) > 0 or self.told.is_set()
+
+    def report(self, metrics: EpochMetrics) -> None:
+        super().report(metrics)
+        if metrics.epoch != self.n_epochs:
+            raise TrialInterrupted("stopped")
 
 
 def command_study(code: str, *words: str, **train: Any) -> tuple[StudySpec, TrialConfig]:
