@@ -19,7 +19,7 @@ from sweeper.config.reader import load_study, parse_study
 from tests.support.data_files import write_mnist
 from tests.support.picture_files import write_pictures
 from tests.support.spec_files import BASE
-from tests.support.sweep import Sweep, kill_group
+from tests.support.sweep import PATIENCE_S, Sweep, kill_group
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -187,9 +187,9 @@ def test_the_python_example(workplace: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["data", "model", "function"])
+@pytest.mark.parametrize("name", ["data", "model", "function", "command"])
 def test_the_users_own_code(workplace: Path, name: str) -> None:
-    """The three study files with own.py reach their goal, from a folder that is not theirs."""
+    """The study files beside them reach their goal, from a folder that is not theirs."""
     done = Sweep(workplace).run("run", f"studies/custom/{name}.yaml", "--json")
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
@@ -200,19 +200,28 @@ def test_the_users_own_code(workplace: Path, name: str) -> None:
 WITH_CODE = (OWN_CODE, ROOT / "docs" / "tasks.md", ROOT / "docs" / "training.md")
 
 
-def modules(page: Path) -> dict[str, str]:
+def files(page: Path) -> dict[str, str]:
     """Name -> text: a block that names a file in its first line begins it, others go on."""
     found: dict[str, str] = {}
     for block in blocks("python", [page]):
-        if named := re.match(r"# (\w+)\.py\n", block):
+        if named := re.match(r"# (\w+\.\w+)\n", block):
             name = named[1]
         found[name] = found.get(name, "") + block
     return found
 
 
+def modules(page: Path) -> dict[str, str]:
+    """Name -> text, of those that Python imports or runs."""
+    return {
+        name.removesuffix(".py"): text
+        for name, text in files(page).items()
+        if name.endswith(".py")
+    }
+
+
 def named_by(text: str, page: Path) -> list[tuple[str, str]]:
-    """Modules of the page, and their functions, that a study file names."""
-    return re.findall(rf"\b({'|'.join(modules(page))}):(\w+)", text)
+    """Modules of the page that a study file names, and their functions; none of a program."""
+    return re.findall(rf"\b({'|'.join(modules(page))})(?::(\w+)|\.py\b)", text)
 
 
 def studies_with_code() -> list[tuple[Path, str]]:
@@ -220,7 +229,7 @@ def studies_with_code() -> list[tuple[Path, str]]:
         (page, text)
         for page in WITH_CODE
         for text in blocks("yaml", [page])
-        if named_by(text, page)
+        if "budget:" in text and named_by(text, page)
     ]
 
 
@@ -241,7 +250,8 @@ def test_a_page_defines_what_its_study_files_name(page: Path) -> None:
     named = named_by("".join(blocks("yaml", [page])), page)
     assert {module for module, _ in named} == modules(page).keys()
     for module, name in named:
-        assert re.search(rf"^(def|class) {name}\b", modules(page)[module], re.MULTILINE), name
+        defined = rf"^(def|class) {name}\b" if name else rf"^# {module}\.py$"
+        assert re.search(defined, modules(page)[module], re.MULTILINE), name
 
 
 @pytest.mark.slow
@@ -255,6 +265,19 @@ def test_the_study_files_on_own_code_reach_their_goal(page: Path, text: str, swe
     done = sweep.run("run", "sweep.yaml", "--json")
     assert done.returncode == 0, done.stderr
     assert f'"finished": {yaml.safe_load(text)["budget"]["trials"]}' in done.stdout
+
+
+@pytest.mark.slow
+def test_the_cell_of_the_page_on_own_code_runs_in_a_notebook(tmp_path: Path) -> None:
+    nbformat = pytest.importorskip("nbformat", reason="needs the extra `dev`")
+    nbclient = pytest.importorskip("nbclient", reason="needs the extra `dev`")
+    pytest.importorskip("ipykernel", reason="needs the extra `dev`")
+    cell = nbformat.v4.new_code_cell(files(OWN_CODE)["notebook.ipynb"])
+    place = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(
+        nbformat.v4.new_notebook(cells=[cell]), timeout=2 * PATIENCE_S, resources=place
+    ).execute()
+    assert "4 of 4 trials" in cell.outputs[-1].data["text/html"]
 
 
 @pytest.mark.slow
