@@ -173,16 +173,18 @@ def test_arrays_and_yaml_are_read_without_objects() -> None:
 
 
 def test_nothing_is_unpickled_or_evaluated() -> None:
+    """But what a process hands to its own workers, over a channel that no other can write to."""
     banned = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-    modules = set()
+    modules: dict[str, set[str]] = {}
     for path in PACKAGE.rglob("*.py"):
+        found = modules.setdefault(path.relative_to(PACKAGE).as_posix(), set())
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom):
-                modules.add((node.module or "").partition(".")[0])
+                found.add((node.module or "").partition(".")[0])
             elif isinstance(node, ast.Import):
-                modules |= {alias.name.partition(".")[0] for alias in node.names}
+                found |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.Attribute):
                 assert node.attr not in ("Loader", "FullLoader", "UnsafeLoader", "read_pickle")
-    assert modules & banned == set()
-    assert "yaml" in modules
+    assert [file for file, names in modules.items() if names & banned] == ["config/in_memory.py"]
+    assert any("yaml" in names for names in modules.values())
     assert [file for file, name, _ in calls() if name in ("eval", "exec", "compile")] == []
