@@ -46,8 +46,11 @@ def _begun(path: Path | None) -> RunPaths | None:
 
 
 def _study_file(path: Path | None) -> Path | None:
-    paths = _begun(path)
-    return paths.resolved_spec if paths else path
+    if not (paths := _begun(path)):
+        return path
+    from sweeper.study.find import file_by_name
+
+    return file_by_name(paths)
 
 
 def _study_folder(path: Path) -> Path:

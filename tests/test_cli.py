@@ -150,6 +150,28 @@ def test_a_study_that_has_begun_here_may_be_called_by_its_name(
     )
 
 
+@pytest.mark.parametrize(
+    "server",
+    [
+        "storage: postgresql://h/d",
+        "run: {object_store: s3://bucket/of/others}",
+        "tracking: {uri: http://127.0.0.1:9}",
+    ],
+)
+@pytest.mark.parametrize("command", ["status", "run", "ui"])
+def test_no_server_is_asked_that_a_study_called_by_its_name_alone_names(
+    command: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    resolved = RunPaths(tmp_path / "mlruns", "small").resolved_spec
+    resolved.parent.mkdir(parents=True)
+    text = "name: small\ndata: {name: digits}\nmodel: {architecture: mlp}\n"
+    resolved.write_text(text + server)
+    message = str(CliRunner().invoke(app, [command, "small"]).exception)
+    assert "no server that it names is asked" in message
+    assert "name your study file instead" in message
+
+
 def test_what_takes_a_folder_takes_that_of_the_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,10 +53,11 @@ class FoundStudy:
                 of a folder that alone names it.
         """
         if self.is_folder:
-            self._refuse_elsewhere()
+            self.refuse_elsewhere()
         return load_study_from_storage(self.spec, self.paths)
 
-    def _refuse_elsewhere(self) -> None:
+    def refuse_elsewhere(self) -> None:
+        """Make sure that storage and object store lie in the folder; raises StudyError."""
         places = {"storage": self.spec.storage, "run.object_store": self.spec.run.object_store}
         for key, url in places.items():
             if url is not None and url != "auto":
@@ -106,6 +107,18 @@ def find_study(source: Path | StudySpec, root: Path) -> FoundStudy:
         tracking=spec.tracking,
     )
     return FoundStudy(spec, stand_in, found.references)
+
+
+def file_by_name(paths: RunPaths) -> Path:
+    """The resolved file of a study that has begun here, for commands that are told its name alone.
+
+    Raises:
+        SpecError, StudyError: If it names a server, as its folder may have come from elsewhere.
+    """
+    found = FoundStudy(load_resolved(paths.resolved_spec), paths, is_folder=True)
+    found.refuse_elsewhere()
+    _with_own_tracking(found.spec)
+    return paths.resolved_spec
 
 
 def _of_folder(path: Path) -> FoundStudy:
