@@ -89,3 +89,17 @@ def test_of_several_metrics_each_is_told(tmp_path: Path) -> None:
     claim_trial(study)
     end_trial(study, 0, Outcome(TrialState.COMPLETE, epoch(1, 0.5, val_loss=1.5)))
     assert study.trials()[0].values == [0.5, 1.5]
+
+
+@pytest.mark.parametrize("state", ["complete", "pruned", "failed"])
+def test_a_model_that_its_code_logged_is_kept_of_a_complete_trial_alone(
+    study: SweepStudy, state: str
+) -> None:
+    trial = claim_trial(study)
+    assert trial is not None
+    study.paths.trial_dir(0).mkdir(parents=True)
+    for path in study.paths.model_files(0):
+        path.write_bytes(b"weights")
+    end_trial(study, 0, Outcome(TrialState(state), epoch(1, 0.5), "why"))
+    kept = [path.exists() for path in study.paths.model_files(0)]
+    assert kept == [state == "complete"] * 2
