@@ -123,6 +123,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (200, 28, 28), dtype=np.uint8)
     write_mnist(folder / "data", images, np.arange(200, dtype=np.uint8) % 10)
+    rows = "".join(f"{row},{'xy'[row % 2]}\n" for row in range(40))
+    (folder / "rows.csv").write_text(f"size,kind\n{rows}")
     return folder
 
 
@@ -143,7 +145,7 @@ def test_the_commands_of_the_pages_and_of_help(workplace: Path, port: int) -> No
                 (workplace / words[-1]).unlink(missing_ok=True)
                 run(workplace, ["init", words[-1]])
             if words[1] == "init":
-                (workplace / words[-1]).unlink(missing_ok=True)
+                (workplace / words[2]).unlink(missing_ok=True)
             run(workplace, words[1 : words.index(">")] if ">" in words else words[1:])
         else:
             assert words[0] == "pip", f"no test runs {command!r}"
