@@ -29,6 +29,11 @@ def check_reference(value: str) -> str:
 
 Own = Annotated[str, AfterValidator(check_reference), Field(json_schema_extra={"pattern": ":"})]
 
+OwnRun = Annotated[
+    Literal["trial"] | None,
+    Field(description="trial: your own code logs to the trial's run in MLflow, too"),
+]
+
 Scalar = bool | int | float | str | None
 Activation = Literal["relu", "tanh", "sigmoid", "gelu", "silu", "elu", "leaky_relu"]
 Precision = Literal["fp32", "tf32", "bf16"]
@@ -264,10 +269,7 @@ class FunctionConfig:
     function: Annotated[
         str, Field(description="Your own training, `package.module:function`: run(params, trial)")
     ]
-    mlflow: Annotated[
-        Literal["trial"] | None,
-        Field(description="trial: your own code logs to the trial's run in MLflow, too"),
-    ] = None
+    mlflow: OwnRun = None
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -310,10 +312,7 @@ class CommandConfig:
             "instead of its output, .jsonl or .csv, below `${trial.checkpoint}`; default none"
         ),
     ] = None
-    mlflow: Annotated[
-        Literal["trial"] | None,
-        Field(description="trial: your own code logs to the trial's run in MLflow, too"),
-    ] = None
+    mlflow: OwnRun = None
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
