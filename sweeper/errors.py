@@ -24,7 +24,11 @@ The signals derive from ``BaseException`` so that an ``except Exception`` in a u
 function cannot swallow them.
 """
 
+import errno
 from enum import IntEnum
+
+#: Errors of a system call on a disk, or of a quota, that has no room left.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ExitCode(IntEnum):

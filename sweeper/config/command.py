@@ -14,7 +14,7 @@ TRIAL_NAMES = ("trial.checkpoint", "trial.device", "trial.number", "trial.seed")
 #: Name in ``train.report`` of what is no metric.
 EPOCH = "epoch"
 
-_PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
+PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
 
 
 def split_command(command: str | Sequence[str]) -> list[str]:
@@ -34,7 +34,7 @@ def split_command(command: str | Sequence[str]) -> list[str]:
 
 def used_names(texts: Collection[str]) -> set[str]:
     """The dotted names that stand in ``${}``."""
-    return {name for text in texts for name in _PLACEHOLDER.findall(text)}
+    return {name for text in texts for name in PLACEHOLDER.findall(text)}
 
 
 def value_names(sections: Mapping[str, Section]) -> dict[str, str]:
@@ -77,7 +77,7 @@ def named_values(
 def fill(text: str, values: Mapping[str, Any]) -> str | None:
     """A text with its values; None if one of them is of a branch that was not drawn."""
     if used_names([text]) <= values.keys():
-        return _PLACEHOLDER.sub(lambda found: str(values[found[1]]), text)
+        return PLACEHOLDER.sub(lambda found: str(values[found[1]]), text)
     return None
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from sweeper.config.command import (
     EPOCH,
+    PLACEHOLDER,
     TRIAL_NAMES,
     last_part,
     split_command,
@@ -81,7 +82,7 @@ class _CommandRules:
         known = {*own, *TRIAL_NAMES}
         for name in sorted(used_names([text]) - known):
             self._add(path, f"${{{name}}} stands for nothing{did_you_mean(name, known)}")
-        if text.count("${") > len(re.findall(r"\$\{[^{}]*\}", text)):
+        if text.count("${") > len(PLACEHOLDER.findall(text)):
             self._add(path, f"a `${{` has no `}}` in the same word, {shown(text)}; close it")
 
     def _check_use(self, words: Sequence[str]) -> None:

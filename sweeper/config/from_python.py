@@ -13,12 +13,10 @@ from sweeper.config.ranges import option_word
 from sweeper.config.reader import read_study
 from sweeper.config.study import StudySpec
 from sweeper.config.user_code import PLACES
-from sweeper.config.yaml_source import Located, parse_scalar, storable
+from sweeper.config.yaml_source import DEEPEST, Located, parse_scalar, storable
 
 #: Where all of its values come from, for messages.
 ORIGIN = Origin("the study")
-#: As in a study file.
-_DEEPEST = 50
 #: Stands for a name until it is told that there is none.
 _NO_NAME = "study"
 #: Of the value that has choices, to the path of one of them.
@@ -61,7 +59,7 @@ class _Source:
 
     def read(self, given: object, path: str, depth: int = 0) -> Located | None:
         """The value; None if it is none that a study file could have, which is noted."""
-        if depth > _DEEPEST:
+        if depth > DEEPEST:
             self._problems.add(ORIGIN, path, "is nested too deep")
             return None
         if isinstance(given, Mapping):

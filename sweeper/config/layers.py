@@ -51,11 +51,11 @@ def with_value(top: Located, keys: Sequence[str], value: Located) -> Located:
 
 
 def without(top: Located, keys: Sequence[str]) -> Located:
-    """The same without what ``keys`` lead to, which is there."""
+    """The same without what ``keys`` lead to; of the last one nothing may be there."""
     key, *rest = keys
     inner = dict(top.value)
     if rest:
         inner[key] = without(inner[key], rest)
     else:
-        del inner[key]
+        inner.pop(key, None)
     return replace(top, value=inner)

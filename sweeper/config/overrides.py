@@ -8,11 +8,9 @@ from sweeper.config.layers import with_value, without
 from sweeper.config.problems import Origin, Problems, did_you_mean, shown
 from sweeper.config.scalars import came
 from sweeper.config.urls import holds_password
-from sweeper.config.yaml_source import Located, load_value, parse_scalar
+from sweeper.config.yaml_source import DEEPEST, Located, load_value, parse_scalar
 
 COMMAND_LINE = Origin("command line")
-#: Parts of a dotted name; no study file comes near this.
-_MOST_PARTS = 50
 _PLAIN = re.compile(r"[\w.-]+")
 
 
@@ -66,7 +64,7 @@ def _form_fault(override: str) -> str:
         return "must be one line of printable text"
     if key.startswith("~") == bool(is_set) or not all(parts):
         return "must be KEY=VALUE, such as train.epochs=3, or ~KEY, which drops a key"
-    if len(parts) > _MOST_PARTS:
+    if len(parts) > DEEPEST:
         return "nested too deep"
     if holds_password(text):
         return (

@@ -2,10 +2,9 @@
 
 import os
 import stat
-from dataclasses import replace
 from pathlib import Path
 
-from sweeper.config.layers import lay_over
+from sweeper.config.layers import lay_over, without
 from sweeper.config.problems import Problems, shown
 from sweeper.config.yaml_source import Located, load_source
 from sweeper.errors import SpecError
@@ -88,7 +87,7 @@ class _Files:
             if base := self._base(path.parent / name.value, name):
                 merged = lay_over(merged, base)
         self._open.pop()
-        return lay_over(merged, _without(top, "defaults"))
+        return lay_over(merged, without(top, ["defaults"]))
 
     def _names(self, item: Located) -> list[Located]:
         names = item.value if isinstance(item.value, list) else [item]
@@ -108,7 +107,7 @@ class _Files:
             self._bases[place] = None
             if (text := self._text(path, name)) is not None:
                 top = self.load(path, text)
-                self._bases[place] = top and _without(top, "name")
+                self._bases[place] = top and without(top, ["name"])
         return self._bases.get(place)
 
     def _text(self, path: Path, name: Located) -> str | None:
@@ -117,7 +116,3 @@ class _Files:
         except SpecError as exc:
             self._problems.add(name.origin, name.path, str(exc))
             return None
-
-
-def _without(top: Located, key: str) -> Located:
-    return replace(top, value={name: item for name, item in top.items() if name != key})

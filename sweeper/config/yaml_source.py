@@ -14,7 +14,7 @@ from sweeper.config.settings import Scalar
 
 #: Aliases make a small text unfold into a huge tree; no study file comes near this.
 _MOST_NODES = 100_000
-_DEEPEST = 50
+DEEPEST = 50
 _TOO_BIG = "nested too deep, or aliases unfold without end"
 
 # YAML 1.2's core schema. PyYAML's own is 1.1: `1e-4` a text, `on` a bool, `1:30` the number 90.
@@ -141,7 +141,7 @@ class _Reader:
         """The value of a node and of all below it; ``line`` is that of its key."""
         self._n_nodes += 1
         origin = self._place(line)
-        if depth > _DEEPEST or self._n_nodes > _MOST_NODES:
+        if depth > DEEPEST or self._n_nodes > _MOST_NODES:
             raise _TooBigError(origin)
         if node.tag != _UNTAGGED:
             self._problems.add(origin, path, f"tags are not read, got {node.tag!r}; drop it")

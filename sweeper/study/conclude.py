@@ -1,11 +1,11 @@
 """The one judgement of how a trial ended, be its process alive to tell or not."""
 
-import errno
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sweeper.errors import (
+    DISK_FULL,
     ProgramError,
     StoreError,
     TrialDiverged,
@@ -21,7 +21,6 @@ from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
 
 #: Of a traceback; enough to see the user's own frames above the library's.
 _DETAIL_LINES = 20
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def _judge_word(error: BaseException, attempt: Attempt, *, is_stopping: bool) ->
             return attempt.outcome(state, _cause(error))
         case TrialState.COMPLETE if attempt.history and not is_stopping:
             return _judge_return(attempt)
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         raise StoreError(f"trial {attempt.number}: {_cause(error)}; make room") from error
     if is_stopping:  # frameworks end by SystemExit when they are told to
         return PutBack(f"stopped, which its code ended by {_cause(error)}")

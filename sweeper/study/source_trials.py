@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from sweeper.config.problems import did_you_mean
 from sweeper.config.ranges import Choices, FloatRange, IntRange, Range, option_word
@@ -16,11 +17,12 @@ from sweeper.errors import SpecError
 from sweeper.study.warm_start import MOST_KEPT, KnownTrial, WarmStart
 from sweeper.trial import TrialState
 
+_Value = TypeVar("_Value")
+
 #: Of those that are kept, the share that is kept for its values.
 _BEST = 10
 #: Epochs of a curve, beside its last, as a model looks at no more.
 _MOST_RUNGS = 6
-
 #: Names in a message.
 _MOST_TOLD = 20
 
@@ -159,16 +161,13 @@ class _Fitting:
             f"what varied there is {', '.join(names)}{more}" if names else "nothing varied there"
         )
 
-    def _named(self, there: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        """By the names that settings have here."""
+    def _named(self, there: Mapping[str, _Value]) -> dict[str, _Value]:
+        """By the names that settings and metrics have here."""
         renamed = {self._rename[name]: there[name] for name in self._rename if name in there}
         return {**there, **renamed}
 
     def _values(self, trial: SourceTrial) -> list[float]:
-        renamed = {
-            new: trial.metrics[old] for old, new in self._rename.items() if old in trial.metrics
-        }
-        metrics = {**trial.metrics, **renamed}
+        metrics = self._named(trial.metrics)
         for name in self._spec.objective.metrics:
             if not math.isfinite(metrics.get(name, math.nan)):
                 raise _MisfitError(f"no {name}")

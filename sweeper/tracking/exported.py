@@ -6,7 +6,7 @@
 import shutil
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,34 +124,61 @@ def save_exported(
     torch.export.save(program, folder / PROGRAM)
     _check_answers(program, module, probe)
     if served:
-        _add_serving(served, folder, packages)
+        description = serve_by_code(
+            folder, SERVE, served.signature(), served.example(), packages, served.files()
+        )
+        save_description(description, folder)
     paths = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
     files = {path: (folder / path).read_bytes() for path in paths - {MLMODEL, PROGRAM}}
     return ExportedModel(program, Model.load(str(folder)).to_dict(), files)
 
 
-def _add_serving(served: Served, folder: Path, packages: list[str]) -> None:
-    """Let ``mlflow.pyfunc`` serve rows, and ``mlflow.pytorch`` load the program as before."""
+def serve_by_code(
+    folder: Path,
+    code: Path,
+    signature: ModelSignature,
+    example: Any,
+    packages: Sequence[str],
+    files: Mapping[Path, bytes],
+) -> Model:
+    """Let ``mlflow.pyfunc`` run code, and ``mlflow.pytorch`` load the program as before.
+
+    Args:
+        folder: Of an MLflow model in pt2 form.
+        code: The file that MLflow runs, which finds the program and the files beside it.
+        signature: Of what it takes and answers.
+        example: Of what it takes.
+        packages: That it needs, as pip writes them.
+        files: That it reads, by their path in the folder.
+
+    Returns:
+        The content of ``MLmodel``, which is yet to be written.
+    """
     aside = folder.with_name("serving")
     tensors = Model.load(str(folder)).flavors[mlflow.pytorch.FLAVOR_NAME]
     mlflow.pyfunc.save_model(
         str(aside),
-        python_model=str(SERVE),
+        python_model=str(code),
         mlflow_model=Model(flavors={mlflow.pytorch.FLAVOR_NAME: tensors}),
-        signature=served.signature(),
-        input_example=served.example(),
-        pip_requirements=packages,
+        signature=signature,
+        input_example=example,
+        pip_requirements=list(packages),
     )
     (folder / PROGRAM.parent).rename(aside / PROGRAM.parent)
     shutil.rmtree(folder)
     aside.rename(folder)
-    for path, content in served.files().items():
+    for path, content in files.items():
         (folder / path).write_bytes(content)
     description = Model.load(str(folder))
     # Where it lay on this machine is nobody's business; MLflow looks for the name alone.
-    flavor = description.flavors[mlflow.pyfunc.FLAVOR_NAME]
-    flavor["model_code_path"] = SERVE.name
-    description.model_size_bytes = sum(path.stat().st_size for path in folder.rglob("*"))
+    description.flavors[mlflow.pyfunc.FLAVOR_NAME]["model_code_path"] = code.name
+    return description
+
+
+def save_description(description: Model, folder: Path) -> None:
+    """Write ``MLmodel``, with the size of what lies in the folder."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    description.model_size_bytes = sum(path.stat().st_size for path in files)
     description.save(str(folder / MLMODEL))
 
 

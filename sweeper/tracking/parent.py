@@ -1,9 +1,10 @@
 """The one run that stands for the whole study, and the runs below it."""
 
 import getpass
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from mlflow import MlflowClient
@@ -114,16 +115,29 @@ def list_children(parent: Parent, number: int | None = None) -> dict[int, list[R
     condition = f"tags.`{PARENT}` = '{parent.run_id}' and tags.`{KIND}` = 'trial'"
     if number is not None:
         condition += f" and tags.`{TRIAL}` = '{number}'"
-    found: list[Run] = []
-    token = None
-    while token != "":
-        page = parent.client.search_runs([parent.experiment_id], condition, page_token=token)
-        found += page
-        token = page.token or ""
+    found = chain.from_iterable(run_pages(parent.client, parent.experiment_id, condition))
     children: dict[int, list[Run]] = {}
     for run in _earliest_first(found):
         children.setdefault(int(run.data.tags[TRIAL]), []).append(run)
     return children
+
+
+def run_pages(
+    client: MlflowClient, experiment_id: str, condition: str = "", *, size: int = 1000
+) -> Iterator[Sequence[Run]]:
+    """The runs of an experiment, the latest first.
+
+    Args:
+        client: Of the store.
+        experiment_id: Of the experiment.
+        condition: As MLflow searches; empty for all runs.
+        size: Of a page, which is a request.
+    """
+    token = None
+    while token != "":
+        page = client.search_runs([experiment_id], condition, max_results=size, page_token=token)
+        yield page
+        token = page.token or ""
 
 
 def origin_tags(study: str, tags: Mapping[str, str]) -> dict[str, str]:

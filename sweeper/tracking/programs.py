@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import mlflow.pyfunc
 import mlflow.pytorch
 import numpy as np
 from mlflow.models import Model, ModelSignature
@@ -13,7 +12,7 @@ from mlflow.types import Schema, TensorSpec
 from torch import nn
 
 from sweeper.events import ModelLogged, TensorForm
-from sweeper.tracking.exported import MLMODEL, PROGRAM
+from sweeper.tracking.exported import PROGRAM, save_description, serve_by_code
 
 #: What MLflow runs to answer with several tensors, or to take them; and which those are.
 SERVE_TENSORS = Path(__file__).with_name("serve_tensors.py")
@@ -51,35 +50,19 @@ def save_program(logged: ModelLogged, program: Path, folder: Path) -> Model:
     else:
         description = _serve_by_name(logged, signature, folder)
     shutil.copyfile(program, folder / PROGRAM)
-    description.model_size_bytes = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-    description.save(str(folder / MLMODEL))
+    save_description(description, folder)
     return description
 
 
 def _serve_by_name(logged: ModelLogged, signature: ModelSignature, folder: Path) -> Model:
     """Let ``mlflow.pyfunc`` take and answer arrays by name."""
-    aside = folder.with_name("serving")
-    tensors = Model.load(str(folder)).flavors[mlflow.pytorch.FLAVOR_NAME]
-    mlflow.pyfunc.save_model(
-        str(aside),
-        python_model=str(SERVE_TENSORS),
-        mlflow_model=Model(flavors={mlflow.pytorch.FLAVOR_NAME: tensors}),
-        signature=signature,
-        input_example={form.name: _zeros(form) for form in logged.inputs},
-        pip_requirements=list(logged.packages),
-    )
-    (folder / PROGRAM.parent).rename(aside / PROGRAM.parent)
-    shutil.rmtree(folder)
-    aside.rename(folder)
     names = {
         "inputs": [form.name for form in logged.inputs],
         "outputs": [form.name for form in logged.outputs],
     }
-    (folder / TENSORS).write_text(json.dumps(names), encoding="utf-8")
-    description = Model.load(str(folder))
-    # Where it lay on this machine is nobody's business; MLflow looks for the name alone.
-    description.flavors[mlflow.pyfunc.FLAVOR_NAME]["model_code_path"] = SERVE_TENSORS.name
-    return description
+    example = {form.name: _zeros(form) for form in logged.inputs}
+    files = {TENSORS: json.dumps(names).encode()}
+    return serve_by_code(folder, SERVE_TENSORS, signature, example, logged.packages, files)
 
 
 def _schema(forms: Sequence[TensorForm]) -> Schema:

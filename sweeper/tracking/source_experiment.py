@@ -13,7 +13,7 @@ from sweeper.paths import RunPaths
 from sweeper.study.source_trials import Source, SourceTrial
 from sweeper.tracking.address import tracking_uri
 from sweeper.tracking.client import find_experiment, open_client, tracker_errors
-from sweeper.tracking.parent import KIND
+from sweeper.tracking.parent import KIND, run_pages
 from sweeper.trial import TrialState
 
 #: The latest of an experiment; each page of a thousand is a request.
@@ -52,11 +52,10 @@ def read_source_experiment(spec: StudySpec, paths: RunPaths) -> Source:
                 f"{name!r}{did_you_mean(name, known)}"
             )
         runs: list[Run] = []
-        token: str | None = ""
-        while token is not None and len(runs) < _MOST_READ:
-            page = client.search_runs([experiment_id], max_results=_PAGE, page_token=token or None)
+        for page in run_pages(client, experiment_id, size=_PAGE):
             runs += page
-            token = page.token or None
+            if len(runs) >= _MOST_READ:
+                break
     trials = [_trial(run) for run in reversed(runs) if _is_trial(run)]
     return Source(f"runs of {name} in MLflow", trials)
 

@@ -21,7 +21,7 @@ from sweeper.config.command import (
 )
 from sweeper.config.settings import CommandConfig, TrialConfig
 from sweeper.config.study import StudySpec
-from sweeper.errors import ProgramError, TrainingError, TrialInterrupted
+from sweeper.errors import DISK_FULL, ProgramError, TrainingError, TrialInterrupted
 from sweeper.text import redacted
 from sweeper.timing import Entry
 from sweeper.training.printed import printed_before
@@ -38,7 +38,6 @@ _ACTIVE = ("VIRTUAL_ENV", "CONDA_PREFIX")
 #: A file is looked at so often, and seldom enough that reading it takes a tenth of the time.
 _LOOK_S = 0.2
 _SHARE = 10
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 #: Which end a program when its whole job is told to stop. It may hear of that before we do.
 _STOPPING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _HEARSAY_S = 1.0
@@ -243,7 +242,7 @@ def _judge(end: End, name: str, trial: UserTrial, missing: str) -> None:
         return
     if end.code == 0:
         raise TrainingError(f"train.command: {name} ended without a report: {missing}")
-    if any(os.strerror(number) in end.tail for number in _DISK_FULL):
+    if any(os.strerror(number) in end.tail for number in DISK_FULL):
         raise OSError(errno.ENOSPC, f"train.command: {name} {end}")  # it is not the trial's fault
     raise ProgramError(f"train.command: {name} {end}", end.tail, is_killed=end.signal is not None)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from sweeper.config.command import EPOCH
 from sweeper.errors import TrainingError
@@ -35,18 +35,11 @@ class Record:
     others: Sequence[str] = field(default=())
 
 
-class LineReader(Protocol):
-    """Finds records in lines of output."""
-
-    def read(self, line: str) -> Record | None:
-        """The record that the line holds or completes."""
-
-
 class JsonLines:
     """Each line that is a JSON object with a whole number ``epoch`` is a record."""
 
     def read(self, line: str) -> Record | None:
-        """See :class:`LineReader`."""
+        """The record that the line holds, if it is one."""
         record = json_record(line)
         return record if record and record.epoch is not None else None
 
@@ -69,7 +62,7 @@ class Words:
         return [name for name in self._patterns if name not in self._met]
 
     def read(self, line: str) -> Record | None:
-        """See :class:`LineReader`; of a value that comes again, the later counts.
+        """The record that the line completes, if it does; of a value that comes again, the later.
 
         Raises:
             TrainingError: If what was found is no number.

@@ -8,17 +8,16 @@ from pathlib import Path
 
 import torch
 
-from sweeper.config.settings import FunctionConfig, TrainConfig, TrialConfig
+from sweeper.config.settings import TrainConfig, TrialConfig
 from sweeper.config.study import StudySpec
 from sweeper.data.dataset import load_data
 from sweeper.errors import TrialInterrupted
 from sweeper.events import Logged
 from sweeper.paths import RunPaths
 from sweeper.timing import TimeLedger
-from sweeper.training.command import run_command
-from sweeper.training.function import train_function
 from sweeper.training.learner import Runtime
 from sweeper.training.loop import train
+from sweeper.training.own_training import run_own_training
 from sweeper.training.seed import low_seed
 from sweeper.training.user_trial import UserTrial
 from sweeper.trial import EpochMetrics
@@ -123,10 +122,7 @@ def run_scratch_trial(
                 reporter=reporter,
                 keeps_model=spec.tracking.log_models != "none",
             )
-            if isinstance(config.train, FunctionConfig):
-                train_function(config, trial)
-            else:
-                run_command(spec, config, trial)
+            run_own_training(spec, config, trial)
             return
         assert config.data is not None
         data = load_data(

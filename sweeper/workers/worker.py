@@ -16,13 +16,7 @@ from functools import partial
 import torch
 
 from sweeper.config.references import load_reference
-from sweeper.config.settings import (
-    DataConfig,
-    FunctionConfig,
-    ModelConfig,
-    TrainConfig,
-    TrialConfig,
-)
+from sweeper.config.settings import DataConfig, ModelConfig, TrainConfig, TrialConfig
 from sweeper.config.study import StudySpec
 from sweeper.config.user_code import code_digest, references
 from sweeper.data.dataset import TrialData, load_data
@@ -43,10 +37,9 @@ from sweeper.study.study import SweepStudy
 from sweeper.study.tell import put_back
 from sweeper.timing import Entry, TimeLedger
 from sweeper.training.checkpoint import save_checkpoint
-from sweeper.training.command import run_command
-from sweeper.training.function import train_function
 from sweeper.training.learner import Runtime
 from sweeper.training.loop import train
+from sweeper.training.own_training import run_own_training
 from sweeper.training.seed import low_seed
 from sweeper.training.user_trial import UserTrial
 from sweeper.trial import TrialState
@@ -159,9 +152,8 @@ class Worker:
         try:
             with ExitStack() as held:
                 with self._ledger.booked(Entry.WAITING):
-                    for (
-                        room
-                    ) in self._rooms:  # in the order of devices, so that nobody waits in turn
+                    # In the order of devices, so that nobody waits in turn.
+                    for room in self._rooms:
                         held.enter_context(room.entered(alone=alone, while_waiting=while_waiting))
                 trial = self._claim(alone=alone)
                 if trial is None:
@@ -250,15 +242,12 @@ class Worker:
             note=self._note_once,
         )
         with self._sharing_run(trial):
-            if isinstance(config.train, FunctionConfig):
-                train_function(config, user_trial)
-            else:
-                self._run_program(config, user_trial)
+            self._train_own(config, user_trial)
 
-    def _run_program(self, config: TrialConfig, trial: UserTrial) -> None:
+    def _train_own(self, config: TrialConfig, trial: UserTrial) -> None:
         n_kills = count_memory_kills()
         try:
-            run_command(self._study.spec, config, trial)
+            run_own_training(self._study.spec, config, trial)
         except ProgramError as exc:
             if exc.is_killed and count_memory_kills() > n_kills:
                 raise MemoryError(f"{exc}; the kernel was out of memory") from exc

@@ -12,6 +12,7 @@ from sweeper.commands.probe import measure_model, time_batch, try_own_training
 from sweeper.config.references import make_importable
 from sweeper.config.settings import DataConfig, ModelConfig, TrainConfig, TrialConfig
 from sweeper.config.space import first_value, suggest_config
+from sweeper.config.study import StudySpec
 from sweeper.data.batches import ResidentSplit
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError
@@ -145,6 +146,10 @@ WRONG_CALLS = {
 def called(folder: Path, body: str) -> str:
     spec = function_spec(folder, body, x=[0.5])
     make_importable([str(folder)])
+    return tried(spec, folder)
+
+
+def tried(spec: StudySpec, folder: Path) -> str:
     config = suggest_config(spec, first_value, seed=0)
     return try_own_training(spec, config, Placement("cpu", 1, 1), cache_dir=folder / "cache")
 
@@ -178,8 +183,7 @@ WRONG_PROGRAMS = {
 def started(folder: Path, script: str) -> str:
     command = ["sh", "-c", script, "${train.x}"]
     spec = function_spec(folder, train={"command": command, "x": {"choices": [0.5]}})
-    config = suggest_config(spec, first_value, seed=0)
-    return try_own_training(spec, config, Placement("cpu", 1, 1), cache_dir=folder / "cache")
+    return tried(spec, folder)
 
 
 @pytest.mark.parametrize(("script", "said"), PROGRAMS.items())

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from sweeper.errors import TrainingError, TrialInterrupted, TrialPruned
-from sweeper.paths import RunPaths
 from sweeper.training.user_trial import UserTrial
 from sweeper.trial import Objective
 from tests.support.ended_recorders import Death, Dying, Stopping
 from tests.support.recorder import Recorder
 from tests.support.text_files import write_sentences
+from tests.support.user_trials import user_trial
 
 pytestmark = pytest.mark.slow
 N_BATCHES = 6  # of an epoch
@@ -34,18 +34,11 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def kept() -> Path:
     """The trial's folder of checkpoints."""
-    return RunPaths(Path("kept"), "sweep").user_checkpoint(0)
+    return trial_of(Recorder()).checkpoint
 
 
-def user_trial(recorder: Recorder, metric: str = "val_loss") -> UserTrial:
-    return UserTrial(
-        number=0,
-        seed=1,
-        device=torch.device("cpu"),
-        paths=RunPaths(Path("kept"), "sweep"),
-        objective=Objective((metric,), ("minimize",)),
-        reporter=recorder,
-    )
+def trial_of(recorder: Recorder, metric: str = "val_loss") -> UserTrial:
+    return user_trial(Path("kept"), recorder, Objective((metric,), ("minimize",)))
 
 
 def fit(program: ModuleType, recorder: Recorder, *, metric: str = "val_loss", **named: Any) -> Any:
@@ -53,9 +46,7 @@ def fit(program: ModuleType, recorder: Recorder, *, metric: str = "val_loss", **
     torch.manual_seed(0)
     model = program.Classifier(0.01)
     data = program.Texts(Path("rows.csv"), 32)
-    return program.fit(
-        user_trial(recorder, metric), model, data, **{"max_epochs": EPOCHS, **named}
-    )
+    return program.fit(trial_of(recorder, metric), model, data, **{"max_epochs": EPOCHS, **named})
 
 
 def told_after(program: ModuleType, recorder: Stopping, n_batches: int) -> Any:
@@ -185,7 +176,7 @@ def test_an_objective_that_is_not_logged_is_named(program: ModuleType) -> None:
 def test_a_fit_that_would_begin_anew_is_refused(program: ModuleType) -> None:
     from sweeper.integrations import LightningCallback
 
-    sweep = LightningCallback(user_trial(Recorder()))
+    sweep = LightningCallback(trial_of(Recorder()))
     trainer = program.L.Trainer(callbacks=[sweep], **sweep.trainer_arguments)
     with pytest.raises(TrainingError, match="must be given ckpt_path=callback.checkpoint"):
         trainer.fit(program.Classifier(0.01), program.Texts(Path("rows.csv"), 32))
@@ -256,7 +247,7 @@ def test_a_trial_that_begins_with_anothers_weights_has_a_curve_of_its_own(
     fit(program, Recorder(), max_epochs=2)
     os.rename(kept() / "sweeper.ckpt", "weights.ckpt")
     recorder = Recorder()
-    sweep = LightningCallback(user_trial(recorder))
+    sweep = LightningCallback(trial_of(recorder))
     trainer = program.L.Trainer(max_epochs=3, callbacks=[sweep], **sweep.trainer_arguments)
     trainer.fit(
         program.Classifier(0.01),
@@ -277,7 +268,7 @@ def test_a_trainer_of_the_other_package_is_told_apart(program: ModuleType) -> No
 
     from sweeper.integrations import LightningCallback
 
-    sweep = LightningCallback(user_trial(Recorder()))
+    sweep = LightningCallback(trial_of(Recorder()))
     trainer = pytorch_lightning.Trainer(callbacks=[sweep], logger=False)
     with pytest.raises(TrainingError, match="one of lightning.pytorch, the Trainer is one of py"):
         trainer.fit(BoringModel(), ckpt_path=sweep.checkpoint)

@@ -5,25 +5,15 @@ import torch
 
 from sweeper.errors import TrainingError
 from sweeper.integrations.reports import Reports, numbers_of, require_device
-from sweeper.paths import RunPaths
-from sweeper.training.user_trial import UserTrial
 from sweeper.trial import Objective
 from tests.support.recorder import Recorder
+from tests.support.user_trials import user_trial
 
-
-def user_trial(folder: Path, reporter: Recorder, device: str = "cpu") -> UserTrial:
-    return UserTrial(
-        number=0,
-        seed=1,
-        device=torch.device(device),
-        paths=RunPaths(folder, "sweep"),
-        objective=Objective(("loss",), ("minimize",)),
-        reporter=reporter,
-    )
+LOSS = Objective(("loss",), ("minimize",))
 
 
 def reports(folder: Path, recorder: Recorder) -> Reports:
-    return Reports(user_trial(folder, recorder), callback="Callback", naming="log it")
+    return Reports(user_trial(folder, recorder, LOSS), callback="Callback", naming="log it")
 
 
 def test_each_validation_is_told_once_and_its_plan_before_the_first(tmp_path: Path) -> None:
@@ -80,7 +70,7 @@ def test_what_is_one_number_is_told() -> None:
 def test_a_trainer_on_the_device_of_another_trial_is_refused(
     tmp_path: Path, found: str, wanted: str, is_refused: bool
 ) -> None:
-    trial = user_trial(tmp_path, Recorder(), wanted)
+    trial = user_trial(tmp_path, Recorder(), device=wanted)
     words = {"callback": "Callback", "way_out": "move it"}
     if not is_refused:
         require_device(trial, torch.device(found), **words)

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from sweeper.errors import TrainingError, TrialInterrupted, TrialPruned
-from sweeper.paths import RunPaths
 from sweeper.training.user_trial import UserTrial
 from sweeper.trial import Objective
 from tests.support.ended_recorders import Death, Dying, Stopping
 from tests.support.recorder import Recorder
 from tests.support.text_files import write_sentences
+from tests.support.user_trials import user_trial
 
 pytestmark = pytest.mark.slow
 N_BATCHES = 6  # of an epoch
@@ -35,18 +35,11 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def kept() -> Path:
     """The trial's folder of checkpoints."""
-    return RunPaths(Path("kept"), "sweep").user_checkpoint(0)
+    return trial_of(Recorder()).checkpoint
 
 
-def user_trial(recorder: Recorder, metric: str = "eval_loss") -> UserTrial:
-    return UserTrial(
-        number=0,
-        seed=1,
-        device=torch.device("cpu"),
-        paths=RunPaths(Path("kept"), "sweep"),
-        objective=Objective((metric,), ("minimize",)),
-        reporter=recorder,
-    )
+def trial_of(recorder: Recorder, metric: str = "eval_loss") -> UserTrial:
+    return user_trial(Path("kept"), recorder, Objective((metric,), ("minimize",)))
 
 
 def fit(
@@ -59,7 +52,7 @@ def fit(
         "learning_rate": 1e-3,
         "logging_strategy": "epoch",
     }
-    trial = user_trial(recorder, metric)
+    trial = trial_of(recorder, metric)
     return program.fit(trial, Path("rows.csv"), **{**settings, **arguments})
 
 
@@ -146,7 +139,7 @@ def test_what_was_saved_but_not_told_is_told_after_a_restart(program: ModuleType
 def test_half_a_checkpoint_is_none(program: ModuleType) -> None:
     from sweeper.integrations import TransformersCallback
 
-    sweep = TransformersCallback(user_trial(Recorder()))
+    sweep = TransformersCallback(trial_of(Recorder()))
     assert sweep.checkpoint is None
     for number, text in ((5, "{}"), (12, "{"), (20, None), (100, "{}")):
         folder = kept() / f"checkpoint-{number}"
@@ -219,7 +212,7 @@ def test_an_objective_that_is_not_measured_is_named(program: ModuleType) -> None
 def test_a_training_that_would_begin_anew_is_refused(program: ModuleType) -> None:
     from sweeper.integrations import TransformersCallback
 
-    sweep = TransformersCallback(user_trial(Recorder()))
+    sweep = TransformersCallback(trial_of(Recorder()))
     trainer = program.Trainer(
         model=torch.nn.Linear(1, 1),
         args=program.TrainingArguments(eval_strategy="epoch", **sweep.training_arguments),

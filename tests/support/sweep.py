@@ -95,6 +95,18 @@ class Sweep:
             start_new_session=True,
         )
 
+    def start_and_stop(self, *, when: Callable[[], object]) -> str:
+        """What :meth:`start` prints if it is told to stop, by SIGTERM, once something holds."""
+        agent = self.start()
+        try:
+            wait_until(when)
+            agent.send_signal(signal.SIGTERM)
+            output, _ = agent.communicate(timeout=120)
+        finally:
+            kill_group(agent)
+        assert agent.returncode == 4, output
+        return output
+
     @property
     def paths(self) -> RunPaths:
         return RunPaths(self.folder / "mlruns", self.name)

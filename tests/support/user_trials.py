@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 
 from sweeper.paths import RunPaths
@@ -10,14 +11,21 @@ from sweeper.training.user_trial import UserTrial
 from sweeper.trial import Objective
 from tests.support.recorder import Recorder
 
+ACCURACY = Objective(("val_accuracy",), ("maximize",))
+
 
 def user_trial(
-    folder: Path, reporter: Recorder, objective: Objective, *, note: Callable[[str], None]
+    folder: Path,
+    reporter: Recorder,
+    objective: Objective = ACCURACY,
+    *,
+    note: Callable[[str], None] = pytest.fail,
+    device: str = "cpu",
 ) -> UserTrial:
     return UserTrial(
         number=4,
         seed=5,
-        device=torch.device("cpu"),
+        device=torch.device(device),
         paths=RunPaths(folder, "small"),
         objective=objective,
         reporter=reporter,

@@ -82,14 +82,7 @@ def assert_goal_with_whole_curves(sweep: Sweep) -> None:
 
 @pytest.mark.gate
 def test_programs_are_stopped_in_an_epoch_and_go_on_in_the_same_run(programs: Sweep) -> None:
-    agent = programs.start()
-    try:
-        wait_until(lambda: have_reported(programs))
-        agent.send_signal(signal.SIGTERM)
-        output, _ = agent.communicate(timeout=60)
-    finally:
-        kill_group(agent)
-    assert agent.returncode == 4, output
+    programs.start_and_stop(when=lambda: have_reported(programs))
     assert programs.states() == {0: "waiting", 1: "waiting"}
     assert not left(programs)
 

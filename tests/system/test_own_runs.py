@@ -1,13 +1,12 @@
 """A program that calls mlflow itself, as strangers wrote it, logs to the run of its trial."""
 
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 
 from sweeper.events import Ended
-from tests.support.sweep import Sweep, kill_group, wait_until
+from tests.support.sweep import Sweep
 
 pytestmark = [pytest.mark.slow, pytest.mark.gate]
 PROGRAM = Path(__file__).parents[1] / "programs" / "tracked.py"
@@ -31,14 +30,7 @@ run: {{workers: 1, device: cpu}}
 def test_a_program_logs_to_the_run_of_its_trial_before_and_after_a_stop(sweep: Sweep) -> None:
     shutil.copy(PROGRAM, sweep.folder)
     sweep.write(STUDY)
-    agent = sweep.start()
-    try:
-        wait_until(lambda: sweep.epochs(0))
-        agent.send_signal(signal.SIGTERM)
-        output, _ = agent.communicate(timeout=120)
-    finally:
-        kill_group(agent)
-    assert agent.returncode == 4, output
+    sweep.start_and_stop(when=lambda: sweep.epochs(0))
     [run] = sweep.runs()
     assert run.info.status == "SCHEDULED"
     assert run.data.params["max_epochs"] == str(N_EPOCHS)

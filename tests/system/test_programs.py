@@ -1,7 +1,6 @@
 """Programs of strangers (tests/programs), swept as they are: pruned, stopped, gone on with."""
 
 import json
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import pytest
 
 from sweeper.events import Started
 from tests.support.processes import processes_in
-from tests.support.sweep import Sweep, kill_group, wait_until
+from tests.support.sweep import Sweep
 
 pytestmark = pytest.mark.slow
 PROGRAMS = Path(__file__).parents[1] / "programs"
@@ -122,14 +121,7 @@ def test_a_program_is_pruned_and_stopped_in_an_epoch_and_comes_to_its_end(
 ) -> None:
     stranger = STRANGERS[name]
     sweep.write(stranger.study())
-    agent = sweep.start()
-    try:
-        wait_until(lambda: sweep.epochs(0))
-        agent.send_signal(signal.SIGTERM)
-        output, _ = agent.communicate(timeout=60)
-    finally:
-        kill_group(agent)
-    assert agent.returncode == 4, output
+    sweep.start_and_stop(when=lambda: sweep.epochs(0))
     assert sweep.states()[0] == "waiting"
     assert 0 < len(sweep.epochs(0)) < N_EPOCHS
     assert processes_in(sweep.folder) == {}

@@ -1,5 +1,4 @@
 import sys
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -9,11 +8,10 @@ import torch
 from sweeper.config.settings import DataConfig, FunctionConfig, TrialConfig
 from sweeper.errors import TrainingError, TrialInterrupted, TrialPruned
 from sweeper.events import ModelLogged, TensorForm
-from sweeper.paths import RunPaths
 from sweeper.training.function import train_function
-from sweeper.training.user_trial import UserTrial
 from sweeper.trial import Objective
 from tests.support.recorder import Recorder
+from tests.support.user_trials import user_trial
 
 CPU = torch.device("cpu")
 ACCURACY = Objective(("val_accuracy",), ("maximize",))
@@ -84,25 +82,6 @@ def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, name, raising=False)
     return name
-
-
-def user_trial(
-    folder: Path,
-    reporter: Recorder,
-    objective: Objective = ACCURACY,
-    note: Callable[[str], None] = pytest.fail,
-) -> UserTrial:
-    return UserTrial(
-        number=4,
-        seed=5,
-        device=CPU,
-        paths=RunPaths(folder, "small"),
-        objective=objective,
-        reporter=reporter,
-        keeps_model=True,
-        note=note,
-        clock=lambda: 12.5,
-    )
 
 
 def user_config(reference: str, data: DataConfig | None = None) -> TrialConfig:
