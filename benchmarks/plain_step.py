@@ -31,7 +31,7 @@ from sweeper.config.study import StudySpec
 from sweeper.data.dataset import load_data
 from sweeper.errors import SweeperError
 from sweeper.training.build import build_learner
-from sweeper.training.learner import Runtime
+from sweeper.training.learner import Runtime, train_epoch
 from sweeper.workers.memory import keep_freed_memory
 
 NAMES = [name for name, scenario in SCENARIOS.items() if not scenario.is_mnist]
@@ -51,7 +51,7 @@ def our_epochs(study: StudySpec, cache: Path) -> tuple[Mapping[str, Callable[[],
     updates, n_steps = list_updates(study, data), -(-data.train.n_rows // size)
     n_epochs = sum(n for _, n in updates) // n_steps
     return {
-        "sweeper": lambda: learner.train_epoch(data.train.batches(size, generator=generator)),
+        "sweeper": lambda: train_epoch(learner, data.train.batches(size, generator=generator)),
         "products": partial(run_share, updates, 0, n_epochs),
     }, n_steps
 

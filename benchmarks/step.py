@@ -41,7 +41,7 @@ from sweeper.config.study import StudySpec
 from sweeper.data.batches import Normalisation, ResidentSplit
 from sweeper.data.dataset import TrialData
 from sweeper.training.build import build_learner
-from sweeper.training.learner import Learner, Runtime
+from sweeper.training.learner import Learner, Runtime, train_epoch
 from sweeper.trial import DataInfo
 from sweeper.workers.memory import keep_freed_memory
 
@@ -105,7 +105,7 @@ def random_images() -> ResidentSplit:
 
 
 def train_block(learner: Learner, batches: Iterator[tuple[Tensor, Tensor]], n_steps: int) -> None:
-    learner.train_epoch(islice(batches, n_steps))
+    train_epoch(learner, islice(batches, n_steps))
 
 
 #: Operators that are products of matrices, with their forms that write into tensors which are

@@ -36,7 +36,7 @@ from sweeper.models.build import BUILDERS, build_for, check_model, check_outputs
 from sweeper.study.failures import failure_kind, meaning
 from sweeper.training.augmentation import build_augmentation
 from sweeper.training.build import build_learner
-from sweeper.training.learner import Runtime
+from sweeper.training.learner import Runtime, train_epoch
 from sweeper.training.losses import build_loss
 from sweeper.training.metrics import metric_names, require_measured
 from sweeper.trial import DataInfo, EpochMetrics, FailureKind, Objective
@@ -188,7 +188,7 @@ def time_batch(config: TrialConfig, data: TrialData, batch: tuple[Tensor, Tensor
     with _blamed_on(config.model):
         learner = build_learner(config, data, Runtime(batch[0].device))
         begun = time.perf_counter()
-        learner.train_epoch([batch])
+        train_epoch(learner, [batch])
     return time.perf_counter() - begun
 
 
@@ -219,7 +219,7 @@ def time_updates(
     def time_turn(runtime: Runtime, n_updates: int) -> float:
         runtime.set_float32()
         begun = time.perf_counter()
-        learners[runtime.precision].train_epoch([batch] * n_updates)  # ends by reading the loss
+        train_epoch(learners[runtime.precision], [batch] * n_updates)  # ends by reading the loss
         return (time.perf_counter() - begun) / n_updates
 
     learners, turns = {}, {}

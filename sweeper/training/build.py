@@ -13,7 +13,8 @@ from sweeper.models.build import build_for, check_model, torch_dtype
 from sweeper.models.forms import check_inputs
 from sweeper.models.pretrained import Pretrained
 from sweeper.training.augmentation import build_augmentation
-from sweeper.training.learner import Learner, Runtime
+from sweeper.training.eager import EagerLearner
+from sweeper.training.learner import Runtime
 from sweeper.training.losses import build_loss
 from sweeper.training.metrics import build_metrics
 from sweeper.training.optim import Optimizer, build_optimizer, parameter_groups
@@ -23,7 +24,7 @@ from sweeper.training.schedules import OwnSchedule, Rates, Schedule
 
 def build_learner(
     config: TrialConfig, data: TrialData, runtime: Runtime, *, is_resumed: bool = False
-) -> Learner:
+) -> EagerLearner:
     """A trial's model, before its first update, from the state of torch's random generator.
 
     Args:
@@ -48,7 +49,7 @@ def build_learner(
         model.load()
     model.to(runtime.device)
     check_model(model, *shapes, torch_dtype(data.info.input_dtype))
-    return Learner(
+    return EagerLearner(
         model,
         _build_optimizer(settings, model),
         loss=build_loss(settings, data, runtime.device),

@@ -1,28 +1,13 @@
-"""One model as tensors on a device: trained for an epoch, evaluated, saved and restored."""
+"""A trial's model in training, batch by batch: what the loop over epochs knows of it."""
 
-import copy
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sweeper.config.settings import Precision
-from sweeper.errors import TrainingError
-from sweeper.training.augmentation import Augment
-from sweeper.training.average import WeightAverage
-from sweeper.training.losses import Loss
-from sweeper.training.metrics import Metrics
-from sweeper.training.optim import (
-    Optimizer,
-    add_l1_subgradient,
-    l1_penalty,
-    split_parameters,
-)
-from sweeper.training.own_optimizer import OwnOptimizer
-from sweeper.training.schedules import Rates
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -60,83 +45,38 @@ class EpochTotals:
     n_batches: int = 0
 
 
-@dataclass
-class Pending:
-    """Batches whose gradients no update has used yet.
+class Learner(Protocol):
+    """A model in training. Nothing but the end of a pass waits for the device.
 
-    Attributes:
-        n_batches: So many.
-        n_samples: Of them.
+    What a batch asks for may be done after the call, with what others were given, but before the
+    next call of any method. All that a batch draws is drawn in the call, from torch's default
+    generators.
     """
 
-    n_batches: int = 0
-    n_samples: int = 0
+    @property
+    def totals(self) -> EpochTotals:
+        """Of the epoch under way; the first batch of another epoch comes after new ones."""
+        ...
 
-
-class Learner:
-    """A model in training. Nothing but an epoch's end waits for the device.
-
-    Args:
-        model: On ``runtime.device``; its parameters are those that ``optimizer`` updates.
-        optimizer: Built for this model.
-        loss: What is minimised, but for penalties.
-        metrics: Makes what a pass over the validation rows measures beside the loss.
-        schedule: Learning rate of each update.
-        runtime: Device and precision.
-        augment: What is done to each batch that is trained on; None for nothing.
-        l1: Weight of the L1 penalty on the weights, >= 0.
-        clip_grad_norm: Largest L2 norm of the gradient, penalty included; None for no limit.
-        accumulate: Batches whose gradients make an update, >= 1.
-        ema: Decay of the average of the weights that is measured and kept in place of the weights,
-            see :class:`~sweeper.training.average.WeightAverage`; 0 for none.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | OwnOptimizer,
-        *,
-        loss: Loss,
-        metrics: Callable[[], Metrics],
-        schedule: Rates,
-        runtime: Runtime,
-        augment: Augment | None = None,
-        l1: float = 0.0,
-        clip_grad_norm: float | None = None,
-        accumulate: int = 1,
-        ema: float = 0.0,
-    ) -> None:
-        self.model = model
-        self._optimizer = optimizer
-        self._loss = loss
-        self._metrics = metrics
-        self._schedule = schedule
-        self._runtime = runtime
-        self._augment = augment
-        self._l1 = l1
-        self._clip_grad_norm = clip_grad_norm
-        self._accumulate = accumulate
-        self._average = WeightAverage(model, ema) if ema else None
-        self._pending = Pending()
-        self._weights, others = split_parameters(model)
-        self._parameters = self._weights + others
-        self._steps = 0
-        runtime.set_float32()
+    @totals.setter
+    def totals(self, totals: EpochTotals) -> None: ...
 
     @property
     def learning_rate(self) -> float:
         """Of the last update; of the first one before any."""
-        return self._schedule.rate_at(max(0, self._steps - 1))
+        ...
 
-    def train_epoch(self, batches: Batches, totals: EpochTotals | None = None) -> float:
-        """Do an update per batch, or per ``accumulate`` batches.
+    def train_batch(self, inputs: Tensor, targets: Tensor) -> None:
+        """Train on a batch: an update, or one of those that make an update.
 
         Args:
-            batches: As a :class:`~sweeper.data.batches.Split` yields them.
-            totals: Of the epoch's batches that are done already; those of ``batches`` are added
-                one by one, so it holds wherever ``batches`` raises. Gradients of a group of
-                batches that is not whole then are part of :meth:`state_dict`; the last group of an
-                epoch may have fewer batches. None for a whole epoch.
+            inputs: Of a :class:`~sweeper.data.batches.Split`.
+            targets: As ``inputs``.
+        """
+        ...
+
+    def end_training(self) -> float:
+        """Make an update of the batches that none has used, and measure the epoch.
 
         Returns:
             The loss, the mean over all samples as they are trained on, each measured before the
@@ -144,146 +84,56 @@ class Learner:
             measuring the penalty at every update would cost a small MLP 5 % of its time.
 
         Raises:
-            ValueError: If there is no batch, done already or now.
+            ValueError: If the epoch had no batch.
         """
-        self.model.train()
-        totals = EpochTotals() if totals is None else totals
-        totals.loss = totals.loss.to(self._runtime.device)
-        for inputs, targets in batches:
-            totals.loss.add_(self._add_gradients(inputs, targets), alpha=len(targets))
-            totals.n_samples += len(targets)
-            totals.n_batches += 1
-            if self._pending.n_batches == self._accumulate:
-                self._update()
-        if self._pending.n_batches:
-            self._update()
-        if not totals.n_samples:
-            raise ValueError("an epoch needs at least one batch")
-        mean = totals.loss / totals.n_samples
-        if self._l1:
-            mean += l1_penalty(self._weights, self._l1)
-        return mean.item()
+        ...
 
-    def _add_gradients(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Add a batch to the update that comes; its loss before that, float32 []."""
-        if self._augment is not None:
-            inputs, targets = self._augment(inputs, targets)
-        if not self._pending.n_batches:
-            self._optimizer.zero_grad()
-        loss = self._loss(self._outputs(inputs), targets, "mean")
-        # Of several batches, sums over samples are added, as one of them may be shorter.
-        total = loss if self._accumulate == 1 else loss * len(inputs)
-        total.backward()  # type: ignore[no-untyped-call]
-        self._pending.n_batches += 1
-        self._pending.n_samples += len(inputs)
-        return loss.detach()
-
-    def _update(self) -> None:
-        """Do one update by the gradients of the batches that are pending."""
-        if self._accumulate > 1:
-            gradients = [p.grad for p in self._parameters if p.grad is not None]
-            torch._foreach_mul_(gradients, 1 / self._pending.n_samples)
-        self._pending = Pending()
-        if self._l1:
-            add_l1_subgradient(self._weights, self._l1)
-        if self._clip_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self._parameters, self._clip_grad_norm, foreach=True)
-        self._optimizer.step(self._schedule.rate_at(self._steps))
-        self._steps += 1
-        if self._average is not None:
-            self._average.update(self._steps)
-
-    @torch.no_grad()
-    def evaluate(self, batches: Batches) -> tuple[float, Mapping[str, float]]:
-        """Measure the model without changing it.
+    def evaluate_batch(self, inputs: Tensor, targets: Tensor) -> None:
+        """Measure a batch without changing the model.
 
         Args:
-            batches: As for :meth:`train_epoch`.
+            inputs: As of :meth:`train_batch`.
+            targets: As ``inputs``.
+        """
+        ...
+
+    def end_evaluation(self) -> tuple[float, Mapping[str, float]]:
+        """What was measured since the last end.
 
         Returns:
             The loss without penalties, the mean over all samples, and the metrics.
 
         Raises:
-            ValueError: If there is no batch.
+            ValueError: If there was no batch.
         """
-        self.model.eval()
-        metrics, n_samples = self._metrics(), 0
-        total = torch.zeros((), device=self._runtime.device)
-        with self._averaged():
-            for inputs, targets in batches:
-                outputs = self._outputs(inputs)
-                total += self._loss(outputs, targets, "sum")
-                metrics.update(outputs, targets)
-                n_samples += len(targets)
-        if not n_samples:
-            raise ValueError("an evaluation needs at least one batch")
-        return total.item() / n_samples, metrics.compute()
+        ...
 
     def weights(self) -> dict[str, Any]:
         """A copy on the CPU of the ``state_dict`` that is measured, whatever it holds."""
-        with self._averaged():
-            return {name: _copied(value) for name, value in self.model.state_dict().items()}
-
-    def _averaged(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._average is None else self._average.applied()
+        ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next update depends on, except random generators.
+        """Everything that the next update depends on, except totals and random generators.
 
-        The schedule is a function of the number of updates. There is no gradient scaler: bf16 has
-        the exponents of fp32, and fp16 is not on offer.
+        It is the same whichever learner it comes from. An evaluation under way is given up.
         """
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "steps": self._steps,
-        }
-        if self._average is not None:
-            state["average"] = self._average.state()
-        if self._pending.n_batches:
-            gradients = [parameter.grad for parameter in self._parameters]
-            state["pending"] = {**vars(self._pending), "gradients": gradients}
-        return state
+        ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a :meth:`state_dict` of the same model, optimiser and schedule."""
-        self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._steps = state["steps"]
-        if self._average is not None:
-            self._average.restore(state["average"])
-        if "pending" in state:
-            pending = dict(state["pending"])
-            for parameter, gradient in zip(
-                self._parameters, pending.pop("gradients"), strict=True
-            ):
-                if gradient is not None:
-                    parameter.grad = gradient.to(parameter.device, copy=True)
-            self._pending = Pending(**pending)
-
-    def _outputs(self, inputs: Tensor) -> Tensor:
-        if self._runtime.precision != "bf16":
-            return self._checked(self.model(inputs))
-        with torch.autocast(self._runtime.device.type, dtype=torch.bfloat16):
-            outputs = self._checked(self.model(inputs))
-        return outputs.float()
-
-    def _checked(self, outputs: object) -> Tensor:
-        """What the model returned: in training it may be something else than in eval mode."""
-        if not isinstance(outputs, Tensor):
-            raise TrainingError(
-                f"model.architecture: {type(self.model).__name__} must return outputs [B, "
-                f"n_outputs], got {type(outputs).__name__}"
-                + (" while training" if self.model.training else "")
-            )
-        return outputs
+        ...
 
 
-def _copied(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(map(_copied, value))
-    return copy.deepcopy(value)
+def train_epoch(learner: Learner, batches: Batches) -> float:
+    """Train on batches as on a whole epoch; its loss."""
+    learner.totals = EpochTotals()
+    for inputs, targets in batches:
+        learner.train_batch(inputs, targets)
+    return learner.end_training()
+
+
+def evaluate(learner: Learner, batches: Batches) -> tuple[float, Mapping[str, float]]:
+    """Measure batches as a whole pass; its loss and metrics."""
+    for inputs, targets in batches:
+        learner.evaluate_batch(inputs, targets)
+    return learner.end_evaluation()

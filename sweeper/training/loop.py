@@ -1,18 +1,19 @@
 """The loop over epochs, from which a stopped trial goes on bit for bit."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sweeper.config.settings import TrainConfig, TrialConfig
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrialInterrupted
-from sweeper.timing import Entry
+from sweeper.timing import Entry, TimeLedger
 from sweeper.training.build import build_learner
 from sweeper.training.checkpoint import load_checkpoint, save_checkpoint
 from sweeper.training.learner import Batches, EpochTotals, Learner, Runtime
@@ -31,7 +32,33 @@ def train(
     reporter: Reporter,
     checkpoint: Path,
 ) -> dict[str, Any]:
-    """Train one trial to its end, or on from its checkpoint.
+    """Train one trial, and nothing beside it; see :func:`training`."""
+    steps = training(
+        config,
+        data,
+        objective=objective,
+        runtime=runtime,
+        reporter=reporter,
+        checkpoint=checkpoint,
+    )
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        weights: dict[str, Any] = end.value
+        return weights
+
+
+def training(
+    config: TrialConfig,
+    data: TrialData,
+    *,
+    objective: Objective,
+    runtime: Runtime,
+    reporter: Reporter,
+    checkpoint: Path,
+) -> Generator[None, None, dict[str, Any]]:
+    """Train one trial to its end, or on from its checkpoint, a batch at each step.
 
     An epoch is measured, then saved, then reported, so what was reported can always be reproduced.
     Told to stop, it finishes the batch and saves the unfinished epoch. On a CPU the same config
@@ -44,9 +71,14 @@ def train(
         data: On ``runtime.device``.
         objective: Its first metric decides about patience.
         runtime: Where and with which numbers to compute.
-        reporter: Hears of every epoch, of those in the checkpoint once more.
+        reporter: Hears of every epoch, of those in the checkpoint once more. Its ledger must stand
+            still while this is suspended, for else it counts what others do.
         checkpoint: File to go on from, replaced after each epoch. One that is damaged counts as
             none: the trial starts over, with the same numbers.
+
+    Yields:
+        After each batch of training or evaluation; what the learner was given must be done before
+        the next step.
 
     Returns:
         The ``state_dict`` of the epoch that counts (``Objective.best``), on the CPU.
@@ -79,25 +111,29 @@ def train(
     n_training = ceil(data.train.n_rows / batch_size)
     n_batches = n_training + ceil(data.validation.n_rows / batch_size)
 
-    def followed(batches: Batches, n_done: int) -> Batches:
-        for n, batch in enumerate(_until_stopped(batches, reporter, epoch), start=n_done + 1):
-            yield batch
+    def steps(
+        batches: Batches, take: Callable[[Tensor, Tensor], None], n_done: int
+    ) -> Iterator[None]:
+        for n, (inputs, targets) in enumerate(_timed(batches, ledger), start=n_done + 1):
+            take(inputs, targets)
+            yield
             reporter.show_progress(epoch, n / n_batches)
+            if reporter.is_stopping():
+                raise TrialInterrupted(f"stopped in epoch {epoch}")
 
     while not _is_over(state.history, config.train, objective):
         epoch, started_s = len(state.history) + 1, time.perf_counter() - state.seconds
+        n_done = learner.totals.n_batches
         try:
-            batches = data.train.batches(
-                batch_size, generator=state.shuffle, skip=state.totals.n_batches
-            )
+            batches = data.train.batches(batch_size, generator=state.shuffle, skip=n_done)
             with ledger.booked(Entry.STEP):
-                train_loss = learner.train_epoch(
-                    followed(batches, state.totals.n_batches), state.totals
-                )
+                yield from steps(batches, learner.train_batch, n_done)
+                train_loss = learner.end_training()
             state.end_training()
             batches = data.validation.batches(batch_size)
             with ledger.booked(Entry.EVALUATE):
-                val_loss, measured = learner.evaluate(followed(batches, n_training))
+                yield from steps(batches, learner.evaluate_batch, n_training)
+                val_loss, measured = learner.end_evaluation()
         except TrialInterrupted:
             state.seconds = time.perf_counter() - started_s
             save()
@@ -124,7 +160,6 @@ class _TrialProgress:
         shuffle: Draws the order of the training rows, once an epoch.
         history: Of the epochs that are done.
         best_weights: Of the epoch that counts, on the CPU; empty before the first one.
-        totals: Of the training of the epoch under way.
         seconds: That the epoch under way took in processes that were stopped.
     """
 
@@ -140,7 +175,7 @@ class _TrialProgress:
         self._start_epoch()
 
     def _start_epoch(self) -> None:
-        self.totals, self.seconds = EpochTotals(), 0.0
+        self._learner.totals, self.seconds = EpochTotals(), 0.0
         self._order = self.shuffle.get_state()  # from which the order of the rows is drawn
         self._rng: dict[str, Any] | None = None
 
@@ -162,7 +197,8 @@ class _TrialProgress:
         """What a checkpoint holds, after an epoch or in its midst; the tensors are no copies."""
         state = self._learner.state_dict()
         averaged = "average" in state
-        is_best = not self.totals.n_batches and self._is_latest_best()
+        totals = self._learner.totals
+        is_best = not totals.n_batches and self._is_latest_best()
         return {
             "learner": state,
             "rng": self._rng or capture_rng_state(self._device),
@@ -170,7 +206,7 @@ class _TrialProgress:
             "history": [asdict(metrics) for metrics in self.history],
             # The same tensors twice take the room of one; an average of them is others.
             "best_weights": state["model"] if is_best and not averaged else self.best_weights,
-            "totals": vars(self.totals),
+            "totals": vars(totals),
             "seconds": self.seconds,
         }
 
@@ -182,20 +218,18 @@ class _TrialProgress:
         self._start_epoch()
         self.history = [EpochMetrics(**record) for record in saved["history"]]
         self.best_weights = saved["best_weights"]
-        self.totals, self.seconds = EpochTotals(**saved["totals"]), saved["seconds"]
+        self._learner.totals, self.seconds = EpochTotals(**saved["totals"]), saved["seconds"]
 
 
-def _until_stopped(batches: Batches, reporter: Reporter, epoch: int) -> Batches:
-    """Batches up to the one after which the process must stop; the next one is not loaded."""
+def _timed(batches: Batches, ledger: TimeLedger) -> Batches:
+    """Batches, whose loading is booked."""
     batches = iter(batches)
     while True:
-        with reporter.ledger.booked(Entry.DATA):
+        with ledger.booked(Entry.DATA):
             batch = next(batches, None)
         if batch is None:
             return
         yield batch
-        if reporter.is_stopping():
-            raise TrialInterrupted(f"stopped in epoch {epoch}")
 
 
 def _is_over(history: Sequence[EpochMetrics], settings: TrainConfig, objective: Objective) -> bool:

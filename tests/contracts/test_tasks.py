@@ -22,7 +22,8 @@ from sweeper.data.dataset import TrialData
 from sweeper.data.targets import count_rows
 from sweeper.errors import TrainingError
 from sweeper.training.build import build_learner
-from sweeper.training.learner import Learner, Runtime
+from sweeper.training.eager import EagerLearner
+from sweeper.training.learner import Runtime, evaluate, train_epoch
 from sweeper.trial import DataInfo, Task
 
 CPU = torch.device("cpu")
@@ -87,7 +88,7 @@ def data_of(task: Task, n_outputs: int) -> TrialData:
     return TrialData(info, split, split, count_rows(targets, task, n_outputs))
 
 
-def learner_of(task: Task, n_outputs: int, **settings: Any) -> tuple[Learner, TrialData]:
+def learner_of(task: Task, n_outputs: int, **settings: Any) -> tuple[EagerLearner, TrialData]:
     torch.manual_seed(0)
     data = data_of(task, n_outputs)
     config = TrialConfig(
@@ -114,11 +115,11 @@ def test_a_network_learns_by_it_and_all_metrics_of_the_task_are_measured(
     task: Task, n_outputs: int, settings: Mapping[str, Any]
 ) -> None:
     learner, data = learner_of(task, n_outputs, **settings, metrics=f"{__name__}:own_metrics")
-    loss_before, before = learner.evaluate(data.validation.batches(32))
+    loss_before, before = evaluate(learner, data.validation.batches(32))
     shuffle = torch.Generator().manual_seed(0)
     for _ in range(12):
-        learner.train_epoch(data.train.batches(32, generator=shuffle))
-    loss, measured = learner.evaluate(data.validation.batches(32))
+        train_epoch(learner, data.train.batches(32, generator=shuffle))
+    loss, measured = evaluate(learner, data.validation.batches(32))
     assert loss < loss_before
     assert list(measured) == [*measured_of(task, n_outputs), "val_rows"]
     assert measured["val_rows"] == N_ROWS

@@ -15,7 +15,8 @@ from sweeper.config.settings import DataConfig, ModelConfig, Precision, TrainCon
 from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.dataset import TrialData, load_data
 from sweeper.training.build import build_learner
-from sweeper.training.learner import Learner, Runtime
+from sweeper.training.eager import EagerLearner
+from sweeper.training.learner import Learner, Runtime, evaluate, train_epoch
 from sweeper.training.losses import CrossEntropy
 from sweeper.training.metrics import ClassificationMetrics
 from sweeper.training.optim import build_optimizer
@@ -68,7 +69,7 @@ def rows_made_one_by_one() -> TrialData:
     return TrialData(info, train, validation)
 
 
-def learner_on(data: TrialData, model: ModelConfig, **train: Any) -> Learner:
+def learner_on(data: TrialData, model: ModelConfig, **train: Any) -> EagerLearner:
     config = TrialConfig(
         params={},
         data=DataConfig(name=data.info.name),
@@ -92,10 +93,10 @@ def unsynchronised(
 
 def train_and_evaluate_unsynchronised(data: TrialData, learner: Learner, batch_size: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    learner.train_epoch(data.train.batches(batch_size, generator=generator))  # kernels are chosen
-    learner.evaluate(data.validation.batches(batch_size))
-    learner.train_epoch(unsynchronised(data.train, batch_size, generator))
-    learner.evaluate(unsynchronised(data.validation, batch_size, None))
+    train_epoch(learner, data.train.batches(batch_size, generator=generator))  # kernels are chosen
+    evaluate(learner, data.validation.batches(batch_size))
+    train_epoch(learner, unsynchronised(data.train, batch_size, generator))
+    evaluate(learner, unsynchronised(data.validation, batch_size, None))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
@@ -155,7 +156,7 @@ def relative_error(precision: Precision, model: nn.Module, inputs: Tensor) -> fl
     """Of what a learner's model computes, beside float64."""
     optimizer = build_optimizer("sgd", model, momentum=0.0, nesterov=False, l2=0.0)
     schedule = Schedule("constant", peak=0.1, total_steps=1)
-    learner = Learner(
+    learner = EagerLearner(
         model,
         optimizer,
         loss=CrossEntropy(None, smoothing=0.0),

@@ -12,7 +12,8 @@ from sweeper.data.batches import ResidentSplit
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError
 from sweeper.training.build import build_learner
-from sweeper.training.learner import Learner, Runtime
+from sweeper.training.eager import EagerLearner
+from sweeper.training.learner import Runtime, train_epoch
 from sweeper.trial import DataInfo
 
 CPU = torch.device("cpu")
@@ -31,7 +32,7 @@ def build(
     batch_size: int = 32,
     n_rows: int = 300,
     **settings: Any,
-) -> Learner:
+) -> EagerLearner:
     inputs, targets = torch.zeros(n_rows, 1, 8, 8), torch.zeros(n_rows, dtype=torch.int64)
     split = ResidentSplit(inputs, targets, torch.arange(n_rows), None)
     info = DataInfo("blank", "0" * 16, (1, 8, 8), 10, n_train=n_rows, n_validation=n_rows)
@@ -45,11 +46,11 @@ def build(
     return build_learner(config, TrialData(info, split, split), Runtime(CPU))
 
 
-def learning_rates(learner: Learner, n_updates: int) -> list[float]:
+def learning_rates(learner: EagerLearner, n_updates: int) -> list[float]:
     batch = torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64)
     rates = []
     for _ in range(n_updates):
-        learner.train_epoch([batch])
+        train_epoch(learner, [batch])
         rates.append(learner.learning_rate)
     return rates
 
@@ -95,7 +96,7 @@ def test_a_schedule_counts_updates_not_batches(n_rows: int, updates: int) -> Non
     # Batches of two rows, three of them an update; a last batch of one row is dropped.
     learner = build("mlp", n_rows=n_rows, batch_size=2, epochs=1, accumulate=3, schedule="cosine")
     batch = torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64)
-    learner.train_epoch([batch] * (n_rows // 2))
+    train_epoch(learner, [batch] * (n_rows // 2))
     last = (1 + math.cos(math.pi * (updates - 1) / updates)) / 2
     assert learner.learning_rate == pytest.approx(1e-3 * last, rel=1e-9)
 
@@ -121,5 +122,5 @@ def test_a_learner_begins_with_the_weights_of_others(
         return [torch.equal(value, state[f"net.{key}"]) for key, value in kept.items()]
 
     assert all(is_kept())
-    learner.train_epoch([(torch.randn(4, 1, 8, 8), torch.tensor([0, 1, 2, 3]))])
+    train_epoch(learner, [(torch.randn(4, 1, 8, 8), torch.tensor([0, 1, 2, 3]))])
     assert all(is_kept()) == (freeze == "backbone")

@@ -21,7 +21,7 @@ from sweeper.errors import TrialInterrupted, TrialLost, TrialPruned
 from sweeper.models.build import build_model
 from sweeper.training.checkpoint import load_checkpoint, save_checkpoint
 from sweeper.training.learner import Runtime
-from sweeper.training.loop import train
+from sweeper.training.loop import train, training
 from sweeper.trial import DataInfo, Objective
 from tests.support.recorder import Recorder
 from tests.support.table_files import write_table
@@ -109,6 +109,30 @@ def test_every_epoch_reports_the_metrics_in_order_and_learns(tmp_path: Path) -> 
     assert last.values["val_accuracy"] > 0.7
     assert all(metrics.values["epoch_seconds"] > 0 for metrics in reporter.history)
     assert first.time_s < last.time_s
+
+
+def test_it_steps_by_batches_of_training_and_evaluation(tmp_path: Path) -> None:
+    whole = Recorder()
+    expected = run(config(epochs=2), whole, tmp_path / "whole.pt")
+    reporter = Recorder()
+    steps = training(
+        config(epochs=2),
+        digits(),
+        objective=ACCURACY,
+        runtime=Runtime(CPU),
+        reporter=reporter,
+        checkpoint=tmp_path / "stepped.pt",
+    )
+    for _ in range(2 * (10 + 4)):
+        n_told, n_epochs = len(reporter.progress), len(reporter.history)
+        next(steps)
+        assert len(reporter.progress) <= n_told + 1
+        assert len(reporter.history) <= n_epochs + 1
+    assert len(reporter.history) == 1
+    with pytest.raises(StopIteration) as end:
+        next(steps)
+    assert reporter.values() == whole.values()
+    assert_same_weights(end.value.value, expected)
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_does_not(tmp_path: Path) -> None:

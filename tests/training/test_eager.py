@@ -1,5 +1,4 @@
 import copy
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,8 @@ from sweeper.errors import TrainingError
 from sweeper.models.cnn import build_cnn
 from sweeper.models.mlp import build_mlp
 from sweeper.training.augmentation import Augment
-from sweeper.training.learner import EpochTotals, Learner, Runtime
+from sweeper.training.eager import EagerLearner
+from sweeper.training.learner import Runtime, evaluate, train_epoch
 from sweeper.training.losses import CrossEntropy
 from sweeper.training.metrics import ClassificationMetrics
 from sweeper.training.optim import build_optimizer, split_parameters
@@ -33,9 +33,9 @@ def build_learner(
     clip_grad_norm: float | None = None,
     accumulate: int = 1,
     ema: float = 0.0,
-) -> Learner:
+) -> EagerLearner:
     optimizer = build_optimizer("sgd", model, momentum=0.0, nesterov=False, l2=0.0)
-    return Learner(
+    return EagerLearner(
         model,
         optimizer,
         loss=CrossEntropy(None, smoothing=0.0),
@@ -69,7 +69,7 @@ def two_class_model() -> nn.Linear:
 
 def test_one_update_of_a_tiny_model_by_hand() -> None:
     model = two_class_model()
-    loss = build_learner(model).train_epoch([(torch.tensor([[2.0]]), torch.tensor([0]))])
+    loss = train_epoch(build_learner(model), [(torch.tensor([[2.0]]), torch.tensor([0]))])
     # Probabilities 1/2, 1/2: loss ln 2, d/dlogits = (-1/2, 1/2), d/dw = 2 * that, rate 0.1.
     assert loss == pytest.approx(0.693147, abs=1e-6)
     torch.testing.assert_close(model.weight, torch.tensor([[0.1], [-0.1]]), rtol=0, atol=1e-7)
@@ -86,8 +86,8 @@ def test_the_training_loss_is_a_mean_over_samples_not_over_batches() -> None:
     # ln(1 + e^-5) = 0.006715 three times and ln(1 + e^5) = 5.006715 once
     expected = (3 * 0.006715 + 5.006715) / 4
     learner = build_learner(model, schedule=frozen)
-    assert learner.train_epoch([right, wrong]) == pytest.approx(expected, abs=1e-5)
-    assert learner.evaluate([right, wrong]) == (
+    assert train_epoch(learner, [right, wrong]) == pytest.approx(expected, abs=1e-5)
+    assert evaluate(learner, [right, wrong]) == (
         pytest.approx(expected, abs=1e-5),
         {"val_accuracy": 0.75, "val_f1": pytest.approx(3 / 7)},
     )
@@ -98,8 +98,8 @@ def test_evaluating_equals_a_plain_loop_over_samples() -> None:
     batches = blobs(29)
     model = build_mlp((6,), 3, dropout=0.5, batch_norm=True)
     learner = build_learner(model)
-    learner.train_epoch(batches)
-    loss, measured = learner.evaluate(batches)
+    train_epoch(learner, batches)
+    loss, measured = evaluate(learner, batches)
     model.eval()
     losses, hits = [], []
     for inputs, targets in batches:
@@ -111,22 +111,14 @@ def test_evaluating_equals_a_plain_loop_over_samples() -> None:
     assert measured["val_accuracy"] == sum(hits) / 29
 
 
-def test_evaluating_changes_nothing() -> None:
-    learner = build_learner(build_mlp((6,), 3, dropout=0.5, batch_norm=True))
-    before, random_state = learner.weights(), torch.get_rng_state()
-    learner.evaluate(blobs(20))
-    assert all(torch.equal(before[key], value) for key, value in learner.weights().items())
-    assert torch.equal(torch.get_rng_state(), random_state)
-
-
 def test_training_rows_are_augmented_and_validation_rows_are_not() -> None:
     rows = [(torch.tensor([[2.0]]), torch.tensor([0]))]
     model = two_class_model()
     learner = build_learner(model, augment=lambda inputs, targets: (inputs + 1, 1 - targets))
-    learner.train_epoch(rows)
+    train_epoch(learner, rows)
     # Probabilities 1/2, 1/2: d/dw = 3 * (1/2, -1/2) for class 1, rate 0.1.
     torch.testing.assert_close(model.weight, torch.tensor([[-0.15], [0.15]]), rtol=0, atol=1e-7)
-    loss, measured = learner.evaluate(rows)
+    loss, measured = evaluate(learner, rows)
     # Logits -0.35 and 0.35: ln(1 + e^0.7) for class 0.
     assert loss == pytest.approx(1.103186, abs=1e-6)
     assert measured["val_accuracy"] == 0
@@ -138,7 +130,7 @@ def test_l1_goes_into_the_gradient_and_the_training_loss_but_not_the_validation_
     reference = copy.deepcopy(model)
     [(inputs, targets)] = blobs(8)
     learner = build_learner(model, l1=0.02)
-    loss = learner.train_epoch([(inputs, targets)])
+    loss = train_epoch(learner, [(inputs, targets)])
 
     weights, _ = split_parameters(reference)
     entropy = F.cross_entropy(reference(inputs), targets)
@@ -150,7 +142,7 @@ def test_l1_goes_into_the_gradient_and_the_training_loss_but_not_the_validation_
     penalty = 0.02 * sum(weight.abs().sum().item() for weight in after)
     assert loss == pytest.approx(entropy.item() + penalty, abs=1e-5)
     plain = F.cross_entropy(model(inputs), targets).item()
-    assert learner.evaluate([(inputs, targets)])[0] == pytest.approx(plain, abs=1e-5)
+    assert evaluate(learner, [(inputs, targets)])[0] == pytest.approx(plain, abs=1e-5)
 
 
 @pytest.mark.parametrize(("largest", "length"), [(0.01, 0.001), (1e6, None)])
@@ -160,7 +152,7 @@ def test_a_long_gradient_is_clipped_and_a_short_one_is_not(
     model = two_class_model()
     before = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
     learner = build_learner(model, clip_grad_norm=largest)
-    learner.train_epoch([(torch.tensor([[2.0]]), torch.tensor([0]))])
+    train_epoch(learner, [(torch.tensor([[2.0]]), torch.tensor([0]))])
     after = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
     # Unclipped: weights move by 0.1 each, biases by 0.05 each. Clipped: rate 0.1 times the limit.
     expected = length or (2 * 0.1**2 + 2 * 0.05**2) ** 0.5
@@ -173,7 +165,7 @@ def test_the_learning_rate_follows_the_schedule_over_all_epochs() -> None:
     assert learner.learning_rate == 1e-3
     rates = []
     for _ in range(2):
-        learner.train_epoch(blobs(20))
+        train_epoch(learner, blobs(20))
         rates.append(learner.learning_rate)
     assert rates == [5e-4, 2.5e-4]
 
@@ -183,9 +175,9 @@ def test_a_learner_learns(precision: Precision) -> None:
     torch.manual_seed(0)
     learner = build_learner(build_cnn((1, 8, 8), 3, channels=4), precision=precision)
     batches = blobs(60, shape=(1, 8, 8))
-    losses = [learner.train_epoch(batches) for _ in range(8)]
+    losses = [train_epoch(learner, batches) for _ in range(8)]
     assert losses[-1] < 0.1 * losses[0]
-    assert learner.evaluate(batches)[1]["val_accuracy"] == 1.0
+    assert evaluate(learner, batches)[1]["val_accuracy"] == 1.0
 
 
 def test_bf16_computes_in_bf16_and_keeps_weights_and_losses_in_fp32() -> None:
@@ -194,68 +186,10 @@ def test_bf16_computes_in_bf16_and_keeps_weights_and_losses_in_fp32() -> None:
     model = build_mlp((6,), 3)
     assert isinstance(model, nn.Sequential)
     model[-1].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
-    build_learner(model, precision="bf16").train_epoch(blobs(8))
+    train_epoch(build_learner(model, precision="bf16"), blobs(8))
     assert seen == [torch.bfloat16]
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
     assert model[1].weight.grad.dtype == torch.float32
-
-
-@pytest.mark.parametrize(
-    ("build", "shape"),
-    [(build_mlp, (6,)), (build_cnn, (3, 8, 8))],
-)
-def test_a_restored_learner_goes_on_bit_for_bit(
-    build: Callable[..., nn.Module], shape: tuple[int, ...]
-) -> None:
-    torch.manual_seed(0)
-    batches = blobs(20, shape)
-    cosine = Schedule("cosine", peak=0.1, total_steps=6)
-    first = build_learner(build(shape, 3, batch_norm=True), schedule=cosine)
-    first.train_epoch(batches)
-    second = build_learner(build(shape, 3, batch_norm=True), schedule=cosine)
-    second.load_state_dict(copy.deepcopy(first.state_dict()))
-    assert first.train_epoch(batches) == second.train_epoch(batches)
-    assert first.learning_rate == second.learning_rate
-    restored = second.weights()
-    assert all(torch.equal(value, restored[key]) for key, value in first.weights().items())
-
-
-def test_an_epoch_in_two_parts_equals_a_whole_one() -> None:
-    torch.manual_seed(0)
-    batches = blobs(29)
-    first = build_learner(build_mlp((6,), 3), l1=0.01)
-    second = build_learner(build_mlp((6,), 3), l1=0.01)
-    second.load_state_dict(copy.deepcopy(first.state_dict()))
-
-    def cut() -> Iterator[tuple[Tensor, Tensor]]:
-        yield from batches[:3]
-        raise InterruptedError
-
-    totals = EpochTotals()
-    with pytest.raises(InterruptedError):
-        second.train_epoch(cut(), totals)
-    assert (totals.n_batches, totals.n_samples) == (3, 24)
-    assert second.train_epoch(batches[3:], totals) == first.train_epoch(batches)
-    assert (totals.n_batches, totals.n_samples) == (4, 29)
-    restored = second.weights()
-    assert all(torch.equal(value, restored[key]) for key, value in first.weights().items())
-
-
-def test_the_loss_of_an_epoch_whose_batches_are_done_is_read_again() -> None:
-    learner = build_learner(build_mlp((6,), 3), l1=0.01)
-    totals = EpochTotals()
-    loss = learner.train_epoch(blobs(20), totals)
-    before = learner.weights()
-    assert learner.train_epoch([], totals) == loss
-    assert all(torch.equal(before[key], value) for key, value in learner.weights().items())
-
-
-def test_weights_are_a_copy() -> None:
-    learner = build_learner(build_mlp((6,), 3))
-    copied = learner.weights()
-    before = {key: value.clone() for key, value in copied.items()}
-    learner.train_epoch(blobs(8))
-    assert all(torch.equal(before[key], value) for key, value in copied.items())
 
 
 class Counting(nn.Linear):
@@ -279,10 +213,10 @@ class Counting(nn.Linear):
 
 def test_weights_hold_a_copy_of_whatever_a_module_keeps() -> None:
     learner = build_learner(Counting())
-    learner.train_epoch(blobs(16))
+    train_epoch(learner, blobs(16))
     kept = learner.weights()["_extra_state"]
     mean = kept["mean"].clone()
-    learner.train_epoch(blobs(16))
+    train_epoch(learner, blobs(16))
     assert kept["batches"] == 2
     assert torch.equal(kept["mean"], mean)
 
@@ -299,16 +233,8 @@ class Auxiliary(nn.Linear):
 def test_a_model_that_returns_more_while_it_trains_is_named(precision: Precision) -> None:
     learner = build_learner(Auxiliary(6, 3), precision=precision)
     with pytest.raises(TrainingError, match="Auxiliary must return .*, got tuple while training"):
-        learner.train_epoch(blobs(8))
-    learner.evaluate(blobs(8))
-
-
-def test_an_epoch_without_batches_is_refused() -> None:
-    learner = build_learner(build_mlp((6,), 3))
-    with pytest.raises(ValueError, match="an epoch needs at least one batch"):
-        learner.train_epoch([])
-    with pytest.raises(ValueError, match="an evaluation needs at least one batch"):
-        learner.evaluate([])
+        train_epoch(learner, blobs(8))
+    evaluate(learner, blobs(8))
 
 
 def test_accumulated_batches_make_the_update_of_a_larger_batch() -> None:
@@ -321,35 +247,11 @@ def test_accumulated_batches_make_the_update_of_a_larger_batch() -> None:
     second = build_learner(large, **rules)
     # Groups of 24, 24 and, at the end, 8 + 3 rows; an epoch is three updates in both.
     for _ in range(2):
-        loss = first.train_epoch(blobs(59, batch_size=8))
-        assert loss == pytest.approx(second.train_epoch(blobs(59, batch_size=24)), rel=1e-5)
+        loss = train_epoch(first, blobs(59, batch_size=8))
+        assert loss == pytest.approx(train_epoch(second, blobs(59, batch_size=24)), rel=1e-5)
         assert first.learning_rate == second.learning_rate
     for own, other in zip(small.parameters(), large.parameters(), strict=True):
         torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("n_done", [1, 2, 3, 4, 8])
-def test_a_group_of_batches_that_is_cut_goes_on_bit_for_bit(n_done: int) -> None:
-    torch.manual_seed(0)
-    batches = blobs(59)
-    first = build_learner(build_mlp((6,), 3), accumulate=3, ema=0.9)
-    second = build_learner(build_mlp((6,), 3), accumulate=3, ema=0.9)
-    second.load_state_dict(copy.deepcopy(first.state_dict()))
-
-    def cut() -> Iterator[tuple[Tensor, Tensor]]:
-        yield from batches[:n_done]
-        raise InterruptedError
-
-    totals = EpochTotals()
-    with pytest.raises(InterruptedError):
-        second.train_epoch(cut(), totals)
-    assert ("pending" in second.state_dict()) == (n_done % 3 > 0)
-    third = build_learner(build_mlp((6,), 3), accumulate=3, ema=0.9)
-    third.load_state_dict(copy.deepcopy(second.state_dict()))
-    assert third.train_epoch(batches[n_done:], totals) == first.train_epoch(batches)
-    assert first.evaluate(batches) == third.evaluate(batches)
-    restored = third.weights()
-    assert all(torch.equal(value, restored[key]) for key, value in first.weights().items())
 
 
 def test_the_average_is_evaluated_and_kept_and_the_weights_are_trained_on() -> None:
@@ -360,12 +262,12 @@ def test_the_average_is_evaluated_and_kept_and_the_weights_are_trained_on() -> N
     first, second = build_learner(plain), build_learner(averaged, ema=0.2)
     expected = copy.deepcopy(first.weights())
     for n, batch in enumerate(batches, start=1):
-        assert first.train_epoch([batch]) == second.train_epoch([batch])
+        assert train_epoch(first, [batch]) == train_epoch(second, [batch])
         decay = min(0.2, (1 + n) / (10 + n))  # 2 / 11 at the first update, then 0.2
         for name, value in first.weights().items():
             mean = decay * expected[name] + (1 - decay) * value
             expected[name] = mean if value.is_floating_point() else value
-    measured = second.evaluate(batches)
+    measured = evaluate(second, batches)
     for name, value in second.weights().items():
         torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6)
     assert all(
@@ -373,22 +275,5 @@ def test_the_average_is_evaluated_and_kept_and_the_weights_are_trained_on() -> N
     )
     third = build_learner(build_mlp((6,), 3, batch_norm=True))
     third.model.load_state_dict(second.weights())
-    assert measured == third.evaluate(batches)
-    assert measured != first.evaluate(batches)
-
-
-def test_an_evaluation_that_is_stopped_leaves_the_weights() -> None:
-    learner = build_learner(build_mlp((6,), 3), ema=0.9)
-    learner.train_epoch(blobs(20))
-    before = copy.deepcopy(learner.model.state_dict())
-
-    def cut() -> Iterator[tuple[Tensor, Tensor]]:
-        yield from blobs(8)
-        raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        learner.evaluate(cut())
-    assert all(
-        torch.equal(before[key], value) for key, value in learner.model.state_dict().items()
-    )
-    assert not torch.equal(learner.weights()["1.weight"], before["1.weight"])
+    assert measured == evaluate(third, batches)
+    assert measured != evaluate(first, batches)
