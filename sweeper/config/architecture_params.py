@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from sweeper.config.settings import Activation
+from sweeper.config.settings import Activation, Scalar
 
 _WORD_WIDTH = Annotated[
     int, Field(ge=1, le=10_000, description="Features of a word, and units of a layer")
@@ -15,8 +15,7 @@ _HIDDEN = {
     "dropout": Annotated[float, Field(ge=0, lt=1, description="Share of units dropped")],
     "batch_norm": Annotated[bool, Field(description="Batch normalisation in each hidden layer")],
 }
-#: Bounds only: the builders own the defaults. The upper ones keep a model that is too big
-#: countable; whether a machine can hold it, ``check`` says.
+#: The upper bounds keep a model that is too big countable; whether a machine holds it, check says.
 ARCHITECTURE_PARAMS: Mapping[str, Mapping[str, Any]] = {
     "mlp": {
         "depth": Annotated[int, Field(ge=0, le=1000, description="Hidden layers")],
@@ -75,4 +74,28 @@ ARCHITECTURE_PARAMS: Mapping[str, Mapping[str, Any]] = {
         ],
         "dropout": _HIDDEN["dropout"],
     },
+}
+
+#: What the builders take where a file says nothing, for whoever loads no torch.
+ARCHITECTURE_DEFAULTS: Mapping[str, Mapping[str, Scalar]] = {
+    "mlp": {"depth": 2, "width": 128, "activation": "relu", "dropout": 0.0, "batch_norm": False},
+    "cnn": {
+        "depth": 2,
+        "channels": 32,
+        "kernel_size": 3,
+        "activation": "relu",
+        "dropout": 0.0,
+        "batch_norm": False,
+    },
+    "resnet": {"depth": 1, "width": 16, "dropout": 0.0},
+    "bag": {"depth": 0, "width": 128, "dropout": 0.0},
+    "rnn": {
+        "cell": "lstm",
+        "depth": 1,
+        "width": 128,
+        "bidirectional": True,
+        "pool": "max",
+        "dropout": 0.0,
+    },
+    "transformer": {"depth": 2, "width": 128, "heads": 4, "positions": "learned", "dropout": 0.0},
 }

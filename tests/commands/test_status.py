@@ -88,7 +88,7 @@ def test_what_the_model_has_learnt_is_shown_once_there_is_one(tmp_path: Path) ->
     assert shown_json(study)["model"] is None
     accuracy_by_rate(study, 10)
     lines, found = shown(study), shown_json(study)["model"]
-    assert "drawn    6 sobol, 9 model" in lines
+    assert "drawn    1 default, 5 sobol, 9 model" in lines
     at = next(n for n, line in enumerate(lines) if line.startswith("model"))
     assert lines[at].startswith("model    what matters, by length: train.learning_rate 0.")
     assert re.fullmatch(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sweeper.config.architecture_params import ARCHITECTURE_PARAMS
+from sweeper.config.architecture_params import ARCHITECTURE_DEFAULTS, ARCHITECTURE_PARAMS
 from sweeper.config.settings import ModelConfig
 from sweeper.errors import TrainingError
 from sweeper.models.build import (
@@ -28,6 +28,12 @@ def test_the_builders_take_what_the_study_file_may_set() -> None:
     for name, builder in BUILDERS.items():
         keywords = list(inspect.signature(builder).parameters)[2:]
         assert keywords == [key for key in ARCHITECTURE_PARAMS[name] if key not in OF_TABLES]
+
+
+def test_their_defaults_are_known_without_torch() -> None:
+    assert set(BUILDERS) == set(ARCHITECTURE_DEFAULTS)
+    for name, defaults in ARCHITECTURE_DEFAULTS.items():
+        assert defaults == model_params(name, {})
 
 
 def test_a_convolving_model_and_what_is_made_of_it_lie_in_channels_last() -> None:

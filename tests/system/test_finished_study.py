@@ -128,7 +128,7 @@ def test_status_tells_people_and_scripts(finished: Sweep) -> None:
     assert f"goal     {N_TRIALS} of {N_TRIALS} trials finished" in text
     sampler, why = finished.result().sampler
     assert sampler == "conditional_gp"
-    assert f"drawn    {N_TRIALS} sobol" in text
+    assert f"drawn    1 default, {N_TRIALS - 1} sobol" in text
     assert f"sampler  {sampler}: {why}" in text
     record = last_json(finished.run("status", "sweep.yaml", "--json").stdout)
     assert record["finished"] == record["goal"] == N_TRIALS

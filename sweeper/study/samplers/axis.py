@@ -1,6 +1,7 @@
 """One range of a search space as a line, or as points without order."""
 
 import math
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,9 +57,22 @@ class Axis:
         if self._options:
             index = self._index(value)
             return float(index) if self.is_nominal else index / (len(self._options) - 1)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not is_number(value):
             raise ValueError(f"{value!r} is no number")
         return float(self.snap(self._to_unit(np.array([float(value)])))[0])
+
+    def nearest(self, value: Scalar) -> float | None:
+        """Unit of the value that is nearest to a number; None for a word that is no option."""
+        if not is_number(value):
+            is_option = any(
+                type(option) is type(value) and option == value for option in self._options
+            )
+            return self.unit(value) if is_option else None
+        if not self._options:
+            assert not isinstance(self._range, Choices)
+            return self.unit(min(max(value, self._range.low), self._range.high))
+        numbers = [option for option in self._options if is_number(option)]
+        return self.unit(min(numbers, key=lambda option: abs(option - value))) if numbers else None
 
     def value(self, unit: float) -> Scalar:
         """The value at a unit, the nearest one if it lies between two."""
@@ -142,7 +156,9 @@ class Axis:
 
 def has_order(values: Choices) -> bool:
     """Whether choices are three numbers or more."""
-    return len(values.options) > 2 and all(
-        isinstance(option, int | float) and not isinstance(option, bool)
-        for option in values.options
-    )
+    return len(values.options) > 2 and all(map(is_number, values.options))
+
+
+def is_number(value: Scalar) -> TypeGuard[int | float]:
+    """Whether it is one, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

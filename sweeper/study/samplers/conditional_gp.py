@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 from optuna.trial import FrozenTrial
 
+from sweeper.config.defaults import default_values
 from sweeper.config.study import StudySpec
 from sweeper.study.attributes import is_bad, is_known, state_of
 from sweeper.study.samplers.axis import Array
@@ -26,6 +27,7 @@ from sweeper.study.samplers.latent import LatentSpace
 from sweeper.study.samplers.model_view import ModelView
 from sweeper.study.samplers.observations import observe, observe_several
 from sweeper.study.samplers.proposal import (
+    DEFAULT,
     FALLBACK,
     MODEL,
     SOBOL,
@@ -36,11 +38,13 @@ from sweeper.study.samplers.proposal import (
 )
 from sweeper.trial import TrialState
 
-#: Trials by the Sobol sequence before the model draws, at least and at most, and between them the
-#: share of a study's trials: few are better than many (Bossek et al. 2020, arXiv:2003.13826).
+#: Trials before the model draws, at least and at most, and between them the share of a study's
+#: trials: few are better than many (Bossek et al. 2020, arXiv:2003.13826).
 _FEWEST_STARTUP, _MOST_STARTUP, _STARTUP_SHARE = 6, 10, Fraction(1, 3)
 #: Of each branch at least, but of all together no more than so many.
 _STARTUP_A_BRANCH, _STARTUP_OF_BRANCHES = 3, 20
+#: Of them no more begin at sweeper's defaults.
+_DEFAULTS_SHARE = Fraction(1, 2)
 #: Points of the Sobol sequence of which the first that is allowed is taken.
 _FORBIDDEN_POINTS = 4095
 #: A space with no more settings is gone through as a whole.
@@ -118,7 +122,9 @@ class ConditionalGP:
     ) -> tuple[Array | None, str]:
         """A row and what drew it; what there is to fall back on if it may not be had."""
         if model is None:
-            row, drawn_by = choice.first(self._sequence(number)), SOBOL
+            row, drawn_by = choice.first(self._defaults), DEFAULT
+            if row is None:
+                row, drawn_by = choice.first(self._sequence(number)), SOBOL
         else:
             row, drawn_by = choice.best(model, self._listed), MODEL
         is_open = row is not None and choice.first(row[None]) is not None
@@ -153,6 +159,22 @@ class ConditionalGP:
 
     def _stack(self, rows: Sequence[Array]) -> Array:
         return np.array(rows).reshape(-1, len(self._space.names))
+
+    @cached_property
+    def _defaults(self) -> Array:
+        """Of the first branches a row with sweeper's own defaults, where there are any [rows, n].
+
+        The rest of each is a point of the sequence.
+        """
+        space, rows = self._space, []
+        branches = space.branches[: math.floor(_DEFAULTS_SHARE * self._startup)]
+        for branch, row in zip(branches, self._sequence(0), strict=False):
+            row[space.forks] = branch[space.forks]
+            units = space.nearest(default_values(self._spec, space.params(row)))
+            units = {at: unit for at, unit in units.items() if at not in space.forks}
+            row[list(units)] = list(units.values())
+            rows += [row] if units else []
+        return self._stack(rows)
 
     def _sequence(self, number: int) -> Array:
         """Points of the Sobol sequence that the study's trials share, from that of one on."""

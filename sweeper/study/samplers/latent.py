@@ -74,6 +74,15 @@ class LatentSpace:
             if name in given
         }
 
+    def nearest(self, setting: Mapping[str, Scalar]) -> dict[int, float]:
+        """Range -> the unit that is nearest to a value, of those that know such a value."""
+        units = {
+            at: self.axes[at].nearest(setting[name])
+            for at, name in enumerate(self.names)
+            if name in setting
+        }
+        return {at: unit for at, unit in units.items() if unit is not None}
+
     def row(self, params: Mapping[str, Scalar], draws: Array) -> Array:
         """The latent row of a setting.
 

@@ -10,7 +10,14 @@ from sweeper.config.settings import Scalar
 from sweeper.study.samplers.model_view import ModelView
 
 #: What drew a setting, beside the names of Optuna's samplers.
-SOBOL, MODEL, ENQUEUE, FALLBACK, GRID = "sobol", "model", "enqueue", "fallback", "grid"
+DEFAULT, SOBOL, MODEL, ENQUEUE, FALLBACK, GRID = (
+    "default",
+    "sobol",
+    "model",
+    "enqueue",
+    "fallback",
+    "grid",
+)
 
 #: Whether a trial of the study, seen by the sampler or not, has a setting: values by dotted name.
 IsTried = Callable[[Mapping[str, Scalar]], bool]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from sweeper.config.ranges import Choices, FloatRange, IntRange, Range
+from sweeper.config.settings import Scalar
 from sweeper.study.samplers.axis import Axis, has_order
 
 
@@ -30,6 +31,33 @@ def test_a_value_has_a_unit_that_leads_back_to_it(
     assert axis.unit(value) == pytest.approx(unit, abs=1e-12)  # type: ignore[arg-type]
     assert axis.value(axis.unit(value)) == pytest.approx(value)  # type: ignore[arg-type]
     assert type(axis.value(unit)) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted", "nearest"),
+    [
+        (FloatRange(1e-4, 1e-1, log=True), 1e-3, 1e-3),
+        (FloatRange(1e-7, 1e-3, log=True), 0.0, 1e-7),
+        (FloatRange(0.0, 1.0, step=0.25), 0.6, 0.5),
+        (IntRange(3, 9), 128, 9),
+        (Choices((64, 256, 512)), 128, 64),
+        (Choices((8, 16)), 32, 16),
+        (Choices((4, "auto")), 2, 4),
+        (Choices((True, False)), False, False),
+        (Choices(("sgd", "adamw")), "adamw", "adamw"),
+        (Choices(("sgd", "lion")), "adamw", None),
+        (Choices((0, 1)), False, None),
+        (Choices(("none",)), 0.0, None),
+        (FloatRange(0.0, 1.0), "none", None),
+    ],
+)
+def test_the_value_of_a_range_that_is_nearest_to_another(
+    values: Range, wanted: Scalar, nearest: Scalar
+) -> None:
+    axis = Axis(values)
+    unit = axis.nearest(wanted)
+    found = None if unit is None else axis.value(unit)
+    assert found == (nearest if isinstance(nearest, str | None) else pytest.approx(nearest))
 
 
 def test_only_three_numbers_or_more_have_an_order() -> None:

@@ -32,8 +32,8 @@ class Search:
     def __init__(self, train: Mapping[str, Any], **more: Any) -> None:
         study = {
             "name": "x",
-            "objective": {"metric": "loss", "direction": "minimize"},
-            "train": {"function": "package.module:run", **train},
+            "objective": {"metric": "val_loss", "direction": "minimize"},
+            "train": train if "data" in more else {"function": "package.module:run", **train},
             **more,
         }
         self.spec = parse_study(yaml.safe_dump(study), Path("x.yaml"))
@@ -90,6 +90,53 @@ def test_with_branches_it_begins_with_three_of_each_and_with_twenty_at_most() ->
     assert sources(Search(FORK).go_on(13, lambda v: len(str(v)))) == ["sobol"] * 12 + ["model"]
     both = {**FORK, "other": FORK["kind"]}
     assert sources(Search(both).go_on(21, lambda v: len(str(v)))) == ["sobol"] * 20 + ["model"]
+
+
+BUILT_IN: Mapping[str, Any] = {
+    "data": {"name": "digits", "batch_size": {"choices": [32, 64, 128]}},
+    "model": {
+        "architecture": {
+            "choices": {
+                "mlp": {"width": {"low": 8, "high": 96}},
+                "cnn": {"depth": {"low": 1, "high": 3}},
+            }
+        },
+        "dropout": {"low": 0.0, "high": 0.5},
+    },
+}
+
+
+def test_each_branch_begins_at_sweepers_own_defaults_or_what_is_nearest() -> None:
+    rate = {"low": 1e-5, "high": 1e-1, "log": True}
+    train = {"learning_rate": rate, "optimizer": {"choices": ["sgd", "rmsprop"]}}
+    search = Search(train, **BUILT_IN)
+    found = search.go_on(11, lambda v: len(str(v)))
+    assert sources(found) == ["default"] * 2 + ["sobol"] * 8 + ["model"]
+    for values, of_branch in zip(
+        [dict(values) for values, _ in found[:2]],
+        [{"cnn.depth": 2}, {"mlp.width": 96}],
+        strict=True,
+    ):
+        [(name, wanted)] = of_branch.items()
+        assert values.pop("train.optimizer") in ("sgd", "rmsprop")
+        assert values.pop("train.learning_rate") == pytest.approx(1e-3)
+        assert values == {
+            "data.batch_size": 64,
+            "model.architecture": name.split(".")[0],
+            f"model.architecture.{name}": wanted,
+            "model.dropout": 0.0,
+        }
+
+
+def test_a_default_that_is_forbidden_or_was_tried_is_left_out() -> None:
+    space = {"train": {"learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}}, **BUILT_IN}
+    forbid = [{"model.architecture": "cnn", "data.batch_size": 64}]
+    assert sources(Search(**space, forbid=forbid).go_on(3, len)) == ["default", "sobol", "sobol"]
+    search = Search(**space)
+    [(first, _)] = search.go_on(1, len)
+    second, _ = search.ask({"model.architecture": "cnn"})
+    assert first["model.architecture"] == second["model.architecture"] == "cnn"
+    assert first != second
 
 
 def test_it_finds_the_bottom_of_a_bowl() -> None:

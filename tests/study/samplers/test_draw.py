@@ -191,7 +191,7 @@ def test_a_resumed_trial_keeps_what_it_was_drawn_with_and_by(tmp_path: Path) -> 
     run_trial(study, lambda claim: drawn.append(claim.drawn_by))
     after = study.trials()[0]
     assert after.params == before.params
-    assert drawn == [after.user_attrs[Attr.DRAWN_BY]] == ["sobol"]
+    assert drawn == [after.user_attrs[Attr.DRAWN_BY]] == ["default"]
 
 
 def test_of_a_trial_that_an_older_version_drew_it_is_not_known_by_what(tmp_path: Path) -> None:
