@@ -390,6 +390,38 @@ def doctor(
 
 
 @app.command()
+def verify(
+    path: StudyFile,
+    overrides: Overrides = None,
+    name: Name = None,
+    n_trials: Annotated[
+        int | None,
+        typer.Option("--n", min=1, metavar="N", help="So many complete trials; default 3."),
+    ] = None,
+    trial: Annotated[
+        int | None, typer.Option(min=0, metavar="NUMBER", help="This one, which may be pruned.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train finished trials again, alone, and see that they come to what is recorded.
+
+    Each is trained twice, with its recorded settings, seed and data, the best of each architecture
+    first. Nothing of the study is written. Exits with 1 if one differs or cannot be verified.
+
+    Example: sweeper verify studies/mnist.yaml --n 3
+    """
+    if n_trials is not None and trial is not None:
+        raise typer.BadParameter("names one trial, and --n asks for more", param_hint="--trial")
+    spec = _load(path, overrides, name)
+    from sweeper.commands.verify.verify import verify_study
+
+    is_verified = verify_study(
+        spec, ROOT, n_trials=n_trials or 3, number=trial, as_json=as_json, show=_show, note=_note
+    )
+    raise typer.Exit(ExitCode.GOAL_REACHED if is_verified else ExitCode.FAILURE)
+
+
+@app.command()
 def ui(
     path: StudyFile,
     overrides: Overrides = None,

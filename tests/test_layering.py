@@ -29,7 +29,7 @@ STUDY_ROWS = (
     ("warm_start",),
     ("queue", "sampler_in_use", "pruner_in_use", "source_trials"),
     ("study",),
-    ("create", "ownership", "tell", "result", "dashboard"),
+    ("create", "ownership", "tell", "result", "recorded_trial", "selection", "dashboard"),
     ("find", "running_trial"),
     ("conclude", "source_study"),
     ("recovery",),

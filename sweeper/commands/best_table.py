@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Sequence
-from itertools import zip_longest
 from typing import Any
 
 from sweeper.commands.param_columns import param_columns
@@ -27,17 +26,20 @@ def top_lines(result: Result, n_trials: int) -> list[str]:
     ]
     if not rows:
         return ["no trial has reported anything yet"]
-    widths = [max(map(len, cells)) for cells in zip(titles, *rows, strict=True)]
     is_number = [title in ("trial", "epochs", *objective.metrics) for title in titles]
-    return [_aligned(cells, widths, is_number) for cells in (titles, *rows)]
+    return aligned_lines([titles, *rows], is_number)
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int], is_number: Sequence[bool]) -> str:
-    padded = (
-        cell.rjust(width) if right else cell.ljust(width)
-        for cell, width, right in zip_longest(cells, widths, is_number)
-    )
-    return "  ".join(padded).rstrip()
+def aligned_lines(rows: Sequence[Sequence[str]], is_number: Sequence[bool]) -> list[str]:
+    """Rows of as many cells each as lines whose cells stand below each other, numbers right."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(cells, widths, is_number, strict=True)
+        ).rstrip()
+        for cells in rows
+    ]
 
 
 def trials_csv(result: Result, n_trials: int | None) -> str:

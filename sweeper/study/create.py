@@ -40,8 +40,7 @@ def create_study(
         StudyError: If the storage cannot be opened, the file's search changed since the study
             began, or the folder holds another study's trials.
     """
-    frozen = {key: value for key, value in plain_study(spec).items() if key in FROZEN}
-    frozen.get("data", {}).pop("root", None)  # where the files lie does not change what they are
+    frozen = _frozen(spec)
     with opening_errors(spec), open_locks(spec)(paths.lock).held():
         storage = open_storage(spec, paths)  # makes the tables of a new database
         study_id = _find_or_begin(spec, storage, frozen, read_warm_start)
@@ -49,6 +48,19 @@ def create_study(
         _refuse_strange_trials(spec, paths, storage.get_all_trials(study_id, deepcopy=False), key)
         _write_key(paths, key)
     return SweepStudy(spec, paths, storage)
+
+
+def _frozen(spec: StudySpec) -> dict[str, Any]:
+    frozen = {key: value for key, value in plain_study(spec).items() if key in FROZEN}
+    frozen.get("data", {}).pop("root", None)  # where the files lie does not change what they are
+    return frozen
+
+
+def refuse_changes(study: SweepStudy) -> None:
+    """Raise StudyError if the file no longer says what the study's trials were drawn by."""
+    kept = study.storage.get_study_user_attrs(study.study_id)
+    if Attr.FROZEN in kept:
+        _refuse_changes(study.spec, kept[Attr.FROZEN], _frozen(study.spec))
 
 
 def _find_or_begin(

@@ -75,11 +75,8 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     Raises:
         StoreError: If the disk does not let it be read.
     """
-    import torch
-
     try:
-        if is_whole(path):
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if (state := load_whole(path)) is not None:
             return state
     except FileNotFoundError:
         return None
@@ -98,6 +95,20 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
         broken.name,
     )
     return None
+
+
+def load_whole(path: Path) -> dict[str, Any] | None:
+    """What :func:`save_checkpoint` wrote, as it is read there; None if its checksum is wrong.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    import torch
+
+    if not is_whole(path):
+        return None
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
 
 
 def is_whole(path: Path) -> bool:

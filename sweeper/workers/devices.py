@@ -65,7 +65,7 @@ def place_workers(spec: StudySpec) -> list[Placement]:
     spots = _own_gpus(spec, devices) if _sees_own_gpus(spec) else _each(devices)
     n_workers = min(_n_workers_wanted(spec, spots), count_goal(spec))
     _tell_idle(spec, len(devices), n_workers)
-    n_threads = max(1, min(available_cores() // n_workers, _thread_limit()))
+    n_threads = max(1, min(available_cores() // n_workers, thread_limit()))
     taken = [spots[i % len(spots)] for i in range(n_workers)]
     return [replace(spot, n_threads=n_threads, n_sharing=taken.count(spot)) for spot in taken]
 
@@ -139,7 +139,7 @@ def _tell_idle(spec: StudySpec, n_gpus: int, n_workers: int) -> None:
         )
 
 
-def _thread_limit() -> int:
+def thread_limit() -> int:
     """Threads that OpenMP starts at most.
 
     Told to use more, oneDNN waits for ever for those that never come: in the gradient of a

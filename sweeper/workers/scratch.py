@@ -5,12 +5,13 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from sweeper.config.settings import TrainConfig, TrialConfig
+from sweeper.config.settings import DataConfig, TrainConfig, TrialConfig
 from sweeper.config.study import StudySpec
-from sweeper.data.dataset import load_data
+from sweeper.data.dataset import TrialData, load_data
 from sweeper.errors import TrialInterrupted
 from sweeper.events import Logged
 from sweeper.paths import RunPaths
@@ -36,6 +37,7 @@ class _ScratchReporter:
     def __init__(
         self,
         show: Callable[[EpochMetrics], None],
+        follow: Callable[[int, float], None],
         n_reports: int | None,
         n_epochs: int | None,
     ) -> None:
@@ -43,6 +45,7 @@ class _ScratchReporter:
         self.history: list[EpochMetrics] = []
         self.n_epochs = n_epochs
         self._show = show
+        self._follow = follow
         self._n_reports = n_reports
         self.tags: dict[str, str] = {}
 
@@ -53,7 +56,7 @@ class _ScratchReporter:
         pass
 
     def show_progress(self, epoch: int, share: float) -> None:
-        pass
+        self._follow(epoch, share)
 
     def log(self, event: Logged) -> None:
         pass
@@ -77,6 +80,20 @@ def _sharing_run(spec: StudySpec, folder: Path) -> AbstractContextManager[None]:
     return telling_run(*make_scratch_run(folder / "mlruns", spec.name))
 
 
+def load_scratch_data(
+    spec: StudySpec, config: DataConfig, placement: Placement, *, cache_dir: Path
+) -> TrialData:
+    """What such a trial learns from; raises as :func:`~sweeper.data.dataset.load_data`."""
+    device = torch.device(placement.device)
+    return load_data(
+        config,
+        cache_dir=cache_dir,
+        seed=spec.seed,
+        device=device,
+        resident_bytes=resident_limit(device, placement.n_sharing),
+    )
+
+
 def run_scratch_trial(
     spec: StudySpec,
     config: TrialConfig,
@@ -84,9 +101,10 @@ def run_scratch_trial(
     *,
     cache_dir: Path,
     show: Callable[[EpochMetrics], None],
+    follow: Callable[[int, float], None] = lambda epoch, share: None,
     number: int = 0,
     n_reports: int | None = None,
-) -> None:
+) -> dict[str, Any] | None:
     """Train with a checkpoint folder that is gone afterwards; nothing is pruned.
 
     Args:
@@ -95,15 +113,19 @@ def run_scratch_trial(
         placement: Where to train.
         cache_dir: Of decoded data.
         show: Told of each epoch.
+        follow: Told of each batch, as :meth:`~sweeper.training.reporter.Reporter.show_progress`.
         number: That a training function is told as its trial's.
         n_reports: The trial is interrupted after so many, >= 1; None lets it go to its end.
+
+    Returns:
+        The weights of the epoch that counts, on the CPU; None of training of the user's own.
 
     Raises:
         TrialInterrupted: After the last report that is wanted.
         BaseException: Whatever training or the user's code raises.
     """
     runtime = Runtime(torch.device(placement.device), spec.run.precision)
-    reporter = _ScratchReporter(show, n_reports, config.n_epochs)
+    reporter = _ScratchReporter(show, follow, n_reports, config.n_epochs)
     torch.set_num_threads(placement.n_threads)
     with ExitStack() as held:
         folder = held.enter_context(tempfile.TemporaryDirectory(prefix="sweeper-"))
@@ -123,18 +145,11 @@ def run_scratch_trial(
                 keeps_model=spec.tracking.log_models != "none",
             )
             run_own_training(spec, config, trial)
-            return
+            return None
         assert config.data is not None
-        data = load_data(
-            config.data,
-            cache_dir=cache_dir,
-            seed=spec.seed,
-            device=runtime.device,
-            resident_bytes=resident_limit(runtime.device, placement.n_sharing),
-        )
-        train(
+        return train(
             config,
-            data,
+            load_scratch_data(spec, config.data, placement, cache_dir=cache_dir),
             objective=spec.objective,
             runtime=runtime,
             reporter=reporter,

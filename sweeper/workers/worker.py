@@ -336,6 +336,7 @@ class Worker:
             **({"drawn_by": trial.drawn_by} if trial.drawn_by else {}),
             "seed": str(config.seed),
             "device": join_names(self._args.devices),
+            "precision": self._runtime.precision,
             "host": socket.gethostname(),
             "threads": str(self._args.n_threads),
             **({"job": job} if (job := job_of(os.environ)) else {}),

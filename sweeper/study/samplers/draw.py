@@ -103,6 +103,21 @@ def ask(
     return [_settle(spec, trial, proposal_of.get(trial.number)) for trial in trials]
 
 
+def drawn_config(spec: StudySpec, trial: FrozenTrial) -> TrialConfig:
+    """What a trial ran with that has all of its settings.
+
+    Raises:
+        StudyError: If it has a value that its range has not, or lacks one.
+    """
+    _check_begun(spec, trial)
+    if not _is_whole(spec, begun_with(trial)):
+        raise StudyError(
+            f"trial {trial.number} lacks settings in the storage, as it ended before they were "
+            "drawn; there is nothing to train it with"
+        )
+    return _settle(spec, trial, None).config
+
+
 def _check_begun(spec: StudySpec, trial: FrozenTrial) -> None:
     """Whoever enqueues, or writes to the storage, meets no study file that would refuse a value.
 
