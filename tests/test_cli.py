@@ -50,7 +50,8 @@ def test_options_of_submit_reach_the_script(
 
 
 @pytest.mark.parametrize(
-    "command", ["check", "run", "status", "submit", "cancel", "sync", "doctor", "ui"]
+    "command",
+    ["check", "run", "status", "submit", "cancel", "sync", "doctor", "verify", "ui"],
 )
 def test_each_command_on_a_study_lays_the_command_line_over_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str

@@ -80,12 +80,20 @@ def _faults_of_end(
 ) -> Iterator[str]:
     whole = [epoch for epoch in history if set(objective.metrics) <= epoch.values.keys()]
     best = objective.best([epoch for epoch in whole if not objective.faults(epoch)])
-    if isinstance(last, Ended) and last.outcome.best != best:
-        yield "the epoch that counts by the end of its event log is not the best in there"
+    if isinstance(last, Ended) and not _are_equal(last.outcome.best, best):
+        yield "the epoch that counts by the end of its event log is not the best one in there"
     for metric, value in zip(objective.metrics, trial.values or [], strict=False):
-        measured = best and best.values[metric]
+        measured = None if best is None else best.values[metric]
         if value != measured:
-            yield f"{metric} is {value:.6g} in the storage, and {measured} in its event log"
+            there = "absent from" if measured is None else f"{measured:.6g} in"
+            yield f"{metric} is {value:.6g} in the storage and {there} its event log"
+
+
+def _are_equal(first: EpochMetrics | None, second: EpochMetrics | None) -> bool:
+    """NaN included, which is not equal to itself."""
+    if first is None or second is None:
+        return first is second
+    return (first.epoch, repr(first.values)) == (second.epoch, repr(second.values))
 
 
 def _faults_of_start(start: Started, config: TrialConfig) -> Iterator[str]:

@@ -141,8 +141,8 @@ def summary(study: str, reports: Sequence[TrialReport]) -> str:
     verified = [report for report in reports if report.is_verified]
     if len(verified) == len(reports):
         same = all(report.verdict == Verdict.SAME for report in reports)
-        how = "the same numbers" if same else "what was recorded, as closely as can be asked"
-        return f"{study}: verified, {format_count(len(reports), 'trial')} came to {how} again"
+        what = "to the same numbers again" if same else "as close to the record as can be asked"
+        return f"{study}: verified, {format_count(len(reports), 'trial')} came {what}"
     faults = ", ".join(
         f"trial {report.number} {_WORDS[report.verdict]}"
         for report in reports

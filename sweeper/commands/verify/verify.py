@@ -31,7 +31,6 @@ from sweeper.workers.gpus import keep_to_own_gpus
 _RUNS = ("first", "second")
 
 
-@store_errors()
 def verify_study(
     spec: StudySpec,
     root: Path,
@@ -62,33 +61,43 @@ def verify_study(
         SweeperError: If there is no such study or trial, or the file's search has changed.
     """
     keep_to_own_gpus()
-    found = find_study(spec, root)
-    study = found.open()
-    if study is None:
-        raise found.not_begun()
-    refuse_changes(study)
+    study, trials = _read(spec, root, n_trials, number)
     import_user_code(study.spec)
-    if number is not None:
-        require_comparable(study, number)
-    numbers = choose_complete(study, n_trials) if number is None else [number]
-    trials = [read_recorded_trial(study, chosen) for chosen in numbers]
     note(_announce(trials, n_trials if number is None else 1))
     verifier = _Verifier(study, code_digest(study.spec), note)
     reports: list[TrialReport] = []
     for trial in trials:
         reports.append(verifier.verify(trial))
         if not as_json:
-            for line in reports[-1].lines():
-                show(line)
-    said = summary(study.spec.name, reports)
-    is_verified = all(report.is_verified for report in reports)
-    if as_json:
-        found_all = [report.to_json() for report in reports]
-        answer = {"study": study.spec.name, "verified": is_verified, "meaning": said}
-        show(json.dumps({**answer, "trials": found_all}))
-    else:
-        show(said)
-    return is_verified
+            show("\n".join(reports[-1].lines()))
+    show(_to_json(study.spec.name, reports) if as_json else summary(study.spec.name, reports))
+    return all(report.is_verified for report in reports)
+
+
+@store_errors()
+def _read(
+    spec: StudySpec, root: Path, n_trials: int, number: int | None
+) -> tuple[SweepStudy, list[RecordedTrial]]:
+    """The study, and what is recorded of the trials that are verified."""
+    found = find_study(spec, root)
+    study = found.open()
+    if study is None:
+        raise found.not_begun()
+    refuse_changes(study)
+    if number is not None:
+        require_comparable(study, number)
+    numbers = choose_complete(study, n_trials) if number is None else [number]
+    return study, [read_recorded_trial(study, chosen) for chosen in numbers]
+
+
+def _to_json(study: str, reports: Sequence[TrialReport]) -> str:
+    answer = {
+        "study": study,
+        "verified": all(report.is_verified for report in reports),
+        "meaning": summary(study, reports),
+        "trials": [report.to_json() for report in reports],
+    }
+    return json.dumps(answer)
 
 
 def _announce(trials: Sequence[RecordedTrial], n_wanted: int) -> str:
