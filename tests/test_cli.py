@@ -182,3 +182,9 @@ def test_what_takes_a_folder_takes_that_of_the_name(
     study.paths.resolved_spec.write_text(text)
     done = CliRunner().invoke(app, ["sync", "small"])
     assert "as a folder may come from anybody, no server that it names is asked" in done.output
+
+
+def test_verify_takes_one_trial_or_so_many() -> None:
+    done = CliRunner().invoke(app, ["verify", "a.yaml", "--trial", "7", "--n", "2"])
+    assert done.exit_code == 2
+    assert "--trial: names one trial, and --n asks for more" in done.output

@@ -8,7 +8,6 @@ from optuna.trial import FrozenTrial
 from sweeper.config.settings import TrialConfig
 from sweeper.events import Ended, Event, Started, read_events
 from sweeper.study.attributes import state_of
-from sweeper.study.samplers.draw import drawn_config
 from sweeper.study.study import SweepStudy
 from sweeper.trial import EpochMetrics, Objective, TrialState
 
@@ -54,7 +53,7 @@ def read_recorded_trial(study: SweepStudy, number: int) -> RecordedTrial:
         EventLogError: If its event log is damaged.
     """
     trial = study.storage.get_trial(study.trial_id(number))
-    config = drawn_config(study.spec, trial)
+    config = study.drawn_config(trial)
     events, _ = read_events(study.paths.events(number))
     by_epoch: dict[int, EpochMetrics] = {}
     for event in events:
@@ -80,20 +79,13 @@ def _faults_of_end(
 ) -> Iterator[str]:
     whole = [epoch for epoch in history if set(objective.metrics) <= epoch.values.keys()]
     best = objective.best([epoch for epoch in whole if not objective.faults(epoch)])
-    if isinstance(last, Ended) and not _are_equal(last.outcome.best, best):
+    if isinstance(last, Ended) and last.outcome.best != best:
         yield "the epoch that counts by the end of its event log is not the best one in there"
     for metric, value in zip(objective.metrics, trial.values or [], strict=False):
         measured = None if best is None else best.values[metric]
         if value != measured:
             there = "absent from" if measured is None else f"{measured:.6g} in"
             yield f"{metric} is {value:.6g} in the storage and {there} its event log"
-
-
-def _are_equal(first: EpochMetrics | None, second: EpochMetrics | None) -> bool:
-    """NaN included, which is not equal to itself."""
-    if first is None or second is None:
-        return first is second
-    return (first.epoch, repr(first.values)) == (second.epoch, repr(second.values))
 
 
 def _faults_of_start(start: Started, config: TrialConfig) -> Iterator[str]:

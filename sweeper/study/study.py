@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.config.grid import count_goal, count_settings
+from sweeper.config.settings import TrialConfig
 from sweeper.config.study import StudySpec
 from sweeper.locks import locality
 from sweeper.paths import RunPaths
@@ -23,7 +24,7 @@ from sweeper.study.leases import Leases
 from sweeper.study.pruner_in_use import PrunerInUse
 from sweeper.study.queue import Plan, TrialQueue
 from sweeper.study.sampler_in_use import SamplerInUse
-from sweeper.study.samplers.draw import Drawn, ask, open_sampler
+from sweeper.study.samplers.draw import Drawn, ask, drawn_config, open_sampler
 from sweeper.study.samplers.model_view import ModelView
 from sweeper.study.samplers.optuna import build_sampler
 from sweeper.study.samplers.proposal import Sampler
@@ -155,6 +156,14 @@ class SweepStudy:
             is_tried=self.cache.is_tried,
         )
         return drawn[len(beside) :]
+
+    def drawn_config(self, trial: FrozenTrial) -> TrialConfig:
+        """What a trial ran with that has all of its settings.
+
+        Raises:
+            StudyError: If it has a value that its range has not, or lacks one.
+        """
+        return drawn_config(self.spec, trial)
 
     def explain_model(self) -> ModelView | None:
         """What the model of the sampler in use says; None if it has none, or not yet."""

@@ -18,7 +18,7 @@ def test_counters_are_no_weights() -> None:
 
 
 def test_the_last_bit_counts_beside_large_numbers() -> None:
-    large, small = torch.tensor([1e20]), torch.tensor([1e-20])
+    large, small = torch.tensor([1e20, 1e20]), torch.tensor([1e-20])
     apart = torch.nextafter(small, torch.tensor(1.0))
     assert weights_difference({"a": large, "b": small}, {"a": large, "b": apart}) > 0
 

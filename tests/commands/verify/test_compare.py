@@ -99,8 +99,8 @@ def test_what_is_not_finite_is_equal_to_the_same_alone() -> None:
     assert compared(run(1.0, math.inf), run(1.0, 1.0), is_exact=False).recorded == math.inf
 
 
-def test_curves_of_zeros_are_equal() -> None:
-    assert compared(run(0.0), run(0.0)).is_within
+def test_curves_without_a_finite_value_have_no_scale() -> None:
+    assert compared(run(math.inf), run(-math.inf)).recorded == math.inf
 
 
 def test_only_the_metrics_that_are_asked_for_are_looked_at() -> None:

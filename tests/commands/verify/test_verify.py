@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,12 @@ def test_data_that_have_changed_are_not_trained_on(made: SweepStudy, root: Path)
     assert not is_verified
     assert "unverified: the data have changed: it was trained on fingerprint 0123" in lines[1]
     assert len(notes) == 1
+
+
+def test_the_precision_is_the_recorded_one_whatever_the_file_says_now(tmp_path: Path) -> None:
+    study = trained(tmp_path, budget={"trials": 1}, run={"precision": "bf16", "device": "cpu"})
+    spec = replace(study.spec, run=replace(study.spec.run, precision="fp32"))
+    assert verify_study(spec, study.paths.root, show=print, note=print)
 
 
 def test_json_alone(made: SweepStudy, root: Path) -> None:
