@@ -190,10 +190,10 @@ class _Verifier:
         path = self.study.paths.model(trial.number)
         try:
             recorded = load_whole(path)
-        except FileNotFoundError:
-            return [], ["its weights are not compared, as its model file is not here"]
+        except OSError as exc:
+            return [], [f"its weights are not compared: {path}: {exc.strerror}"]
         if recorded is None:
-            return [], [f"its weights are not compared, as the checksum of {path} is wrong"]
+            return [], [f"its weights are not compared: the checksum of {path} is wrong"]
         compared = compare_weights(
             weights_difference(recorded, alone.weights),
             weights_difference(recorded, again.weights),
