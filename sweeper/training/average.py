@@ -24,14 +24,14 @@ class WeightAverage:
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        self._parameters = [parameter.detach() for parameter in model.parameters()]
+        self._parameters = list(model.parameters())
         self._buffers = [
             (module, name)
             for module in model.modules()
             for name, buffer in module.named_buffers(recurse=False)
             if buffer.is_floating_point() or buffer.is_complex()
         ]
-        self._average = [tensor.clone() for tensor in self._live()]
+        self._average = [tensor.detach().clone() for tensor in self._live()]
         self._decay = decay
 
     def _live(self) -> list[Tensor]:
@@ -41,13 +41,20 @@ class WeightAverage:
     @torch.no_grad()
     def update(self, n_updates: int) -> None:
         """Take the model's tensors in, after so many updates, >= 1."""
-        decay = min(self._decay, (1 + n_updates) / (10 + n_updates))
-        torch._foreach_lerp_(self._average, self._live(), 1 - decay)
+        torch._foreach_lerp_(self._average, self._live(), 1 - self.decay_at(n_updates))
+
+    def decay_at(self, n_updates: int) -> float:
+        """What of the average the update leaves after which there are so many, >= 1."""
+        return min(self._decay, (1 + n_updates) / (10 + n_updates))
+
+    def pairs(self) -> list[tuple[Tensor, Tensor]]:
+        """Each tensor of the model and its average, the tensors themselves."""
+        return list(zip(self._live(), self._average, strict=True))
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Let the model be the average within a ``with`` block."""
-        kept = [tensor.clone() for tensor in self._live()]
+        kept = [tensor.detach().clone() for tensor in self._live()]
         self._set(self._live(), self._average)
         try:
             yield

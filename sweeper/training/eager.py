@@ -38,7 +38,7 @@ class Pending:
     n_samples: int = 0
 
 
-class _Evaluation:
+class Evaluation:
     """What a pass over the validation rows has measured so far.
 
     Args:
@@ -57,6 +57,10 @@ class _Evaluation:
         self.metrics.update(outputs, targets)
         self.n_samples += len(targets)
 
+    def result(self) -> tuple[float, Mapping[str, float]]:
+        """The mean loss and the metrics; waits for the device."""
+        return self.loss.item() / self.n_samples, self.metrics.compute()
+
 
 class EagerLearner:
     """Does what a batch asks for at once; see :class:`~sweeper.training.learner.Learner`.
@@ -74,6 +78,12 @@ class EagerLearner:
         accumulate: Batches whose gradients make an update, >= 1.
         ema: Decay of the average of the weights that is measured and kept in place of the weights,
             see :class:`~sweeper.training.average.WeightAverage`; 0 for none.
+
+    Attributes:
+        average: Of the weights; None for none.
+        parameters: That are trained, weights before biases and norms.
+        pending: Of the update that comes.
+        steps: Updates done.
     """
 
     def __init__(
@@ -92,22 +102,22 @@ class EagerLearner:
         ema: float = 0.0,
     ) -> None:
         self.model = model
-        self._optimizer = optimizer
-        self._loss = loss
-        self._metrics = metrics
-        self._schedule = schedule
-        self._runtime = runtime
-        self._augment = augment
-        self._l1 = l1
-        self._clip_grad_norm = clip_grad_norm
-        self._accumulate = accumulate
-        self._average = WeightAverage(model, ema) if ema else None
-        self._pending = Pending()
+        self.optimizer = optimizer
+        self.loss = loss
+        self.metrics = metrics
+        self.schedule = schedule
+        self.runtime = runtime
+        self.augment = augment
+        self.l1 = l1
+        self.clip_grad_norm = clip_grad_norm
+        self.accumulate = accumulate
+        self.average = WeightAverage(model, ema) if ema else None
+        self.pending = Pending()
         self._weights, others = split_parameters(model)
-        self._parameters = self._weights + others
-        self._steps = 0
+        self.parameters = self._weights + others
+        self.steps = 0
         self._is_training = False
-        self._evaluation: _Evaluation | None = None
+        self._evaluation: Evaluation | None = None
         self._measured = ExitStack()  # while it is open, the model is what is measured
         self.totals = EpochTotals()
         runtime.set_float32()
@@ -119,12 +129,12 @@ class EagerLearner:
 
     @totals.setter
     def totals(self, totals: EpochTotals) -> None:
-        self._totals = replace(totals, loss=totals.loss.to(self._runtime.device))
+        self._totals = replace(totals, loss=totals.loss.to(self.runtime.device))
 
     @property
     def learning_rate(self) -> float:
         """See :class:`~sweeper.training.learner.Learner`."""
-        return self._schedule.rate_at(max(0, self._steps - 1))
+        return self.schedule.rate_at(max(0, self.steps - 1))
 
     def train_batch(self, inputs: Tensor, targets: Tensor) -> None:
         """See :class:`~sweeper.training.learner.Learner`."""
@@ -135,49 +145,49 @@ class EagerLearner:
         totals.loss.add_(self._add_gradients(inputs, targets), alpha=len(targets))
         totals.n_samples += len(targets)
         totals.n_batches += 1
-        if self._pending.n_batches == self._accumulate:
+        if self.pending.n_batches == self.accumulate:
             self._update()
 
     def end_training(self) -> float:
         """See :class:`~sweeper.training.learner.Learner`."""
-        if self._pending.n_batches:
+        if self.pending.n_batches:
             self._update()
         totals = self._totals
         if not totals.n_samples:
             raise ValueError("an epoch needs at least one batch")
         mean = totals.loss / totals.n_samples
-        if self._l1:
-            mean += l1_penalty(self._weights, self._l1)
+        if self.l1:
+            mean += l1_penalty(self._weights, self.l1)
         return mean.item()
 
     def _add_gradients(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Add a batch to the update that comes; its loss before that, float32 []."""
-        if self._augment is not None:
-            inputs, targets = self._augment(inputs, targets)
-        if not self._pending.n_batches:
-            self._optimizer.zero_grad()
-        loss = self._loss(self._outputs(inputs), targets, "mean")
+        if self.augment is not None:
+            inputs, targets = self.augment(inputs, targets)
+        if not self.pending.n_batches:
+            self.optimizer.zero_grad()
+        loss = self.loss(self._outputs(inputs), targets, "mean")
         # Of several batches, sums over samples are added, as one of them may be shorter.
-        total = loss if self._accumulate == 1 else loss * len(inputs)
+        total = loss if self.accumulate == 1 else loss * len(inputs)
         total.backward()  # type: ignore[no-untyped-call]
-        self._pending.n_batches += 1
-        self._pending.n_samples += len(inputs)
+        self.pending.n_batches += 1
+        self.pending.n_samples += len(inputs)
         return loss.detach()
 
     def _update(self) -> None:
         """Do one update by the gradients of the batches that are pending."""
-        if self._accumulate > 1:
-            gradients = [p.grad for p in self._parameters if p.grad is not None]
-            torch._foreach_mul_(gradients, 1 / self._pending.n_samples)
-        self._pending = Pending()
-        if self._l1:
-            add_l1_subgradient(self._weights, self._l1)
-        if self._clip_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self._parameters, self._clip_grad_norm, foreach=True)
-        self._optimizer.step(self._schedule.rate_at(self._steps))
-        self._steps += 1
-        if self._average is not None:
-            self._average.update(self._steps)
+        if self.accumulate > 1:
+            gradients = [p.grad for p in self.parameters if p.grad is not None]
+            torch._foreach_mul_(gradients, 1 / self.pending.n_samples)
+        self.pending = Pending()
+        if self.l1:
+            add_l1_subgradient(self._weights, self.l1)
+        if self.clip_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.clip_grad_norm, foreach=True)
+        self.optimizer.step(self.schedule.rate_at(self.steps))
+        self.steps += 1
+        if self.average is not None:
+            self.average.update(self.steps)
 
     @torch.no_grad()
     def evaluate_batch(self, inputs: Tensor, targets: Tensor) -> None:
@@ -186,10 +196,10 @@ class EagerLearner:
             self.model.eval()
             self._is_training = False
             self._measured.enter_context(self._averaged())
-            loss = torch.zeros((), device=self._runtime.device)
-            self._evaluation = _Evaluation(self._metrics(), loss)
+            loss = torch.zeros((), device=self.runtime.device)
+            self._evaluation = Evaluation(self.metrics(), loss)
         outputs = self._outputs(inputs)
-        self._evaluation.add(outputs, targets, self._loss(outputs, targets, "sum"))
+        self._evaluation.add(outputs, targets, self.loss(outputs, targets, "sum"))
 
     @torch.no_grad()
     def end_evaluation(self) -> tuple[float, Mapping[str, float]]:
@@ -198,7 +208,7 @@ class EagerLearner:
         if done is None:
             raise ValueError("an evaluation needs at least one batch")
         self._give_up_evaluation()
-        return done.loss.item() / done.n_samples, done.metrics.compute()
+        return done.result()
 
     def _give_up_evaluation(self) -> None:
         """Let the model be what is trained."""
@@ -208,10 +218,10 @@ class EagerLearner:
     def weights(self) -> dict[str, Any]:
         """See :class:`~sweeper.training.learner.Learner`."""
         with self._averaged():
-            return {name: _copied(value) for name, value in self.model.state_dict().items()}
+            return {name: copied(value) for name, value in self.model.state_dict().items()}
 
     def _averaged(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._average is None else self._average.applied()
+        return nullcontext() if self.average is None else self.average.applied()
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`~sweeper.training.learner.Learner`.
@@ -222,36 +232,34 @@ class EagerLearner:
         self._give_up_evaluation()
         state = {
             "model": self.model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "steps": self._steps,
+            "optimizer": self.optimizer.state_dict(),
+            "steps": self.steps,
         }
-        if self._average is not None:
-            state["average"] = self._average.state()
-        if self._pending.n_batches:
-            gradients = [parameter.grad for parameter in self._parameters]
-            state["pending"] = {**vars(self._pending), "gradients": gradients}
+        if self.average is not None:
+            state["average"] = self.average.state()
+        if self.pending.n_batches:
+            gradients = [parameter.grad for parameter in self.parameters]
+            state["pending"] = {**vars(self.pending), "gradients": gradients}
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See :class:`~sweeper.training.learner.Learner`."""
         self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._steps = state["steps"]
-        if self._average is not None:
-            self._average.restore(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.steps = state["steps"]
+        if self.average is not None:
+            self.average.restore(state["average"])
         if "pending" in state:
             pending = dict(state["pending"])
-            for parameter, gradient in zip(
-                self._parameters, pending.pop("gradients"), strict=True
-            ):
+            for parameter, gradient in zip(self.parameters, pending.pop("gradients"), strict=True):
                 if gradient is not None:
                     parameter.grad = gradient.to(parameter.device, copy=True)
-            self._pending = Pending(**pending)
+            self.pending = Pending(**pending)
 
     def _outputs(self, inputs: Tensor) -> Tensor:
-        if self._runtime.precision != "bf16":
+        if self.runtime.precision != "bf16":
             return self._checked(self.model(inputs))
-        with torch.autocast(self._runtime.device.type, dtype=torch.bfloat16):
+        with torch.autocast(self.runtime.device.type, dtype=torch.bfloat16):
             outputs = self._checked(self.model(inputs))
         return outputs.float()
 
@@ -266,11 +274,12 @@ class EagerLearner:
         return outputs
 
 
-def _copied(value: Any) -> Any:
+def copied(value: Any) -> Any:
+    """A copy on the CPU of whatever a state holds."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
+        return {key: copied(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(map(_copied, value))
+        return type(value)(map(copied, value))
     return copy.deepcopy(value)

@@ -15,7 +15,8 @@ from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError
 
 Reduction = Literal["mean", "sum"]
-_ELEMENTWISE: Mapping[str, Callable[..., Tensor]] = {
+#: Of outputs and targets, by the name of the loss.
+ELEMENTWISE: Mapping[str, Callable[..., Tensor]] = {
     "mse": F.mse_loss,
     "mae": F.l1_loss,
     "huber": F.huber_loss,
@@ -130,7 +131,7 @@ class BinaryCrossEntropy:
 
     def __call__(self, outputs: Tensor, targets: Tensor, reduction: Reduction) -> Tensor:
         """See :class:`Loss`."""
-        wanted = targets.float()
+        wanted = targets.to(outputs.dtype)
         if self.smoothing:
             wanted = wanted * (1 - self.smoothing) + self.smoothing / 2
         loss = F.binary_cross_entropy_with_logits(
@@ -151,7 +152,7 @@ class ElementwiseLoss:
 
     def __call__(self, outputs: Tensor, targets: Tensor, reduction: Reduction) -> Tensor:
         """See :class:`Loss`."""
-        loss = _ELEMENTWISE[self.name](outputs, targets, reduction=reduction)
+        loss = ELEMENTWISE[self.name](outputs, targets, reduction=reduction)
         return loss / outputs.shape[1] if reduction == "sum" else loss
 
 
@@ -168,13 +169,17 @@ class ScaledLoss:
     def __init__(
         self, loss: Loss, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
     ) -> None:
-        self._loss = loss
+        self.loss = loss
         self._mean = torch.tensor(mean, device=device)
         self._std = torch.tensor(std, device=device)
 
     def __call__(self, outputs: Tensor, targets: Tensor, reduction: Reduction) -> Tensor:
         """See :class:`Loss`."""
-        return self._loss(outputs, (targets - self._mean) / self._std, reduction)
+        return self.loss(outputs, self.scaled(targets), reduction)
+
+    def scaled(self, targets: Tensor) -> Tensor:
+        """Targets [..., n_outputs] with mean 0 and standard deviation 1."""
+        return (targets - self._mean) / self._std
 
 
 class OwnLoss:

@@ -19,8 +19,11 @@ from sweeper.models.pretrained import Pretrained
 Tensors = tuple[Tensor, ...]
 State = Sequence[Tensors]
 
-#: A power of two, so that scaling by it is exact, far below any weight that matters.
-_TINY = 2.0**-100
+#: torch's defaults: of adam, of adam and rmsprop, and of rmsprop.
+BETAS, EPSILON, SMOOTHING = (0.9, 0.999), 1e-8, 0.99
+#: A weight below which its sign shrinks to 0: a power of two, so that scaling by it is exact, far
+#: below any weight that matters.
+TINY = 2.0**-100
 
 
 class UpdateRule(Protocol):
@@ -96,10 +99,10 @@ class Adam:
             (),
             steps,
             lr=rate,
-            beta1=0.9,
-            beta2=0.999,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
             weight_decay=decay,
-            eps=1e-8,
+            eps=EPSILON,
             amsgrad=False,
             maximize=False,
         )
@@ -122,10 +125,10 @@ class RmsProp:
         square, momentum = state
         if decay:
             gradients = torch._foreach_add(gradients, parameters, alpha=decay)
-        torch._foreach_mul_(square, 0.99)
+        torch._foreach_mul_(square, SMOOTHING)
         torch._foreach_addcmul_(square, gradients, gradients, value=0.01)
         root = torch._foreach_sqrt(square)
-        torch._foreach_add_(root, 1e-8)
+        torch._foreach_add_(root, EPSILON)
         torch._foreach_mul_(momentum, self.momentum)
         torch._foreach_addcdiv_(momentum, gradients, root)
         torch._foreach_add_(parameters, momentum, alpha=-rate)
@@ -147,10 +150,16 @@ class Group:
 
 
 class Optimizer:
-    """Groups of parameters under one update rule."""
+    """Groups of parameters under one update rule.
+
+    Attributes:
+        rule: Of all groups.
+        decay: Weight decay of those that have one, else 0.
+    """
 
     def __init__(self, groups: Sequence[Group], rule: UpdateRule) -> None:
-        self._rule = rule
+        self.rule = rule
+        self.decay = max((group.decay for group in groups), default=0.0)
         self._groups = [
             (group, [(parameter, *rule.new_state(parameter)) for parameter in group.parameters])
             for group in groups
@@ -165,13 +174,19 @@ class Optimizer:
                 parameters, *state = zip(*live, strict=True)
                 gradients = tuple(parameter.grad for parameter in parameters)
                 rate = learning_rate * group.rate
-                self._rule.update(parameters, gradients, state, rate=rate, decay=group.decay)
+                self.rule.update(parameters, gradients, state, rate=rate, decay=group.decay)
 
     def zero_grad(self) -> None:
         """Drop all gradients, so that the next backward pass writes instead of adding."""
         for _, entries in self._groups:
             for parameter, *_ in entries:
                 parameter.grad = None
+
+    def states_of(self, parameters: Iterable[nn.Parameter]) -> list[tuple[Tensor, ...]]:
+        """What each of them carries from update to update, the tensors themselves."""
+        entries = chain.from_iterable(entries for _, entries in self._groups)
+        states = {id(parameter): tuple(state) for parameter, *state in entries}
+        return [states[id(parameter)] for parameter in parameters]
 
     def state_dict(self) -> dict[str, Any]:
         """The state tensors themselves, not copies."""
@@ -270,9 +285,9 @@ def add_l1_subgradient(parameters: Iterable[nn.Parameter], l1: float) -> None:
     """
     for parameter in parameters:
         if parameter.grad is not None:
-            # The sign times _TINY: torch.sign takes a CPU longer.
-            sign = parameter.clamp(-_TINY, _TINY)
-            parameter.grad.add_(sign, alpha=l1 / _TINY)
+            # The sign times TINY: torch.sign takes a CPU longer.
+            sign = parameter.clamp(-TINY, TINY)
+            parameter.grad.add_(sign, alpha=l1 / TINY)
 
 
 @torch.no_grad()

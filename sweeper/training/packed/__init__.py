@@ -1,0 +1,1 @@
+"""Members: trials of equal programs, trained as one."""

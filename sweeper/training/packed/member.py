@@ -1,0 +1,174 @@
+"""A trial's learner that has its batches done together with those of others."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from sweeper.training.eager import EagerLearner, Evaluation, Pending, copied
+from sweeper.training.learner import EpochTotals
+from sweeper.training.packed.program import Draws
+
+
+@dataclass(frozen=True)
+class Work:
+    """A batch that a member was given.
+
+    Attributes:
+        inputs: [B, ...].
+        targets: [B, ...].
+        masks: Of its dropouts, in the order of their calls; None in evaluation.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    masks: list[Tensor] | None = None
+
+
+class Company(Protocol):
+    """Whom a member has its batches done by."""
+
+    def step(self) -> None:
+        """Do what all members were given."""
+        ...
+
+    def leave(self, member: "Member") -> EagerLearner:
+        """Let one go, as a learner that goes on alone."""
+        ...
+
+
+class Member:
+    """A :class:`~sweeper.training.learner.Learner` whose tensors are rows of a pack.
+
+    It holds the learner that the trial alone would have, whose model, optimiser and average see
+    what is computed on the rows. So it ends an epoch, saves and goes on as that one does.
+
+    Args:
+        alone: With built-in loss and optimiser, at any point of its training.
+        company: Does its batches.
+        name: By which others know it.
+
+    Attributes:
+        gradients: Of ``alone.parameters``.
+        rate: Learning rate of the update that the last batch is part of.
+        work: What it was given and is not done yet.
+        error: What came of its work, raised by the next call of a method.
+        evaluation: What the pass under way has measured; None if there is none.
+    """
+
+    def __init__(self, alone: EagerLearner, company: Company, name: Hashable = None) -> None:
+        self.alone = alone
+        self.name = name
+        self.gradients = [_gradient_of(parameter) for parameter in alone.parameters]
+        self.rate = 0.0
+        self.work: Work | None = None
+        self.error: BaseException | None = None
+        self.evaluation: Evaluation | None = None
+        self._company = company
+        self._draws = Draws(alone.model, alone.runtime)
+
+    @property
+    def totals(self) -> EpochTotals:
+        """See :class:`~sweeper.training.learner.Learner`."""
+        self._settle()
+        return self.alone.totals
+
+    @totals.setter
+    def totals(self, totals: EpochTotals) -> None:
+        self._settle()
+        self.alone.totals = totals
+
+    @property
+    def learning_rate(self) -> float:
+        """See :class:`~sweeper.training.learner.Learner`."""
+        self._settle()
+        return self.alone.learning_rate
+
+    def train_batch(self, inputs: Tensor, targets: Tensor) -> None:
+        """See :class:`~sweeper.training.learner.Learner`."""
+        self._settle()
+        if self.alone.augment is not None:
+            inputs, targets = self.alone.augment(inputs, targets)
+        self.rate = self.alone.schedule.rate_at(self.alone.steps)
+        self.work = Work(inputs, targets, self._draws.masks(inputs))
+
+    def end_training(self) -> float:
+        """See :class:`~sweeper.training.learner.Learner`."""
+        self._settle()
+        return self.alone.end_training()
+
+    def evaluate_batch(self, inputs: Tensor, targets: Tensor) -> None:
+        """See :class:`~sweeper.training.learner.Learner`."""
+        self._settle()
+        if self.evaluation is None:
+            loss = torch.zeros((), device=self.alone.runtime.device)
+            self.evaluation = Evaluation(self.alone.metrics(), loss)
+        self.work = Work(inputs, targets)
+
+    def end_evaluation(self) -> tuple[float, Mapping[str, float]]:
+        """See :class:`~sweeper.training.learner.Learner`."""
+        self._settle()
+        done, self.evaluation = self.evaluation, None
+        if done is None:
+            raise ValueError("an evaluation needs at least one batch")
+        return done.result()
+
+    def weights(self) -> dict[str, Any]:
+        """See :class:`~sweeper.training.learner.Learner`."""
+        self._settle()
+        return self.alone.weights()
+
+    def state_dict(self) -> dict[str, Any]:
+        """See :class:`~sweeper.training.learner.Learner`; a copy on the CPU.
+
+        A file would hold for each row the whole pack.
+        """
+        self._settle()
+        self.evaluation = None
+        state: dict[str, Any] = copied(self.alone.state_dict())
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See :class:`~sweeper.training.learner.Learner`."""
+        self._settle()
+        self.alone.load_state_dict(state)
+        for parameter, own in zip(self.alone.parameters, self.gradients, strict=True):
+            if parameter.grad is not None and parameter.grad is not own:
+                own.copy_(parameter.grad)
+            parameter.grad = own
+
+    def leave(self) -> EagerLearner:
+        """Go on alone, or end; what it was given and is not done yet is forgotten."""
+        return self._company.leave(self)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether its update is whole."""
+        return self.alone.pending.n_batches == self.alone.accumulate
+
+    def count_batch(self, n_samples: int) -> None:
+        """A batch is trained on."""
+        for counted in (self.alone.totals, self.alone.pending):
+            counted.n_samples += n_samples
+            counted.n_batches += 1
+
+    def count_update(self) -> None:
+        """An update is done."""
+        self.alone.steps += 1
+        self.alone.pending = Pending()
+
+    def _settle(self) -> None:
+        """See that what it was given is done."""
+        if self.work is not None:
+            self._company.step()
+        if self.error is not None:
+            raise self.error
+
+
+def _gradient_of(parameter: nn.Parameter) -> Tensor:
+    """The tensor in which its gradient stays from now on."""
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad

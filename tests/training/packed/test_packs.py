@@ -1,0 +1,97 @@
+"""Trials of one program come together, up to a size; others are trained by themselves."""
+
+from collections.abc import Hashable, Iterable
+
+import torch
+from torch import Tensor
+
+from sweeper.config.settings import DataConfig, ModelConfig, TrainConfig, TrialConfig
+from sweeper.training.build import build_learner
+from sweeper.training.eager import EagerLearner
+from sweeper.training.learner import Learner, Runtime
+from sweeper.training.packed.member import Member
+from sweeper.training.packed.packs import Packs
+from tests.support.paired_trials import CPU, data_of, rows_of
+
+DOUBLE = rows_of()
+INPUTS = torch.cat([inputs for inputs, _ in DOUBLE.train.batches(8)]).float()
+TARGETS = torch.cat([targets for _, targets in DOUBLE.train.batches(8)])
+DATA = data_of(DOUBLE.info, INPUTS, TARGETS)
+BATCHES = list(DATA.train.batches(8))
+
+
+def own_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    return torch.nn.functional.cross_entropy(outputs, targets)
+
+
+def trial(
+    *, width: int = 8, loss: str | None = None, rate: float = 0.1, name: str = "mlp"
+) -> TrialConfig:
+    return TrialConfig(
+        params={},
+        data=DataConfig(name="made", batch_size=8),
+        model=ModelConfig(architecture=name, params={"width": width}),
+        train=TrainConfig(loss=loss, learning_rate=rate, optimizer="sgd"),
+        seed=0,
+    )
+
+
+def given(packs: Packs, learners: Iterable[Learner]) -> list[list[Hashable]]:
+    """Names of the members of each pack that is at work once they have a batch."""
+    for learner in learners:
+        learner.train_batch(*BATCHES[0])
+    return [pack.names_at_work for pack in packs.at_work]
+
+
+def build(packs: Packs, config: TrialConfig, name: str) -> Member:
+    learner = packs.build(config, DATA, Runtime(CPU), name=name)
+    assert isinstance(learner, Member)
+    return learner
+
+
+def test_those_of_one_program_are_in_one_pack() -> None:
+    packs = Packs(3, print)
+    learners = [build(packs, trial(rate=0.1 * n), f"trial {n}") for n in range(1, 5)]
+    other = build(packs, trial(width=4), "other")
+    names = given(packs, [*learners, other])
+    assert names == [["trial 1", "trial 2", "trial 3"], ["trial 4"], ["other"]]
+    packs.at_work[0].step()
+    assert [pack.names_at_work for pack in packs.at_work] == [["trial 4"], ["other"]]
+
+
+def test_a_place_that_is_free_is_taken_by_the_next() -> None:
+    packs = Packs(2, print)
+    build(packs, trial(), "first")
+    second = build(packs, trial(), "second")
+    third = build(packs, trial(), "third")
+    packs.leave("first")
+    packs.leave("nobody")
+    fourth = build(packs, trial(), "fourth")
+    assert given(packs, [second, third, fourth]) == [["second", "fourth"], ["third"]]
+    for member in (second, third, fourth):
+        member.leave()
+    assert packs.at_work == []
+    assert given(packs, [build(packs, trial(), "last")]) == [["last"]]
+
+
+def test_it_begins_as_alone_and_draws_no_more() -> None:
+    torch.manual_seed(3)
+    alone = build_learner(trial(), DATA, Runtime(CPU))
+    state = torch.get_rng_state()
+    for _ in range(2):  # the first one is checked
+        torch.manual_seed(3)
+        member = Packs(2, print).build(trial(), DATA, Runtime(CPU))
+        assert torch.equal(torch.get_rng_state(), state)
+        torch.testing.assert_close(member.weights(), alone.weights(), rtol=0, atol=0)
+
+
+def test_who_is_trained_by_itself_is_said_once() -> None:
+    told: list[str] = []
+    packs = Packs(2, told.append)
+    name = f"{__name__}:own_loss"
+    for _ in range(2):
+        assert isinstance(packs.build(trial(loss=name), DATA, Runtime(CPU)), EagerLearner)
+    assert told == [
+        f"run.pack: trained one by one: train.loss: {name} is not among those that are computed "
+        "for several trials"
+    ]
