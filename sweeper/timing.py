@@ -31,7 +31,8 @@ _WORK = (Entry.STEP, Entry.EVALUATE, Entry.DATA, Entry.MODEL, Entry.IMPORT)
 class TimeLedger:
     """Books every moment of one worker under one entry, for the trial that it is at work on.
 
-    What passes between two trials belongs to the second one. For one thread.
+    What passes between two trials belongs to the second one. A worker that trains several at once
+    has a ledger for each of them beside its own, of which one runs at a time. For one thread.
 
     Args:
         start_s: Seconds that the process took to come here, >= 0.
@@ -58,6 +59,24 @@ class TimeLedger:
         self._switch(self._entry)
         taken, self._seconds = self._seconds, defaultdict(float)
         return {entry.value: round(taken[entry], 6) for entry in Entry if taken[entry]}
+
+    def hand_over(self) -> "TimeLedger":
+        """Another ledger, that stands still, with all that was booked since the last call."""
+        self._switch(self._entry)
+        other = TimeLedger(now=self._now)
+        other._seconds, self._seconds = self._seconds, other._seconds
+        return other
+
+    @contextmanager
+    def lent_to(self, other: "TimeLedger") -> Iterator[None]:
+        """Let another ledger run within a ``with`` block, and this one stand still."""
+        self._switch(self._entry)
+        other._since_s = self._since_s
+        try:
+            yield
+        finally:
+            other._switch(other._entry)
+            self._since_s = other._since_s
 
     def _switch(self, entry: Entry) -> Entry:
         now_s, before = self._now(), self._entry

@@ -1,5 +1,7 @@
 """sweeper.timing."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from sweeper.timing import Entry, TimeLedger, add_seconds, harness_share, render_seconds
@@ -60,3 +62,32 @@ def test_a_line_leaves_out_what_is_below_a_thousandth() -> None:
     seconds = {"claim": 0.02, "step": 90, "start": 9.95, "data": 0.03}
     assert render_seconds(seconds) == "step 90.0%, start 9.9%; harness 10.0%"
     assert render_seconds({}) == "nothing measured yet"
+
+
+def test_of_several_trials_each_is_booked_what_it_was_at_work() -> None:
+    clock = Clock(100.0)
+    worker = TimeLedger(start_s=3, now=clock)
+    with worker.booked(Entry.CLAIM):
+        clock.now_s += 1
+        first = worker.hand_over()
+        clock.now_s += 2
+        second = worker.hand_over()
+
+    def work(ledger: TimeLedger) -> Iterator[None]:
+        with ledger.booked(Entry.STEP):
+            clock.now_s += 10
+            yield
+            clock.now_s += 20
+
+    lanes = [(first, work(first)), (second, work(second))]
+    for _ in range(2):
+        for ledger, steps in lanes:
+            clock.now_s += 100
+            with worker.lent_to(ledger):
+                next(steps, None)
+    taken = []
+    for ledger, _ in lanes:
+        with worker.lent_to(ledger):
+            taken.append(ledger.take())
+    assert taken == [{"step": 30, "claim": 1, "start": 3}, {"step": 30, "claim": 2}]
+    assert worker.take() == {"unexplained": 400}

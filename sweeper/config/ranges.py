@@ -100,17 +100,22 @@ def walk_ranges(section: Section, path: str) -> Iterator[tuple[str, Range]]:
             yield from walk_ranges(value, name)
 
 
-def walk_names(section: Section, path: str) -> Iterator[str]:
-    """The dotted name of every value below ``section``, constants and branches included."""
+def walk_values(section: Section, path: str) -> Iterator[tuple[str, Any]]:
+    """Every value below ``section`` with its dotted name, constants and branches included."""
     for key, value in section.items():
         name = f"{path}.{key}"
         if isinstance(value, Mapping):
-            yield from walk_names(value, name)
+            yield from walk_values(value, name)
         else:
-            yield name
+            yield name, value
         if isinstance(value, Choices):
             for option, branch in value.branches.items():
-                yield from walk_names(branch, f"{name}.{option}")
+                yield from walk_values(branch, f"{name}.{option}")
+
+
+def walk_names(section: Section, path: str) -> Iterator[str]:
+    """The dotted name of every value below ``section``, constants and branches included."""
+    return (name for name, _ in walk_values(section, path))
 
 
 def walk_branches(sections: Mapping[str, Section]) -> Iterator[tuple[str, list[str]]]:

@@ -34,7 +34,12 @@ from sweeper.config.urls import is_one_database, object_store_fault, storage_fau
 from sweeper.trial import Task
 
 #: Each worker is a process.
-_MOST = {"budget.trials": MOST_TRIALS, "run.workers": 1_000, "run.workers_per_device": 1_000}
+_MOST = {
+    "budget.trials": MOST_TRIALS,
+    "run.workers": 1_000,
+    "run.workers_per_device": 1_000,
+    "run.lanes": 1_000,
+}
 #: Of a step, what a value may be off it.
 _OFF = 1e-6
 _SQLITE_CLAIMS = "claims on SQLite are not atomic; use storage: auto, PostgreSQL, or "
@@ -282,6 +287,9 @@ class _Rules:
         if run.precision != "fp32" and own is not None:
             message = f"train.{own} computes with numbers of its own choice; drop this"
             self._add("run.precision", message)
+        if run.n_lanes > 1 and own is not None:
+            message = f"train.{own} has its worker to itself from begin to end; drop this"
+            self._add("run.lanes", message)
 
     def _check_gpus_per_trial(self, n_gpus: int) -> None:
         run, path = self._spec.run, "run.gpus_per_trial"
@@ -301,6 +309,7 @@ class _Rules:
             "budget.trials": self._spec.budget.trials,
             "run.workers": self._spec.run.workers,
             "run.workers_per_device": self._spec.run.workers_per_device,
+            "run.lanes": self._spec.run.lanes,
         }
         for path, value in found.items():
             if isinstance(value, int) and value > _MOST[path]:

@@ -39,6 +39,7 @@ Activation = Literal["relu", "tanh", "sigmoid", "gelu", "silu", "elu", "leaky_re
 Precision = Literal["fp32", "tf32", "bf16"]
 Scale = Literal["standard", "quantile"]
 Tokenizer = Literal["words", "bpe"]
+Draws = Literal["stream", "batch"]
 BuiltInSchedule = Literal["constant", "cosine", "step", "onecycle"]
 
 #: What the built-in training reports each epoch, in the order in which tables show it.
@@ -326,6 +327,9 @@ class TrialConfig:
         data: None only with training of the user's own.
         model: As ``data``.
         seed: Of weights, shuffling and dropout, in [0, 2**63).
+        draws: ``stream`` if batches draw (dropout, augmentation) one after the other from one
+            stream of random numbers; ``batch`` if what each draws follows from the seed and its
+            number alone.
     """
 
     params: Mapping[str, Scalar]
@@ -333,6 +337,7 @@ class TrialConfig:
     model: ModelConfig | None
     train: TrainConfig | FunctionConfig | CommandConfig
     seed: int
+    draws: Draws = "stream"
 
     @property
     def n_epochs(self) -> int | None:

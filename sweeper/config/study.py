@@ -163,6 +163,12 @@ class RunSpec:
             "than 1 for your own training alone",
         ),
     ] = None
+    lanes: Annotated[
+        Literal["auto"] | Annotated[int, Field(ge=1)],
+        Field(
+            description="Trials that a worker trains at once, batch by batch in turn; auto is 1"
+        ),
+    ] = "auto"
     device: Annotated[Device, Field(description="Where trials are trained")] = "auto"
     precision: Annotated[
         Precision,
@@ -178,6 +184,11 @@ class RunSpec:
             "event logs of trials: s3://bucket/prefix, gs://..., file:///folder"
         ),
     ] = None
+
+    @property
+    def n_lanes(self) -> int:
+        """Trials that a worker trains at once."""
+        return 1 if self.lanes == "auto" else self.lanes
 
 
 @dataclass(frozen=True, kw_only=True)

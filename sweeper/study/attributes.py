@@ -12,6 +12,7 @@ from optuna.trial import TrialState as OptunaState
 
 from sweeper.config.names import Id
 from sweeper.config.records import read_record
+from sweeper.config.settings import Draws
 from sweeper.durable import Step, durable
 from sweeper.errors import DataError, StudyError
 from sweeper.study.storage.backend import store_errors
@@ -37,6 +38,7 @@ class Attr(StrEnum):
     DRAWN_BY = "sweeper.drawn_by"
     CODE = "sweeper.code"
     TASK = "sweeper.task"
+    DRAWS = "sweeper.draws"
 
 
 #: Where Optuna's own ``enqueue_trial`` keeps the values that a trial begins with.
@@ -113,6 +115,12 @@ class StudyKey(NamedTuple):
     key: Id
 
 
+class StudyDraws(NamedTuple):
+    """How batches draw, as in :class:`~sweeper.config.settings.TrialConfig`."""
+
+    draws: Draws
+
+
 def n_claims(trial: FrozenTrial) -> int:
     """How often the trial was claimed."""
     return Owner.of(trial).claim if Attr.OWNER in trial.user_attrs else 0
@@ -121,6 +129,12 @@ def n_claims(trial: FrozenTrial) -> int:
 def wants_device_alone(trial: FrozenTrial) -> bool:
     """Whether the trial ran out of memory beside others."""
     return FailureKind.OUT_OF_MEMORY in trial.user_attrs.get(Attr.RETRIES, {})
+
+
+def is_suspect(trial: FrozenTrial) -> bool:
+    """Whether two processes in a row died that had the trial, maybe of another one beside it."""
+    n_lost, *_ = trial.user_attrs.get(Attr.RETRIES, {}).get(FailureKind.LOST_WORKER, (0,))
+    return int(n_lost) > 1
 
 
 def state_of(trial: FrozenTrial) -> TrialState:

@@ -1,7 +1,7 @@
 """The one judgement of how a trial ended, be its process alive to tell or not."""
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sweeper.errors import (
@@ -90,14 +90,45 @@ def conclude(trial: RunningTrial, body: Callable[[], None]) -> TrialState:
     """
     try:
         body()
-    except (StoreError, TrialLost):
-        raise
-    except (TrialInterrupted, TrialPruned, TrialDiverged) as signal:
-        verdict = _judge_signal(signal, _attempt(trial))
     except BaseException as exc:
-        verdict = _judge_word(exc, _attempt(trial), is_stopping=trial.is_stopping())
+        verdict = _judge(exc, trial)
     else:
         verdict = _judge_return(_attempt(trial))
+    return _settle(trial, verdict)
+
+
+def advance(trial: RunningTrial, steps: Iterator[None]) -> TrialState | None:
+    """Do the next step of a trial's work; after the last one, settle as :func:`conclude` does.
+
+    Returns:
+        The state that it is in afterwards; None if more is to be done.
+
+    Raises:
+        StoreError, TrialLost: As :func:`conclude`.
+    """
+    try:
+        next(steps)
+    except StopIteration:
+        verdict: Outcome | PutBack = _judge_return(_attempt(trial))
+    except BaseException as exc:
+        verdict = _judge(exc, trial)
+    else:
+        return None
+    return _settle(trial, verdict)
+
+
+def _judge(error: BaseException, trial: RunningTrial) -> Outcome | PutBack:
+    if isinstance(error, RuntimeError) and isinstance(error.__cause__, StopIteration):
+        error = error.__cause__  # of the trial's own code, which a generator does not let through
+    if isinstance(error, StoreError | TrialLost):
+        raise error
+    attempt = _attempt(trial)
+    if isinstance(error, TrialInterrupted | TrialPruned | TrialDiverged):
+        return _judge_signal(error, attempt)
+    return _judge_word(error, attempt, is_stopping=trial.is_stopping())
+
+
+def _settle(trial: RunningTrial, verdict: Outcome | PutBack) -> TrialState:
     if isinstance(verdict, PutBack):
         trial.put_back(verdict.cause)
         return TrialState.WAITING

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial
 
 from sweeper.config.in_memory import MODULE
 from sweeper.config.render import plain_study, with_defaults
+from sweeper.config.settings import Draws
 from sweeper.config.study import SEARCHABLE, StudySpec
 from sweeper.durable import Step, durable, replace_file
 from sweeper.errors import StudyError
@@ -75,7 +76,7 @@ def _find_or_begin(
     """
     study_id, warm = _find(spec, storage), None
     if study_id is not None:
-        _refuse_changes(spec, settle(storage, study_id, Attr.FROZEN, frozen), frozen)
+        _refuse_changes(spec, _settle_meaning(spec, storage, study_id, frozen), frozen)
     if spec.warm_start and (study_id is None or not find_warm_start(storage, study_id)):
         assert read_warm_start is not None, "whoever begins a study can read what it begins with"
         warm = read_warm_start()
@@ -83,10 +84,24 @@ def _find_or_begin(
         directions = [StudyDirection[way.upper()] for way in spec.objective.directions]
         with durable(Step.CREATE_STUDY):
             study_id = int(storage.create_new_study(directions, spec.name))
-        settle(storage, study_id, Attr.FROZEN, frozen)
+        _settle_meaning(spec, storage, study_id, frozen)
     if warm is not None:
         keep_warm_start(storage, study_id, warm)
     return study_id
+
+
+def _settle_meaning(
+    spec: StudySpec, storage: BaseStorage, study_id: int, frozen: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """What decides what its trials mean, as it was when it began.
+
+    How their batches draw comes first: without it a study that has begun draws from one stream.
+    """
+    if spec.run.n_lanes > 1 and Attr.FROZEN not in storage.get_study_user_attrs(study_id):
+        draws: Draws = "batch"
+        settle(storage, study_id, Attr.DRAWS, draws)
+    settled: Mapping[str, Any] = settle(storage, study_id, Attr.FROZEN, frozen)
+    return settled
 
 
 def _find(spec: StudySpec, storage: BaseStorage) -> int | None:

@@ -5,6 +5,7 @@ The storage is the truth about trials.
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,19 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.config.grid import count_goal, count_settings
-from sweeper.config.settings import TrialConfig
+from sweeper.config.settings import Draws, TrialConfig
 from sweeper.config.study import StudySpec
 from sweeper.locks import locality
 from sweeper.paths import RunPaths
 from sweeper.study.agents import AgentAtWork, agents_at_work
-from sweeper.study.attributes import Attr, StudyKey, TrialRecord, read_attribute, state_of
+from sweeper.study.attributes import (
+    Attr,
+    StudyDraws,
+    StudyKey,
+    TrialRecord,
+    read_attribute,
+    state_of,
+)
 from sweeper.study.leases import Leases
 from sweeper.study.pruner_in_use import PrunerInUse
 from sweeper.study.queue import Plan, TrialQueue
@@ -107,6 +115,14 @@ class SweepStudy:
         [key] = read_attribute(StudyKey, [found], "the key")
         return ObjectStore(self.spec.run.object_store, study=self.spec.name, key=key)
 
+    @cached_property
+    @store_errors()
+    def draws(self) -> Draws:
+        """How the batches of its trials draw; settled as it began, by whether it had lanes."""
+        found = self.storage.get_study_user_attrs(self.study_id).get(Attr.DRAWS, "stream")
+        [draws] = read_attribute(StudyDraws, [found], "how its trials draw")
+        return draws
+
     def trials(self, states: Sequence[OptunaState] | None = None) -> list[FrozenTrial]:
         """Trials by number, all of them or those in the given states."""
         trials: list[FrozenTrial] = self.storage.get_all_trials(
@@ -155,7 +171,10 @@ class SweepStudy:
             history=history,
             is_tried=self.cache.is_tried,
         )
-        return drawn[len(beside) :]
+        return [
+            replace(each, config=replace(each.config, draws=self.draws))
+            for each in drawn[len(beside) :]
+        ]
 
     def drawn_config(self, trial: FrozenTrial) -> TrialConfig:
         """What a trial ran with that has all of its settings.
@@ -163,7 +182,7 @@ class SweepStudy:
         Raises:
             StudyError: If it has a value that its range has not, or lacks one.
         """
-        return drawn_config(self.spec, trial)
+        return replace(drawn_config(self.spec, trial), draws=self.draws)
 
     def explain_model(self) -> ModelView | None:
         """What the model of the sampler in use says; None if it has none, or not yet."""

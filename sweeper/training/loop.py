@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sweeper.config.references import is_reference
 from sweeper.config.settings import TrainConfig, TrialConfig
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrialInterrupted
@@ -19,7 +20,12 @@ from sweeper.training.checkpoint import load_checkpoint, save_checkpoint
 from sweeper.training.learner import Batches, EpochTotals, Learner, Runtime
 from sweeper.training.metrics import require_measured
 from sweeper.training.reporter import Reporter
-from sweeper.training.seed import capture_rng_state, restore_rng_state, seed_everything
+from sweeper.training.seed import (
+    BatchSeeds,
+    capture_rng_state,
+    restore_rng_state,
+    seed_everything,
+)
 from sweeper.trial import EpochMetrics, Objective
 
 
@@ -108,13 +114,15 @@ def training(
         reporter.require_ownership()
         save_checkpoint(checkpoint, state.capture())
 
+    seeds = _seeds_of(config, runtime.device)
     n_training = ceil(data.train.n_rows / batch_size)
     n_batches = n_training + ceil(data.validation.n_rows / batch_size)
 
     def steps(
         batches: Batches, take: Callable[[Tensor, Tensor], None], n_done: int
     ) -> Iterator[None]:
-        for n, (inputs, targets) in enumerate(_timed(batches, ledger), start=n_done + 1):
+        loaded = _loaded(batches, ledger, seeds, (epoch - 1) * n_batches + n_done)
+        for n, (inputs, targets) in enumerate(loaded, start=n_done + 1):
             take(inputs, targets)
             yield
             reporter.show_progress(epoch, n / n_batches)
@@ -221,10 +229,24 @@ class _TrialProgress:
         self._learner.totals, self.seconds = EpochTotals(**saved["totals"]), saved["seconds"]
 
 
-def _timed(batches: Batches, ledger: TimeLedger) -> Batches:
-    """Batches, whose loading is booked."""
+def _seeds_of(config: TrialConfig, device: torch.device) -> BatchSeeds | None:
+    """What seeds its batches; None if all draw from one stream."""
+    if config.draws == "stream":
+        return None
+    values = config.params.values()
+    own = any(isinstance(value, str) and is_reference(value) for value in values)
+    return BatchSeeds(config.seed, device, has_own_code=own)
+
+
+def _loaded(
+    batches: Batches, ledger: TimeLedger, seeds: BatchSeeds | None, number: int
+) -> Batches:
+    """Batches, the first of which has that number in its trial; loading them is booked."""
     batches = iter(batches)
     while True:
+        if seeds is not None:
+            seeds.use(number)
+            number += 1
         with ledger.booked(Entry.DATA):
             batch = next(batches, None)
         if batch is None:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
+_MASK = 2**64 - 1
+
 
 def low_seed(seed: int) -> int:
     """The low 32 bits of a seed: NumPy, scikit-learn and Lightning take no more.
@@ -28,6 +30,57 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(low_seed(seed))
     torch.manual_seed(seed)
+
+
+class BatchSeeds:
+    """Seeds the random generators anew for each batch of a trial.
+
+    What a batch draws follows then from the trial's seed and the batch's number alone, whatever
+    is trained beside it, in the same process.
+
+    Args:
+        seed: Of the trial, in [0, 2**63).
+        device: On which augmentation and dropout draw.
+        has_own_code: Whether code runs that may draw from Python's or NumPy's generators, too.
+    """
+
+    def __init__(self, seed: int, device: torch.device, *, has_own_code: bool) -> None:
+        self._seed = seed
+        self._has_own_code = has_own_code
+        self._generators = [torch.default_generator]
+        if device.type == "cuda":
+            index = torch.cuda.current_device() if device.index is None else device.index
+            self._generators.append(torch.cuda.default_generators[index])
+
+    def use(self, number: int) -> None:
+        """Seed them for the batch of that number, >= 0."""
+        seed = mixed_seed(self._seed, number)
+        for generator in self._generators:
+            generator.manual_seed(seed)
+        if self._has_own_code:
+            random.seed(seed)
+            np.random.seed(low_seed(seed))
+
+
+def mixed_seed(seed: int, number: int) -> int:
+    """A seed in [0, 2**64) of its own for each number, whose low 32 bits are mixed as well.
+
+    torch's generator of the CPU looks at these alone.
+
+    Args:
+        seed: >= 0.
+        number: >= 0.
+
+    Source: the output function of SplitMix64, Steele et al. 2014, once for each argument.
+    """
+    return _mixed(_mixed(seed) + number)
+
+
+def _mixed(value: int) -> int:
+    value = (value + 0x9E3779B97F4A7C15) & _MASK
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
+    return value ^ (value >> 31)
 
 
 def capture_rng_state(device: torch.device) -> dict[str, Any]:

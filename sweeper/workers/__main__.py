@@ -31,8 +31,9 @@ from sweeper.workers.forkserver import SERVE, name_process, serve
 from sweeper.workers.gpus import see_only
 from sweeper.workers.memory import keep_freed_memory
 from sweeper.workers.protocol import DRAIN_S, Channel, WorkerArgs
+from sweeper.workers.runner import no_terminal
 from sweeper.workers.signals import StopRequest, reset_signals, write_stack_when_asked
-from sweeper.workers.worker import Worker, no_terminal
+from sweeper.workers.worker import Worker
 
 log = logging.getLogger("sweeper")
 
@@ -64,6 +65,7 @@ def main(channel: Channel) -> None:
             stopping,
             tell=channel.send_note,
             tell_epochs=channel.send_epochs,
+            tell_over=channel.send_over,
         ).work()
     finally:
         presence.leave()

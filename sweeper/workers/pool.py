@@ -72,8 +72,8 @@ class WorkerPool:
         return [join_names(worker.placement.devices) for worker in self._workers]
 
     def epochs(self) -> dict[int, float]:
-        """Number of a trial -> epochs done, with the part of the next one, of each worker."""
-        return dict(worker.epochs for worker in self._workers if worker.epochs)
+        """Number of a trial -> epochs done, with the part of the next one, of all workers."""
+        return {n: done for worker in self._workers for n, done in worker.epochs.items()}
 
     def start(self) -> None:
         """Start them all."""
@@ -159,7 +159,8 @@ class WorkerPool:
             StudyError: If it is one of many that had none.
         """
         n_orphans = self._reclaim(worker, SILENT, death)
-        again = "; its trial is given back" if n_orphans and death.kind in RETRIES else ""
+        lost = "its trial is" if n_orphans == 1 else f"its {n_orphans} trials are"
+        again = f"; {lost} given back" if n_orphans and death.kind in RETRIES else ""
         cause = death.cause.replace("its worker", "a worker", 1)
         self._note(f"{cause}{again}; another worker takes its place; log: {worker.log_path}")
         self._n_fruitless_deaths = 0 if n_orphans else self._n_fruitless_deaths + 1

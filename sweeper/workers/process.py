@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -118,8 +119,8 @@ class WorkerProcess:
         return self._messages.take_notes()
 
     @property
-    def epochs(self) -> tuple[int, float] | None:
-        """Number of its latest trial, and epochs done, as of the last :meth:`take_notes`."""
+    def epochs(self) -> Mapping[int, float]:
+        """Number of each trial it has -> epochs done, as of the last :meth:`take_notes`."""
         return self._messages.epochs
 
     def _listen(self) -> None:

@@ -28,8 +28,10 @@ _MOST_BYTES = 1 << 20
 _END = "\x04"
 #: Follows what the user should know while the worker goes on.
 _NOTE = "\x06"
-#: Follows the number of a trial and the epochs that it has done.
+#: Follows the number of a trial and the epochs that it has done ...
 _EPOCHS = "\x07"
+#: ... or this word, once the trial has left the worker.
+_OVER = "over"
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,10 @@ class Channel:
         if is_writable:
             self._send(f"{number} {epochs:.3f}{_EPOCHS}")
 
+    def send_over(self, number: int) -> None:
+        """Say that a trial has left this worker."""
+        self._send(f"{number} {_OVER}{_EPOCHS}")
+
     def send_end(self, trouble: str) -> None:
         """Say that this worker ends.
 
@@ -166,11 +172,11 @@ class Messages:
     """What a worker has sent, on the agent's side.
 
     Attributes:
-        epochs: Number of its latest trial, and epochs done, with the part of the next one.
+        epochs: Number of each trial that it has -> epochs done, with the part of the next one.
     """
 
     def __init__(self) -> None:
-        self.epochs: tuple[int, float] | None = None
+        self.epochs: dict[int, float] = {}
         self._unread = b""
         self._notes: list[str] = []
 
@@ -182,8 +188,13 @@ class Messages:
             if kind.decode() == _NOTE:
                 self._notes.append(text.decode())
             else:
-                number, epochs = text.split()
-                self.epochs = int(number), float(epochs)
+                self._note_epochs(*text.decode().split())
+
+    def _note_epochs(self, number: str, epochs: str) -> None:
+        if epochs == _OVER:
+            self.epochs.pop(int(number), None)
+        else:
+            self.epochs[int(number)] = float(epochs)
 
     def take_notes(self) -> list[str]:
         """Whole notes that came since the last call."""

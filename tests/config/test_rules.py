@@ -44,6 +44,10 @@ from tests.support.spec_files import BASE, assert_refused, study
          "run.gpus_per_trial gives each trial GPUs to itself; drop one"),
         ("train: {function: 'a:b'}\nrun: {precision: bf16}", "4: run.precision: train.function "
          "computes with numbers of its own choice; drop this"),
+        ("train: {function: 'a:b'}\nrun: {lanes: 2}", "4: run.lanes: train.function has its "
+         "worker to itself from begin to end; drop this"),
+        ("train: {command: 'a ${train.x}', x: 1}\nrun: {lanes: 2}", "4: run.lanes: train.command "
+         "has its worker to itself from begin to end; drop this"),
         ("budget: {trials: 99999999}\nrun: {workers: 5000}",
          "3: budget.trials: must be at most 1,000,000, got 99,999,999\n"
          "4: run.workers: must be at most 1,000, got 5,000"),

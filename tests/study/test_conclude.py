@@ -2,6 +2,7 @@ import asyncio
 import errno
 import sys
 import weakref
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
@@ -20,7 +21,7 @@ from sweeper.errors import (
 )
 from sweeper.events import Interrupted
 from sweeper.study.attributes import Attr, state_of
-from sweeper.study.conclude import Attempt, conclude
+from sweeper.study.conclude import Attempt, advance, conclude
 from sweeper.study.recovery import reclaim_orphans
 from sweeper.study.result import Result
 from sweeper.study.running_trial import RunningTrial
@@ -299,6 +300,35 @@ def test_a_trial_that_fails_before_it_starts_has_a_whole_log(study: SweepStudy) 
     with RunningTrial(study, trial, is_stopping=lambda: False, ledger=TimeLedger()) as claim:
         conclude(claim, lambda: raises(RuntimeError("no data"))(claim))
     assert kinds(study) == ["Started", "Ended"]
+
+
+def test_a_trial_goes_on_step_by_step_until_it_ends(study: SweepStudy) -> None:
+    trial = claim_trial(study, "worker")
+    assert trial is not None
+    with RunningTrial(study, trial, is_stopping=lambda: False, ledger=TimeLedger()) as claim:
+
+        def steps() -> Iterator[None]:
+            yield
+            claim.report(epoch(1, 0.5))
+            yield
+
+        work = steps()
+        assert [advance(claim, work) for _ in range(3)] == [None, None, TrialState.COMPLETE]
+    assert study.trials()[0].value == 0.5
+
+
+def test_a_step_that_raises_ends_its_trial(study: SweepStudy) -> None:
+    trial = claim_trial(study, "worker")
+    assert trial is not None
+    with RunningTrial(study, trial, is_stopping=lambda: False, ledger=TimeLedger()) as claim:
+
+        def steps() -> Iterator[None]:
+            yield
+            raises(StopIteration("no batch"))(claim)
+
+        work = steps()
+        assert [advance(claim, work) for _ in range(2)] == [None, TrialState.FAILED]
+    assert study.trials()[0].user_attrs[Attr.CAUSE] == "StopIteration: no batch"
 
 
 def test_an_interrupted_trial_waits_with_its_checkpoint(study: SweepStudy) -> None:

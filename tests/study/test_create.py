@@ -5,15 +5,18 @@ from typing import Any
 
 import pytest
 from optuna.storages import JournalStorage
+from optuna.study import StudyDirection
 
 from sweeper.errors import SpecError, StudyError
 from sweeper.paths import RunPaths
 from sweeper.study.create import create_study, load_study_from_storage
+from sweeper.study.storage.backend import open_storage
 from sweeper.study.study import SweepStudy
 from sweeper.study.warm_start import KnownTrial, WarmStart
 from sweeper.trial import TrialState
 from tests.support.sweep_studies import (
     begin,
+    claim_trial,
     in_processes,
     numbers,
     reports,
@@ -88,6 +91,27 @@ def test_all_that_does_not_change_what_a_trial_means_may_change(tmp_path: Path) 
         train={"learning_rate": SEARCH["learning_rate"], "momentum": 0.9, "epochs": 3},
     )
     assert study.counts() == {TrialState.WAITING: 12}
+
+
+def test_how_batches_draw_is_settled_as_the_study_begins(tmp_path: Path) -> None:
+    older = begin(tmp_path / "older")
+    assert older.draws == "stream"
+    assert begin(tmp_path / "older", run={"lanes": 4}).draws == "stream"
+    assert begin(tmp_path / "one", run={"lanes": 1}).draws == "stream"
+    assert begin(tmp_path / "lanes", run={"lanes": 4}).draws == "batch"
+    study = begin(tmp_path / "lanes")
+    assert study.draws == "batch"
+    trial = claim_trial(study)
+    assert trial is not None
+    [drawn] = study.draw([trial])
+    assert drawn.config.draws == "batch"
+
+
+def test_a_process_killed_as_it_began_a_study_left_nothing_unsettled(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, run={"lanes": 4})
+    storage = open_storage(spec, RunPaths(tmp_path / "mlruns", spec.name))
+    storage.create_new_study([StudyDirection.MAXIMIZE], spec.name)
+    assert begin(tmp_path, run={"lanes": 4}).draws == "batch"
 
 
 def test_another_storage_does_not_take_a_folders_trials_for_its_own(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def train_all(study: SweepStudy, **changes: Any) -> SweepStudy:
         StopRequest(),
         tell=logging.getLogger(__name__).info,
         tell_epochs=lambda number, epochs: None,
+        tell_over=lambda number: None,
     ).work()
     return study
 

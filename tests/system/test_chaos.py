@@ -31,6 +31,7 @@ train: {{epochs: {EPOCHS}, learning_rate: {{low: 1e-4, high: 1e-1, log: true}}}}
 run: {{workers: 2}}
 tracking: {{log_models: best}}
 """
+LANES = {"one lane": "{workers: 2}", "three lanes": "{workers: 2, lanes: 3}"}
 #: Counts the batches that are trained on, whoever does it. A batch takes at least 2 ms, so that
 #: a fast machine has something left to do when the two minutes are over.
 CODE = """
@@ -169,8 +170,9 @@ def n_starts(sweep: Sweep, number: int) -> int:
     return sum(isinstance(event, Started) for event in sweep.events(number))
 
 
-def test_forty_trials_are_exactly_that_under_constant_kills(sweep: Sweep) -> None:
-    sweep.write(STUDY)
+@pytest.mark.parametrize("run", LANES.values(), ids=LANES)
+def test_forty_trials_are_exactly_that_under_constant_kills(sweep: Sweep, run: str) -> None:
+    sweep.write(STUDY.replace("{workers: 2}", run))
     sweep.write_code(CODE)
     chaos = Chaos(sweep, seed=3)
     n_finished = chaos.reign()

@@ -10,7 +10,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from sweeper.durable import CRASH_VARIABLE, Step
-from sweeper.events import FileLogged
+from sweeper.events import FileLogged, Started
 from sweeper.trial import EpochMetrics
 from tests.support.mlflow_store import copy_empty_database
 from tests.support.sweep import PATIENCE_S, Sweep, kill_group, wait_until
@@ -125,6 +125,18 @@ def assert_whole(sweep: Sweep) -> None:
     assert not list(sweep.paths.trials_dir.glob("*/checkpoint*"))
 
 
+#: What a worker does for a trial while it has others.
+IN_LANES = (
+    Step.DRAW,
+    Step.EVENT,
+    Step.CHECKPOINT,
+    Step.CHECKPOINT_RENAME,
+    Step.REPORT,
+    Step.PUT_BACK,
+    Step.END,
+)
+
+
 def marked(steps: Iterable[Step]) -> list[ParameterSet]:
     return [pytest.param(s, marks=[pytest.mark.gate] * (s in IN_GATE)) for s in steps]
 
@@ -141,6 +153,23 @@ def test_a_kill_on_either_side_of_a_step_is_recovered_from(sweep: Sweep, step: S
     codes = run_until_whole(sweep, armed)
     assert not list(armed.iterdir()), f"never reached; exit codes {codes}"
     assert_whole(sweep)
+
+
+@pytest.mark.parametrize("step", marked(IN_LANES))
+def test_a_kill_of_a_worker_with_several_trials_is_recovered_from(
+    sweep: Sweep, step: Step
+) -> None:
+    sweep.write_default(trials=TRIALS, epochs=EPOCHS)
+    text = sweep.file.read_text()
+    text = text.replace("name: asha, min_epochs: 1, reduction_factor: 3", "name: none")
+    sweep.write(text.replace("workers: 1", "workers: 1, lanes: 2"))
+    armed = sweep.folder / "armed"
+    arm(armed, step)
+    codes = run_until_whole(sweep, armed)
+    assert not list(armed.iterdir()), f"never reached; exit codes {codes}"
+    assert_whole(sweep)
+    # Trial 0 comes to the step first, and its worker dies with trial 1.
+    assert max(event.resumed for event in sweep.events(1) if isinstance(event, Started)) >= 1
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,29 @@ def test_a_killed_worker_is_replaced_and_its_trial_goes_on(sweep: Sweep) -> None
 
 
 @pytest.mark.gate
+def test_a_worker_with_two_lanes_is_killed_then_stopped_and_both_go_on(sweep: Sweep) -> None:
+    write_long(sweep)
+    sweep.write(sweep.file.read_text().replace("{workers: 2}", "{workers: 1, lanes: 2}"))
+    agent = sweep.start()
+    try:
+        wait_until(lambda: has_reported(sweep, 0) and has_reported(sweep, 1))
+        os.kill(worker_pids(agent)[0], signal.SIGKILL)
+        wait_until(lambda: sweep.n_resumed() == 2)
+        agent.send_signal(signal.SIGINT)
+        output, _ = agent.communicate(timeout=60)
+    finally:
+        kill_group(agent)
+    assert agent.returncode == 130
+    assert "a worker died: killed by SIGKILL; its 2 trials are given back" in output
+    assert sweep.states() == {0: "waiting", 1: "waiting"}
+    causes = [e.cause for n in (0, 1) for e in sweep.events(n) if isinstance(e, Interrupted)]
+    assert causes[::2] == ["its worker died: killed by SIGKILL"] * 2
+    assert all(cause.startswith("stopped in epoch") for cause in causes[1::2])
+    assert sweep.run().returncode == 0
+    assert_goal_exactly(sweep, 2)
+
+
+@pytest.mark.gate
 def test_workers_of_a_killed_agent_end_by_themselves_and_the_study_goes_on(sweep: Sweep) -> None:
     write_long(sweep)
     agent = sweep.start()

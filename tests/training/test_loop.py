@@ -1,6 +1,6 @@
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -386,6 +386,47 @@ def test_rows_that_a_transform_changes_by_chance_are_the_same_after_a_stop(tmp_p
         interrupt(config(), reporter, checkpoint, after_batches=n_batches, data=data)
     assert_same_weights(run(config(), reporter, checkpoint, data=data), expected)
     assert reporter.values() == whole.values()
+
+
+def start(trial: TrialConfig, reporter: Recorder, checkpoint: Path) -> Iterator[None]:
+    """The trial as a generator."""
+    yield from training(
+        trial,
+        digits(jittered=trial.params.get("data.name") == "rows:load"),
+        objective=ACCURACY,
+        runtime=Runtime(CPU),
+        reporter=reporter,
+        checkpoint=checkpoint,
+    )
+
+
+def test_trials_whose_batches_are_seeded_are_the_same_in_any_company(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"random_crop": 1, "random_flip": True, "mixup": 0.2}
+    own = replace(config(seed=6), params={"data.name": "rows:load"})
+    trials = [config(CNN, accumulate=3), config(MLP, **changes, epochs=2), own]
+    trials = [replace(trial, draws="batch") for trial in trials]
+    alone, beside = [Recorder() for _ in trials], [Recorder() for _ in trials]
+    for n, (trial, reporter) in enumerate(zip(trials, alone, strict=True)):
+        for _ in start(trial, reporter, tmp_path / f"alone-{n}.pt"):
+            pass
+    paths = [tmp_path / f"beside-{n}.pt" for n in range(len(trials))]
+    lanes = [start(*each) for each in zip(trials, beside, paths, strict=True)]
+    for _ in range(17):  # into the second epoch
+        for lane in lanes:
+            next(lane)
+    beside[1].n_batches = 1
+    with pytest.raises(TrialInterrupted):
+        next(lanes.pop(1))
+    beside[1].n_batches = None
+    for lane in lanes:
+        next(lane)
+    lanes.insert(0, start(trials[1], beside[1], paths[1]))
+    while lanes:
+        lanes = [lane for lane in lanes if next(lane, "over") is None]
+    for n in range(len(trials)):
+        assert beside[n].values() == alone[n].values()
+        states = [load_checkpoint(tmp_path / f"{name}-{n}.pt") for name in ("alone", "beside")]
+        assert_same_state(*[state["learner"] for state in states if state is not None])
 
 
 def to_zero(step: int, total_steps: int) -> float:

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ import torch.multiprocessing
 from sweeper.workers.process_state import ProcessState
 from sweeper.workers.python_switches import Switch, python_switches
 from sweeper.workers.torch_switches import torch_switches
+from tests.support.clock import Clock
 
 SWITCHES = {switch.name: switch for switch in [*python_switches(), *torch_switches()]}
 
@@ -210,3 +211,46 @@ def test_what_cannot_be_put_back_is_said(tmp_path: Path, told: list[str]) -> Non
     finally:
         os.chdir(before)
     assert "os.chdir (which cannot be put back: " in told[0]
+
+
+def test_what_one_of_several_trials_in_turn_switches_holds_in_its_own_steps(
+    told: list[str],
+) -> None:
+    clock = Clock(0.0)
+    state, seen = ProcessState(now=clock), []
+
+    def steps(dtype: torch.dtype, at: int) -> Iterator[None]:
+        for n in range(4):
+            if n == at:
+                torch.set_default_dtype(dtype)
+                os.environ["MINE"] = str(dtype)
+            seen.append((dtype, n, torch.get_default_dtype(), os.environ.get("MINE")))
+            yield
+            clock.now_s += 2.0
+
+    one, other = torch.float64, torch.float16
+    lanes = [state.in_turns(steps(*each), told.append) for each in ((one, 0), (other, 2))]
+    while lanes:
+        lanes = [lane for lane in lanes if next(lane, "over") is None]
+        assert torch.get_default_dtype() == torch.float32
+        assert "MINE" not in os.environ
+    assert [found[2:] for found in seen if found[0] == one] == [(one, str(one))] * 4
+    of_other = [found[2:] for found in seen if found[0] == other]
+    assert of_other == [(torch.float32, None)] * 2 + [(other, str(other))] * 2
+    assert len(told) == 1
+
+
+def test_a_trial_that_fails_in_its_turn_leaves_the_process_to_the_others(told: list[str]) -> None:
+    clock = Clock(0.0)
+
+    def steps() -> Iterator[None]:
+        yield  # nobody looks again before a second is over, or the trial is
+        torch.set_default_dtype(torch.float64)
+        raise KeyError
+
+    lane = ProcessState(now=clock).in_turns(steps(), told.append)
+    next(lane)
+    with pytest.raises(KeyError):
+        next(lane)
+    assert torch.get_default_dtype() == torch.float32
+    assert told

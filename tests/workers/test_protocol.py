@@ -127,14 +127,16 @@ def test_notes_are_read_once_whole_and_in_order() -> None:
     assert messages.take_notes() == ["third"]
 
 
-def test_of_the_epochs_that_a_trial_has_done_the_latest_count() -> None:
+def test_of_the_epochs_that_each_trial_has_done_the_latest_count_until_it_leaves() -> None:
     messages = Messages()
-    assert messages.epochs is None
+    assert messages.epochs == {}
     messages.add("3 1.250\x07ü\x063 1.500\x074 0.".encode())
-    assert messages.epochs == (3, 1.5)
+    assert messages.epochs == {3: 1.5}
     assert messages.take_notes() == ["ü"]
-    messages.add(b"125\x07\x04")
-    assert (messages.epochs, messages.end) == ((4, 0.125), "")
+    messages.add(b"125\x07")
+    assert messages.epochs == {3: 1.5, 4: 0.125}
+    messages.add(b"3 over\x075 over\x07\x04")
+    assert (messages.epochs, messages.end) == ({4: 0.125}, "")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import BinaryIO
 
@@ -74,7 +74,7 @@ class TrialTransfer:
         self._thread: threading.Thread | None = None
         self._is_unwanted = threading.Event()
 
-    def postponed(self) -> Container[int]:
+    def postponed(self) -> set[int]:
         """Trials that cannot begin here for now, as the object store did not give their files."""
         return {number for number, until_s in self._postponed.items() if self._now() < until_s}
 

@@ -1,0 +1,134 @@
+"""Several trials in one thread: a batch of each in turn; where one ends, the next begins."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+from sweeper.study.conclude import advance, conclude
+from sweeper.study.running_trial import RunningTrial
+from sweeper.timing import TimeLedger
+from sweeper.trial import TrialState
+
+#: So often a free lane looks for a trial, unless one has just ended: others may put theirs back.
+_LOOK_EVERY_S = 1.0
+
+
+class Lane:
+    """A claimed trial at work.
+
+    Args:
+        trial: That was claimed.
+        steps: Its work, as :meth:`~sweeper.workers.runner.TrialRunner.steps` does it.
+        place: Of the lane among those of its worker, from 0.
+        is_alone: Whether the worker trains no other trial beside it.
+        held: Given back when the trial has left the worker.
+
+    Attributes:
+        busy_s: Seconds that it has had the thread.
+    """
+
+    def __init__(
+        self,
+        trial: RunningTrial,
+        steps: Iterator[None],
+        *,
+        place: int,
+        is_alone: bool,
+        held: ExitStack,
+    ) -> None:
+        self.trial = trial
+        self.place = place
+        self.is_alone = is_alone
+        self.busy_s = 0.0
+        self._steps = steps
+        self._held = held
+
+    def run(self) -> TrialState:
+        """Do all of its work, and leave; the state that the trial is in then."""
+        begun_s = time.monotonic()
+        try:
+            return conclude(self.trial, self._finish)
+        finally:
+            self.leave()
+            self.busy_s += time.monotonic() - begun_s
+
+    def _finish(self) -> None:
+        for _ in self._steps:
+            pass
+
+    def advance(self) -> TrialState | None:
+        """Do the next step; the state that the trial is in if that was the last one."""
+        begun_s = time.monotonic()
+        state = advance(self.trial, self._steps)
+        self.busy_s += time.monotonic() - begun_s
+        return state
+
+    def leave(self) -> None:
+        """Give back what it holds."""
+        self._held.close()
+
+
+class Lanes:
+    """Drives the lanes of a worker.
+
+    Args:
+        n_places: Lanes at once.
+        ledger: The worker's own, whose time each trial has while it is at work.
+        open_lane: Claims a trial for a free place; None if there is none now, or no need.
+        end: Told of each trial that has left the worker, and how it stands.
+        now: Seconds of a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        n_places: int,
+        ledger: TimeLedger,
+        *,
+        open_lane: Callable[[int], Lane | None],
+        end: Callable[[Lane, TrialState], None],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._n_places = n_places
+        self._ledger = ledger
+        self._open_lane = open_lane
+        self._end = end
+        self._now = now
+        self._lanes: list[Lane] = []
+        self._due_s = 0.0
+
+    def run(self, first: Lane) -> None:
+        """Train a trial and others beside it, until none is left.
+
+        Raises:
+            StoreError, TrialLost: As :func:`~sweeper.study.conclude.conclude`, of one of them. The
+                others are left as they are then, for the process to end.
+        """
+        self._lanes, self._due_s = [first], self._now()
+        try:
+            while self._lanes:
+                self._fill()
+                for lane in list(self._lanes):
+                    self._advance(lane)
+        finally:
+            for lane in self._lanes:
+                lane.leave()
+
+    def _advance(self, lane: Lane) -> None:
+        with self._ledger.lent_to(lane.trial.ledger):
+            state = lane.advance()
+        if state is not None:
+            self._lanes.remove(lane)
+            lane.leave()
+            self._end(lane, state)
+            self._due_s = self._now()
+
+    def _fill(self) -> None:
+        """Claim trials for the free places, now and then."""
+        if self._now() < self._due_s:
+            return
+        for place in set(range(self._n_places)) - {lane.place for lane in self._lanes}:
+            lane = self._open_lane(place)
+            if lane is None:
+                break
+            self._lanes.append(lane)
+        self._due_s = self._now() + _LOOK_EVERY_S

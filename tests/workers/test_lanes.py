@@ -1,0 +1,267 @@
+"""Several trials in one worker, in this process."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sweeper.events import Ended, Interrupted, Started
+from sweeper.study.failures import count_failure
+from sweeper.study.study import SweepStudy
+from sweeper.study.tell import put_back
+from sweeper.training.checkpoint import load_checkpoint
+from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
+from sweeper.workers.signals import StopRequest
+from sweeper.workers.worker import Worker
+from tests.support.function_studies import worker_args
+from tests.support.sweep_studies import begin, claim_trial, log
+
+LANES = {"lanes": 3}
+#: Draws in each batch. A trial is 12 batches of training and 2 of evaluation, twice.
+DRAWING: dict[str, Any] = {
+    "data": {"name": "digits", "batch_size": 128},
+    "model": {"architecture": "mlp", "width": 16, "dropout": {"low": 0.1, "high": 0.5}},
+    "train": {
+        "epochs": 2,
+        "mixup": 0.2,
+        "learning_rate": {"low": 0.001, "high": 0.1, "log": True},
+    },
+    "tracking": {"log_models": "completed"},
+}
+
+
+def begin_lanes(folder: Path, *, trials: int = 5, **changes: Any) -> SweepStudy:
+    study = begin(folder, **{**DRAWING, "budget": {"trials": trials}, "run": LANES, **changes})
+    study.leases.renew("agent")
+    return study
+
+
+class Followed:
+    """A worker, and what it told its agent.
+
+    Args:
+        study: To work on.
+        stop: Told of each trial's progress; whether the worker is to stop.
+    """
+
+    def __init__(
+        self, study: SweepStudy, stop: Callable[[int, float], bool] = lambda n, epochs: False
+    ) -> None:
+        self.notes: list[str] = []
+        self.epochs: list[tuple[int, float]] = []
+        self.over: list[int] = []
+        self._stop = stop
+        self._stopping = StopRequest()
+        self.worker = Worker(
+            worker_args(study),
+            study,
+            self._stopping,
+            tell=self.notes.append,
+            tell_epochs=self._tell_epochs,
+            tell_over=self.over.append,
+        )
+
+    def _tell_epochs(self, number: int, epochs: float) -> None:
+        self.epochs.append((number, epochs))
+        if self._stop(number, epochs):
+            self._stopping.set()
+
+
+@pytest.fixture(autouse=True)
+def told_of_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeper.study.running_trial._TELL_EVERY_S", 0.0)
+
+
+def work(study: SweepStudy, **changes: Any) -> Followed:
+    followed = Followed(study, **changes)
+    followed.worker.work()
+    return followed
+
+
+def measured(study: SweepStudy, number: int) -> list[dict[str, float]]:
+    epochs = [event for event in log(study, number) if isinstance(event, EpochMetrics)]
+    return [
+        {name: value for name, value in each.values.items() if name != "epoch_seconds"}
+        for each in epochs
+    ]
+
+
+def weights(study: SweepStudy, number: int) -> dict[str, Tensor]:
+    found = load_checkpoint(study.paths.model(number))
+    assert found is not None
+    return found
+
+
+def assert_same(study: SweepStudy, other: SweepStudy, numbers: Sequence[int]) -> None:
+    for number in numbers:
+        assert measured(study, number) == measured(other, number)
+        found, expected = weights(study, number), weights(other, number)
+        assert all(torch.equal(value, expected[name]) for name, value in found.items())
+
+
+def outcome(study: SweepStudy, number: int) -> Outcome:
+    last = log(study, number)[-1]
+    assert isinstance(last, Ended)
+    return last.outcome
+
+
+def one_by_one(folder: Path, **changes: Any) -> SweepStudy:
+    """The same study in one lane; it began with several."""
+    begin_lanes(folder, **changes)
+    study = begin_lanes(folder, **{**changes, "run": {"lanes": 1}})
+    work(study)
+    return study
+
+
+def seconds_of(study: SweepStudy) -> dict[int, tuple[float, float]]:
+    """When each trial began and ended."""
+    spans = {}
+    for number in range(len(study.trials())):
+        events = log(study, number)
+        [began] = [event.time_s for event in events if isinstance(event, Started)]
+        [ended] = [event.time_s for event in events if isinstance(event, Ended)]
+        spans[number] = began, ended
+    return spans
+
+
+def test_trials_in_lanes_are_those_of_one_lane_bit_for_bit(tmp_path: Path) -> None:
+    study = begin_lanes(tmp_path / "lanes")
+    followed = work(study)
+    assert study.counts() == {TrialState.COMPLETE: 5}
+    assert followed.notes == []
+    assert_same(study, one_by_one(tmp_path / "one"), range(5))
+    assert sorted(followed.over) == list(range(5))
+
+
+def test_the_lanes_are_full_as_long_as_trials_are_left(tmp_path: Path) -> None:
+    study, begun_s = begin_lanes(tmp_path), time.perf_counter()
+    followed = work(study)
+    wall_s = time.perf_counter() - begun_s
+    spans = seconds_of(study)
+    first_end = min(ended for _, ended in spans.values())
+    began = [number for number, (began, _) in spans.items() if began < first_end]
+    assert began == [0, 1, 2]
+    assert [number for number, _ in followed.epochs[:6]] == [0, 1, 2, 0, 1, 2]
+    tags = [event.tags for n in range(3) for event in log(study, n) if isinstance(event, Started)]
+    assert [each["lane"] for each in tags] == ["0", "1", "2"]
+    seconds = [outcome(study, number).seconds for number in range(5)]
+    own_s = sum(s for each in seconds for entry, s in each.items() if entry != "start")
+    assert 0 < own_s < wall_s  # each trial is booked its own time alone, about a third
+
+
+def test_a_stop_puts_every_lane_back_within_its_batch_and_all_go_on(tmp_path: Path) -> None:
+    study = begin_lanes(tmp_path / "lanes")
+    work(study, stop=lambda number, epochs: number == 1 and epochs > 1.3)
+    assert study.counts() == {TrialState.WAITING: 5}
+    for number in range(3):
+        last = log(study, number)[-1]
+        assert isinstance(last, Interrupted)
+        assert "stopped in epoch 2" in last.cause
+        saved = load_checkpoint(study.paths.checkpoint(number))
+        assert saved is not None
+        assert 0 < saved["totals"]["n_batches"] < 12
+    work(study)
+    assert study.counts() == {TrialState.COMPLETE: 5}
+    assert_same(study, one_by_one(tmp_path / "one"), range(5))
+
+
+class Faulty(nn.Sequential):
+    """Ends its training in one way or another, in the third batch."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(64, 10), nn.Dropout(0.1))
+        self._fault = fault
+        self._n_batches = 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self._n_batches += self.training
+        if self._n_batches == 3 and self._fault == "raises":
+            raise StopIteration("no batch")
+        if self._n_batches == 3 and self._fault == "memory":
+            torch.empty(2**50)
+        outputs: Tensor = super().forward(inputs)
+        return outputs * float("nan") if self._fault == "nan" else outputs
+
+
+def build_faulty(shape: Sequence[int], n_outputs: int, *, fault: str) -> nn.Module:
+    return Faulty(fault)
+
+
+def test_what_ends_one_lane_ends_no_other(tmp_path: Path) -> None:
+    faults = ["raises", "memory", "nan", "none", "none"]
+    changes: dict[str, Any] = {
+        "model": {
+            "architecture": f"{__name__}:build_faulty",
+            "fault": {"choices": ["none", "raises", "memory", "nan"]},
+        },
+        "train": {"epochs": 2, "learning_rate": {"low": 0.01, "high": 0.1}},
+        "enqueue": [{"model.fault": fault} for fault in [*faults, "none", "none"]],
+    }
+    study = begin_lanes(tmp_path / "lanes", run={"lanes": 5}, **changes)
+    followed = work(study)
+    assert [number for number, _ in followed.epochs[:5]] == list(range(5))
+    ends = [outcome(study, number) for number in range(7)]
+    assert [end.state for end in ends] == [
+        TrialState.FAILED,
+        TrialState.FAILED,
+        TrialState.DIVERGED,
+        *[TrialState.COMPLETE] * 4,
+    ]
+    assert ends[0].cause == "StopIteration: no batch"
+    assert ends[1].kind == FailureKind.OUT_OF_MEMORY
+    assert_same(study, one_by_one(tmp_path / "one", **changes), range(3, 7))
+    tried_again = [event.time_s for event in log(study, 1) if isinstance(event, Started)][1]
+    # The last trial came when this one had failed for good.
+    assert tried_again > max(log(study, number)[-1].time_s for number in (0, 2, 3, 4, 5))
+
+
+@pytest.mark.parametrize(("n_deaths", "is_alone"), [(1, False), (2, True)])
+def test_whose_workers_die_is_tried_without_company(
+    tmp_path: Path, n_deaths: int, is_alone: bool
+) -> None:
+    study = begin_lanes(tmp_path)
+    for n in range(n_deaths):
+        claimed = claim_trial(study, f"worker-{n}")
+        assert claimed is not None
+        count_failure(study.storage, study.trial_id(0), FailureKind.LOST_WORKER, 0)
+        put_back(study, claimed.number)
+    work(study)
+    spans = seconds_of(study)
+    began, ended = spans.pop(0)
+    apart = [other_ended <= began or ended <= other for other, other_ended in spans.values()]
+    assert all(apart) == is_alone
+
+
+def test_trials_of_an_older_study_that_draw_go_on_one_by_one_which_is_said(
+    tmp_path: Path,
+) -> None:
+    begin_lanes(tmp_path, run={})
+    study = begin_lanes(tmp_path)
+    followed = work(study)
+    assert followed.notes == [
+        "the study's trials are trained one by one, not 3 at once: it began without lanes, so "
+        "what model.dropout draws would change with the company; begin another study with "
+        "`--name NEW`, or set run.lanes to 1"
+    ]
+    spans = sorted(seconds_of(study).values())
+    assert all(one[1] <= other[0] for one, other in zip(spans, spans[1:], strict=False))
+
+
+def test_trials_of_an_older_study_that_draw_nothing_take_lanes(tmp_path: Path) -> None:
+    rates = DRAWING["train"]["learning_rate"]
+    plain: dict[str, Any] = {
+        "model": {"architecture": "mlp", "width": 16},
+        "train": {"epochs": 2, "learning_rate": rates},
+    }
+    begin_lanes(tmp_path / "lanes", **plain, run={})
+    study = begin_lanes(tmp_path / "lanes", **plain)
+    followed = work(study)
+    assert followed.notes == []
+    assert [number for number, _ in followed.epochs[:3]] == [0, 1, 2]
+    alone = begin_lanes(tmp_path / "one", **plain, run={})
+    work(alone)
+    assert_same(study, alone, range(5))
