@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from itertools import chain
@@ -77,6 +77,18 @@ class TimeLedger:
         finally:
             other._switch(other._entry)
             self._since_s = other._since_s
+
+    @contextmanager
+    def shared_by(self, others: Sequence["TimeLedger"]) -> Iterator[None]:
+        """Let others, that stand still, count equal parts of the time in a ``with`` block."""
+        self._switch(self._entry)
+        begun_s = self._since_s
+        try:
+            yield
+        finally:
+            self._since_s = self._now()
+            for other in others:
+                other._seconds[other._entry] += (self._since_s - begun_s) / len(others)
 
     def _switch(self, entry: Entry) -> Entry:
         now_s, before = self._now(), self._entry

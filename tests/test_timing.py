@@ -91,3 +91,27 @@ def test_of_several_trials_each_is_booked_what_it_was_at_work() -> None:
             taken.append(ledger.take())
     assert taken == [{"step": 30, "claim": 1, "start": 3}, {"step": 30, "claim": 2}]
     assert worker.take() == {"unexplained": 400}
+
+
+def test_what_is_done_for_several_at_once_is_booked_to_each_in_equal_parts() -> None:
+    clock = Clock(100.0)
+    worker, first, second = (TimeLedger(now=clock) for _ in range(3))
+
+    def wait_in(ledger: TimeLedger, entry: Entry) -> Iterator[None]:
+        with ledger.booked(entry):
+            yield
+
+    waiting = wait_in(first, Entry.STEP), wait_in(second, Entry.EVALUATE)
+    for ledger, steps in zip((first, second), waiting, strict=True):
+        with worker.lent_to(ledger):
+            next(steps)
+    clock.now_s += 5
+    with worker.shared_by([first, second]):
+        clock.now_s += 8
+    clock.now_s += 1
+    taken = []
+    for ledger in (first, second):
+        with worker.lent_to(ledger):
+            taken.append(ledger.take())
+    assert taken == [{"step": 4}, {"evaluate": 4}]
+    assert worker.take() == {"unexplained": 6}

@@ -39,6 +39,7 @@ _MOST = {
     "run.workers": 1_000,
     "run.workers_per_device": 1_000,
     "run.lanes": 1_000,
+    "run.pack": 1_000,
 }
 #: Of a step, what a value may be off it.
 _OFF = 1e-6
@@ -287,9 +288,10 @@ class _Rules:
         if run.precision != "fp32" and own is not None:
             message = f"train.{own} computes with numbers of its own choice; drop this"
             self._add("run.precision", message)
-        if run.n_lanes > 1 and own is not None:
-            message = f"train.{own} has its worker to itself from begin to end; drop this"
-            self._add("run.lanes", message)
+        for key, value in (("run.lanes", run.lanes), ("run.pack", run.pack)):
+            if own is not None and isinstance(value, int) and value > 1:
+                message = f"train.{own} has its worker to itself from begin to end; drop this"
+                self._add(key, message)
 
     def _check_gpus_per_trial(self, n_gpus: int) -> None:
         run, path = self._spec.run, "run.gpus_per_trial"
@@ -310,6 +312,7 @@ class _Rules:
             "run.workers": self._spec.run.workers,
             "run.workers_per_device": self._spec.run.workers_per_device,
             "run.lanes": self._spec.run.lanes,
+            "run.pack": self._spec.run.pack,
         }
         for path, value in found.items():
             if isinstance(value, int) and value > _MOST[path]:

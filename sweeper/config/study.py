@@ -169,6 +169,13 @@ class RunSpec:
             description="Trials that a worker trains at once, batch by batch in turn; auto is 1"
         ),
     ] = "auto"
+    pack: Annotated[
+        Literal["auto", "off"] | Annotated[int, Field(ge=2)],
+        Field(
+            description="Most of a worker's trials that it trains as one program, if theirs are "
+            "alike; auto is off"
+        ),
+    ] = "auto"
     device: Annotated[Device, Field(description="Where trials are trained")] = "auto"
     precision: Annotated[
         Precision,
@@ -188,7 +195,12 @@ class RunSpec:
     @property
     def n_lanes(self) -> int:
         """Trials that a worker trains at once."""
-        return 1 if self.lanes == "auto" else self.lanes
+        return max(1 if self.lanes == "auto" else self.lanes, self.n_packed)
+
+    @property
+    def n_packed(self) -> int:
+        """Most trials that are one program; 1 if each has its own."""
+        return self.pack if isinstance(self.pack, int) else 1
 
 
 @dataclass(frozen=True, kw_only=True)

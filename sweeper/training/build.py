@@ -1,7 +1,7 @@
 """A trial's settings -> its learner, before the first update."""
 
 from math import ceil
-from typing import cast
+from typing import Protocol, cast
 
 from torch import nn
 
@@ -14,12 +14,21 @@ from sweeper.models.forms import check_inputs
 from sweeper.models.pretrained import Pretrained
 from sweeper.training.augmentation import build_augmentation
 from sweeper.training.eager import EagerLearner
-from sweeper.training.learner import Runtime
+from sweeper.training.learner import Learner, Runtime
 from sweeper.training.losses import build_loss
 from sweeper.training.metrics import build_metrics
 from sweeper.training.optim import Optimizer, build_optimizer, parameter_groups
 from sweeper.training.own_optimizer import OwnOptimizer
 from sweeper.training.schedules import OwnSchedule, Rates, Schedule
+
+
+class BuildLearner(Protocol):
+    """As :func:`build_learner`, whatever the learner."""
+
+    def __call__(
+        self, config: TrialConfig, data: TrialData, runtime: Runtime, *, is_resumed: bool = False
+    ) -> Learner:
+        """A trial's learner, before its first update."""
 
 
 def build_learner(

@@ -15,7 +15,7 @@ from sweeper.config.settings import TrainConfig, TrialConfig
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrialInterrupted
 from sweeper.timing import Entry, TimeLedger
-from sweeper.training.build import build_learner
+from sweeper.training.build import BuildLearner, build_learner
 from sweeper.training.checkpoint import load_checkpoint, save_checkpoint
 from sweeper.training.learner import Batches, EpochTotals, Learner, Runtime
 from sweeper.training.metrics import require_measured
@@ -63,6 +63,7 @@ def training(
     runtime: Runtime,
     reporter: Reporter,
     checkpoint: Path,
+    build: BuildLearner = build_learner,
 ) -> Generator[None, None, dict[str, Any]]:
     """Train one trial to its end, or on from its checkpoint, a batch at each step.
 
@@ -81,6 +82,7 @@ def training(
             still while this is suspended, for else it counts what others do.
         checkpoint: File to go on from, replaced after each epoch. One that is damaged counts as
             none: the trial starts over, with the same numbers.
+        build: Makes the learner, as :func:`~sweeper.training.build.build_learner` does.
 
     Yields:
         After each batch of training or evaluation; what the learner was given must be done before
@@ -102,7 +104,7 @@ def training(
     with ledger.booked(Entry.CHECKPOINT):
         saved = load_checkpoint(checkpoint)
     with ledger.booked(Entry.MODEL):
-        learner = build_learner(config, data, runtime, is_resumed=saved is not None)
+        learner = build(config, data, runtime, is_resumed=saved is not None)
     state = _TrialProgress(learner, objective, seed=config.seed, device=runtime.device)
     if saved is not None:
         state.restore(saved)

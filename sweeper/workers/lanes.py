@@ -1,4 +1,7 @@
-"""Several trials in one thread: a batch of each in turn; where one ends, the next begins."""
+"""Several trials in one thread: a batch of each in turn; where one ends, the next begins.
+
+Those of a pack are given their batches in turn, which are then computed together.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,6 +10,8 @@ from contextlib import ExitStack
 from sweeper.study.conclude import advance, conclude
 from sweeper.study.running_trial import RunningTrial
 from sweeper.timing import TimeLedger
+from sweeper.training.packed.pack import Pack
+from sweeper.training.packed.packs import Packs
 from sweeper.trial import TrialState
 
 #: So often a free lane looks for a trial, unless one has just ended: others may put theirs back.
@@ -74,6 +79,7 @@ class Lanes:
     Args:
         n_places: Lanes at once.
         ledger: The worker's own, whose time each trial has while it is at work.
+        packs: Of the learners of lanes; None without packs.
         open_lane: Claims a trial for a free place; None if there is none now, or no need.
         end: Told of each trial that has left the worker, and how it stands.
         now: Seconds of a clock that never goes back.
@@ -84,12 +90,14 @@ class Lanes:
         n_places: int,
         ledger: TimeLedger,
         *,
+        packs: Packs | None,
         open_lane: Callable[[int], Lane | None],
         end: Callable[[Lane, TrialState], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._n_places = n_places
         self._ledger = ledger
+        self._packs = packs
         self._open_lane = open_lane
         self._end = end
         self._now = now
@@ -109,6 +117,8 @@ class Lanes:
                 self._fill()
                 for lane in list(self._lanes):
                     self._advance(lane)
+                for pack in self._packs.at_work if self._packs else ():
+                    self._step(pack)
         finally:
             for lane in self._lanes:
                 lane.leave()
@@ -121,6 +131,16 @@ class Lanes:
             lane.leave()
             self._end(lane, state)
             self._due_s = self._now()
+
+    def _step(self, pack: Pack) -> None:
+        """Do the batches that trials of a pack were given; the time is theirs in equal parts."""
+        names = pack.names_at_work
+        lanes = [lane for lane in self._lanes if lane.trial.number in names]
+        begun_s = time.monotonic()
+        with self._ledger.shared_by([lane.trial.ledger for lane in lanes]):
+            pack.step()
+        for lane in lanes:
+            lane.busy_s += (time.monotonic() - begun_s) / len(lanes)
 
     def _fill(self) -> None:
         """Claim trials for the free places, now and then."""

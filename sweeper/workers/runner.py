@@ -5,6 +5,7 @@ import socket
 from bdb import BdbQuit
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import torch
 
@@ -23,10 +24,12 @@ from sweeper.study.running_trial import RunningTrial
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
 from sweeper.timing import Entry, TimeLedger
+from sweeper.training.build import BuildLearner, build_learner
 from sweeper.training.checkpoint import save_checkpoint
 from sweeper.training.learner import Runtime
 from sweeper.training.loop import training
 from sweeper.training.own_training import run_own_training
+from sweeper.training.packed.packs import Packs
 from sweeper.training.seed import low_seed
 from sweeper.training.user_trial import UserTrial
 from sweeper.workers.cgroup import count_memory_kills
@@ -51,6 +54,7 @@ class TrialRunner:
     Attributes:
         runtime: Where to compute.
         code: Version of the study's own code; empty if it has none.
+        packs: Of the learners of trials that have their steps in turns; None without packs.
     """
 
     def __init__(
@@ -69,6 +73,8 @@ class TrialRunner:
         self._noted: set[str] = set()
         self._remark = ""  # on the data of the latest trial
         self.runtime = Runtime(torch.device(args.device), study.spec.run.precision)
+        n_packed = study.spec.run.n_packed
+        self.packs = Packs(n_packed, self._note_once) if n_packed > 1 else None
         self.code = code_digest(study.spec)
         self._is_code_kept = False  # once is enough, as it never changes in a worker
         if self.code != args.code:
@@ -100,7 +106,7 @@ class TrialRunner:
             TrialInterrupted, TrialPruned, TrialDiverged, TrialLost: To end it.
             BaseException: Whatever its own code raises.
         """
-        steps = self._train(trial, {} if lane is None else {"lane": str(lane)})
+        steps = self._train(trial, lane)
         if self._state is None:
             return steps
         if lane is not None:
@@ -111,16 +117,18 @@ class TrialRunner:
         with state.kept(self._note):
             yield from steps
 
-    def _train(self, trial: RunningTrial, tags: Mapping[str, str]) -> Iterator[None]:
+    def _train(self, trial: RunningTrial, lane: int | None) -> Iterator[None]:
         config = trial.draw()
-        tags = {**self._tags(config, trial), **tags}
+        tags = self._tags(config, trial)
         if self.code and not self._is_code_kept:
             study = self._study
             keep_code_version(study.storage, study.study_id, self.code, trial.number)
             self._is_code_kept = True
         try:
             if isinstance(config.train, TrainConfig):
-                yield from self._train_model(config, trial, tags)
+                tags |= {} if lane is None else {"lane": str(lane)}
+                with self._building(trial, lane) as build:
+                    yield from self._train_model(config, trial, tags, build)
             else:
                 self._run_own(config, trial, tags)
         except BdbQuit as exc:
@@ -164,8 +172,23 @@ class TrialRunner:
         with telling_run(run, uri):
             yield
 
+    @contextmanager
+    def _building(self, trial: RunningTrial, lane: int | None) -> Iterator[BuildLearner]:
+        """What builds a trial's learner, which is in a pack at most within a ``with`` block."""
+        if self.packs is None or lane is None:
+            yield build_learner
+            return
+        try:
+            yield partial(self.packs.build, name=trial.number)
+        finally:
+            self.packs.leave(trial.number)
+
     def _train_model(
-        self, config: TrialConfig, trial: RunningTrial, tags: Mapping[str, str]
+        self,
+        config: TrialConfig,
+        trial: RunningTrial,
+        tags: Mapping[str, str],
+        build: BuildLearner,
     ) -> Iterator[None]:
         assert config.data is not None
         assert config.model is not None
@@ -188,6 +211,7 @@ class TrialRunner:
             runtime=self.runtime,
             reporter=trial,
             checkpoint=self._study.paths.checkpoint(trial.number),
+            build=build,
         )
         if self._study.spec.tracking.log_models != "none":
             with trial.ledger.booked(Entry.CHECKPOINT):

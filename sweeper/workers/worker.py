@@ -92,7 +92,7 @@ class Worker:
         self._note(
             f"the study's trials are trained one by one, not {n_wanted} at once: it began without "
             f"lanes, so what {key} draws would change with the company; begin another study with "
-            "`--name NEW`, or set run.lanes to 1"
+            "`--name NEW`, or leave run.lanes and run.pack out"
         )
         return 1
 
@@ -133,7 +133,13 @@ class Worker:
         if lane.is_alone:
             self._end(lane, lane.run())
         else:
-            lanes = Lanes(self._n_lanes, self._ledger, open_lane=self._open_beside, end=self._end)
+            lanes = Lanes(
+                self._n_lanes,
+                self._ledger,
+                packs=self._runner.packs,
+                open_lane=self._open_beside,
+                end=self._end,
+            )
             lanes.run(lane)
         return True
 

@@ -193,7 +193,7 @@ model: {architecture: "fuzzed_code:build", width: {choices: [2, 4]}}
 train: {epochs: 1, l1: {low: 0, high: 1, step: 0.25}}
 forbid: [{model.width: 2, train.l1: 0.5}]
 storage: sqlite:///sweep.db
-run: {workers: 1, device: cpu, lanes: 2}
+run: {workers: 1, device: cpu, lanes: 2, pack: 2}
 """,
     """\
 data: {name: "fuzzed_code:load_rows", batch_size: 4, validation_transform: "fuzzed_code:double",
@@ -287,7 +287,7 @@ ODD = [
     "{by: part}", "{column: part, value: a}", "{path: rows.csv}", "regression", "multilabel",
     "gpus_per_trial: 2", "mlflow: trial", "[base.yaml]", "[study.yaml]", "[.]", "defaults",
     "audio", "clips", "text", "bpe", "images", "pictures", "[4, 5]", "'{kind}_{who}.wav'",
-    "command", "metrics", "report", "${train.x}", "${", "'loss=('", "lanes: 3",
+    "command", "metrics", "report", "${train.x}", "${", "'loss=('", "lanes: 3", "pack: 2",
     "warm_start", "earlier", "mlruns/studies/earlier", "{mlflow: earlier}", "{lr: train.l2}",
 ]  # fmt: skip
 PIECES = [re.compile(form) for form in (r".*\n|.+", r"\w+|\W", r"(?s).")]

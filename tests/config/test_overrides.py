@@ -156,7 +156,7 @@ def test_they_are_checked_like_the_file(tmp_path: Path) -> None:
         "command line: train.epoch: unknown key; did you mean 'epochs'?",
         "command line: train.l1: low must be < high, got low=2.0 high=1.0",
         "command line: run: must be a mapping of workers, workers_per_device, gpus_per_trial, "
-        "lanes, device, precision, object_store, got 3",
+        "lanes, pack, device, precision, object_store, got 3",
     ]
 
 

@@ -83,6 +83,8 @@ seed: 2
          "3: run.precision: must be 'fp32', 'tf32' or 'bf16', got 'fp16'; did you mean 'bf16'?"),
         ("run: {workers_per_device: 0}",
          "3: run.workers_per_device: must be greater than or equal to 1, got 0"),
+        ("run: {pack: 1}", "3: run.pack: must be 'auto' or 'off' or "
+         "greater than or equal to 2, got 1"),
         ("run: {lanes: off}", "3: run.lanes: must be 'auto' or a whole number, got 'off'"),
         ("tracking: {log_models: all}",
          "3: tracking.log_models: must be 'none', 'best' or 'completed', got 'all'"),

@@ -159,10 +159,21 @@ def test_a_kill_on_either_side_of_a_step_is_recovered_from(sweep: Sweep, step: S
 def test_a_kill_of_a_worker_with_several_trials_is_recovered_from(
     sweep: Sweep, step: Step
 ) -> None:
+    kill_beside_another(sweep, step, "workers: 1, lanes: 2")
+
+
+@pytest.mark.parametrize("step", [Step.CHECKPOINT, Step.REPORT])
+def test_a_kill_of_a_worker_with_a_pack_is_recovered_from(sweep: Sweep, step: Step) -> None:
+    kill_beside_another(sweep, step, "workers: 1, pack: 2", width="{choices: [16]}")
+
+
+def kill_beside_another(
+    sweep: Sweep, step: Step, run: str, *, width: str = "{choices: [16, 64]}"
+) -> None:
     sweep.write_default(trials=TRIALS, epochs=EPOCHS)
-    text = sweep.file.read_text()
+    text = sweep.file.read_text().replace("{choices: [16, 64]}", width)
     text = text.replace("name: asha, min_epochs: 1, reduction_factor: 3", "name: none")
-    sweep.write(text.replace("workers: 1", "workers: 1, lanes: 2"))
+    sweep.write(text.replace("workers: 1", run))
     armed = sweep.folder / "armed"
     arm(armed, step)
     codes = run_until_whole(sweep, armed)

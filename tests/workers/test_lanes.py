@@ -20,7 +20,7 @@ from sweeper.workers.worker import Worker
 from tests.support.function_studies import worker_args
 from tests.support.sweep_studies import begin, claim_trial, log
 
-LANES = {"lanes": 3}
+LANES, PACK = {"lanes": 3}, {"pack": 3}
 #: Draws in each batch. A trial is 12 batches of training and 2 of evaluation, twice.
 DRAWING: dict[str, Any] = {
     "data": {"name": "digits", "batch_size": 128},
@@ -245,7 +245,7 @@ def test_trials_of_an_older_study_that_draw_go_on_one_by_one_which_is_said(
     assert followed.notes == [
         "the study's trials are trained one by one, not 3 at once: it began without lanes, so "
         "what model.dropout draws would change with the company; begin another study with "
-        "`--name NEW`, or set run.lanes to 1"
+        "`--name NEW`, or leave run.lanes and run.pack out"
     ]
     spans = sorted(seconds_of(study).values())
     assert all(one[1] <= other[0] for one, other in zip(spans, spans[1:], strict=False))
@@ -265,3 +265,88 @@ def test_trials_of_an_older_study_that_draw_nothing_take_lanes(tmp_path: Path) -
     alone = begin_lanes(tmp_path / "one", **plain, run={})
     work(alone)
     assert_same(study, alone, range(5))
+
+
+class Counted(nn.Sequential):
+    """Counts its calls in this process, of however many trials."""
+
+    n_calls = 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        Counted.n_calls += 1
+        outputs: Tensor = super().forward(inputs)
+        return outputs
+
+
+def build_counted(shape: Sequence[int], n_outputs: int) -> nn.Module:
+    return Counted(nn.Flatten(), nn.Linear(64, 16), nn.Dropout(0.2), nn.Linear(16, n_outputs))
+
+
+def assert_nearly_same(study: SweepStudy, other: SweepStudy, numbers: Sequence[int]) -> None:
+    """Sums of float32 are not taken in the same order."""
+    for number in numbers:
+        found, expected = weights(study, number), weights(other, number)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+        losses = [[each["val_loss"] for each in measured(s, number)] for s in (study, other)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_trials_in_a_pack_are_those_of_one_lane_computed_together(tmp_path: Path) -> None:
+    own: dict[str, Any] = {
+        "model": {"architecture": f"{__name__}:build_counted"},
+        "train": {
+            "epochs": 2,
+            "optimizer": "sgd",
+            "mixup": 0.2,
+            "learning_rate": {"low": 0.001, "high": 0.1, "log": True},
+        },
+    }
+    Counted.n_calls = 0
+    study = begin_lanes(tmp_path / "pack", trials=3, run=PACK, **own)
+    followed = work(study)
+    assert followed.notes == []
+    assert study.counts() == {TrialState.COMPLETE: 3}
+    n_together = 2 * 14
+    assert n_together <= Counted.n_calls < 2 * n_together  # and what checks the model
+    seconds = [outcome(study, number).seconds for number in range(3)]
+    assert all(each["step"] > 0 and each["evaluate"] > 0 for each in seconds)
+    assert_nearly_same(study, one_by_one(tmp_path / "one", trials=3, **own), range(3))
+
+
+def test_who_diverges_in_a_pack_ends_alone_and_the_next_takes_its_place(tmp_path: Path) -> None:
+    rates = [0.01, 1e30, 0.02, 0.03, 0.04]
+    changes: dict[str, Any] = {
+        "model": {"architecture": "mlp", "width": 16, "dropout": 0.1},
+        "train": {"epochs": 2, "optimizer": "sgd", "learning_rate": {"choices": rates}},
+        "enqueue": [{"train.learning_rate": rate} for rate in rates],
+    }
+    study = begin_lanes(tmp_path / "pack", run=PACK, **changes)
+    work(study)
+    assert study.counts() == {TrialState.COMPLETE: 4, TrialState.DIVERGED: 1}
+    assert outcome(study, 1).state == TrialState.DIVERGED
+    spans = seconds_of(study)
+    assert spans[3][0] < min(spans[0][1], spans[2][1])
+    assert_nearly_same(study, one_by_one(tmp_path / "one", **changes), [0, 2, 3, 4])
+
+
+def test_a_stop_puts_a_pack_back_in_mid_epoch_and_all_go_on(tmp_path: Path) -> None:
+    study = begin_lanes(tmp_path / "pack", run=PACK)
+    work(study, stop=lambda number, epochs: number == 1 and epochs > 1.3)
+    assert study.counts() == {TrialState.WAITING: 5}
+    saved = [load_checkpoint(study.paths.checkpoint(number)) for number in range(3)]
+    assert all(each is not None and 0 < each["totals"]["n_batches"] < 12 for each in saved)
+    work(study)
+    assert study.counts() == {TrialState.COMPLETE: 5}
+    assert_nearly_same(study, one_by_one(tmp_path / "one"), range(5))
+
+
+def test_what_cannot_be_packed_has_lanes_which_is_said_once(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"train": {"epochs": 1, "optimizer": "torch.optim:Adagrad"}}
+    study = begin_lanes(tmp_path / "pack", trials=2, run=PACK, **changes)
+    followed = work(study)
+    assert followed.notes == [
+        "run.pack: trained one by one: train.optimizer: torch.optim:Adagrad is not among those "
+        "that are computed for several trials"
+    ]
+    assert [number for number, _ in followed.epochs[:4]] == [0, 1, 0, 1]
+    assert_same(study, one_by_one(tmp_path / "one", trials=2, **changes), range(2))

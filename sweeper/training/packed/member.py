@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,27 +27,16 @@ class Work:
     masks: list[Tensor] | None = None
 
 
-class Company(Protocol):
-    """Whom a member has its batches done by."""
-
-    def step(self) -> None:
-        """Do what all members were given."""
-        ...
-
-    def leave(self, member: "Member") -> EagerLearner:
-        """Let one go, as a learner that goes on alone."""
-        ...
-
-
 class Member:
     """A :class:`~sweeper.training.learner.Learner` whose tensors are rows of a pack.
+
+    The pack is to do what it was given before another of its methods is called.
 
     It holds the learner that the trial alone would have, whose model, optimiser and average see
     what is computed on the rows. So it ends an epoch, saves and goes on as that one does.
 
     Args:
         alone: With built-in loss and optimiser, at any point of its training.
-        company: Does its batches.
         name: By which others know it.
 
     Attributes:
@@ -58,7 +47,7 @@ class Member:
         evaluation: What the pass under way has measured; None if there is none.
     """
 
-    def __init__(self, alone: EagerLearner, company: Company, name: Hashable = None) -> None:
+    def __init__(self, alone: EagerLearner, name: Hashable) -> None:
         self.alone = alone
         self.name = name
         self.gradients = [_gradient_of(parameter) for parameter in alone.parameters]
@@ -66,7 +55,6 @@ class Member:
         self.work: Work | None = None
         self.error: BaseException | None = None
         self.evaluation: Evaluation | None = None
-        self._company = company
         self._draws = Draws(alone.model, alone.runtime)
 
     @property
@@ -139,10 +127,6 @@ class Member:
                 own.copy_(parameter.grad)
             parameter.grad = own
 
-    def leave(self) -> EagerLearner:
-        """Go on alone, or end; what it was given and is not done yet is forgotten."""
-        return self._company.leave(self)
-
     @property
     def is_due(self) -> bool:
         """Whether its update is whole."""
@@ -160,9 +144,8 @@ class Member:
         self.alone.pending = Pending()
 
     def _settle(self) -> None:
-        """See that what it was given is done."""
-        if self.work is not None:
-            self._company.step()
+        """Raise what came of what it was given."""
+        assert self.work is None, "its pack has not done what it was given"
         if self.error is not None:
             raise self.error
 

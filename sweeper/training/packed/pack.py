@@ -47,7 +47,7 @@ class Pack:
         """Take a trial in, at any point of its training, under a name."""
         if self._program is None:
             self._program = Program(alone.model, alone.runtime)
-        member = Member(alone, self, name)
+        member = Member(alone, name)
         self.members.append(member)
         # Next to each other, those with the same activations are computed by one call.
         self.members.sort(key=_activations)

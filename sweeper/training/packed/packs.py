@@ -66,17 +66,17 @@ class Packs:
 
     def leave(self, name: Hashable) -> None:
         """Let the member of that name go, if there is one."""
-        members = [
-            each for packs in self._packs.values() for pack in packs for each in pack.members
-        ]
-        for member in members:
-            if member.name == name:
-                member.leave()
+        for pack in self._all():
+            for member in [member for member in pack.members if member.name == name]:
+                pack.leave(member)
 
     @property
     def at_work(self) -> list[Pack]:
         """Those with members that were given what is not done yet."""
-        return [pack for packs in self._packs.values() for pack in packs if pack.names_at_work]
+        return [pack for pack in self._all() if pack.names_at_work]
+
+    def _all(self) -> list[Pack]:
+        return [pack for packs in self._packs.values() for pack in packs]
 
     def _note_reason(self, key: Hashable, reason: str | None) -> None:
         if key not in self._reasons and reason is not None:

@@ -134,14 +134,6 @@ def test_the_precision_is_the_recorded_one_whatever_the_file_says_now(tmp_path: 
     assert verify_study(spec, study.paths.root, show=print, note=print)
 
 
-def test_in_lanes_what_a_trial_draws_is_what_it_draws_alone(tmp_path: Path) -> None:
-    model = {"architecture": "mlp", "width": 8, "dropout": 0.5}
-    study = trained(tmp_path, budget={"trials": 2}, model=model, run={"lanes": 2, "device": "cpu"})
-    is_verified, lines, _ = verified(study)
-    assert is_verified
-    assert lines[-1] == "small: verified, 2 trials came to the same numbers again"
-
-
 def test_json_alone(made: SweepStudy, root: Path) -> None:
     _, lines, _ = verified(made, root, n_trials=1, as_json=True)
     [answer] = map(json.loads, lines)

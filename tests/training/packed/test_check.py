@@ -192,6 +192,27 @@ def test_a_model_of_ones_own_is_packed_and_trained_as_alone() -> None:
         pair.check()
 
 
+def words(shape: tuple[int, ...], n_outputs: int) -> nn.Module:
+    """Looks at padding as at any other word, but never changes it."""
+    embedding = nn.Embedding(20, 4, padding_idx=0)
+    nn.init.ones_(embedding.weight)
+    return nn.Sequential(embedding, nn.Flatten(), nn.Linear(4 * shape[0], n_outputs))
+
+
+def test_what_stands_for_padding_stays_as_it_is_in_every_member() -> None:
+    assert reason(f"{__name__}:words", "text") is None
+    rows, pack = samples("text", N_ROWS), Pack(print)
+    data = data_of(DATA["text"], rows, torch.arange(N_ROWS) % 3)
+    pairs = [Pair(pack, data, words((9,), 3), seed=seed) for seed in range(3)]
+    for pair in pairs:
+        pair.train()
+    pack.step()
+    for pair in pairs:
+        pair.check()
+        first = pair.member.weights()["0.weight"][0]
+        torch.testing.assert_close(first, torch.ones(4, dtype=torch.float64), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("architecture", ["mlp", "rnn"])
 def test_random_generators_stay_as_they_are(architecture: str) -> None:
     def draw() -> list[float]:

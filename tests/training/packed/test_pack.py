@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sweeper.config.settings import ModelConfig
-from sweeper.training.learner import EpochTotals, Runtime
+from sweeper.training.learner import Runtime
 from sweeper.training.packed.pack import Pack
-from tests.support.paired_trials import CPU, MLP, Pair, learner_of, rows_of
+from tests.support.paired_trials import CPU, MLP, Pair, rows_of
 
 DATA = rows_of()
 OPTIMIZERS: dict[str, dict[str, Any]] = {
@@ -195,6 +195,8 @@ def test_one_leaves_and_another_comes_while_the_rest_goes_on() -> None:
     train_all(pack, pairs, 3)
     gone = pairs.pop(1)
     alone = pack.leave(gone.member)
+    for tensor in (*alone.parameters, *alone.model.buffers()):
+        assert tensor.untyped_storage().nbytes() == tensor.nbytes  # it keeps no neighbour alive
     kept = copy.deepcopy(alone.state_dict())
     pairs.append(Pair(pack, DATA, mlp(activation="tanh"), settings, seed=7))
     train_all(pack, pairs, 4)
@@ -268,9 +270,9 @@ def test_bf16_computes_in_bf16() -> None:
     model = mlp(dropout=0.5)
     pairs = [Pair(pack, data, model, seed=seed, **form) for seed in range(2)]
     train_all(pack, pairs, 3)
-    plain = Pair(Pack(print), data, model, seed=0, dtype=torch.float32)
-    for _ in range(3):
-        plain.train()
+    lone = Pack(print)
+    plain = Pair(lone, data, model, seed=0, dtype=torch.float32)
+    train_all(lone, [plain], 3)
     for pair in pairs:
         pair.check(1e-2)  # sums of bf16 are not taken in the same order
     first, other = (pair.member.weights()["1.weight"] for pair in (pairs[0], plain))
@@ -340,13 +342,3 @@ def test_an_error_is_raised_by_the_member_that_it_is_of_and_ends_no_other() -> N
     train_all(pack, [pairs[0], pairs[1], pairs[3]], 2)
     for pair in (pairs[0], pairs[1], pairs[3]):
         pair.check()
-
-
-def test_a_member_does_its_work_itself_when_nobody_steps() -> None:
-    member = Pack(print).join(learner_of(DATA, MLP, {}, seed=0))
-    alone = learner_of(DATA, MLP, {}, seed=0)
-    for learner in (member, alone):
-        learner.totals = EpochTotals()
-        for inputs, targets in DATA.train.batches(8):
-            learner.train_batch(inputs, targets)
-    assert member.end_training() == pytest.approx(alone.end_training(), rel=1e-6)

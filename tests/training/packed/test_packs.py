@@ -68,8 +68,8 @@ def test_a_place_that_is_free_is_taken_by_the_next() -> None:
     packs.leave("nobody")
     fourth = build(packs, trial(), "fourth")
     assert given(packs, [second, third, fourth]) == [["second", "fourth"], ["third"]]
-    for member in (second, third, fourth):
-        member.leave()
+    for name in ("second", "third", "fourth"):
+        packs.leave(name)
     assert packs.at_work == []
     assert given(packs, [build(packs, trial(), "last")]) == [["last"]]
 
