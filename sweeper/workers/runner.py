@@ -126,7 +126,8 @@ class TrialRunner:
             self._is_code_kept = True
         try:
             if isinstance(config.train, TrainConfig):
-                tags |= {} if lane is None else {"lane": str(lane)}
+                if lane is not None:
+                    tags |= {"lane": str(lane), **self._pack_tag}
                 with self._building(trial, lane) as build:
                     yield from self._train_model(config, trial, tags, build)
             else:
@@ -171,6 +172,11 @@ class TrialRunner:
             )
         with telling_run(run, uri):
             yield
+
+    @property
+    def _pack_tag(self) -> dict[str, str]:
+        """Of how many at most a trial may be computed as one; its numbers are near those alone."""
+        return {"pack": str(self._study.spec.run.n_packed)} if self.packs else {}
 
     @contextmanager
     def _building(self, trial: RunningTrial, lane: int | None) -> Iterator[BuildLearner]:

@@ -135,6 +135,8 @@ def _loose(trial: RecordedTrial, placement: Placement) -> Iterator[str]:
     if placement.device != "cpu":
         yield f"on {placement.device.partition(':')[0]} two runs need not come to the same numbers"
         return
+    if trial.tags("pack"):
+        yield "run.pack may have computed it together with others, which rounds differently"
     if hosts := [host for host in trial.tags("host") if host != socket.gethostname()]:
         yield f"it ran on {_listed(hosts)}, whose processor may round differently"
     n_threads = trial.tags("threads")

@@ -134,6 +134,20 @@ def test_the_precision_is_the_recorded_one_whatever_the_file_says_now(tmp_path: 
     assert verify_study(spec, study.paths.root, show=print, note=print)
 
 
+def test_in_a_pack_it_is_near_what_it_is_alone(tmp_path: Path) -> None:
+    study = trained(
+        tmp_path,
+        budget={"trials": 3},
+        model={"architecture": "mlp", "width": 8, "dropout": 0.5},
+        train={"epochs": 2, "learning_rate": {"choices": [0.01, 0.02, 0.05]}},
+        run={"pack": 3, "device": "cpu"},
+    )
+    is_verified, lines, _ = verified(study)
+    assert is_verified
+    assert "as run.pack may have computed it together with others" in "".join(lines)
+    assert any(line.startswith("  within: ") for line in lines)
+
+
 def test_json_alone(made: SweepStudy, root: Path) -> None:
     _, lines, _ = verified(made, root, n_trials=1, as_json=True)
     [answer] = map(json.loads, lines)
