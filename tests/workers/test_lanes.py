@@ -1,5 +1,6 @@
 """Several trials in one worker, in this process."""
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from sweeper.study.failures import count_failure
 from sweeper.study.study import SweepStudy
 from sweeper.study.tell import put_back
 from sweeper.training.checkpoint import load_checkpoint
+from sweeper.training.packed.member import Member
 from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
 from sweeper.workers.signals import StopRequest
 from sweeper.workers.worker import Worker
@@ -321,7 +323,11 @@ def test_who_diverges_in_a_pack_ends_alone_and_the_next_takes_its_place(tmp_path
         "enqueue": [{"train.learning_rate": rate} for rate in rates],
     }
     study = begin_lanes(tmp_path / "pack", run=PACK, **changes)
-    work(study)
+    followed = work(study)
+    assert followed.notes == []
+    gc.collect()
+    kept = [each for each in gc.get_objects() if isinstance(each, Member)]
+    assert kept == []  # the worker is still there, and its packs hold nobody who has left
     assert study.counts() == {TrialState.COMPLETE: 4, TrialState.DIVERGED: 1}
     assert outcome(study, 1).state == TrialState.DIVERGED
     spans = seconds_of(study)
@@ -331,11 +337,12 @@ def test_who_diverges_in_a_pack_ends_alone_and_the_next_takes_its_place(tmp_path
 
 def test_a_stop_puts_a_pack_back_in_mid_epoch_and_all_go_on(tmp_path: Path) -> None:
     study = begin_lanes(tmp_path / "pack", run=PACK)
-    work(study, stop=lambda number, epochs: number == 1 and epochs > 1.3)
+    first = work(study, stop=lambda number, epochs: number == 1 and epochs > 1.3)
     assert study.counts() == {TrialState.WAITING: 5}
     saved = [load_checkpoint(study.paths.checkpoint(number)) for number in range(3)]
     assert all(each is not None and 0 < each["totals"]["n_batches"] < 12 for each in saved)
-    work(study)
+    second = work(study)
+    assert first.notes == second.notes == []
     assert study.counts() == {TrialState.COMPLETE: 5}
     assert_nearly_same(study, one_by_one(tmp_path / "one"), range(5))
 
