@@ -1,11 +1,12 @@
 """Raw files -> arrays.
 
-Idx files are read with numpy alone: torchvision would bring torch with it, two seconds in which a
-first command could start its workers already.
+Idx files and digits are read with numpy alone: torchvision, with torch, and scikit-learn each take
+two seconds to import, in which a first command could start its workers already.
 """
 
 import logging
 from dataclasses import asdict
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 
@@ -75,14 +76,21 @@ def decode(config: DataConfig) -> Arrays:
 
 def decode_digits(size: int = 8) -> Arrays:
     """scikit-learn's 1,797 digits, 8 x 8 pixels of 0..16, brought to 0..255 and size x size."""
-    from sklearn.datasets import load_digits
-
-    pixels, targets = load_digits(return_X_y=True)
+    rows = np.loadtxt(_digits_file(), delimiter=",")
+    pixels, targets = rows[:, :-1], rows[:, -1]
     # In float64 and with exact integers at size 8, so that every machine rounds alike.
     images = pixels.reshape(-1, 1, 8, 8)
     if size != 8:
         images = _resized(images, size)
     return (images * 255 / 16).round().astype(np.uint8), targets.astype(np.int64)
+
+
+def _digits_file() -> Path:
+    """Where ``sklearn.datasets.load_digits`` reads them; to import that takes two seconds."""
+    package = find_spec("sklearn")
+    assert package is not None, "scikit-learn is required"
+    assert package.origin is not None
+    return Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
 
 
 def _resized(images: NDArray[np.float64], size: int) -> NDArray[np.float64]:
