@@ -101,7 +101,7 @@ def _time(contender: Contender[Found], folder: Path) -> tuple[float, float]:
     """Wall and CPU seconds of one run."""
     environment = {**clean_environment(), "RAY_TMPDIR": str(folder / "ray")}
     with tempfile.TemporaryFile() as output:  # a pipe would wait for daemons that hold it open
-        begun, cpu_before = time.perf_counter(), _children_cpu_seconds()
+        begun, cpu_before = time.perf_counter(), children_cpu_seconds()
         done = subprocess.run(
             contender.command,
             cwd=folder,
@@ -114,7 +114,7 @@ def _time(contender: Contender[Found], folder: Path) -> tuple[float, float]:
             output.seek(0)
             last_words = output.read()[-4000:].decode(errors="replace")
             sys.exit(f"{contender.name} failed:\n{last_words}")
-    return seconds, _children_cpu_seconds() - cpu_before
+    return seconds, children_cpu_seconds() - cpu_before
 
 
 def clean_environment() -> dict[str, str]:
@@ -123,7 +123,8 @@ def clean_environment() -> dict[str, str]:
     return own | _SEND_NOTHING_HOME
 
 
-def _children_cpu_seconds() -> float:
+def children_cpu_seconds() -> float:
+    """User and system time of all processes that this one and its children have waited for."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 

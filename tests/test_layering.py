@@ -9,7 +9,7 @@ import sweeper
 PACKAGE = Path(sweeper.__file__).parent
 #: Packages of one row never import each other; the modules of the first one may.
 ROWS = (
-    ("errors", "trial", "paths", "durable", "locks", "outage", "timing", "text"),
+    ("errors", "trial", "paths", "durable", "locks", "outage", "timing", "text", "imports"),
     ("config",),
     ("events", "mlflow_run", "data", "models"),
     ("training", "study"),

@@ -46,10 +46,65 @@ def test_importing_the_front_loads_nothing_heavy(module: str) -> None:
 
 def test_an_agent_needs_neither_torch_nor_mlflow_to_begin() -> None:
     found = run_python(
-        "import json, sys, sweeper.commands.run;"
+        "import json, sys, sweeper.commands.work;"
+        "from sweeper.data.built_in.decode import decode_digits; decode_digits();"
         "print(json.dumps([m for m in ('torch', 'mlflow', 'sklearn') if m in sys.modules]))"
     )
     assert json.loads(found) == []
+
+
+def test_what_forks_workers_begins_before_the_agent_imports_what_it_needs() -> None:
+    found = run_python(
+        """
+import sys
+from pathlib import Path
+from sweeper.commands.run import run_study
+from sweeper.config.reader import parse_study
+from sweeper.workers.forkserver import ForkServer
+
+def begin(server):
+    print(sorted({"optuna", "numpy", "rich", "sqlalchemy"} & sys.modules.keys()))
+    sys.exit()
+
+ForkServer.begin = begin
+text = "data: {name: digits}\\nmodel: {architecture: mlp}\\ntrain: {l2: {low: 0.0, high: 1.0}}"
+run_study(parse_study(text, Path("small.yaml")), root=Path("none"))
+"""
+    )
+    assert found.strip() == "[]"
+
+
+@pytest.mark.parametrize("sampler", ["auto", "random"])
+def test_what_a_sampler_imports_to_draw_is_known_before(sampler: str) -> None:
+    found = run_python(
+        f"""
+import sys
+from importlib import import_module
+from pathlib import Path
+from sweeper.config.reader import parse_study
+from sweeper.study.samplers.auto import choose_sampler, drawing_modules
+from sweeper.study.samplers.draw import open_sampler
+from sweeper.study.samplers.proposal import Request
+import optuna
+
+text = "sampler: {{name: {sampler}}}\\ndata: {{name: digits}}\\nmodel: {{architecture: mlp}}\\n"
+spec = parse_study(text + "train: {{l2: {{low: 0.0, high: 1.0}}}}", Path("small.yaml"))
+for name in drawing_modules(spec):
+    import_module(name)
+before = set(sys.modules)
+storage = optuna.storages.InMemoryStorage()
+study = optuna.create_study(storage=storage, study_name="small")
+storage.create_new_trial(study._study_id)
+sampler = open_sampler(
+    choose_sampler(spec)[0], spec,
+    storage=storage, study_id=study._study_id, pruner=optuna.pruners.NopPruner,
+)
+sampler.ask([], [Request(0)], lambda _: False)
+late = sys.modules.keys() - before
+print(sorted({{"scipy.optimize", "scipy.stats", "sweeper.study.samplers.conditional_gp"}} & late))
+"""
+    )
+    assert found.strip() == "[]"
 
 
 def test_looking_at_a_study_loads_nothing_to_draw_with() -> None:
@@ -87,3 +142,19 @@ print(found.drawn_by, "torch" in sys.modules)
 def test_a_worker_never_imports_mlflow() -> None:
     found = run_python("import sys, sweeper.workers.__main__; print('mlflow' in sys.modules)")
     assert found.strip() == "False"
+
+
+@pytest.mark.slow  # it imports MLflow, torch and Lightning
+def test_models_are_logged_without_importing_lightning_which_who_asks_for_it_gets() -> None:
+    found = run_python(
+        """
+import sys
+import sweeper.tracking
+from sweeper.tracking.torch_flavor import torch_flavor
+import mlflow.pytorch
+print("pytorch_lightning" in sys.modules, mlflow.pytorch is torch_flavor)
+from mlflow.pytorch import MlflowModelCheckpointCallback
+print(MlflowModelCheckpointCallback.__name__, hasattr(mlflow.pytorch, "Callback"))
+"""
+    )
+    assert found.split() == ["False", "True", "MlflowModelCheckpointCallback", "False"]

@@ -1,45 +1,22 @@
 """``sweeper run``: work on a study until its goal is reached."""
 
-import uuid
-from collections.abc import Callable
-from contextlib import closing
-from functools import partial
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sweeper.commands.prepare import prepare_study
-from sweeper.commands.progress import Progress
-from sweeper.commands.screen import Screen, open_screen
-from sweeper.commands.warm_start import read_warm_start
-from sweeper.config.grid import explain_goal
-from sweeper.config.in_memory import handed_over
-from sweeper.config.references import import_folders, user_folders
-from sweeper.config.render import render_study
-from sweeper.config.space import first_value, suggest_config
 from sweeper.config.study import StudySpec
-from sweeper.config.user_code import code_digest, functions_in_memory, references
-from sweeper.data.built_in.sources import SOURCES, raw_files
-from sweeper.durable import Step, durable, replace_file
-from sweeper.errors import SpecError
+from sweeper.imports import loading
 from sweeper.paths import RunPaths
-from sweeper.study.code_versions import code_versions, explain_change
-from sweeper.study.create import create_study
-from sweeper.study.failures import failed_numbers
-from sweeper.study.result import Result, at_goal
-from sweeper.study.storage.backend import store_errors
-from sweeper.study.study import SweepStudy
-from sweeper.text import format_count
-from sweeper.tracking.address import tracking_uri
-from sweeper.tracking.completion import Completion, find_completion
-from sweeper.tracking.imports import loading
-from sweeper.workers.agent import Agent
+from sweeper.study.samplers.auto import drawing_modules
 from sweeper.workers.forkserver import ForkServer
 from sweeper.workers.gpus import keep_to_own_gpus
-from sweeper.workers.protocol import WorkerArgs
-from sweeper.workers.versions import version_tags
+
+if TYPE_CHECKING:
+    from sweeper.study.result import Result
+    from sweeper.study.study import SweepStudy
 
 
-def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
+def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> "Result":
     """Work on a study until its goal is reached, its time is over or the user stops it.
 
     Args:
@@ -54,135 +31,24 @@ def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> Result:
         SweeperError: If the data, the storage or the trials do not allow to go on.
     """
     keep_to_own_gpus()
-    with closing(open_screen(spec.objective, as_json=as_json)) as screen:
-        if over := _find_finished(spec, root):
-            return _show_finished(*over, screen).loading(_load_model)
-        # The server imports torch while this process prepares.
-        with closing(ForkServer(screen.note)) as server:
-            return _work(spec, root, screen, server).loading(_load_model)
+    with ExitStack() as held:
+        server = ForkServer(lambda text: screen.note(text), drawing_modules(spec))
+        held.enter_context(closing(server))
+        # It imports torch while this process imports all else, and prepares. But where all has
+        # been sent, most likely nothing is left to do.
+        if not RunPaths(root, spec.name).mirrored.exists():
+            server.begin()
+        from sweeper.commands.screen import open_screen
+        from sweeper.commands.work import find_finished, show_finished, work_on
+
+        screen = held.enter_context(closing(open_screen(spec.objective, as_json=as_json)))
+        if over := find_finished(spec, root):
+            return show_finished(*over, screen).loading(_load_model)
+        return work_on(spec, root, screen, server).loading(_load_model)
 
 
-def _load_model(study: SweepStudy, number: int) -> Any:
+def _load_model(study: "SweepStudy", number: int) -> Any:
     with loading("MLflow's models"):
         from sweeper.tracking.load import load_model
 
     return load_model(study, number)
-
-
-def _find_finished(spec: StudySpec, root: Path) -> tuple[SweepStudy, Completion] | None:
-    """The study if nothing is left to do for it, for which neither data nor code are needed."""
-    paths = RunPaths(root, spec.name)
-    if not paths.mirrored.exists():
-        return None
-    with store_errors():
-        study = create_study(spec, paths)
-        is_quiet = study.object_store is None and not study.cache.look().running
-    completion = find_completion(study) if is_quiet else None
-    return (study, completion) if completion else None
-
-
-def _show_finished(study: SweepStudy, completion: Completion, screen: Screen) -> Result:
-    display = Progress(screen, study)
-    if reason := explain_goal(study.spec):
-        display.note(reason)
-    with store_errors():
-        result = at_goal(study)
-        display.summary(result)
-    display.next_steps(result, completion, has_everything=True)
-    return result
-
-
-def _work(spec: StudySpec, root: Path, screen: Screen, server: ForkServer) -> Result:
-    functions = _hand_over_functions(spec)
-    prepared = prepare_study(spec, root, screen.note)
-    with store_errors():
-        study = create_study(
-            prepared.spec,
-            RunPaths(root, prepared.spec.name),
-            partial(read_warm_start, prepared.spec, root),
-        )
-        _write_resolved(study)
-        study.queue.top_up()
-        args = _worker_args(study, prepared.data_label, functions, screen.note)
-        if study.n_finished() < study.goal:
-            screen.begin(_opening_lines(study))
-            versions = code_versions(study.storage, study.study_id)
-            if change := explain_change(args.code, versions):
-                screen.note(f"WARNING: {change}")
-        agent = Agent(study, args, server, Progress(screen, study))
-    return agent.run()
-
-
-def _hand_over_functions(spec: StudySpec) -> str:
-    """Functions that no module has, for the workers.
-
-    Raises:
-        SpecError: If they cannot be handed over, with the place of the first.
-    """
-    functions = functions_in_memory(spec)
-    try:
-        return handed_over(functions)
-    except SpecError as exc:
-        place = next(key for key, reference in references(spec) if reference in functions)
-        raise SpecError(f"{spec.place(place)}: {exc}") from exc
-
-
-def _opening_lines(study: SweepStudy) -> list[str]:
-    """What is to be done, and what decides how."""
-    sampler, why = study.sampler.explain()
-    warm = study.sampler.warm_start
-    pruner = study.pruner.explain()
-    before = study.n_finished()
-    return [
-        f"{study.spec.name}: {format_count(study.goal, 'trial')} to finish"
-        + (f", {before:,} of them done" if before else ""),
-        f"sampler {sampler}: {why}",
-        *([f"warm start: {warm.explain(sampler)}"] if warm else []),
-        f"pruner {pruner.name}: {pruner.why}",
-    ]
-
-
-def _write_resolved(study: SweepStudy) -> None:
-    path = study.paths.resolved_spec  # another command's workers may be reading it
-    with study.lock.held(), durable(Step.RESOLVED_FILE), replace_file(path) as aside:
-        aside.write_text(render_study(study.spec), encoding="utf-8")
-
-
-def _worker_args(
-    study: SweepStudy, data_label: str, functions: str, note: Callable[[str], None]
-) -> WorkerArgs:
-    """What the workers of a new agent are told; each is given its own name and place."""
-    tags = version_tags(study.spec.path.absolute().parent, _written_by_sweeper(study), note)
-    return WorkerArgs(
-        root=str(study.paths.root),
-        study=study.spec.name,
-        study_file=str(study.spec.path),
-        origins=study.spec.origins,
-        overrides=list(study.spec.overrides),
-        storage=study.spec.storage,
-        agent=uuid.uuid4().hex[:12],
-        name="",
-        given_s=0.0,
-        # A script and a notebook have told this process alone where their modules lie.
-        import_dirs=[*import_folders(study.spec.path), *user_folders()],
-        functions=functions,
-        device="cpu",
-        devices=["cpu"],
-        visible="",
-        n_threads=1,
-        n_sharing=1,
-        data_label=data_label,
-        failed_before=failed_numbers(study.records()),
-        tracking_uri=(
-            tracking_uri(study.spec.tracking.uri, study.paths) if study.spec.shares_runs else ""
-        ),
-        code=code_digest(study.spec),
-        tags=tags,
-    )
-
-
-def _written_by_sweeper(study: SweepStudy) -> list[Path]:
-    """Folders in which a change is none of the user's code."""
-    data = suggest_config(study.spec, first_value, seed=study.spec.seed).data
-    downloads = [raw_files(data).folder] if data and data.name in SOURCES else []
-    return [study.paths.root, *downloads]

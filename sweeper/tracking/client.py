@@ -13,10 +13,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sweeper.durable import Step, durable
 from sweeper.errors import RequestRefusedError, TrackerError
+from sweeper.imports import loading
 from sweeper.paths import RunPaths
 from sweeper.text import redacted
 from sweeper.tracking.address import local_uri
-from sweeper.tracking.imports import loading
 from sweeper.tracking.local_store import prepare_store
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Self
 
 from sweeper.config.study import StudySpec
 from sweeper.durable import Step, durable
+from sweeper.imports import loading
 from sweeper.study.best import Best, BestPruned
 from sweeper.study.failure_causes import Failure
 from sweeper.study.result import Result
 from sweeper.text import format_counts, redacted
 from sweeper.tracking.batch import run_tags
 from sweeper.tracking.client import artifact_errors
-from sweeper.tracking.imports import loading
 from sweeper.tracking.parent import Parent
 from sweeper.tracking.view import run_link, view_link
 
@@ -68,6 +68,12 @@ class Description:
         )
 
 
+def prepare_description() -> None:
+    """Import what draws, which takes a good part of a second."""
+    with loading("matplotlib"):
+        import sweeper.tracking.pictures  # noqa: F401
+
+
 def write_description(
     parent: Parent, description: Description, runs: Mapping[int, str], uri: str
 ) -> None:
@@ -86,8 +92,8 @@ def write_description(
     before = client.get_run(run_id).data.tags.get(_NOTE, "")
     if before.startswith(note):
         return
-    with loading("matplotlib"):
-        from sweeper.tracking.pictures import draw_pictures
+    prepare_description()
+    from sweeper.tracking.pictures import draw_pictures
 
     pictures = draw_pictures(description.spec, description.trials)
     for name, figure in pictures.items():

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import mlflow.pyfunc
-import mlflow.pytorch
 import torch
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
@@ -22,6 +21,7 @@ from torch.export import ExportedProgram
 
 from sweeper.models.tracing import tracing_by_shapes
 from sweeper.tracking.served import SERVE, Served
+from sweeper.tracking.torch_flavor import torch_flavor
 from sweeper.training.export import check_answers, forget_lines, pinned, requirements
 
 #: In the folder of an MLflow model.
@@ -111,7 +111,7 @@ def save_exported(
         Schema([TensorSpec(outputs.dtype, (-1, *outputs.shape[1:]))]),
     )
     with tracing_by_shapes():
-        mlflow.pytorch.save_model(
+        torch_flavor.save_model(
             module,
             str(folder),
             signature=signature,
@@ -155,11 +155,11 @@ def serve_by_code(
         The content of ``MLmodel``, which is yet to be written.
     """
     aside = folder.with_name("serving")
-    tensors = Model.load(str(folder)).flavors[mlflow.pytorch.FLAVOR_NAME]
+    tensors = Model.load(str(folder)).flavors[torch_flavor.FLAVOR_NAME]
     mlflow.pyfunc.save_model(
         str(aside),
         python_model=str(code),
-        mlflow_model=Model(flavors={mlflow.pytorch.FLAVOR_NAME: tensors}),
+        mlflow_model=Model(flavors={torch_flavor.FLAVOR_NAME: tensors}),
         signature=signature,
         input_example=example,
         pip_requirements=list(packages),

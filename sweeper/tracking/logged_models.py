@@ -19,6 +19,7 @@ from sweeper.config.settings import ModelConfig
 from sweeper.data.preprocessing import read_preprocessing
 from sweeper.durable import Step, durable
 from sweeper.events import ModelLogged, Started
+from sweeper.models.build import build_for
 from sweeper.tracking.batch import param_texts
 from sweeper.tracking.exported import ExportedModel, ExportedModels, save_exported
 from sweeper.tracking.programs import save_program
@@ -132,6 +133,25 @@ class ModelLogger:
             model = begun or self._create(run_id, name, started)
             self._upload(run_id, model, description, folder, may_be_linked=begun is not None)
         return LoggedForm("pt2", model.model_id)
+
+    def prepare(self, name: str, started: Started, preprocessing: Path) -> None:
+        """Export a network like that of a trial, so that :meth:`log` need not.
+
+        Args:
+            name: Of the model.
+            started: Of the trial, with ``model`` and ``data``.
+            preprocessing: As of :meth:`log`.
+
+        Raises:
+            Exception: Whatever building or ``torch.export`` raises.
+        """
+        model, data = _subject(started)
+        if is_reference(model.architecture) and model.architecture not in self._references:
+            return
+        served = self._find_served(name, data, preprocessing)
+        state = build_for(model, data).state_dict()
+        with tempfile.TemporaryDirectory() as scratch, _one_thread():
+            self._save(started, state, served, Path(scratch) / "model")
 
     def log_own(
         self, run_id: str, name: str, started: Started, own: ModelLogged, file: Path

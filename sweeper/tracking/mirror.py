@@ -22,7 +22,11 @@ from sweeper.tracking.client import (
 )
 from sweeper.tracking.completion import Completion
 from sweeper.tracking.cursor import Cursor
-from sweeper.tracking.description import Description, write_description
+from sweeper.tracking.description import (
+    Description,
+    prepare_description,
+    write_description,
+)
 from sweeper.tracking.local_store import merge_wal
 from sweeper.tracking.mirrored_study import MirroredStudy, Sent
 from sweeper.tracking.parent import Parent, close_parent, open_parent, parent_status
@@ -137,6 +141,15 @@ class Mirror:
         if refusal:
             raise refusal
         return sender.sent.n_events - n_before
+
+    def prepare_end(self) -> None:
+        """Once a trial runs, begin with what a study's end would wait for. May be called often."""
+        begun = [number for number, cursor in self._cursors.items() if cursor.run_id]
+        if self._sender is None or not begun:
+            return
+        if self._study.log_models == "completed":
+            self._sender.models.prepare(begun[0])
+        prepare_description()
 
     def forget(self, number: int) -> None:
         """Drop what was noted of a trial, so that the next pass sends what MLflow lacks."""

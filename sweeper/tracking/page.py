@@ -9,9 +9,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact import artifact_repository_registry
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
+from sweeper.imports import loading
 from sweeper.paths import RunPaths
 from sweeper.tracking.client import open_client, tracker_errors
-from sweeper.tracking.imports import loading
 
 _LOCAL = ("", "file")
 #: Addresses that MLflow looks up in its database, and asks for what it finds there in turn.

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import mlflow.pytorch
 import numpy as np
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
@@ -13,6 +12,7 @@ from torch import nn
 
 from sweeper.events import ModelLogged, TensorForm
 from sweeper.tracking.exported import PROGRAM, save_description, serve_by_code
+from sweeper.tracking.torch_flavor import torch_flavor
 
 #: What MLflow runs to answer with several tensors, or to take them; and which those are.
 SERVE_TENSORS = Path(__file__).with_name("serve_tensors.py")
@@ -36,7 +36,7 @@ def save_program(logged: ModelLogged, program: Path, folder: Path) -> Model:
     signature = ModelSignature(_schema(logged.inputs), _schema(logged.outputs))
     forms = logged.inputs
     # MLflow exports something that takes the same, as it must have a network to make a model of.
-    mlflow.pytorch.save_model(
+    torch_flavor.save_model(
         nn.Identity(),
         str(folder),
         signature=ModelSignature(_schema(forms[:1])),

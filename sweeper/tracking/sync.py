@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sweeper.config.study import StudySpec
 from sweeper.config.user_code import references
 from sweeper.errors import RequestRefusedError, StoreError, TrackerError
+from sweeper.imports import loading
 from sweeper.locks import FileLock
 from sweeper.outage import Outage
 from sweeper.paths import RunPaths
@@ -23,7 +24,6 @@ from sweeper.study.study import SweepStudy
 from sweeper.text import format_counts
 from sweeper.tracking.address import tracking_uri
 from sweeper.tracking.completion import find_completion, sendable
-from sweeper.tracking.imports import loading
 
 if TYPE_CHECKING:
     from sweeper.tracking.mirror import Mirror
@@ -230,9 +230,6 @@ class BackgroundSync:
             self._lock.release()
 
     def _send_to_the_end(self) -> None:
-        # Importing mlflow takes a second of a core that a starting worker can use better.
-        while not self._study.paths.trials_dir.exists() and not self._done.is_set():
-            self._done.wait(_INTERVAL_S)
         if find_completion(self._study):
             return  # without MLflow, whose import takes longer than all else then
         spec = self._study.spec
@@ -245,6 +242,7 @@ class BackgroundSync:
         )
         while not self._done.is_set():
             self._try(mirror.send)
+            mirror.prepare_end()
             self._done.wait(_RETRY_S if self._outage.is_on else _INTERVAL_S)
         self._try(lambda: send_all(mirror, self._study))
 

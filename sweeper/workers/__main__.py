@@ -10,30 +10,33 @@ import sys
 import threading
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
-import torch
+from sweeper.imports import loading
 
-from sweeper.config.in_memory import take_over
-from sweeper.config.reader import load_resolved
-from sweeper.config.references import make_importable
-from sweeper.config.study import StudySpec
-from sweeper.errors import StoreError, TrainingError, TrialLost
-from sweeper.paths import RunPaths
-from sweeper.study.create import load_study_from_storage
-from sweeper.study.presence import Presence
-from sweeper.study.samplers import conditional_gp  # noqa: F401  # scipy, loaded once for all forks
-from sweeper.study.storage.backend import store_errors
-from sweeper.text import log_to_stderr
-from sweeper.workers.forkserver import SERVE, name_process, serve
-from sweeper.workers.gpus import see_only
-from sweeper.workers.memory import keep_freed_memory
-from sweeper.workers.protocol import DRAIN_S, Channel, WorkerArgs
-from sweeper.workers.runner import no_terminal
-from sweeper.workers.signals import StopRequest, reset_signals, write_stack_when_asked
-from sweeper.workers.worker import Worker
+with loading("what a worker needs"):
+    import numpy as np
+    import torch
+
+    from sweeper.config.in_memory import take_over
+    from sweeper.config.reader import load_resolved
+    from sweeper.config.references import make_importable
+    from sweeper.config.study import StudySpec
+    from sweeper.errors import StoreError, TrainingError, TrialLost
+    from sweeper.paths import RunPaths
+    from sweeper.study.create import load_study_from_storage
+    from sweeper.study.presence import Presence
+    from sweeper.study.storage.backend import store_errors
+    from sweeper.text import log_to_stderr
+    from sweeper.workers.forkserver import SERVE, name_process, serve
+    from sweeper.workers.gpus import see_only
+    from sweeper.workers.memory import keep_freed_memory
+    from sweeper.workers.protocol import DRAIN_S, Channel, WorkerArgs
+    from sweeper.workers.runner import no_terminal
+    from sweeper.workers.signals import StopRequest, reset_signals, write_stack_when_asked
+    from sweeper.workers.worker import Worker
 
 log = logging.getLogger("sweeper")
 
@@ -141,7 +144,10 @@ def run_process() -> NoReturn:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == [SERVE]:
+    if sys.argv[1:2] == [SERVE]:
+        with loading("what workers of this study need"):
+            for name in sys.argv[2:]:
+                import_module(name)
         del sys.argv[1:]  # which a user's own argument parser may read
         serve(run_process)
     else:

@@ -27,7 +27,7 @@ from sweeper.workers.pool import WorkerPool
 from sweeper.workers.protocol import WorkerArgs
 from sweeper.workers.signals import StopSignals
 
-_POLL_S = 0.25
+_POLL_S = 0.1
 #: At most this share of the time goes into looking at the storage, of which a database takes more
 #: than a journal: else many agents would keep it busy with looks. But a lease wants renewals.
 _SHARE = 0.05
@@ -92,6 +92,7 @@ class Agent:
         self._n_finished = study.n_finished()
         self._begun_s = self._reclaimed_s = time.monotonic()
         self._due_s = -math.inf
+        self._n_alive = 0
 
     def run(self) -> Result:
         """Reach the goal, or say why not.
@@ -151,7 +152,8 @@ class Agent:
             info = AgentInfo.own(self._pool.devices, begun_s=time.time())
             register_agent(self._study.storage, self._study.study_id, self._name, info)
         while not self._pool.is_empty:
-            if time.monotonic() >= self._due_s:
+            # A worker that has ended leaves its place empty, and the last one ends the command.
+            if time.monotonic() >= self._due_s or self._pool.n_alive < self._n_alive:
                 self._look_unless_outage()
             if reason := self._reason_to_stop():
                 self._drain(reason)
@@ -167,6 +169,7 @@ class Agent:
         except StoreError as exc:
             self._outage.bear(exc, n_finished=self._n_finished)
         now_s = time.monotonic()
+        self._n_alive = self._pool.n_alive
         self._due_s = now_s + min((now_s - begun_s) * (1 / _SHARE - 1), _MOST_PAUSE_S)
 
     @store_errors()

@@ -12,12 +12,12 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-#: Argument that makes a worker's process the server.
+#: Argument that makes a worker's process the server; names of modules follow.
 SERVE = "--serve"
 #: So long the first request waits for the server, which may be importing from a slow disk ...
 _IMPORT_S = 60.0
@@ -51,19 +51,28 @@ class ForkServer:
 
     Args:
         note: Told if the server is lost.
+        modules: What it imports beside what every worker needs.
     """
 
-    def __init__(self, note: Callable[[str], None]) -> None:
+    def __init__(self, note: Callable[[str], None], modules: Sequence[str] = ()) -> None:
         self._note = note
+        self._modules = modules
+        self._has_begun = False
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> None:
+        """Let it begin to import, which takes seconds; :meth:`start` does it too."""
+        if self._has_begun:
+            return
+        self._has_begun = True
         self._requests, theirs = socket.socketpair()
         self._requests.settimeout(_IMPORT_S)
-        self._server: subprocess.Popen[bytes] | None = None
         with theirs:
             if _adopt_orphans():
                 # numpy's OpenBLAS would start its threads on import.
                 single = {**_environment(), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
                 self._server = subprocess.Popen(
-                    [*_WORKER, SERVE],
+                    [*_WORKER, SERVE, *self._modules],
                     stdin=theirs.fileno(),
                     # What goes wrong here goes wrong in a worker without it, which has a log.
                     stdout=subprocess.DEVNULL,
@@ -80,6 +89,7 @@ class ForkServer:
             output: File descriptor of what it prints.
             n_threads: Of libraries that start threads on import.
         """
+        self.begin()
         if self._server is not None:
             try:
                 return self._fork(stdin, output)
@@ -107,6 +117,8 @@ class ForkServer:
 
     def close(self) -> None:
         """End the server; workers live on."""
+        if not self._has_begun:
+            return
         self._requests.close()
         if self._server is not None:
             self._server.kill()

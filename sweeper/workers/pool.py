@@ -67,6 +67,11 @@ class WorkerPool:
         return not self._workers and not self._vacant
 
     @property
+    def n_alive(self) -> int:
+        """How many have not ended; cheap."""
+        return sum(not worker.has_ended for worker in self._workers)
+
+    @property
     def devices(self) -> list[str]:
         """Where they compute, one entry a worker."""
         return [join_names(worker.placement.devices) for worker in self._workers]

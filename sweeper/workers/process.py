@@ -61,7 +61,12 @@ class WorkerProcess:
     def is_alive(self) -> bool:
         """Whether the process still runs. Ask it often, to know what the kernel killed before."""
         self._look_for_kills()
-        return self._process.poll() is None
+        return not self.has_ended
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended, without a look at what the kernel killed."""
+        return self._process.poll() is not None
 
     def _look_for_kills(self) -> None:
         n_kills = count_memory_kills()

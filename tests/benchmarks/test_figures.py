@@ -110,7 +110,9 @@ def test_curves_end_where_the_budget_of_epochs_does(tmp_path: Path) -> None:
         assert sum(one.n_epochs for one in asked) == 60
 
 
-def test_the_first_step_is_where_the_earliest_first_epoch_began(tmp_path: Path) -> None:
+def test_the_first_step_is_where_the_earliest_epoch_began_and_the_last_where_the_latest_ended(
+    tmp_path: Path,
+) -> None:
     paths = RunPaths(tmp_path, "study")
     for number, (ended_s, seconds) in enumerate([(110.0, 3.0), (112.0, 6.5)]):
         with EventWriter(paths.events(number)) as log:
@@ -118,6 +120,16 @@ def test_the_first_step_is_where_the_earliest_first_epoch_began(tmp_path: Path) 
             log.append(epoch(1, ended_s, 0.5, seconds))
             log.append(epoch(2, ended_s + 1, 0.5, 1.0))
     assert first_step.first_epoch_s(paths) == 105.5
+    assert first_step.last_epoch_s(paths) == 113.0
+
+
+def test_what_was_before_is_compared_run_by_run() -> None:
+    taken = first_step.Taken
+    now = {"fresh": [taken(2.0, 1.0, 4.0), taken(4.0, 2.0, 8.0), taken(3.0, 1.0, 5.0)]}
+    then = {"fresh": [taken(3.0, 8.0, 8.0), taken(8.0, 8.0, 24.0), taken(3.0, 2.0, 10.0)]}
+    row = first_step.render_before(now, then).splitlines()[2]
+    assert row.endswith("| 1.5 (1.0 - 2.0) | 4.0 (2.0 - 8.0) | 2.0 (2.0 - 3.0) |")
+    assert row.startswith("| fresh | 3.0 (3.0 - 8.0) | 8.0 (2.0 - 8.0) | 10.0 (8.0 - 24.0) |")
 
 
 def test_a_further_worker_is_what_the_most_take_beyond_the_fewest() -> None:

@@ -16,6 +16,7 @@ from sweeper.config.reader import load_study
 from sweeper.errors import ExitCode, SpecError, StudyError
 from sweeper.paths import RunPaths
 from sweeper.study.create import load_study_from_storage
+from sweeper.workers import forkserver
 from tests.support.function_studies import GO_ON, function_spec
 from tests.support.sweep import last_json, wait_until
 
@@ -78,8 +79,8 @@ def test_the_same_command_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert last_json(capsys.readouterr().out)["trials"] == {"complete": 1}
 
 
-def test_a_finished_study_needs_no_code_any_more_but_the_search_of_its_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_finished_study_needs_no_code_and_no_process_any_more_but_the_search_of_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "mlruns"
     spec = function_spec(tmp_path, trials=2)
@@ -87,6 +88,7 @@ def test_a_finished_study_needs_no_code_any_more_but_the_search_of_its_file(
     first = capsys.readouterr().out.splitlines()
     [module] = tmp_path.glob("own_*.py")
     module.write_text("raise RuntimeError('not today')\n")
+    monkeypatch.setattr(forkserver, "_WORKER", ["there is no such program"])
     assert run_study(spec, root=root).exit_code == ExitCode.GOAL_REACHED
     assert (
         capsys.readouterr().out.splitlines()

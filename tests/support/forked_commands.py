@@ -196,7 +196,7 @@ class _WorkerServer(subprocess.Popen[bytes]):
         if not self.pid:
             try:
                 os.setsid()
-                _become([args[-2]], (pipes[0], pipes[3], pipes[5]), env)
+                _become(["sweeper.workers"], (pipes[0], pipes[3], pipes[5]), env)
                 logging.root.handlers.clear()
                 from sweeper.workers.__main__ import run_process
 
@@ -214,7 +214,7 @@ class _ForkingWorkers:
 
     @staticmethod
     def Popen(args: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":  # noqa: N802
-        is_server = args[-1] == forkserver.SERVE and len(os.listdir("/proc/self/task")) == 1
+        is_server = forkserver.SERVE in args and len(os.listdir("/proc/self/task")) == 1
         return (_WorkerServer if is_server else subprocess.Popen)(args, **options)
 
 

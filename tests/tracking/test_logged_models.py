@@ -28,6 +28,7 @@ from sweeper.tracking.mirrored_study import LogModels
 from sweeper.trial import Features, Objective, TrialState
 from tests.support.tracked_study import (
     DATA,
+    MODEL,
     Store,
     complete_trial,
     ended,
@@ -156,6 +157,80 @@ def test_trials_of_one_architecture_are_exported_once_and_answer_each_with_its_o
             torch.testing.assert_close(answer, expected[:batch], rtol=1e-4, atol=1e-5)
 
 
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What people are told of."""
+    return [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def await_preparation() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "models":
+            thread.join()
+
+
+def test_while_a_first_trial_runs_a_network_like_its_own_is_exported(
+    store: Store, traces: list[torch.nn.Module]
+) -> None:
+    store.append(0, started(), epoch(1, 0.5))
+    mirror = store.mirror(log_models="completed")
+    mirror.prepare_end()
+    mirror.send()
+    for _ in range(2):
+        mirror.prepare_end()
+    await_preparation()
+    assert len(traces) == 1
+    store.append(0, ended(TrialState.COMPLETE, epoch(1, 0.5)))
+    net = write_weights(store, 0, MODEL)
+    mirror.send()
+    assert len(traces) == 1
+    run = store.trial()
+    logged = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/{run.info.run_name}")
+    images = np.random.default_rng(0).random((5, *DATA.input_shape), np.float32)
+    with torch.no_grad():
+        expected = net((torch.from_numpy(images) - 0.3) / 0.4)
+    answer = torch.from_numpy(logged.predict(images))
+    torch.testing.assert_close(answer, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("log_models", ["none", "best"])
+def test_where_not_each_model_is_logged_none_is_exported_before_it_must_be(
+    store: Store, traces: list[torch.nn.Module], log_models: LogModels
+) -> None:
+    store.append(0, started(), epoch(1, 0.5))
+    mirror = store.mirror(log_models=log_models)
+    mirror.send()
+    mirror.prepare_end()
+    await_preparation()
+    assert traces == []
+
+
+@pytest.mark.parametrize("references", [[], ["lurking_model:build"]])
+def test_a_network_that_cannot_be_exported_yet_is_told_of_once_when_its_trial_is_complete(
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    references: list[str],
+) -> None:
+    mark = tmp_path / "mlruns" / "mark"
+    (tmp_path / "mlruns" / "lurking_model.py").write_text(
+        f"open({str(mark)!r}, 'w')\ndef build(input_shape, n_outputs):\n    raise SystemExit\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "mlruns")
+    model = ModelConfig(architecture="lurking_model:build")
+    store.append(0, replace(started(), model=model), epoch(1, 0.5))
+    mirror = store.mirror(log_models="completed", references=references)
+    mirror.send()
+    mirror.prepare_end()
+    await_preparation()
+    assert mark.exists() == bool(references)
+    assert not told(caplog)
+    store.append(0, ended(TrialState.COMPLETE, epoch(1, 0.5)))
+    torch.save({}, store.paths.model(0))
+    mirror.send()
+    assert len(told(caplog)) == 1
+
+
 class Tokens(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -266,7 +341,7 @@ def test_logging_a_model_leaves_torch_as_many_threads_as_it_had(store: Store) ->
 def test_a_process_that_exported_a_model_ends_without_a_word() -> None:
     code = (
         "import sweeper.tracking\n"
-        "from sweeper.tracking.imports import loading\n"
+        "from sweeper.imports import loading\n"
         "with loading('torch.export'):\n"
         "    from sweeper.tracking.exported import import_export\n"
         "    import_export()\n"

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 from sweeper.commands.sync import sync_study
 from sweeper.errors import TrackerError
+from sweeper.study.running_trial import RunningTrial
 from sweeper.tracking import sync as sync_module
 from sweeper.tracking.sync import BackgroundSync, build_mirror
+from tests.support.sweep import wait_until
 from tests.support.sweep_studies import reports
 from tests.support.tracked_sweeps import MODEL, TAGS, TrackedSweep, begin_sweep
 
@@ -31,6 +34,25 @@ def test_the_end_of_a_command_sends_all_and_closes_the_parent_run(sweep: Tracked
     assert [run.info.status for run in sweep.runs("study")] == ["FINISHED"]
     # A slow machine makes the user wait for it, and says so.
     assert all(text.startswith("sending the rest to MLflow") for text in notes)
+
+
+def test_what_the_end_needs_is_made_before_there_is_anything_to_send(
+    tmp_path: Path, traces: list[nn.Module]
+) -> None:
+    sweep = begin_sweep(tmp_path, trials=1)
+    sync = BackgroundSync(sweep.study, TAGS, lambda text: None)
+    sync.start()
+    wait_until(lambda: sweep.client.get_experiment_by_name("small") is not None)
+
+    def train(trial: RunningTrial) -> None:
+        reports(0.5)(trial)
+        wait_until(lambda: len(traces) == 1)
+
+    sweep.run(train, model=MODEL)
+    assert sync.finish(lambda: False)
+    assert len(traces) == 1
+    [run] = sweep.runs()
+    assert run.data.tags["sweeper.model"] == "pt2"
 
 
 def test_code_that_a_log_of_another_node_names_is_not_imported(

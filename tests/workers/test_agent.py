@@ -1,6 +1,7 @@
 """An agent from its start to its end, with real workers; only what it shows is looked at here."""
 
 import itertools
+import math
 import os
 import signal
 import threading
@@ -125,6 +126,15 @@ def test_it_works_until_the_goal_is_reached_and_shows_that_before_it_waits_for_m
     assert shown.finished == sorted(shown.finished)
     assert shown.told == ["3 finished", "MLflow has all: True, True"]
     assert shown.notes == []
+
+
+def test_it_ends_with_its_last_worker_however_long_it_would_rest_between_looks(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "_SHARE", 1e-300)
+    monkeypatch.setattr(agent, "_MOST_PAUSE_S", math.inf)
+    study = begin_function(tmp_path, trials=3, run=TWO_WORKERS)
+    assert run(study).exit_code == ExitCode.GOAL_REACHED
 
 
 def test_in_a_thread_which_no_signal_reaches_it_says_how_to_stop_it(

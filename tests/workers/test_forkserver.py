@@ -116,6 +116,7 @@ def test_threads_without_work_spin_if_the_user_wants_them_to(
 def test_without_a_server_workers_start_by_themselves_and_that_is_said(tmp_path: Path) -> None:
     notes: list[str] = []
     lost = ForkServer(notes.append)
+    lost.begin()
     process: Any = lost._server
     process.kill()
     child, channel = start(lost, tmp_path / "log")
@@ -148,6 +149,28 @@ def test_a_server_of_several_threads_never_forks(
     [note] = notes
     assert "it has more than one thread, and a fork could copy a held lock" in note
     threaded.close()
+
+
+def test_modules_of_a_study_are_imported_once_for_all_its_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = tmp_path / "mark"
+    text = f"import os\nopen({str(mark)!r}, 'a').write(f'{{os.getpid()}} ')\n"
+    (tmp_path / "needed_to_draw.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with closing(ForkServer(print, ["needed_to_draw"])) as own:
+        for name in ("a", "b"):
+            child, channel = fork(own, tmp_path / name)
+            channel.close()
+            child.wait()
+        process: Any = own._server
+        assert mark.read_text().split() == [str(process.pid)]
+
+
+def test_a_server_that_nobody_needed_was_never_begun() -> None:
+    unused = ForkServer(pytest.fail)
+    unused.close()
+    assert unused._server is None
 
 
 def test_workers_outlive_the_server(server: ForkServer, tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 """The setting of one trial, chosen among those that it may have."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sweeper.study.samplers.axis import Array, Mask
-from sweeper.study.samplers.branch_model import BranchModel
 from sweeper.study.samplers.latent import LatentSpace
 from sweeper.study.samplers.local_search import LocalSearch
 from sweeper.study.samplers.proposal import IsTried
+
+if TYPE_CHECKING:
+    from sweeper.study.samplers.branch_model import BranchModel
 
 #: Of an equal share of the trials that no branch has less of.
 _SHARE = 0.5
@@ -79,7 +82,7 @@ class Choice:
         return Choice(self._space, self._held, self._tried[:0], self._rng, lambda _: False)
 
     def best(
-        self, model: BranchModel, listed: Array | None, *, is_fair: bool = True
+        self, model: "BranchModel", listed: Array | None, *, is_fair: bool = True
     ) -> Array | None:
         """The row of which the model expects most; None if it finds none.
 
@@ -121,7 +124,7 @@ class Choice:
                 yield at
 
     def _candidates(
-        self, model: BranchModel, search: LocalSearch, branch: int, listed: Array | None
+        self, model: "BranchModel", search: LocalSearch, branch: int, listed: Array | None
     ) -> Array:
         space = self._space
         if listed is not None:
@@ -131,7 +134,9 @@ class Choice:
         near = [search.moves(row) for row in model.best_rows(branch, _NEIGHBOURED)]
         return self._open(np.concatenate([rows, *near]))
 
-    def _pick(self, model: BranchModel, found: Sequence[tuple[int, Array]], is_fair: bool) -> int:
+    def _pick(
+        self, model: "BranchModel", found: Sequence[tuple[int, Array]], is_fair: bool
+    ) -> int:
         """The branch that has had too few trials, if that counts, else that may gain most."""
         n_branches = len(self._space.branches)
         n_of = np.bincount(self._space.branch(self._seen), minlength=n_branches)

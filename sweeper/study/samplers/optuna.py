@@ -10,9 +10,7 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler
 
 from sweeper.config.ranges import FloatRange, IntRange, Range
-
-#: Complete trials before gp draws; Optuna's own number, without which it would draw at random.
-GP_STARTUP = 10
+from sweeper.study.samplers.auto import GP_STARTUP
 
 
 def build_sampler(name: str, *, seed: int, study_seed: int = 0) -> BaseSampler:

@@ -15,11 +15,12 @@ from sweeper.config.settings import Scalar
 from sweeper.config.space import is_forbidden, suggest_config
 from sweeper.config.study import StudySpec
 from sweeper.study.attributes import is_known
+from sweeper.study.samplers.auto import GP_STARTUP
 from sweeper.study.samplers.axis import Array
 from sweeper.study.samplers.choice import Choice
 from sweeper.study.samplers.fallback import Fallback
 from sweeper.study.samplers.latent import LatentSpace
-from sweeper.study.samplers.optuna import GP_STARTUP, build_sampler
+from sweeper.study.samplers.optuna import build_sampler
 from sweeper.study.samplers.proposal import FALLBACK, IsTried, Proposal, Request, or_proposed
 from sweeper.study.samplers.seeds import draw_seed
 from sweeper.study.samplers.shown_trials import ShownTrials

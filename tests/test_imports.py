@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from sweeper.tracking.imports import loading
+from sweeper.imports import loading
 
 
 class Circle:
