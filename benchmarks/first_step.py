@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -160,7 +160,7 @@ def render_before(now: Mapping[str, Sequence[Taken]], then: Mapping[str, Sequenc
     return render_table(head, rows)
 
 
-_PARTS = {
+_PARTS: Mapping[str, Callable[[Taken], float]] = {
     "start": lambda taken: taken.start,
     "end": lambda taken: taken.end,
     "CPU": lambda taken: taken.cpu,
