@@ -15,18 +15,19 @@ from sweeper.commands.warm_start import preview_warm_start, read_warm_start
 from sweeper.errors import SpecError, StudyError, TrackerError
 from sweeper.paths import RunPaths
 from sweeper.study.create import create_study
+from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
 from tests.support.sweep_studies import begin, plain_study, reports, run_trial, spec_of
 
 RATE = "train.learning_rate"
 WIDE = {"epochs": 9, "learning_rate": {"low": 0.01, "high": 1.0, "log": True}}
-SAID = f"3 of 6 trials of earlier fit this space; 3 do not ({RATE} outside)"
+SAID = f"7 of 10 trials of earlier fit this space; 3 do not ({RATE} outside)"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """With a finished study whose accuracy is the best at the highest learning rate."""
-    rates = [{RATE: rate} for rate in (0.001, 0.003, 0.009, 0.02, 0.05, 0.1)]
+    rates = [{RATE: rate} for rate in (0.001, 0.003, 0.009, *(0.014 * n for n in range(1, 8)))]
     study = begin(tmp_path, name="earlier", enqueue=rates)
     for rate in rates:
         run_trial(study, reports(rate[RATE]))
@@ -51,7 +52,8 @@ def test_the_first_trial_is_drawn_where_the_earlier_study_was_best(folder: Path)
     for _ in range(3):
         run_trial(study, reports(0.5))
     rates = [trial.params[RATE] for trial in study.trials()]
-    assert rates[0] > 0.04
+    assert rates[0] > 0.06
+    assert Result(study).drawn_by == {"model": 3}
     assert study.n_finished() == 3
 
 

@@ -90,7 +90,7 @@ class ConditionalGP:
                 model = self._fit(trials, rng)
             if model is not None and pending:
                 model.assume(self._stack(pending), rng)
-            row, drawn_by = self._choose(choice, model, request.number)
+            row, drawn_by = self._choose(choice, model, request.number, knows=len(known) > 0)
             if row is None or drawn_by == FALLBACK:
                 row = self._fallback.find(request, choice, is_taken, row)
             tried.append(row)
@@ -118,11 +118,14 @@ class ConditionalGP:
         return ModelView(lengths, self._space.params(row), self._signs[0] * loss, chance)
 
     def _choose(
-        self, choice: Choice, model: BranchModel | None, number: int
+        self, choice: Choice, model: BranchModel | None, number: int, *, knows: bool
     ) -> tuple[Array | None, str]:
-        """A row and what drew it; what there is to fall back on if it may not be had."""
+        """A row and what drew it; what there is to fall back on if it may not be had.
+
+        Whoever knows an earlier study has no need of trials by default.
+        """
         if model is None:
-            row, drawn_by = choice.first(self._defaults), DEFAULT
+            row, drawn_by = None if knows else choice.first(self._defaults), DEFAULT
             if row is None:
                 row, drawn_by = choice.first(self._sequence(number)), SOBOL
         else:
