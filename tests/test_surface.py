@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -137,6 +138,34 @@ print(found.drawn_by, "torch" in sys.modules)
 """
     )
     assert found.split() == ["model", "False"]
+
+
+def test_what_finding_files_imports_is_known_before(tmp_path: Path) -> None:
+    (tmp_path / "clips.csv").write_text("file,digit\na.wav,1\nb.wav,2\n")
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "b.wav").touch()
+    found = run_python(
+        f"""
+import sys
+from importlib import import_module
+from pathlib import Path
+from sweeper.config.reader import parse_study
+from sweeper.config.space import first_value, suggest_config
+from sweeper.data.kinds import KINDS
+from sweeper.data.labelled.row_files import reading_modules
+
+data = "data: {{name: audio, path: {tmp_path}/%s, sample_rate: 8000, max_seconds: 1.0}}\\n"
+model = "model: {{architecture: cnn}}\\n"
+print(reading_modules(parse_study(data % "clips" + model, Path("small.yaml"))))
+spec = parse_study(data % "clips.csv" + model, Path("small.yaml"))
+for name in reading_modules(spec):
+    import_module(name)
+before = {{name.partition(".")[0] for name in sys.modules}}
+KINDS["audio"].identity(suggest_config(spec, first_value, seed=0).data)
+print({{name.partition(".")[0] for name in sys.modules}} - before)
+"""
+    )
+    assert found == "()\nset()\n"
 
 
 def test_a_worker_never_imports_mlflow() -> None:

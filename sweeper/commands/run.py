@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper.config.study import StudySpec
+from sweeper.data.labelled.row_files import reading_modules
 from sweeper.imports import loading
 from sweeper.paths import RunPaths
 from sweeper.study.samplers.auto import drawing_modules
@@ -32,7 +33,8 @@ def run_study(spec: StudySpec, *, root: Path, as_json: bool = False) -> "Result"
     """
     keep_to_own_gpus()
     with ExitStack() as held:
-        server = ForkServer(lambda text: screen.note(text), drawing_modules(spec))
+        modules = (*drawing_modules(spec), *reading_modules(spec))
+        server = ForkServer(lambda text: screen.note(text), modules)
         held.enter_context(closing(server))
         # It imports torch while this process imports all else, and prepares. But where all has
         # been sent, most likely nothing is left to do.

@@ -1,12 +1,13 @@
 """The files of rows, or folders, that a study file names: where they lie, and what they hold."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sweeper.config.file_pattern import FILE
 from sweeper.config.settings import DataConfig
+from sweeper.config.study import StudySpec
 from sweeper.data.identity import file_identity
 from sweeper.data.labelled.folder import list_folder
 from sweeper.errors import DataError
@@ -19,6 +20,16 @@ FILE_SUFFIXES: Mapping[str, tuple[str, ...]] = {
     ),
     "text": (".txt",),
 }
+
+#: What finding the files that a file of rows names imports; pandas comes by pyarrow.
+_MODULES = ("sweeper.data.labelled.pieces", "pandas")
+
+
+def reading_modules(spec: StudySpec) -> Sequence[str]:
+    """What a worker of this study is going to import to find its data, and others do without."""
+    data = spec.sections.get("data", {})
+    names_files = data.get("name") in FILE_SUFFIXES and data["name"] != "text"
+    return _MODULES if names_files and Path(data["path"]).suffix else ()
 
 
 def row_files(config: DataConfig) -> list[Path]:
