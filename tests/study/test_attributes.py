@@ -72,6 +72,7 @@ def test_the_names_on_disk_are_those_of_studies_that_have_begun() -> None:
         "sweeper.cause",
         "sweeper.code",
         "sweeper.drawn_by",
+        "sweeper.draws",
         "sweeper.epochs",
         "sweeper.failure",
         "sweeper.fingerprint",
