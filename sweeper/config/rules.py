@@ -97,6 +97,7 @@ class _Rules:
         self._ranges = spec.ranges()
 
     def check(self) -> None:
+        """Note what breaks a rule."""
         for name in FIXED:
             if name in self._spec.sections:
                 section = self._spec.sections[name]

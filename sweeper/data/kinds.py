@@ -115,9 +115,7 @@ _DATA_SET = Kind(sources.identity, _write_images, _map_images, lambda config: co
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys((*sources.SOURCES, sources.DIGITS), _DATA_SET),
     "table": Kind(partial(row_identity, fitted={"scale"}), _write_table, _map_table, row_label),
-    "audio": Kind(partial(row_identity, names_files=True), _write_audio, _map_audio, row_label),
-    "images": Kind(
-        partial(row_identity, names_files=True), _write_pictures, _map_pictures, row_label
-    ),
+    "audio": Kind(row_identity, _write_audio, _map_audio, row_label),
+    "images": Kind(row_identity, _write_pictures, _map_pictures, row_label),
     "text": Kind(_text_identity, _write_text, _map_text, row_label),
 }

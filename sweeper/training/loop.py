@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,31 +28,17 @@ from sweeper.training.seed import (
 )
 from sweeper.trial import EpochMetrics, Objective
 
+Value = TypeVar("Value")
 
-def train(
-    config: TrialConfig,
-    data: TrialData,
-    *,
-    objective: Objective,
-    runtime: Runtime,
-    reporter: Reporter,
-    checkpoint: Path,
-) -> dict[str, Any]:
-    """Train one trial, and nothing beside it; see :func:`training`."""
-    steps = training(
-        config,
-        data,
-        objective=objective,
-        runtime=runtime,
-        reporter=reporter,
-        checkpoint=checkpoint,
-    )
+
+def drive(steps: Generator[None, None, Value]) -> Value:
+    """Do all steps of :func:`training`, and nothing beside it; what it returns."""
     try:
         while True:
             next(steps)
     except StopIteration as end:
-        weights: dict[str, Any] = end.value
-        return weights
+        value: Value = end.value
+        return value
 
 
 def training(

@@ -17,7 +17,7 @@ from sweeper.events import Logged
 from sweeper.paths import RunPaths
 from sweeper.timing import TimeLedger
 from sweeper.training.learner import Runtime
-from sweeper.training.loop import train
+from sweeper.training.loop import drive, training
 from sweeper.training.own_training import run_own_training
 from sweeper.training.seed import low_seed
 from sweeper.training.user_trial import UserTrial
@@ -147,7 +147,7 @@ def run_scratch_trial(
             run_own_training(spec, config, trial)
             return None
         assert config.data is not None
-        return train(
+        steps = training(
             config,
             load_scratch_data(spec, config.data, placement, cache_dir=cache_dir),
             objective=spec.objective,
@@ -155,3 +155,4 @@ def run_scratch_trial(
             reporter=reporter,
             checkpoint=paths.checkpoint(number),
         )
+        return drive(steps)

@@ -1,7 +1,7 @@
 """A trial twice, in float64 on a CPU: alone, and as a member of a pack."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -240,3 +240,20 @@ def assert_same_state(own: Any, other: Any, tolerance: float) -> None:
             assert_same_state(first, second, tolerance)
     else:
         assert own == other
+
+
+def train_pairs(pack: Pack, pairs: Sequence[Pair], n: int) -> None:
+    """So many batches each."""
+    for _ in range(n):
+        for pair in pairs:
+            pair.train()
+        pack.step()
+
+
+def evaluate_pairs(pack: Pack, pairs: Sequence[Pair]) -> None:
+    """A batch each, measured alike."""
+    for pair in pairs:
+        pair.evaluate()
+    pack.step()
+    for pair in pairs:
+        pair.end_evaluation()

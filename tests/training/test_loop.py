@@ -21,7 +21,7 @@ from sweeper.errors import TrialInterrupted, TrialLost, TrialPruned
 from sweeper.models.build import build_model
 from sweeper.training.checkpoint import load_checkpoint, save_checkpoint
 from sweeper.training.learner import Runtime
-from sweeper.training.loop import train, training
+from sweeper.training.loop import drive, training
 from sweeper.trial import DataInfo, Objective
 from tests.support.recorder import Recorder
 from tests.support.table_files import write_table
@@ -82,7 +82,7 @@ def run(
     objective: Objective = ACCURACY,
     data: TrialData | None = None,
 ) -> Weights:
-    return train(
+    steps = training(
         trial,
         data or digits(),
         objective=objective,
@@ -90,6 +90,7 @@ def run(
         reporter=reporter,
         checkpoint=checkpoint,
     )
+    return drive(steps)
 
 
 def assert_same_weights(one: Weights, other: Weights) -> None:

@@ -20,16 +20,16 @@ FILE_SUFFIXES: Mapping[str, tuple[str, ...]] = {
     ),
     "text": (".txt",),
 }
-
-#: What finding the files that a file of rows names imports; pandas comes by pyarrow.
+#: Those of them of which a file of rows names further files.
+_NAMING = ("audio", "images")
+#: What finding such files imports; pandas comes by pyarrow.
 _MODULES = ("sweeper.data.labelled.pieces", "pandas")
 
 
 def reading_modules(spec: StudySpec) -> Sequence[str]:
     """What a worker of this study is going to import to find its data, and others do without."""
     data = spec.sections.get("data", {})
-    names_files = data.get("name") in FILE_SUFFIXES and data["name"] != "text"
-    return _MODULES if names_files and Path(data["path"]).suffix else ()
+    return _MODULES if data.get("name") in _NAMING and Path(data["path"]).suffix else ()
 
 
 def row_files(config: DataConfig) -> list[Path]:
@@ -79,33 +79,30 @@ def _find(name: str, root: str | None, key: str) -> Path:
     )
 
 
-def row_identity(
-    config: DataConfig, fitted: Collection[str] = (), *, names_files: bool = False
-) -> list[Any]:
+def row_identity(config: DataConfig, fitted: Collection[str] = ()) -> list[Any]:
     """All that the decoded rows follow from.
 
     Args:
         config: Of the data.
         fitted: Keys that say what is made of them for a trial.
-        names_files: Whether ``column`` of a file of rows names further files.
     """
     kept = {key: value for key, value in config.params.items() if key not in fitted}
     marks = {} if isinstance(config.validation, float) else dict(config.validation)
     marks.pop("share", None)
     params = {"params": sorted(kept.items()), "marks": sorted(marks.items())}
     paths = row_files(config)
-    files = [file for path in paths for file in _files_of(path, config, names_files=names_files)]
+    files = [file for path in paths for file in _files_of(path, config)]
     return [params, config.task, file_identity(files)]
 
 
-def _files_of(path: Path, config: DataConfig, *, names_files: bool) -> Iterator[Path | str]:
+def _files_of(path: Path, config: DataConfig) -> Iterator[Path | str]:
     """Those of a folder; or a file of rows, and what its rows name."""
     if path.is_dir():
         found = list_folder(path, FILE_SUFFIXES[config.name])
         yield from (os.path.join(path, file) for file in found.files)
         return
     yield path
-    if names_files:
+    if config.name in _NAMING:
         from sweeper.data.labelled.pieces import column_names, read_pieces  # pyarrow
 
         column = config.params.get("column", FILE)

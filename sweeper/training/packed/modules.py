@@ -103,21 +103,25 @@ class _Activation(nn.Module):
         return outputs
 
 
-class _BySegment(torch.autograd.Function):
-    """Inputs [K, ...] by another function for each stretch of members.
+class _OfMembers(torch.autograd.Function):
+    """What is computed below ``vmap`` alone, by a rule of its own.
 
-    What the rule for ``vmap`` computes is differentiated as any other code is, so there is no rule
-    for gradients.
+    What the rule computes is differentiated as any other code is, so there is no rule for
+    gradients.
     """
 
     @staticmethod
     def forward(*_: Any) -> Tensor:
-        """Only of members."""
-        raise NotImplementedError
+        """Never called."""
+        raise AssertionError("a program is called for members alone")
 
     @staticmethod
     def setup_context(*_: Any) -> None:
         """Nothing is kept."""
+
+
+class _BySegment(_OfMembers):
+    """Inputs [K, ...] by another function for each stretch of members."""
 
     @staticmethod
     def vmap(
@@ -168,17 +172,8 @@ class _EmbeddingBag(nn.Module):
         return found
 
 
-class _BagOfMembers(torch.autograd.Function):
+class _BagOfMembers(_OfMembers):
     """One look-up in the words of all members, [K, B, L] in [K, n_words, width]."""
-
-    @staticmethod
-    def forward(*_: Any) -> Tensor:
-        """Only of members."""
-        raise NotImplementedError
-
-    @staticmethod
-    def setup_context(*_: Any) -> None:
-        """Nothing is kept."""
 
     @staticmethod
     def vmap(

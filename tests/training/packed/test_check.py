@@ -16,7 +16,16 @@ from sweeper.training.learner import Runtime
 from sweeper.training.packed.check import unfit_reason
 from sweeper.training.packed.pack import Pack
 from tests.support.architecture_samples import DATA, SMALL, TAKEN, samples
-from tests.support.paired_trials import CPU, N_ROWS, SIZES, Pair, data_of, rows_of
+from tests.support.paired_trials import (
+    CPU,
+    N_ROWS,
+    SIZES,
+    Pair,
+    data_of,
+    evaluate_pairs,
+    rows_of,
+    train_pairs,
+)
 
 
 def reason(architecture: str, form: Form = "numbers") -> str | None:
@@ -55,15 +64,9 @@ def test_a_packed_network_is_trained_as_alone(architecture: str, form: Form) -> 
     data, pack = data_of(DATA[form], rows, torch.arange(N_ROWS) % 3), Pack(print)
     model = ModelConfig(architecture=architecture, params=SMALL[architecture])
     pairs = [Pair(pack, data, model, {"l2": 0.1}, seed=seed) for seed in range(2)]
-    for _ in SIZES:
-        for pair in pairs:
-            pair.train()
-        pack.step()
+    train_pairs(pack, pairs, len(SIZES))
+    evaluate_pairs(pack, pairs)
     for pair in pairs:
-        pair.evaluate()
-    pack.step()
-    for pair in pairs:
-        pair.end_evaluation()
         pair.check()
 
 

@@ -9,23 +9,23 @@ import torch
 
 from sweeper.training.checkpoint import load_checkpoint, save_checkpoint
 from sweeper.training.packed.pack import Pack
-from tests.support.paired_trials import MLP, Pair, assert_same_state, learner_of, rows_of
+from tests.support.paired_trials import (
+    MLP,
+    Pair,
+    assert_same_state,
+    learner_of,
+    rows_of,
+    train_pairs,
+)
 
 DATA = rows_of()
 SETTINGS: dict[str, Any] = {"optimizer": "adamw", "accumulate": 3, "ema": 0.9}
 
 
-def train(pack: Pack, pairs: list[Pair], n: int) -> None:
-    for _ in range(n):
-        for pair in pairs:
-            pair.train()
-        pack.step()
-
-
 def test_its_file_is_read_by_a_learner_alone_and_holds_no_neighbour(tmp_path: Path) -> None:
     pack = Pack(print)
     pairs = [Pair(pack, DATA, settings=SETTINGS, seed=seed) for seed in range(9)]
-    train(pack, pairs, 4)  # an update, and a batch of the next one
+    train_pairs(pack, pairs, 4)  # an update, and a batch of the next one
     for name, learner in (("member", pairs[4].member), ("alone", pairs[4].alone)):
         save_checkpoint(tmp_path / name, learner.state_dict())
     saved = load_checkpoint(tmp_path / "member")
@@ -47,9 +47,9 @@ def test_its_file_is_read_by_a_learner_alone_and_holds_no_neighbour(tmp_path: Pa
 def test_each_goes_on_from_the_other_in_mid_epoch(n_done: int) -> None:
     pack = Pack(print)
     pairs = [Pair(pack, DATA, settings=SETTINGS, seed=seed) for seed in range(2)]
-    train(pack, pairs, n_done)
+    train_pairs(pack, pairs, n_done)
     pairs[0].swap()
-    train(pack, pairs, 4)
+    train_pairs(pack, pairs, 4)
     for pair in pairs:
         pair.check()
         pair.end_training()
@@ -59,8 +59,8 @@ def test_each_goes_on_from_the_other_in_mid_epoch(n_done: int) -> None:
 def test_a_state_is_a_copy() -> None:
     pack = Pack(print)
     pair = Pair(pack, DATA, settings=SETTINGS)
-    train(pack, [pair], 1)
+    train_pairs(pack, [pair], 1)
     state, weights = pair.member.state_dict(), pair.member.weights()
     kept = copy.deepcopy((state, weights))
-    train(pack, [pair], 4)
+    train_pairs(pack, [pair], 4)
     torch.testing.assert_close((state, weights), kept, rtol=0, atol=0)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sweeper.config.settings import ModelConfig
 from sweeper.training.learner import Runtime
 from sweeper.training.packed.pack import Pack
-from tests.support.paired_trials import CPU, MLP, Pair, rows_of
+from tests.support.paired_trials import CPU, MLP, Pair, evaluate_pairs, rows_of, train_pairs
 
 DATA = rows_of()
 OPTIMIZERS: dict[str, dict[str, Any]] = {
@@ -38,13 +38,6 @@ def mlp(**params: Any) -> ModelConfig:
     return ModelConfig(architecture="mlp", params={**MLP.params, **params})
 
 
-def train_all(pack: Pack, pairs: list[Pair], n: int) -> None:
-    for _ in range(n):
-        for pair in pairs:
-            pair.train()
-        pack.step()
-
-
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimiser_with_every_penalty_and_schedule(name: str, ema: float) -> None:
@@ -53,7 +46,7 @@ def test_every_optimiser_with_every_penalty_and_schedule(name: str, ema: float) 
         Pair(pack, DATA, settings={**rule, **own, "ema": ema}, seed=seed)
         for seed, own in enumerate(MEMBERS)
     ]
-    train_all(pack, pairs, 9)
+    train_pairs(pack, pairs, 9)
     for pair in pairs:
         pair.check()
         pair.evaluate()
@@ -70,7 +63,7 @@ def test_each_has_its_own_momentum_and_average() -> None:
         Pair(pack, DATA, settings={"momentum": momentum, "ema": ema}, seed=seed)
         for seed, (momentum, ema) in enumerate([(0.3, 0.99), (0.9, 0.2), (0.5, 0.999)])
     ]
-    train_all(pack, pairs, 6)
+    train_pairs(pack, pairs, 6)
     for pair in pairs:
         pair.check()
 
@@ -82,12 +75,9 @@ def test_activations_dropout_and_batch_norm_are_those_of_each() -> None:
         Pair(pack, DATA, mlp(activation=name, dropout=p, batch_norm=True, depth=2), seed=seed)
         for seed, (name, p) in enumerate(kinds)
     ]
-    train_all(pack, pairs, 6)
+    train_pairs(pack, pairs, 6)
+    evaluate_pairs(pack, pairs)
     for pair in pairs:
-        pair.evaluate()
-    pack.step()
-    for pair in pairs:
-        pair.end_evaluation()
         pair.check()
 
 
@@ -129,11 +119,8 @@ def test_whatever_members_do_each_is_as_alone(
             if action != "nothing":
                 getattr(pair, action)()
         pack.step()
+    evaluate_pairs(pack, pairs)
     for pair in pairs:
-        pair.evaluate()
-    pack.step()
-    for pair in pairs:
-        pair.end_evaluation()
         pair.check()
 
 
@@ -149,14 +136,14 @@ def test_who_is_given_nothing_does_not_move_by_a_bit() -> None:
     pack = Pack(print)
     settings = {"optimizer": "adamw", "l2": 0.1, "l1": 0.1, "ema": 0.9, "accumulate": 2}
     pairs = [Pair(pack, DATA, mlp(batch_norm=True), settings, seed=seed) for seed in range(3)]
-    train_all(pack, pairs, 3)  # with gradients that are pending
+    train_pairs(pack, pairs, 3)  # with gradients that are pending
     before = bits_of(pairs[1])
-    train_all(pack, [pairs[0], pairs[2]], 5)
+    train_pairs(pack, [pairs[0], pairs[2]], 5)
     pairs[1].evaluate()
-    train_all(pack, [pairs[0]], 1)
+    train_pairs(pack, [pairs[0]], 1)
     pairs[1].end_evaluation()
     assert_bit_equal(bits_of(pairs[1]), before)
-    train_all(pack, pairs, 3)
+    train_pairs(pack, pairs, 3)
     for pair in pairs:
         pair.check()
 
@@ -179,7 +166,7 @@ def test_who_diverges_leaves_the_others_as_they_are_bit_for_bit(model: ModelConf
             Pair(pack, data, model, {"learning_rate": each, "clip_grad_norm": 1e300}, seed=seed)
             for seed, each in enumerate(rates)
         ]
-        train_all(pack, pairs, 8)
+        train_pairs(pack, pairs, 8)
         return [bits_of(pair) for pair in pairs]
 
     calm, wild = train(0.05), train(1e200)
@@ -192,14 +179,14 @@ def test_one_leaves_and_another_comes_while_the_rest_goes_on() -> None:
     pack = Pack(print)
     settings = {"optimizer": "adam", "accumulate": 2, "ema": 0.9}
     pairs = [Pair(pack, DATA, MLP, settings, seed=seed) for seed in range(3)]
-    train_all(pack, pairs, 3)
+    train_pairs(pack, pairs, 3)
     gone = pairs.pop(1)
     alone = pack.leave(gone.member)
     for tensor in (*alone.parameters, *alone.model.buffers()):
         assert tensor.untyped_storage().nbytes() == tensor.nbytes  # it keeps no neighbour alive
     kept = copy.deepcopy(alone.state_dict())
     pairs.append(Pair(pack, DATA, mlp(activation="tanh"), settings, seed=7))
-    train_all(pack, pairs, 4)
+    train_pairs(pack, pairs, 4)
     for pair in pairs:
         pair.check()
     assert_bit_equal(alone.state_dict(), kept)
@@ -225,12 +212,9 @@ def test_one_leaves_and_another_comes_while_the_rest_goes_on() -> None:
 def test_every_task_and_loss(task: Any, own: list[dict[str, Any]]) -> None:
     data, pack = rows_of(task=task), Pack(print)
     pairs = [Pair(pack, data, settings=each, seed=seed) for seed, each in enumerate(own)]
-    train_all(pack, pairs, 5)
+    train_pairs(pack, pairs, 5)
+    evaluate_pairs(pack, pairs)
     for pair in pairs:
-        pair.evaluate()
-    pack.step()
-    for pair in pairs:
-        pair.end_evaluation()
         pair.end_training()
         pair.check()
 
@@ -243,7 +227,7 @@ def test_pictures_are_changed_for_each_as_for_it_alone() -> None:
         {},
     ]
     pairs = [Pair(pack, data, settings=own, seed=seed) for seed, own in enumerate(changes)]
-    train_all(pack, pairs, 4)
+    train_pairs(pack, pairs, 4)
     for pair in pairs:
         pair.check()
 
@@ -254,7 +238,7 @@ def test_in_float32_sgd_of_an_mlp_stays_within_a_millionth() -> None:
     for split in (data.train, data.validation):
         split._inputs = split._inputs.float()  # type: ignore[attr-defined]
     pairs = [Pair(pack, data, seed=seed, dtype=torch.float32) for seed in range(4)]
-    train_all(pack, pairs, 40)
+    train_pairs(pack, pairs, 40)
     for pair in pairs:
         own, alone = (
             torch.cat([value.flatten() for value in learner.weights().values()])
@@ -269,10 +253,10 @@ def test_bf16_computes_in_bf16() -> None:
     form: dict[str, Any] = {"dtype": torch.float32, "runtime": Runtime(CPU, "bf16")}
     model = mlp(dropout=0.5)
     pairs = [Pair(pack, data, model, seed=seed, **form) for seed in range(2)]
-    train_all(pack, pairs, 3)
+    train_pairs(pack, pairs, 3)
     lone = Pack(print)
     plain = Pair(lone, data, model, seed=0, dtype=torch.float32)
-    train_all(lone, [plain], 3)
+    train_pairs(lone, [plain], 3)
     for pair in pairs:
         pair.check(1e-2)  # sums of bf16 are not taken in the same order
     first, other = (pair.member.weights()["1.weight"] for pair in (pairs[0], plain))
@@ -315,7 +299,7 @@ def test_for_whom_there_is_no_memory_at_once_there_is_one_by_one() -> None:
     told: list[str] = []
     pack = Pack(told.append)
     pairs = [Pair(pack, DATA, Large(), seed=4 * seed) for seed in range(4)]
-    train_all(pack, pairs, 3)
+    train_pairs(pack, pairs, 3)
     for pair in pairs:
         pair.check()
     assert told == [
@@ -327,7 +311,7 @@ def test_for_whom_there_is_no_memory_at_once_there_is_one_by_one() -> None:
 def test_an_error_is_raised_by_the_member_that_it_is_of_and_ends_no_other() -> None:
     pack = Pack(print)
     pairs = [Pair(pack, DATA, seed=seed) for seed in range(4)]
-    train_all(pack, pairs, 2)
+    train_pairs(pack, pairs, 2)
     before = bits_of(pairs[2])
     inputs, targets = pairs[2].batch
     for pair in (pairs[0], pairs[1], pairs[3]):
@@ -339,6 +323,6 @@ def test_an_error_is_raised_by_the_member_that_it_is_of_and_ends_no_other() -> N
         pairs[2].member.end_training()
     alone = pack.leave(pairs[2].member)
     assert_bit_equal(alone.state_dict(), before)
-    train_all(pack, [pairs[0], pairs[1], pairs[3]], 2)
+    train_pairs(pack, [pairs[0], pairs[1], pairs[3]], 2)
     for pair in (pairs[0], pairs[1], pairs[3]):
         pair.check()
