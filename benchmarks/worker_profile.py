@@ -93,8 +93,8 @@ def render_profile(study: Path, seen: Counter[Stack]) -> str:
     if len(innermost) > _SHOWN:
         rest = 1 - sum(n for _, n in shown) / seen.total()
         rows.append([f"{len(innermost) - _SHOWN} others", f"{rest:.1%}"])
-    learning = share_of(seen, "EagerLearner.train_batch")
-    evaluating = share_of(seen, "EagerLearner.evaluate_batch")
+    learning = share_of(seen, "EagerLearner._train_batch")
+    evaluating = share_of(seen, "EagerLearner._evaluate_batch")
     return (
         f"`{study.name}`: of {seen.total():,} samples of workers with a trial "
         f"{learning:.1%} train_batch and {evaluating:.1%} evaluate_batch.\n\n"

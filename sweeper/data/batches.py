@@ -1,18 +1,110 @@
 """Rows -> batches on the device."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-#: What is made of the inputs of a batch, on the device.
+#: Inputs and targets.
+Batch = tuple[Tensor, Tensor]
+#: What is made of the inputs of a batch, on the device, of each row by itself.
 Prepare = Callable[[Tensor], Tensor]
 #: Batches of which rows of about the same length are shuffled together: all that much less is
 #: padding, and a batch still holds other rows in each epoch.
 _WINDOW = 32
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that lie on the device, any of which are a batch.
+
+    Attributes:
+        inputs: Of all rows.
+        targets: Of all rows.
+        prepare: Of a batch; None to take the inputs as they are.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    prepare: Prepare | None
+
+    def batch(self, rows: Tensor, length: int | None = None) -> Batch:
+        """Some rows by one gather; no Python per sample.
+
+        Args:
+            rows: int64 [B] on the device.
+            length: Of the last axis, behind which all is padding; None for all of it.
+        """
+        inputs = self.inputs[..., :length].index_select(0, rows)
+        if self.prepare is not None:
+            inputs = self.prepare(inputs)
+        return inputs, self.targets.index_select(0, rows)
+
+
+class Pass:
+    """One pass over the rows of a split: an iterator over its batches.
+
+    Args:
+        batches: All that are left.
+        n_left: So many.
+
+    Attributes:
+        n_left: Batches that are to come.
+    """
+
+    def __init__(self, batches: Iterator[Batch], n_left: int) -> None:
+        self._batches = batches
+        self.n_left = n_left
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Batch:
+        batch = next(self._batches)
+        self.n_left -= 1
+        return batch
+
+
+class TablePass(Pass):
+    """A pass over a table, of which several batches may be had as numbers of rows.
+
+    Args:
+        table: Of the rows.
+        rows: In their order, int64 [n] on the device.
+        batch_size: Rows of each batch but the last, > 0.
+
+    Attributes:
+        table: Of the rows.
+    """
+
+    def __init__(self, table: Table, rows: Tensor, batch_size: int) -> None:
+        super().__init__(self._gathered(), -(-len(rows) // batch_size))
+        self.table = table
+        self._rows = rows
+        self._batch_size = batch_size
+
+    def _gathered(self) -> Iterator[Batch]:
+        while len(self._rows):
+            yield self.table.batch(self._cut(self._batch_size))
+
+    def take(self, n_batches: int) -> Tensor:
+        """The rows of the next batches, which count as had: int64 [n, B], n >= 1.
+
+        Args:
+            n_batches: At most so many, >= 1; fewer if there are no more, or the last is shorter.
+        """
+        n_whole = min(n_batches, len(self._rows) // self._batch_size)
+        rows = self._cut(max(1, n_whole) * self._batch_size).view(max(1, n_whole), -1)
+        self.n_left -= len(rows)
+        return rows
+
+    def _cut(self, n_rows: int) -> Tensor:
+        cut, self._rows = self._rows[:n_rows], self._rows[n_rows:]
+        return cut
 
 
 class Split(Protocol):
@@ -29,7 +121,7 @@ class Split(Protocol):
 
     def batches(
         self, batch_size: int, *, generator: Generator | None = None, skip: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Pass:
         """One pass over the rows.
 
         Args:
@@ -40,11 +132,11 @@ class Split(Protocol):
             skip: Batches at the start that are left out and not loaded, >= 0. The order is drawn
                 all the same, so the others are those of a whole pass.
 
-        Yields:
-            Inputs [B, ...], normalised float32 where the data are uint8, and targets of the task
-            (int64 [B], bool [B, n_outputs] or float32 [B, n_outputs]), both on the device. When
-            shuffling, a last batch of a single row is dropped if others came before it, as batch
-            normalisation cannot train on one row.
+        Returns:
+            Of batches of inputs [B, ...], normalised float32 where the data are uint8, and targets
+            of the task (int64 [B], bool [B, n_outputs] or float32 [B, n_outputs]), both on the
+            device. When shuffling, a last batch of a single row is dropped if others came before
+            it, as batch normalisation cannot train on one row.
         """
 
 
@@ -91,22 +183,20 @@ class ResidentSplit:
         prepare: Prepare | None,
         lengths: Tensor | None = None,
     ) -> None:
-        self._inputs = inputs
-        self._targets = targets
+        self._table = Table(inputs, targets, prepare)
         self._rows = rows
-        self._prepare = prepare
         self._lengths = lengths
         self.n_rows = len(rows)
 
     def batches(
         self, batch_size: int, *, generator: Generator | None = None, skip: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Pass:
         """See :class:`Split`."""
-        for rows, length in _chunks(self._rows, self._lengths, batch_size, generator)[skip:]:
-            inputs = self._inputs[..., :length].index_select(0, rows)
-            if self._prepare is not None:
-                inputs = self._prepare(inputs)
-            yield inputs, self._targets.index_select(0, rows)
+        if self._lengths is None:
+            rows = _ordered(self._rows, batch_size, generator)[skip * batch_size :]
+            return TablePass(self._table, rows, batch_size)
+        chunks = _chunks(self._rows, self._lengths, batch_size, generator)[skip:]
+        return Pass((self._table.batch(*chunk) for chunk in chunks), len(chunks))
 
 
 class LoaderSplit:
@@ -141,9 +231,20 @@ class LoaderSplit:
 
     def batches(
         self, batch_size: int, *, generator: Generator | None = None, skip: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Pass:
         """See :class:`Split`."""
-        chunks = _chunks(self._rows, self._lengths, batch_size, generator)[skip:]
+        chunks = self._chunks(batch_size, generator)[skip:]
+        return Pass(self._loaded(chunks), len(chunks))
+
+    def _chunks(
+        self, batch_size: int, generator: Generator | None
+    ) -> Sequence[tuple[Tensor, int | None]]:
+        if self._lengths is not None:
+            return _chunks(self._rows, self._lengths, batch_size, generator)
+        rows = _ordered(self._rows, batch_size, generator)
+        return [(chunk, None) for chunk in torch.split(rows, batch_size)]
+
+    def _loaded(self, chunks: Sequence[tuple[Tensor, int | None]]) -> Iterator[Batch]:
         loader = self._loader([rows for rows, _ in chunks])
         for (inputs, targets), (_, length) in zip(loader, chunks, strict=True):
             inputs = self._bring(inputs[..., :length])
@@ -169,19 +270,25 @@ class LoaderSplit:
         return load(batch_sampler=[chunk.tolist() for chunk in chunks])
 
 
+def _ordered(rows: Tensor, batch_size: int, generator: Generator | None) -> Tensor:
+    """The rows of a pass in their order, on their device."""
+    order = _shuffled(len(rows), batch_size, generator)
+    return rows if order is None else rows[_brought(order, rows.device)]
+
+
+def _shuffled(n_rows: int, batch_size: int, generator: Generator | None) -> Tensor | None:
+    """An order of rows, without one that would be a batch by itself; None without a generator."""
+    if generator is None:
+        return None
+    order = torch.randperm(n_rows, generator=generator, device=generator.device)
+    return order[:-1] if n_rows % batch_size == 1 < batch_size < n_rows else order
+
+
 def _chunks(
-    rows: Tensor, lengths: Tensor | None, batch_size: int, generator: Generator | None
-) -> Sequence[tuple[Tensor, int | None]]:
-    """The rows of each batch and the length of its longest, None where all are alike."""
-    order = None
-    if generator is not None:
-        order = torch.randperm(len(rows), generator=generator, device=generator.device)
-        if len(rows) % batch_size == 1 < batch_size < len(rows):
-            order = order[:-1]
-    if lengths is None:
-        ordered = rows if order is None else rows[_brought(order, rows.device)]
-        return [(chunk, None) for chunk in torch.split(ordered, batch_size)]
-    order = _sorted(lengths, order, batch_size)
+    rows: Tensor, lengths: Tensor, batch_size: int, generator: Generator | None
+) -> Sequence[tuple[Tensor, int]]:
+    """The rows of each batch and the length of its longest."""
+    order = _sorted(lengths, _shuffled(len(rows), batch_size, generator), batch_size)
     chunks = torch.split(rows[_brought(order, rows.device)], batch_size)
     ends = [
         min(end, len(order)) - 1 for end in range(batch_size, len(order) + batch_size, batch_size)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sweeper.errors import TrainingError
 from sweeper.training.augmentation import Augment
 from sweeper.training.average import WeightAverage
-from sweeper.training.learner import EpochTotals, Runtime
+from sweeper.training.learner import Batches, EpochTotals, Runtime
 from sweeper.training.losses import Loss
 from sweeper.training.metrics import Metrics
 from sweeper.training.optim import (
@@ -136,8 +136,17 @@ class EagerLearner:
         """See :class:`~sweeper.training.learner.Learner`."""
         return self.schedule.rate_at(max(0, self.steps - 1))
 
-    def train_batch(self, inputs: Tensor, targets: Tensor) -> None:
+    @property
+    def stride(self) -> int:
         """See :class:`~sweeper.training.learner.Learner`."""
+        return 1
+
+    def train(self, batches: Batches) -> None:
+        """See :class:`~sweeper.training.learner.Learner`; it takes any number."""
+        for inputs, targets in batches:
+            self._train_batch(inputs, targets)
+
+    def _train_batch(self, inputs: Tensor, targets: Tensor) -> None:
         if not self._is_training:
             self.model.train()
             self._is_training = True
@@ -190,8 +199,12 @@ class EagerLearner:
             self.average.update(self.steps)
 
     @torch.no_grad()
-    def evaluate_batch(self, inputs: Tensor, targets: Tensor) -> None:
-        """See :class:`~sweeper.training.learner.Learner`."""
+    def evaluate(self, batches: Batches) -> None:
+        """See :class:`~sweeper.training.learner.Learner`; it takes any number."""
+        for inputs, targets in batches:
+            self._evaluate_batch(inputs, targets)
+
+    def _evaluate_batch(self, inputs: Tensor, targets: Tensor) -> None:
         if self._evaluation is None:
             self.model.eval()
             self._is_training = False

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from sweeper.config.settings import Precision
+from sweeper.data.batches import Batch
 
-Batches = Iterable[tuple[Tensor, Tensor]]
+#: Of one pass, in their order; a :class:`~sweeper.training.stretch.Stretch` of them says more.
+Batches = Iterable[Batch]
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,9 @@ class EpochTotals:
 class Learner(Protocol):
     """A model in training. Nothing but the end of a pass waits for the device.
 
-    What a batch asks for may be done after the call, with what others were given, but before the
-    next call of any method. All that a batch draws is drawn in the call, from torch's default
-    generators.
+    What batches ask for may be done after the call, with what others were given, but before the
+    next call of any method. Then they are at most :attr:`stride`. What a batch draws comes from
+    torch's default generators, once they are seeded for it.
     """
 
     @property
@@ -66,12 +68,16 @@ class Learner(Protocol):
         """Of the last update; of the first one before any."""
         ...
 
-    def train_batch(self, inputs: Tensor, targets: Tensor) -> None:
-        """Train on a batch: an update, or one of those that make an update.
+    @property
+    def stride(self) -> int:
+        """The most batches that it is to be given at once, >= 1."""
+        ...
+
+    def train(self, batches: Batches) -> None:
+        """Train on batches: each is an update, or one of those that make an update.
 
         Args:
-            inputs: Of a :class:`~sweeper.data.batches.Split`.
-            targets: As ``inputs``.
+            batches: Of a :class:`~sweeper.data.batches.Split`.
         """
         ...
 
@@ -88,12 +94,11 @@ class Learner(Protocol):
         """
         ...
 
-    def evaluate_batch(self, inputs: Tensor, targets: Tensor) -> None:
-        """Measure a batch without changing the model.
+    def evaluate(self, batches: Batches) -> None:
+        """Measure batches without changing the model.
 
         Args:
-            inputs: As of :meth:`train_batch`.
-            targets: As ``inputs``.
+            batches: As of :meth:`train`.
         """
         ...
 
@@ -127,13 +132,11 @@ class Learner(Protocol):
 def train_epoch(learner: Learner, batches: Batches) -> float:
     """Train on batches as on a whole epoch; its loss."""
     learner.totals = EpochTotals()
-    for inputs, targets in batches:
-        learner.train_batch(inputs, targets)
+    learner.train(batches)
     return learner.end_training()
 
 
 def evaluate(learner: Learner, batches: Batches) -> tuple[float, Mapping[str, float]]:
     """Measure batches as a whole pass; its loss and metrics."""
-    for inputs, targets in batches:
-        learner.evaluate_batch(inputs, targets)
+    learner.evaluate(batches)
     return learner.end_evaluation()

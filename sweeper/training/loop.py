@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
 from sweeper.config.references import is_reference
 from sweeper.config.settings import TrainConfig, TrialConfig
+from sweeper.data.batches import Pass
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrialInterrupted
-from sweeper.timing import Entry, TimeLedger
+from sweeper.timing import Entry
 from sweeper.training.build import BuildLearner, build_learner
 from sweeper.training.checkpoint import load_checkpoint, save_checkpoint
-from sweeper.training.learner import Batches, EpochTotals, Learner, Runtime
+from sweeper.training.learner import EpochTotals, Learner, Runtime
 from sweeper.training.metrics import require_measured
 from sweeper.training.reporter import Reporter
 from sweeper.training.seed import (
@@ -26,6 +26,7 @@ from sweeper.training.seed import (
     restore_rng_state,
     seed_everything,
 )
+from sweeper.training.stretch import Stretch, stretches
 from sweeper.trial import EpochMetrics, Objective
 
 Value = TypeVar("Value")
@@ -51,10 +52,10 @@ def training(
     checkpoint: Path,
     build: BuildLearner = build_learner,
 ) -> Generator[None, None, dict[str, Any]]:
-    """Train one trial to its end, or on from its checkpoint, a batch at each step.
+    """Train one trial to its end, or on from its checkpoint, a stretch of batches at each step.
 
     An epoch is measured, then saved, then reported, so what was reported can always be reproduced.
-    Told to stop, it finishes the batch and saves the unfinished epoch. On a CPU the same config
+    Told to stop, it finishes the stretch and saves the unfinished epoch. On a CPU the same config
     and data give the same numbers bit for bit, resumed or not, except ``epoch_seconds``, which is
     the wall time of training and validation together, in every process that took part. For a
     user's ``Dataset`` this holds if it draws from the global generators alone.
@@ -71,8 +72,8 @@ def training(
         build: Makes the learner, as :func:`~sweeper.training.build.build_learner` does.
 
     Yields:
-        After each batch of training or evaluation; what the learner was given must be done before
-        the next step.
+        After each stretch of training or evaluation; what the learner was given must be done
+        before the next step.
 
     Returns:
         The ``state_dict`` of the epoch that counts (``Objective.best``), on the CPU.
@@ -106,14 +107,14 @@ def training(
     n_training = ceil(data.train.n_rows / batch_size)
     n_batches = n_training + ceil(data.validation.n_rows / batch_size)
 
-    def steps(
-        batches: Batches, take: Callable[[Tensor, Tensor], None], n_done: int
-    ) -> Iterator[None]:
-        loaded = _loaded(batches, ledger, seeds, (epoch - 1) * n_batches + n_done)
-        for n, (inputs, targets) in enumerate(loaded, start=n_done + 1):
-            take(inputs, targets)
+    def steps(batches: Pass, take: Callable[[Stretch], None], n_done: int) -> Iterator[None]:
+        first = (epoch - 1) * n_batches + n_done
+        parts = stretches(batches, learner.stride, ledger=ledger, seeds=seeds, number=first)
+        for stretch in parts:
+            n_done += stretch.n_left
+            take(stretch)
             yield
-            reporter.show_progress(epoch, n / n_batches)
+            reporter.show_progress(epoch, n_done / n_batches)
             if reporter.is_stopping():
                 raise TrialInterrupted(f"stopped in epoch {epoch}")
 
@@ -121,14 +122,15 @@ def training(
         epoch, started_s = len(state.history) + 1, time.perf_counter() - state.seconds
         n_done = learner.totals.n_batches
         try:
-            batches = data.train.batches(batch_size, generator=state.shuffle, skip=n_done)
+            with ledger.booked(Entry.DATA):
+                batches = data.train.batches(batch_size, generator=state.shuffle, skip=n_done)
             with ledger.booked(Entry.STEP):
-                yield from steps(batches, learner.train_batch, n_done)
+                yield from steps(batches, learner.train, n_done)
                 train_loss = learner.end_training()
             state.end_training()
             batches = data.validation.batches(batch_size)
             with ledger.booked(Entry.EVALUATE):
-                yield from steps(batches, learner.evaluate_batch, n_training)
+                yield from steps(batches, learner.evaluate, n_training)
                 val_loss, measured = learner.end_evaluation()
         except TrialInterrupted:
             state.seconds = time.perf_counter() - started_s
@@ -224,22 +226,6 @@ def _seeds_of(config: TrialConfig, device: torch.device) -> BatchSeeds | None:
     values = config.params.values()
     own = any(isinstance(value, str) and is_reference(value) for value in values)
     return BatchSeeds(config.seed, device, has_own_code=own)
-
-
-def _loaded(
-    batches: Batches, ledger: TimeLedger, seeds: BatchSeeds | None, number: int
-) -> Batches:
-    """Batches, the first of which has that number in its trial; loading them is booked."""
-    batches = iter(batches)
-    while True:
-        if seeds is not None:
-            seeds.use(number)
-            number += 1
-        with ledger.booked(Entry.DATA):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch
 
 
 def _is_over(history: Sequence[EpochMetrics], settings: TrainConfig, objective: Objective) -> bool:

@@ -243,7 +243,7 @@ def test_what_took_too_long_is_said_so() -> None:
 def test_a_workers_samples_are_those_below_its_claim(tmp_path: Path) -> None:
     stacks = tmp_path / "stacks.txt"
     working = "process 7;main (sweeper/worker.py:9);Worker._work_once (sweeper/worker.py:3)"
-    learning = f"{working};EagerLearner.train_batch (sweeper/eager.py:8)"
+    learning = f"{working};EagerLearner._train_batch (sweeper/eager.py:8)"
     stacks.write_text(
         f"process 7;<module> (torch/__init__.py:1) 50\n{learning};relu (torch/nn.py:1) 4\n"
         f"{learning};relu (torch/nn.py:2) 2\n{working};save (sweeper/checkpoint.py:1) 2\n"

@@ -107,7 +107,7 @@ class Trial:
         """Batches with draws that hang on the number of each."""
         for inputs, targets in batches:
             torch.manual_seed(learner.totals.n_batches)
-            learner.train_batch(inputs, targets)
+            learner.train([(inputs, targets)])
             self._maker.work()
 
     def train_epoch(self, learner: Learner) -> float:
@@ -123,7 +123,7 @@ class Trial:
 
     def evaluate_batches(self, learner: Learner, batches: Batches) -> None:
         for inputs, targets in batches:
-            learner.evaluate_batch(inputs, targets)
+            learner.evaluate([(inputs, targets)])
             self._maker.work()
 
 

@@ -64,6 +64,12 @@ def data_of(info: DataInfo, inputs: Tensor, targets: Tensor) -> TrialData:
     return TrialData(info, split, split, count_rows(targets, info.task, info.n_outputs))
 
 
+def in_float32(data: TrialData) -> TrialData:
+    """The same rows in single precision."""
+    [(inputs, targets)] = data.train.batches(N_ROWS)
+    return data_of(data.info, inputs.float(), targets)
+
+
 def learner_of(
     data: TrialData,
     model: ModelConfig | nn.Module,
@@ -149,13 +155,7 @@ class Pair:
         self._build = build
         self._pack = pack
         self._seed = seed
-        self._batches = list(
-            zip(
-                data.train._inputs.split(SIZES),  # type: ignore[attr-defined]
-                data.train._targets.split(SIZES),  # type: ignore[attr-defined]
-                strict=True,
-            )
-        )
+        self._batches = list(data.train.batches(SIZES[0]))
         self._is_evaluating = False
         self.n_done = 0
         self.alone: Learner = build()
@@ -171,14 +171,14 @@ class Pair:
         self.end_evaluation()
         for learner in (self.alone, self.member):
             torch.manual_seed(1000 * self._seed + self.n_done)
-            learner.train_batch(*self.batch)
+            learner.train([self.batch])
         self.n_done += 1
 
     def evaluate(self) -> None:
         """Both measure a batch."""
         self._is_evaluating = True
         for learner in (self.alone, self.member):
-            learner.evaluate_batch(*self.batch)
+            learner.evaluate([self.batch])
 
     def end_training(self) -> None:
         """An epoch ends, and another begins."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sweeper.training.eager import EagerLearner, Evaluation, Pending, copied
-from sweeper.training.learner import EpochTotals
+from sweeper.training.learner import Batches, EpochTotals
 from sweeper.training.packed.program import Draws
 
 
@@ -74,9 +74,15 @@ class Member:
         self._settle()
         return self.alone.learning_rate
 
-    def train_batch(self, inputs: Tensor, targets: Tensor) -> None:
+    @property
+    def stride(self) -> int:
+        """See :class:`~sweeper.training.learner.Learner`."""
+        return 1
+
+    def train(self, batches: Batches) -> None:
         """See :class:`~sweeper.training.learner.Learner`."""
         self._settle()
+        [(inputs, targets)] = batches
         if self.alone.augment is not None:
             inputs, targets = self.alone.augment(inputs, targets)
         self.rate = self.alone.schedule.rate_at(self.alone.steps)
@@ -87,9 +93,10 @@ class Member:
         self._settle()
         return self.alone.end_training()
 
-    def evaluate_batch(self, inputs: Tensor, targets: Tensor) -> None:
+    def evaluate(self, batches: Batches) -> None:
         """See :class:`~sweeper.training.learner.Learner`."""
         self._settle()
+        [(inputs, targets)] = batches
         if self.evaluation is None:
             loss = torch.zeros((), device=self.alone.runtime.device)
             self.evaluation = Evaluation(self.alone.metrics(), loss)

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 from sweeper.config.settings import ModelConfig
 from sweeper.training.learner import Runtime
 from sweeper.training.packed.pack import Pack
-from tests.support.paired_trials import CPU, MLP, Pair, evaluate_pairs, rows_of, train_pairs
+from tests.support.paired_trials import (
+    CPU,
+    MLP,
+    Pair,
+    evaluate_pairs,
+    in_float32,
+    rows_of,
+    train_pairs,
+)
 
 DATA = rows_of()
 OPTIMIZERS: dict[str, dict[str, Any]] = {
@@ -191,9 +199,9 @@ def test_one_leaves_and_another_comes_while_the_rest_goes_on() -> None:
         pair.check()
     assert_bit_equal(alone.state_dict(), kept)
     torch.manual_seed(0)
-    alone.train_batch(*gone.batch)
+    alone.train([gone.batch])
     torch.manual_seed(0)
-    gone.alone.train_batch(*gone.batch)
+    gone.alone.train([gone.batch])
     torch.testing.assert_close(alone.weights(), gone.alone.weights(), rtol=0, atol=1e-12)
 
 
@@ -234,9 +242,7 @@ def test_pictures_are_changed_for_each_as_for_it_alone() -> None:
 
 def test_in_float32_sgd_of_an_mlp_stays_within_a_millionth() -> None:
     pack = Pack(print)
-    data = rows_of()
-    for split in (data.train, data.validation):
-        split._inputs = split._inputs.float()  # type: ignore[attr-defined]
+    data = in_float32(rows_of())
     pairs = [Pair(pack, data, seed=seed, dtype=torch.float32) for seed in range(4)]
     train_pairs(pack, pairs, 40)
     for pair in pairs:
@@ -248,8 +254,7 @@ def test_in_float32_sgd_of_an_mlp_stays_within_a_millionth() -> None:
 
 
 def test_bf16_computes_in_bf16() -> None:
-    pack, data = Pack(print), rows_of()
-    data.train._inputs = data.train._inputs.float()  # type: ignore[attr-defined]
+    pack, data = Pack(print), in_float32(rows_of())
     form: dict[str, Any] = {"dtype": torch.float32, "runtime": Runtime(CPU, "bf16")}
     model = mlp(dropout=0.5)
     pairs = [Pair(pack, data, model, seed=seed, **form) for seed in range(2)]
@@ -317,7 +322,7 @@ def test_an_error_is_raised_by_the_member_that_it_is_of_and_ends_no_other() -> N
     for pair in (pairs[0], pairs[1], pairs[3]):
         pair.n_done = 0  # batches of eight rows
         pair.train()
-    pairs[2].member.train_batch(inputs[:8], torch.full((len(inputs),), 99))
+    pairs[2].member.train([(inputs[:8], torch.full((len(inputs),), 99))])
     pack.step()
     with pytest.raises((IndexError, RuntimeError), match="out of (bounds|range)"):
         pairs[2].member.end_training()

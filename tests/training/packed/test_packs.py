@@ -11,12 +11,9 @@ from sweeper.training.eager import EagerLearner
 from sweeper.training.learner import Learner, Runtime
 from sweeper.training.packed.member import Member
 from sweeper.training.packed.packs import Packs
-from tests.support.paired_trials import CPU, data_of, rows_of
+from tests.support.paired_trials import CPU, in_float32, rows_of
 
-DOUBLE = rows_of()
-INPUTS = torch.cat([inputs for inputs, _ in DOUBLE.train.batches(8)]).float()
-TARGETS = torch.cat([targets for _, targets in DOUBLE.train.batches(8)])
-DATA = data_of(DOUBLE.info, INPUTS, TARGETS)
+DATA = in_float32(rows_of())
 BATCHES = list(DATA.train.batches(8))
 
 
@@ -39,7 +36,7 @@ def trial(
 def given(packs: Packs, learners: Iterable[Learner]) -> list[list[Hashable]]:
     """Names of the members of each pack that is at work once they have a batch."""
     for learner in learners:
-        learner.train_batch(*BATCHES[0])
+        learner.train([BATCHES[0]])
     return [pack.names_at_work for pack in packs.at_work]
 
 
