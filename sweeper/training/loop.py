@@ -51,11 +51,13 @@ def training(
     reporter: Reporter,
     checkpoint: Path,
     build: BuildLearner = build_learner,
+    save_every_s: float = 0.0,
 ) -> Generator[None, None, dict[str, Any]]:
     """Train one trial to its end, or on from its checkpoint, a stretch of batches at each step.
 
-    An epoch is measured, then saved, then reported, so what was reported can always be reproduced.
-    Told to stop, it finishes the stretch and saves the unfinished epoch. On a CPU the same config
+    An epoch is measured, then saved if that is due, then reported. Those that were reported after
+    the checkpoint are done again from there, and count as they were reported. Told to stop, it
+    finishes the stretch and saves the unfinished epoch. On a CPU the same config
     and data give the same numbers bit for bit, resumed or not, except ``epoch_seconds``, which is
     the wall time of training and validation together, in every process that took part. For a
     user's ``Dataset`` this holds if it draws from the global generators alone.
@@ -67,9 +69,11 @@ def training(
         runtime: Where and with which numbers to compute.
         reporter: Hears of every epoch, of those in the checkpoint once more. Its ledger must stand
             still while this is suspended, for else it counts what others do.
-        checkpoint: File to go on from, replaced after each epoch. One that is damaged counts as
+        checkpoint: File to go on from, replaced after an epoch. One that is damaged counts as
             none: the trial starts over, with the same numbers.
         build: Makes the learner, as :func:`~sweeper.training.build.build_learner` does.
+        save_every_s: Seconds to the next checkpoint at least, >= 0; at 0 each epoch has one. What
+            would be done again is less than these and an epoch.
 
     Yields:
         After each stretch of training or evaluation; what the learner was given must be done
@@ -98,10 +102,14 @@ def training(
         for metrics in state.history:
             reporter.report(metrics)
 
+    saved_s = time.monotonic()
+
     @ledger.booked(Entry.CHECKPOINT)
     def save() -> None:
+        nonlocal saved_s
         reporter.require_ownership()
         save_checkpoint(checkpoint, state.capture())
+        saved_s = time.monotonic()
 
     seeds = _seeds_of(config, runtime.device)
     n_training = ceil(data.train.n_rows / batch_size)
@@ -144,10 +152,17 @@ def training(
             "epoch_seconds": time.perf_counter() - started_s,
         }
         require_measured(objective, data.info, values)
-        metrics = EpochMetrics(epoch, values, time.time())
+        known = [earlier for earlier in reporter.history if earlier.epoch == epoch]
+        [metrics] = known or [EpochMetrics(epoch, values, time.time())]
         state.end_epoch(metrics)
-        save()
-        reporter.report(metrics)
+        if is_saved := time.monotonic() - saved_s >= save_every_s:
+            save()
+        try:
+            reporter.report(metrics)
+        except TrialInterrupted:
+            if not is_saved:
+                save()
+            raise
     return state.best_weights
 
 

@@ -40,6 +40,11 @@ from sweeper.workers.protocol import WorkerArgs
 from sweeper.workers.run_environment import await_run, telling_run
 from sweeper.workers.signals import StopRequest
 
+#: Seconds between two checkpoints of a trial that has others beside it: an epoch of each would
+#: cost small trials more than their training does. What is done again after a fault is an epoch,
+#: or where those are shorter than this, at most twice this.
+_SAVE_EVERY_S = 5.0
+
 
 class TrialRunner:
     """Does the work of claimed trials.
@@ -128,8 +133,11 @@ class TrialRunner:
             if isinstance(config.train, TrainConfig):
                 if lane is not None:
                     tags |= {"lane": str(lane), **self._pack_tag}
+                every_s = 0.0 if lane is None else _SAVE_EVERY_S
                 with self._building(trial, lane) as build:
-                    yield from self._train_model(config, trial, tags, build)
+                    yield from self._train_model(
+                        config, trial, tags, build=build, save_every_s=every_s
+                    )
             else:
                 self._run_own(config, trial, tags)
         except BdbQuit as exc:
@@ -194,7 +202,9 @@ class TrialRunner:
         config: TrialConfig,
         trial: RunningTrial,
         tags: Mapping[str, str],
+        *,
         build: BuildLearner,
+        save_every_s: float,
     ) -> Iterator[None]:
         assert config.data is not None
         assert config.model is not None
@@ -218,6 +228,7 @@ class TrialRunner:
             reporter=trial,
             checkpoint=self._study.paths.checkpoint(trial.number),
             build=build,
+            save_every_s=save_every_s,
         )
         if self._study.spec.tracking.log_models != "none":
             with trial.ledger.booked(Entry.CHECKPOINT):

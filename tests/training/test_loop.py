@@ -22,7 +22,9 @@ from sweeper.models.build import build_model
 from sweeper.training.checkpoint import load_checkpoint, save_checkpoint
 from sweeper.training.learner import Runtime
 from sweeper.training.loop import drive, training
-from sweeper.trial import DataInfo, Objective
+from sweeper.trial import DataInfo, EpochMetrics, Objective
+from tests.support.clock import Clock
+from tests.support.ended_recorders import Death, Dying
 from tests.support.recorder import Recorder
 from tests.support.table_files import write_table
 from tests.support.wav_files import tone, write_wav
@@ -81,6 +83,7 @@ def run(
     *,
     objective: Objective = ACCURACY,
     data: TrialData | None = None,
+    save_every_s: float = 0.0,
 ) -> Weights:
     steps = training(
         trial,
@@ -89,6 +92,7 @@ def run(
         runtime=Runtime(CPU),
         reporter=reporter,
         checkpoint=checkpoint,
+        save_every_s=save_every_s,
     )
     return drive(steps)
 
@@ -671,6 +675,86 @@ def test_the_checkpoint_is_there_before_the_report(tmp_path: Path) -> None:
     with pytest.raises(TrialPruned):
         run(config(), reporter, tmp_path / "deep" / "c.pt")
     assert (tmp_path / "deep" / "c.pt").exists()
+
+
+class Timed(Recorder):
+    """An epoch takes three seconds of a clock; notes how many epochs the checkpoint has then."""
+
+    def __init__(self, clock: Clock, checkpoint: Path) -> None:
+        super().__init__()
+        self.saved: list[int] = []
+        self._clock = clock
+        self._checkpoint = checkpoint
+
+    def report(self, metrics: EpochMetrics) -> None:
+        super().report(metrics)
+        saved = load_checkpoint(self._checkpoint)
+        self.saved.append(len(saved["history"]) if saved else 0)
+        self._clock.now_s += 3
+
+
+def test_checkpoints_are_no_nearer_than_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("sweeper.training.loop.time.monotonic", clock)
+    for every_s, saved in ((0, [1, 2, 3, 4, 5]), (5, [0, 0, 3, 3, 5]), (99, [0, 0, 0, 0, 0])):
+        checkpoint = tmp_path / f"{every_s}.pt"
+        reporter = Timed(clock, checkpoint)
+        run(config(epochs=5), reporter, checkpoint, save_every_s=every_s)
+        assert reporter.saved == saved
+
+
+@pytest.mark.parametrize("n_batches", [6, 14, 14 + 7, 28 + 11])
+def test_a_stop_between_two_checkpoints_makes_one(n_batches: int, tmp_path: Path) -> None:
+    trial, whole, reporter = config(CNN), Recorder(), Recorder()
+    expected = run(trial, whole, tmp_path / "whole.pt")
+    late: dict[str, Any] = {"save_every_s": 99}
+    interrupt(trial, reporter, tmp_path / "c.pt", after_batches=n_batches, **late)
+    assert_same_weights(run(trial, reporter, tmp_path / "c.pt", **late), expected)
+    assert reporter.values() == whole.values()
+
+
+def test_a_stop_after_a_report_between_two_checkpoints_makes_one(tmp_path: Path) -> None:
+    reporter = Recorder(2, TrialInterrupted)
+    with pytest.raises(TrialInterrupted):
+        run(config(), reporter, tmp_path / "c.pt", save_every_s=99)
+    saved = load_checkpoint(tmp_path / "c.pt")
+    assert saved is not None
+    assert [epoch["epoch"] for epoch in saved["history"]] == [1, 2]
+
+
+@pytest.mark.parametrize("stopped", [None, 14 + 7], ids=["no checkpoint", "a checkpoint"])
+def test_epochs_reported_since_the_checkpoint_are_done_again_and_told_once(
+    stopped: int | None, tmp_path: Path
+) -> None:
+    trial, whole = config(CNN, epochs=5), Recorder()
+    expected = run(trial, whole, tmp_path / "whole.pt")
+    reporter = Dying(4)
+    if stopped:
+        interrupt(trial, reporter, tmp_path / "c.pt", after_batches=stopped)
+    with pytest.raises(Death):
+        run(trial, reporter, tmp_path / "c.pt", save_every_s=99)
+    reported, reporter.epoch = list(reporter.history), 0
+    assert [metrics.epoch for metrics in reported] == [1, 2, 3]
+    assert_same_weights(run(trial, reporter, tmp_path / "c.pt", save_every_s=99), expected)
+    assert reporter.values() == whole.values()
+    assert reporter.history[:3] == reported
+
+
+def test_an_epoch_that_is_done_again_counts_as_it_was_reported(tmp_path: Path) -> None:
+    """Where the same batches do not give the same numbers, as on a GPU."""
+    trial, reporter = config(epochs=9, patience=2, learning_rate=0.01), Dying(3)
+    with pytest.raises(Death):
+        run(trial, reporter, tmp_path / "c.pt", save_every_s=99)
+    first, second = reporter.history
+    reporter.history[0] = replace(first, values={**first.values, "val_accuracy": 1.0})
+    reporter.epoch = 0
+    weights = run(trial, reporter, tmp_path / "c.pt", save_every_s=99)
+    assert [metrics.epoch for metrics in reporter.history] == [1, 2, 3]
+    assert reporter.history[1] == second
+    one = config(epochs=1, learning_rate=0.01)
+    assert_same_weights(weights, run(one, Recorder(), tmp_path / "one.pt"))
 
 
 class Overtaken(Recorder):

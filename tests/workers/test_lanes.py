@@ -171,6 +171,22 @@ def test_a_stop_puts_every_lane_back_within_its_batch_and_all_go_on(tmp_path: Pa
     assert_same(study, one_by_one(tmp_path / "one"), range(5))
 
 
+@pytest.mark.parametrize("n_lanes", [1, 3])
+def test_only_a_trial_alone_has_a_checkpoint_after_each_epoch(
+    n_lanes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeper.workers.runner._SAVE_EVERY_S", 1e9)
+    study, saved = begin_lanes(tmp_path, trials=2, run={"lanes": n_lanes}), []
+
+    def look(number: int, epochs: float) -> bool:
+        if epochs > 1:
+            saved.append(study.paths.checkpoint(number).exists())
+        return False
+
+    work(study, stop=look)
+    assert saved == [n_lanes == 1] * len(saved) != []
+
+
 class Faulty(nn.Sequential):
     """Ends its training in one way or another, in the third batch."""
 
