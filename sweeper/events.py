@@ -129,11 +129,13 @@ class Interrupted:
         time_s: Seconds since the Unix epoch.
         cause: One line for people.
         seconds: As in :class:`~sweeper.trial.Outcome`, so far; empty if the process was killed.
+        tags: As in :class:`Started`, of what is only known now.
     """
 
     time_s: float
     cause: str
     seconds: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_time(self.time_s)
@@ -141,10 +143,17 @@ class Interrupted:
 
 @dataclass(frozen=True)
 class Ended:
-    """The trial ended for good."""
+    """The trial ended for good.
+
+    Attributes:
+        time_s: Seconds since the Unix epoch.
+        outcome: How.
+        tags: As in :class:`Started`, of what is only known now.
+    """
 
     time_s: float
     outcome: Outcome
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_time(self.time_s)

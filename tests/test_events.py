@@ -29,7 +29,7 @@ EVENTS: tuple[Event, ...] = (
     Started(1000.0, 3, {}, {}, None, None),
     EPOCH,
     Interrupted(1002.0, "stopped after epoch 1"),
-    Ended(1003.0, Outcome(TrialState.COMPLETE, EPOCH)),
+    Ended(1003.0, Outcome(TrialState.COMPLETE, EPOCH), {"packed": "2"}),
     Ended(1003.0, Outcome(TrialState.FAILED, None, 'KeyError: "ü"', "a\nb\u2028c\x85d")),
 )
 

@@ -61,6 +61,8 @@ class RunningTrial:
         ledger: Where this process books its time.
         asking_s: Seconds that the sampler took, without what was waited for others.
         n_epochs: Epochs that it reports at most; None if nobody has said it.
+        last_tags: Of its run in MLflow, without the prefix ``sweeper.``: what is only known when
+            this process is done with it.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class RunningTrial:
         self.drawn_by = ""
         self.asking_s = 0.0
         self.n_epochs: int | None = None
+        self.last_tags: Mapping[str, str] = {}
         self._logged = LoggedSoFar()
         self.is_stopping = is_stopping
         self.ledger = ledger
@@ -287,7 +290,7 @@ class RunningTrial:
         if not self._is_started:
             self.start(None, None, params={}, tags={})
         with self._settling():
-            self._events.append(Ended(time.time(), outcome))
+            self._events.append(Ended(time.time(), outcome, self.last_tags))
             end_trial(self.study, self.number, outcome)
         if outcome.state == TrialState.FAILED:
             self.study.queue.top_up()
@@ -296,7 +299,8 @@ class RunningTrial:
         """Let the trial wait for another process, and say why; raises as :meth:`end`."""
         if self._is_started:
             with self._settling():
-                self._events.append(Interrupted(time.time(), cause, self.take_seconds()))
+                seconds = self.take_seconds()
+                self._events.append(Interrupted(time.time(), cause, seconds, self.last_tags))
             if self._transfer:  # while nobody else can claim it, and without holding its lock
                 self._transfer.deliver(self.number, self._ownership.owner.claim)
         with self._settling():

@@ -86,6 +86,7 @@ class Batch:
             self.tags |= event.tags
         elif isinstance(event, Interrupted):
             self._enter(TrialState.WAITING)
+            self.tags |= _own_tags(event.tags)
             self.tags["sweeper.interrupted"] = event.cause
         elif isinstance(event, Ended):
             self._add_end(event)
@@ -110,7 +111,7 @@ class Batch:
         self.tags["sweeper.state"] = state
 
     def _add_start(self, event: Started) -> None:
-        self.tags |= {f"sweeper.{key}": value for key, value in event.tags.items()}
+        self.tags |= _own_tags(event.tags)
         self.tags["sweeper.state"] = TrialState.RUNNING
         self._tell_last_epoch()
         if event.resumed:
@@ -149,6 +150,7 @@ class Batch:
     def _add_end(self, event: Ended) -> None:
         outcome, self.ended_s = event.outcome, event.time_s
         self._enter(outcome.state)
+        self.tags |= _own_tags(event.tags)
         if outcome.cause:
             self.tags["sweeper.cause"] = outcome.cause
         if outcome.kind:
@@ -166,6 +168,10 @@ class Batch:
         if values != self.shown:
             self.shown = values
             self.metrics += _points(values, self.last_epoch, time_s)
+
+
+def _own_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    return {f"sweeper.{key}": value for key, value in tags.items()}
 
 
 def param_texts(event: Started, searched: Collection[str]) -> dict[str, str]:

@@ -29,7 +29,7 @@ from sweeper.training.checkpoint import save_checkpoint
 from sweeper.training.learner import Runtime
 from sweeper.training.loop import training
 from sweeper.training.own_training import run_own_training
-from sweeper.training.packed.packs import Packs
+from sweeper.training.packed.packs import Membership, Packs
 from sweeper.training.seed import low_seed
 from sweeper.training.user_trial import UserTrial
 from sweeper.workers.cgroup import count_memory_kills
@@ -189,13 +189,20 @@ class TrialRunner:
     @contextmanager
     def _building(self, trial: RunningTrial, lane: int | None) -> Iterator[BuildLearner]:
         """What builds a trial's learner, which is in a pack at most within a ``with`` block."""
-        if self.packs is None or lane is None:
+        if self.packs is None:
             yield build_learner
             return
         try:
-            yield partial(self.packs.build, name=trial.number)
+            yield build_learner if lane is None else partial(self.packs.build, name=trial.number)
         finally:
-            self.packs.leave(trial.number)
+            trial.last_tags = self._membership_tags(self.packs.leave(trial.number))
+
+    def _membership_tags(self, membership: Membership | None) -> dict[str, str]:
+        """In which pack a trial was, and with how many, itself included, it was computed."""
+        if membership is None:
+            return {"packed": "1"}
+        pack = f"{self._args.name}/{membership.pack}"
+        return {"packed": str(membership.most), "packed_in": pack}
 
     def _train_model(
         self,

@@ -170,10 +170,12 @@ def test_the_parent_run_holds_the_resolved_study_file(store: Store) -> None:
     ],
 )
 def test_a_trial_ends_as_it_ended(store: Store, state: TrialState, status: str) -> None:
-    store.append(0, started(), epoch(1, 0.5), ended(state, epoch(1, 0.5), "why", "last lines"))
+    end = ended(state, epoch(1, 0.5), "why", "last lines")
+    store.append(0, started(), epoch(1, 0.5), replace(end, tags={"packed": "2"}))
     store.mirror().send()
     run = store.trial()
     assert run.info.status == status
+    assert run.data.tags["sweeper.packed"] == "2"
     assert run.info.end_time == 1_700_000_010_000
     assert run.data.tags["sweeper.state"] == state.value
     assert run.data.tags["sweeper.cause"] == "why"
@@ -183,12 +185,14 @@ def test_a_trial_ends_as_it_ended(store: Store, state: TrialState, status: str) 
 
 def test_an_interrupted_trial_waits_and_goes_on_in_the_same_run(store: Store) -> None:
     mirror = store.mirror()
-    store.append(0, started(), epoch(1, 0.5), Interrupted(START_S + 2, "preempted"))
+    stopped = Interrupted(START_S + 2, "preempted", tags={"packed": "2"})
+    store.append(0, started(), epoch(1, 0.5), stopped)
     mirror.send()
     first = store.trial()
     assert first.info.status == "SCHEDULED"
     assert first.data.tags["sweeper.state"] == "waiting"
     assert first.data.tags["sweeper.interrupted"] == "preempted"
+    assert first.data.tags["sweeper.packed"] == "2"
     store.append(0, started(resumed=1, at_s=5), epoch(2, 0.75))
     mirror.send()
     second = store.trial()

@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from tests.support.function_studies import worker_args
 from tests.support.sweep_studies import begin, claim_trial, log
 
 LANES, PACK = {"lanes": 3}, {"pack": 3}
+#: Of three that are computed at once.
+TOGETHER = {"packed": "3", "packed_in": "worker/0"}
 #: Draws in each batch. A trial is 12 batches of training and 2 of evaluation, twice.
 DRAWING: dict[str, Any] = {
     "data": {"name": "digits", "batch_size": 128},
@@ -111,6 +113,12 @@ def outcome(study: SweepStudy, number: int) -> Outcome:
     return last.outcome
 
 
+def last_tags(study: SweepStudy, number: int) -> Mapping[str, str]:
+    last = log(study, number)[-1]
+    assert isinstance(last, Ended | Interrupted)
+    return last.tags
+
+
 def one_by_one(folder: Path, **changes: Any) -> SweepStudy:
     """The same study in one lane; it began with several."""
     begin_lanes(folder, **changes)
@@ -135,6 +143,7 @@ def test_trials_in_lanes_are_those_of_one_lane_bit_for_bit(tmp_path: Path) -> No
     followed = work(study)
     assert study.counts() == {TrialState.COMPLETE: 5}
     assert followed.notes == []
+    assert last_tags(study, 0) == {}
     assert_same(study, one_by_one(tmp_path / "one"), range(5))
     assert sorted(followed.over) == list(range(5))
 
@@ -326,6 +335,7 @@ def test_trials_in_a_pack_are_those_of_one_lane_computed_together(tmp_path: Path
     assert study.counts() == {TrialState.COMPLETE: 3}
     n_together = 2 * 14
     assert n_together <= Counted.n_calls < 2 * n_together  # and what checks the model
+    assert [last_tags(study, number) for number in range(3)] == [TOGETHER] * 3
     seconds = [outcome(study, number).seconds for number in range(3)]
     assert all(each["step"] > 0 and each["evaluate"] > 0 for each in seconds)
     assert_nearly_same(study, one_by_one(tmp_path / "one", trials=3, **own), range(3))
@@ -357,6 +367,7 @@ def test_a_stop_puts_a_pack_back_in_mid_epoch_and_all_go_on(tmp_path: Path) -> N
     assert study.counts() == {TrialState.WAITING: 5}
     saved = [load_checkpoint(study.paths.checkpoint(number)) for number in range(3)]
     assert all(each is not None and 0 < each["totals"]["n_batches"] < 12 for each in saved)
+    assert [last_tags(study, number) for number in range(3)] == [TOGETHER] * 3
     second = work(study)
     assert first.notes == second.notes == []
     assert study.counts() == {TrialState.COMPLETE: 5}
@@ -372,4 +383,5 @@ def test_what_cannot_be_packed_has_lanes_which_is_said_once(tmp_path: Path) -> N
         "that are computed for several trials"
     ]
     assert [number for number, _ in followed.epochs[:4]] == [0, 1, 0, 1]
+    assert last_tags(study, 1) == {"packed": "1"}
     assert_same(study, one_by_one(tmp_path / "one", trials=2, **changes), range(2))

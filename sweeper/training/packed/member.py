@@ -45,6 +45,7 @@ class Member:
         work: What it was given and is not done yet.
         error: What came of its work, raised by the next call of a method.
         evaluation: What the pass under way has measured; None if there is none.
+        most: Members, itself included, that one call has computed at once with it, at most.
     """
 
     def __init__(self, alone: EagerLearner, name: Hashable) -> None:
@@ -55,6 +56,7 @@ class Member:
         self.work: Work | None = None
         self.error: BaseException | None = None
         self.evaluation: Evaluation | None = None
+        self.most = 1
         self._draws = Draws(alone.model, alone.runtime)
 
     @property

@@ -24,13 +24,15 @@ class Pack:
 
     Args:
         tell: Told what is done otherwise than was asked.
+        number: By which others know it.
 
     Attributes:
         members: In the order of their rows.
     """
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[[str], None], *, number: int = 0) -> None:
         self._tell = tell
+        self.number = number
         self.members: list[Member] = []
         self._program: Program | None = None
         self._rows: Rows | None = None
@@ -96,6 +98,7 @@ class Pack:
             return
         for member in members:
             member.work = None
+            member.most = max(member.most, len(members))
         try:
             if isinstance(found, Trained):
                 self._take_trained(members, found, len(works[0].targets))

@@ -1,6 +1,7 @@
 """The packs of a worker: who is a member of which, and who of none."""
 
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 
 from sweeper.config.settings import TrialConfig
 from sweeper.data.dataset import TrialData
@@ -9,6 +10,19 @@ from sweeper.training.learner import Learner, Runtime
 from sweeper.training.packed.check import unfit_reason
 from sweeper.training.packed.pack import Pack
 from sweeper.training.packed.signature import eager_reason, signature
+
+
+@dataclass(frozen=True)
+class Membership:
+    """That a trial was a member of a pack.
+
+    Attributes:
+        pack: Its number among those of the worker, from 0.
+        most: Members, itself included, that one call has computed at once with it, at most.
+    """
+
+    pack: int
+    most: int
 
 
 class Packs:
@@ -23,6 +37,7 @@ class Packs:
         self._tell = tell
         self._size = size
         self._packs: dict[Hashable, list[Pack]] = {}
+        self._n_begun = 0
         self._reasons: dict[Hashable, str | None] = {}
 
     def build(
@@ -61,14 +76,18 @@ class Packs:
         for pack in packs:
             if len(pack.members) < self._size:
                 return pack
-        packs.append(Pack(self._tell))
+        packs.append(Pack(self._tell, number=self._n_begun))
+        self._n_begun += 1
         return packs[-1]
 
-    def leave(self, name: Hashable) -> None:
-        """Let the member of that name go, if there is one."""
+    def leave(self, name: Hashable) -> Membership | None:
+        """Let the member of that name go; None if there is none."""
         for pack in self._all():
-            for member in [member for member in pack.members if member.name == name]:
-                pack.leave(member)
+            for member in pack.members:
+                if member.name == name:
+                    pack.leave(member)
+                    return Membership(pack.number, member.most)
+        return None
 
     @property
     def at_work(self) -> list[Pack]:
