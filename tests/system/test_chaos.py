@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import time
+from collections import Counter
 from contextlib import suppress
 
 import pytest
@@ -58,6 +59,52 @@ def build(input_shape, n_outputs, width, dropout):
     return Net(
         nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, 10)
     )
+"""
+PACK_STUDY = f"""
+budget: {{trials: {TRIALS}}}
+sampler: {{name: tpe}}
+pruner: {{name: none}}
+data: {{name: "own:load", batch_size: 16, mark: {{low: 0, high: 1000000000}}}}
+model:
+  architecture: mlp
+  depth: 1
+  width: {{choices: [16, 64]}}
+  dropout: {{low: 0.1, high: 0.5}}
+train: {{epochs: {EPOCHS}, learning_rate: {{low: 1e-4, high: 1e-1, log: true}}}}
+run: {{workers: 2, pack: 3}}
+tracking: {{log_models: best}}
+"""
+#: Counts the batches that each trial is trained on, by its mark: its data are its own, where its
+#: model is called for all of a pack at once. A batch takes as long as above.
+PACK_CODE = f"""
+import os, time
+import torch
+from torch.utils.data import Dataset
+
+
+class Rows(Dataset):
+    def __init__(self, n_rows, counter=None):
+        generator = torch.Generator().manual_seed(n_rows)
+        self.inputs = torch.randn(n_rows, 8, generator=generator)
+        self.targets = self.inputs[:, :4].argmax(1)
+        self.counter = counter
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitem__(self, row):
+        return self.inputs[row], self.targets[row].item()
+
+    def __getitems__(self, rows):
+        if self.counter is not None and len(rows) == 16:  # others look at some of them
+            os.write(self.counter, b"x")
+            time.sleep(0.002)
+        return [self[row] for row in rows]
+
+
+def load(mark):
+    counter = os.open(f"batches-{{mark}}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    return Rows(16 * {BATCHES}, counter), Rows(32), None
 """
 PROGRAM_STUDY = f"""
 objective: {{metric: loss, direction: minimize}}
@@ -193,6 +240,28 @@ def test_forty_trials_are_exactly_that_under_constant_kills(
         f"({(n_trained - n_needed) / BATCHES:.1f} epochs) done twice"
     )
     assert n_trained - n_needed <= n_resumed * most_twice
+
+
+def test_so_are_forty_in_packs(sweep: Sweep) -> None:
+    """What was done twice is counted for each trial."""
+    sweep.write(PACK_STUDY)
+    sweep.write_code(PACK_CODE)
+    chaos = Chaos(sweep, seed=7)
+    n_finished = chaos.reign()
+    assert_whole(sweep, chaos)
+    runs = sweep.runs()
+    n_twice = []
+    for number, run in enumerate(runs):
+        counted = sweep.folder / f"batches-{run.data.params['data.mark']}"
+        n_twice.append(counted.stat().st_size - len(sweep.epochs(number)) * BATCHES)
+        assert 0 <= n_twice[-1] <= (n_starts(sweep, number) - 1) * BATCHES
+    n_packed = Counter(run.data.tags["sweeper.packed"] for run in runs)
+    print(
+        f"\n{chaos}, {n_finished} of {TRIALS} trials finished by then; trials went on "
+        f"{sweep.n_resumed()} times; {sum(n_twice)} batches ({sum(n_twice) / BATCHES:.1f} epochs) "
+        f"done twice; most computed at once: {dict(sorted(n_packed.items()))}"
+    )
+    assert n_packed["1"] < TRIALS / 2
 
 
 def test_so_are_forty_programs(sweep: Sweep) -> None:
