@@ -60,6 +60,8 @@ def build(input_shape, n_outputs, width, dropout):
         nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, 10)
     )
 """
+#: Short epochs, so that a kill in whatever moment comes after several of them.
+PACK_EPOCHS, PACK_BATCHES = 100, 8
 PACK_STUDY = f"""
 budget: {{trials: {TRIALS}}}
 sampler: {{name: tpe}}
@@ -70,7 +72,7 @@ model:
   depth: 1
   width: {{choices: [16, 64]}}
   dropout: {{low: 0.1, high: 0.5}}
-train: {{epochs: {EPOCHS}, learning_rate: {{low: 1e-4, high: 1e-1, log: true}}}}
+train: {{epochs: {PACK_EPOCHS}, learning_rate: {{low: 1e-4, high: 1e-1, log: true}}}}
 run: {{workers: 2, pack: 3}}
 tracking: {{log_models: best}}
 """
@@ -104,7 +106,7 @@ class Rows(Dataset):
 
 def load(mark):
     counter = os.open(f"batches-{{mark}}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    return Rows(16 * {BATCHES}, counter), Rows(32), None
+    return Rows(16 * {PACK_BATCHES}, counter), Rows(32), None
 """
 PROGRAM_STUDY = f"""
 objective: {{metric: loss, direction: minimize}}
@@ -203,11 +205,11 @@ def _kill(pid: int) -> bool:
     return False
 
 
-def assert_whole(sweep: Sweep, chaos: Chaos) -> None:
+def assert_whole(sweep: Sweep, chaos: Chaos, *, epochs: int = EPOCHS) -> None:
     """The goal exactly, whole curves of complete trials, nothing lost and nothing left."""
     sweep.assert_truth(finished=TRIALS)
     complete = [number for number, state in sweep.states().items() if state == "complete"]
-    assert all(len(sweep.epochs(number)) == EPOCHS for number in complete)
+    assert all(len(sweep.epochs(number)) == epochs for number in complete)
     assert chaos.n_agents > 5
     assert chaos.n_workers > 2  # on a busy machine there is often none yet
     assert processes_in(sweep.folder) == {}
@@ -248,18 +250,18 @@ def test_so_are_forty_in_packs(sweep: Sweep) -> None:
     sweep.write_code(PACK_CODE)
     chaos = Chaos(sweep, seed=7)
     n_finished = chaos.reign()
-    assert_whole(sweep, chaos)
+    assert_whole(sweep, chaos, epochs=PACK_EPOCHS)
     runs = sweep.runs()
     n_twice = []
     for number, run in enumerate(runs):
         counted = sweep.folder / f"batches-{run.data.params['data.mark']}"
-        n_twice.append(counted.stat().st_size - len(sweep.epochs(number)) * BATCHES)
-        assert 0 <= n_twice[-1] <= (n_starts(sweep, number) - 1) * BATCHES
+        n_twice.append(counted.stat().st_size - len(sweep.epochs(number)) * PACK_BATCHES)
+        assert 0 <= n_twice[-1] <= (n_starts(sweep, number) - 1) * PACK_BATCHES
     n_packed = Counter(run.data.tags["sweeper.packed"] for run in runs)
     print(
         f"\n{chaos}, {n_finished} of {TRIALS} trials finished by then; trials went on "
-        f"{sweep.n_resumed()} times; {sum(n_twice)} batches ({sum(n_twice) / BATCHES:.1f} epochs) "
-        f"done twice; most computed at once: {dict(sorted(n_packed.items()))}"
+        f"{sweep.n_resumed()} times; {sum(n_twice)} batches ({sum(n_twice) / PACK_BATCHES:.1f} "
+        f"epochs) done twice; most computed at once: {dict(sorted(n_packed.items()))}"
     )
     assert n_packed["1"] < TRIALS / 2
 

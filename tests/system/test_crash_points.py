@@ -60,6 +60,62 @@ def build(input_shape, n_outputs, width):
     return Slow(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, n_outputs))
 """
 
+PACKED = f"""
+objective: {{metric: val_accuracy, direction: maximize}}
+budget: {{trials: {TRIALS + 1}}}
+pruner: {{name: none}}
+data: {{name: digits, batch_size: 256}}
+model: {{architecture: "own:build", width: {{choices: [16]}}}}
+train: {{epochs: {EPOCHS}, learning_rate: {{low: 0.01, high: 0.1}}}}
+run: {{workers: 1, pack: 2}}
+"""
+#: The first time that a process computes two trials at once, it arms the next points.
+PACKED_CODE = """
+import os
+import torch
+from torch import nn
+
+rounds = ["first", "second"]
+
+
+class Seen(torch.autograd.Function):
+    @staticmethod
+    def forward(inputs):
+        return inputs.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+    @staticmethod
+    def vmap(info, in_dims, inputs):
+        if info.batch_size == 2 and inputs.dtype == torch.float32:  # float64 is of a check
+            arm_next()
+        return inputs.clone(), in_dims[0]
+
+
+def arm_next():
+    for name in rounds:
+        if os.path.isdir(name) and os.listdir(name):
+            for point in os.listdir(name):
+                os.rename(os.path.join(name, point), os.path.join("armed", point))
+            break
+    rounds.clear()
+
+
+class Net(nn.Sequential):
+    def forward(self, inputs):
+        return super().forward(Seen.apply(inputs) if self.training else inputs)
+
+
+def build(input_shape, n_outputs, width):
+    return Net(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, n_outputs))
+"""
+
 #: Tells again what stands in its checkpoint, as it may have been killed before it could.
 LOGGING = """
 objective: {metric: score, direction: maximize}
@@ -102,11 +158,11 @@ def run_until_whole(sweep: Sweep, armed: Path) -> list[int]:
     return codes
 
 
-def assert_whole(sweep: Sweep) -> None:
-    assert sweep.states() == dict.fromkeys(range(TRIALS), "complete")
+def assert_whole(sweep: Sweep, *, trials: int = TRIALS) -> None:
+    assert sweep.states() == dict.fromkeys(range(trials), "complete")
     assert [run.info.status for run in sweep.runs("study")] == ["FINISHED"]
     runs = sweep.runs()
-    assert [run.info.status for run in runs] == ["FINISHED"] * TRIALS
+    assert [run.info.status for run in runs] == ["FINISHED"] * trials
     client = sweep.client()
     best = sweep.result().trials()["val_accuracy"]
     for number, run in enumerate(runs):
@@ -128,6 +184,15 @@ def assert_whole(sweep: Sweep) -> None:
 #: What a worker does for a trial while it has others.
 IN_LANES = (
     Step.DRAW,
+    Step.EVENT,
+    Step.CHECKPOINT,
+    Step.CHECKPOINT_RENAME,
+    Step.REPORT,
+    Step.PUT_BACK,
+    Step.END,
+)
+#: What it does for a trial that is computed with another.
+IN_PACKS = (
     Step.EVENT,
     Step.CHECKPOINT,
     Step.CHECKPOINT_RENAME,
@@ -159,21 +224,10 @@ def test_a_kill_on_either_side_of_a_step_is_recovered_from(sweep: Sweep, step: S
 def test_a_kill_of_a_worker_with_several_trials_is_recovered_from(
     sweep: Sweep, step: Step
 ) -> None:
-    kill_beside_another(sweep, step, "workers: 1, lanes: 2")
-
-
-@pytest.mark.parametrize("step", [Step.CHECKPOINT, Step.REPORT])
-def test_a_kill_of_a_worker_with_a_pack_is_recovered_from(sweep: Sweep, step: Step) -> None:
-    kill_beside_another(sweep, step, "workers: 1, pack: 2", width="{choices: [16]}")
-
-
-def kill_beside_another(
-    sweep: Sweep, step: Step, run: str, *, width: str = "{choices: [16, 64]}"
-) -> None:
     sweep.write_default(trials=TRIALS, epochs=EPOCHS)
-    text = sweep.file.read_text().replace("{choices: [16, 64]}", width)
+    text = sweep.file.read_text()
     text = text.replace("name: asha, min_epochs: 1, reduction_factor: 3", "name: none")
-    sweep.write(text.replace("workers: 1", run))
+    sweep.write(text.replace("workers: 1", "workers: 1, lanes: 2"))
     armed = sweep.folder / "armed"
     arm(armed, step)
     codes = run_until_whole(sweep, armed)
@@ -181,6 +235,33 @@ def kill_beside_another(
     assert_whole(sweep)
     # Trial 0 comes to the step first, and its worker dies with trial 1.
     assert max(event.resumed for event in sweep.events(1) if isinstance(event, Started)) >= 1
+
+
+@pytest.mark.parametrize("step", marked(IN_PACKS))
+def test_a_kill_of_a_worker_with_a_pack_at_two_epochs_is_recovered_from(
+    sweep: Sweep, step: Step
+) -> None:
+    sweep.write(PACKED)
+    sweep.write_code(PACKED_CODE)
+    armed, first, second = (sweep.folder / name for name in ("armed", "first", "second"))
+    for folder in (armed, first, second):
+        folder.mkdir()
+    # Trial 0 comes to the end of an epoch first; nobody lives to put them back.
+    for point in ("report.after", "put-back.before"):
+        (armed / point).touch()
+    assert sweep.run(**{CRASH_VARIABLE: str(armed)}).returncode == -signal.SIGKILL
+    assert [len(sweep.epochs(number)) for number in range(2)] == [1, 0]
+
+    before, after = FIRST.get(step, (f"{step}.before", f"{step}.after"))
+    for folder, points in (
+        (first, (before, f"{step}.before")),
+        (second, (after, f"{step}.after")),
+    ):
+        for point in points:
+            (folder / point).touch()
+    codes = run_until_whole(sweep, armed)
+    assert [*armed.iterdir(), *first.iterdir(), *second.iterdir()] == [], codes
+    assert_whole(sweep, trials=TRIALS + 1)
 
 
 @pytest.mark.parametrize(
