@@ -74,7 +74,9 @@ PACKED_CODE = """
 import os
 import torch
 from torch import nn
+from sweeper.workers import runner
 
+runner._SAVE_EVERY_S = {save_every_s}
 rounds = ["first", "second"]
 
 
@@ -241,8 +243,16 @@ def test_a_kill_of_a_worker_with_several_trials_is_recovered_from(
 def test_a_kill_of_a_worker_with_a_pack_at_two_epochs_is_recovered_from(
     sweep: Sweep, step: Step
 ) -> None:
+    kill_in_pack(sweep, step, save_every_s=0.0)
+
+
+def test_so_is_one_where_epochs_were_reported_after_the_checkpoint(sweep: Sweep) -> None:
+    kill_in_pack(sweep, Step.REPORT, save_every_s=60.0)
+
+
+def kill_in_pack(sweep: Sweep, step: Step, *, save_every_s: float) -> None:
     sweep.write(PACKED)
-    sweep.write_code(PACKED_CODE)
+    sweep.write_code(PACKED_CODE.replace("{save_every_s}", str(save_every_s)))
     armed, first, second = (sweep.folder / name for name in ("armed", "first", "second"))
     for folder in (armed, first, second):
         folder.mkdir()
@@ -251,6 +261,8 @@ def test_a_kill_of_a_worker_with_a_pack_at_two_epochs_is_recovered_from(
         (armed / point).touch()
     assert sweep.run(**{CRASH_VARIABLE: str(armed)}).returncode == -signal.SIGKILL
     assert [len(sweep.epochs(number)) for number in range(2)] == [1, 0]
+    saved = [sweep.paths.checkpoint(number).exists() for number in range(2)]
+    assert saved == [save_every_s == 0.0, False]
 
     before, after = FIRST.get(step, (f"{step}.before", f"{step}.after"))
     for folder, points in (
