@@ -198,6 +198,11 @@ class RunSpec:
         return max(1 if self.lanes == "auto" else self.lanes, self.n_packed)
 
     @property
+    def asks_for_lanes(self) -> bool:
+        """Whether the file says that a worker trains in lanes, be it one, or in packs."""
+        return self.lanes != "auto" or self.n_packed > 1
+
+    @property
     def n_packed(self) -> int:
         """Most trials that are one program; 1 if each has its own."""
         return self.pack if isinstance(self.pack, int) else 1

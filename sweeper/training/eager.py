@@ -175,7 +175,7 @@ class EagerLearner:
             inputs, targets = self.augment(inputs, targets)
         if not self.pending.n_batches:
             self.optimizer.zero_grad()
-        loss = self.loss(self._outputs(inputs), targets, "mean")
+        loss = self.loss(self.outputs(inputs), targets, "mean")
         # Of several batches, sums over samples are added, as one of them may be shorter.
         total = loss if self.accumulate == 1 else loss * len(inputs)
         total.backward()  # type: ignore[no-untyped-call]
@@ -208,10 +208,10 @@ class EagerLearner:
         if self._evaluation is None:
             self.model.eval()
             self._is_training = False
-            self._measured.enter_context(self._averaged())
+            self._measured.enter_context(self.averaged())
             loss = torch.zeros((), device=self.runtime.device)
             self._evaluation = Evaluation(self.metrics(), loss)
-        outputs = self._outputs(inputs)
+        outputs = self.outputs(inputs)
         self._evaluation.add(outputs, targets, self.loss(outputs, targets, "sum"))
 
     @torch.no_grad()
@@ -230,10 +230,11 @@ class EagerLearner:
 
     def weights(self) -> dict[str, Any]:
         """See :class:`~sweeper.training.learner.Learner`."""
-        with self._averaged():
+        with self.averaged():
             return {name: copied(value) for name, value in self.model.state_dict().items()}
 
-    def _averaged(self) -> AbstractContextManager[None]:
+    def averaged(self) -> AbstractContextManager[None]:
+        """Let the model be what is measured and kept within a ``with`` block."""
         return nullcontext() if self.average is None else self.average.applied()
 
     def state_dict(self) -> dict[str, Any]:
@@ -269,7 +270,12 @@ class EagerLearner:
                     parameter.grad = gradient.to(parameter.device, copy=True)
             self.pending = Pending(**pending)
 
-    def _outputs(self, inputs: Tensor) -> Tensor:
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """What the model makes of inputs, float [B, n_outputs].
+
+        Raises:
+            TrainingError: If it is something else than a tensor.
+        """
         if self.runtime.precision != "bf16":
             return self._checked(self.model(inputs))
         with torch.autocast(self.runtime.device.type, dtype=torch.bfloat16):

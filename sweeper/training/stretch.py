@@ -22,6 +22,7 @@ class Stretch:
 
     Attributes:
         n_left: Batches that are to come.
+        number: Of the next of them.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class Stretch:
         self.n_left = n_left
         self._ledger = ledger
         self._seeds = seeds
-        self._number = number
+        self.number = number
 
     def __iter__(self) -> Self:
         return self
@@ -45,20 +46,25 @@ class Stretch:
     def __next__(self) -> Batch:
         if not self.n_left:
             raise StopIteration
-        self.seed(0)
+        self.seed(self.number)
         self._count(1)
         with self._ledger.booked(Entry.DATA):
             return next(self._batches)
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the pass has no batches behind those of the stretch."""
+        return self.n_left == self._batches.n_left
 
     @property
     def table(self) -> Table | None:
         """Of the rows that all batches consist of; None if they have to be loaded."""
         return self._batches.table if isinstance(self._batches, TablePass) else None
 
-    def seed(self, n_ahead: int) -> None:
-        """Seed the random generators for the batch that comes after so many others."""
+    def seed(self, number: int) -> None:
+        """Seed the random generators for the batch of that number."""
         if self._seeds is not None:
-            self._seeds.use(self._number + n_ahead)
+            self._seeds.use(number)
 
     def take(self, n_batches: int) -> Tensor:
         """The rows of the next batches, see :meth:`~sweeper.data.batches.TablePass.take`."""
@@ -69,7 +75,7 @@ class Stretch:
 
     def _count(self, n_batches: int) -> None:
         self.n_left -= n_batches
-        self._number += n_batches
+        self.number += n_batches
 
 
 def stretches(

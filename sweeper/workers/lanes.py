@@ -115,13 +115,24 @@ class Lanes:
         try:
             while self._lanes:
                 self._fill()
-                for lane in list(self._lanes):
+                for lane in self._ready():
                     self._advance(lane)
                 for pack in self._packs.at_work if self._packs else ():
                     self._step(pack)
         finally:
             for lane in self._lanes:
                 lane.leave()
+
+    def _ready(self) -> list[Lane]:
+        """Those that need not wait for the device, one at least: if need be, this waits for it."""
+        busy = self._packs.busy if self._packs else []
+        waiting = {name for pack in busy for name in pack.names}
+        ready = [lane for lane in self._lanes if lane.trial.number not in waiting]
+        if not ready:
+            with self._ledger.shared_by([lane.trial.ledger for lane in self._lanes]):
+                busy[0].wait()
+            return self._ready()
+        return ready
 
     def _advance(self, lane: Lane) -> None:
         with self._ledger.lent_to(lane.trial.ledger):

@@ -29,6 +29,7 @@ from sweeper.training.checkpoint import save_checkpoint
 from sweeper.training.learner import Runtime
 from sweeper.training.loop import training
 from sweeper.training.own_training import run_own_training
+from sweeper.training.packed.capture import CudaCapture
 from sweeper.training.packed.packs import Membership, Packs
 from sweeper.training.seed import low_seed
 from sweeper.training.user_trial import UserTrial
@@ -78,8 +79,7 @@ class TrialRunner:
         self._noted: set[str] = set()
         self._remark = ""  # on the data of the latest trial
         self.runtime = Runtime(torch.device(args.device), study.spec.run.precision)
-        n_packed = study.spec.run.n_packed
-        self.packs = Packs(n_packed, self._note_once) if n_packed > 1 else None
+        self.packs = self._new_packs()
         self.code = code_digest(study.spec)
         self._is_code_kept = False  # once is enough, as it never changes in a worker
         if self.code != args.code:
@@ -91,6 +91,12 @@ class TrialRunner:
             self._import_user_code(ledger)
             self.runtime.set_float32()
         self._state = ProcessState() if self.code else None
+
+    def _new_packs(self) -> Packs | None:
+        run, device = self._study.spec.run, self.runtime.device
+        if device.type == "cuda" and run.asks_for_lanes:
+            return Packs(run.n_packed, self._note_once, partial(CudaCapture, device))
+        return Packs(run.n_packed, self._note_once) if run.n_packed > 1 else None
 
     def _import_user_code(self, ledger: TimeLedger) -> None:
         """Import it before any trial, so that what it switches then holds for all of them."""
@@ -184,7 +190,8 @@ class TrialRunner:
     @property
     def _pack_tag(self) -> dict[str, str]:
         """Of how many at most a trial may be computed as one; its numbers are near those alone."""
-        return {"pack": str(self._study.spec.run.n_packed)} if self.packs else {}
+        n_packed = self._study.spec.run.n_packed
+        return {"pack": str(n_packed)} if n_packed > 1 else {}
 
     @contextmanager
     def _building(self, trial: RunningTrial, lane: int | None) -> Iterator[BuildLearner]:
@@ -199,6 +206,8 @@ class TrialRunner:
 
     def _membership_tags(self, membership: Membership | None) -> dict[str, str]:
         """In which pack a trial was, and with how many, itself included, it was computed."""
+        if self._study.spec.run.n_packed == 1:
+            return {}
         if membership is None:
             return {"packed": "1"}
         pack = f"{self._args.name}/{membership.pack}"

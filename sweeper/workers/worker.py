@@ -79,6 +79,8 @@ class Worker:
         self._ledger = TimeLedger(max(0.0, time.time() - args.given_s))
         self._runner = TrialRunner(args, study, stopping, ledger=self._ledger, note=self._note)
         self._n_lanes = self._count_lanes()
+        is_captured = study.spec.run.n_lanes == 1 and self._runner.packs is not None
+        self._has_lanes = self._n_lanes > 1 or is_captured
         self._rooms = [
             [Room(study.paths.device_room(device)) for device in args.devices]
             for _ in range(self._n_lanes)
@@ -196,7 +198,7 @@ class Worker:
                 with ownership.settling():
                     put_back(self._study, number)
                 return None
-            is_alone = alone or self._n_lanes == 1 or is_suspect(claimed)
+            is_alone = alone or not self._has_lanes or is_suspect(claimed)
             trial = RunningTrial(
                 self._study,
                 claimed,

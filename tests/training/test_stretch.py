@@ -27,6 +27,7 @@ def test_all_batches_come_once_in_their_order() -> None:
 def test_rows_are_taken_as_far_as_batches_are_alike() -> None:
     for stretch in stretches(SPLIT.batches(SIZE), 99, ledger=TimeLedger(), seeds=None, number=0):
         assert stretch.table is not None
+        assert stretch.is_last
         assert stretch.take(2).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
         inputs, _ = next(stretch)
         assert inputs.tolist() == [8, 9, 10, 11]
@@ -58,7 +59,8 @@ def test_each_batch_is_seeded_by_its_number() -> None:
     stretch = Stretch(SPLIT.batches(SIZE), 5, ledger=TimeLedger(), seeds=seeds, number=7)
     next(stretch)
     assert torch.rand(()).item() == wanted[0]
-    stretch.seed(1)
+    assert stretch.number == 8
+    stretch.seed(9)
     assert torch.rand(()).item() == wanted[2]
     stretch.take(2)
     next(stretch)

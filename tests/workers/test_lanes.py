@@ -2,7 +2,8 @@
 
 import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from sweeper.study.study import SweepStudy
 from sweeper.study.tell import put_back
 from sweeper.training.checkpoint import load_checkpoint
 from sweeper.training.packed.member import Member
+from sweeper.training.packed.packs import Packs
 from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
 from sweeper.workers.signals import StopRequest
 from sweeper.workers.worker import Worker
 from tests.support.function_studies import worker_args
 from tests.support.sweep_studies import begin, claim_trial, log
+from tests.support.tape import TapeCapture
 
 LANES, PACK = {"lanes": 3}, {"pack": 3}
 #: Of three that are computed at once.
@@ -372,6 +375,46 @@ def test_a_stop_puts_a_pack_back_in_mid_epoch_and_all_go_on(tmp_path: Path) -> N
     assert first.notes == second.notes == []
     assert study.counts() == {TrialState.COMPLETE: 5}
     assert_nearly_same(study, one_by_one(tmp_path / "one"), range(5))
+
+
+class Late(TapeCapture):
+    """A device that is at work until somebody waits for it, or has asked four times."""
+
+    n_waited = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._n_asked = 0
+
+    @property
+    def is_done(self) -> bool:
+        self._n_asked += 1
+        return self._n_asked > 4
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        self._n_asked = 0
+        yield
+
+    def wait(self) -> None:
+        Late.n_waited += self._n_asked <= 4
+        self._n_asked = 5
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_lanes_wait_for_the_device_only_if_none_can_go_on(tmp_path: Path, size: int) -> None:
+    plain: dict[str, Any] = {
+        "model": {"architecture": "mlp", "width": 16, "dropout": {"low": 0.1, "high": 0.5}},
+        "train": {"epochs": 2, "optimizer": "sgd", "learning_rate": {"low": 0.001, "high": 0.1}},
+    }
+    study = begin_lanes(tmp_path / "captured", **plain)
+    followed, Late.n_waited = Followed(study), 0
+    followed.worker._runner.packs = Packs(size, followed.notes.append, Late)
+    followed.worker.work()
+    assert followed.notes == []
+    assert study.counts() == {TrialState.COMPLETE: 5}
+    assert Late.n_waited
+    assert_nearly_same(study, one_by_one(tmp_path / "one", **plain), range(5))
 
 
 def test_what_cannot_be_packed_has_lanes_which_is_said_once(tmp_path: Path) -> None:

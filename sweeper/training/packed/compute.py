@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from sweeper.training.eager import EagerLearner
 from sweeper.training.packed.losses import PackedLoss
-from sweeper.training.packed.member import Work
 from sweeper.training.packed.modules import Segment
 from sweeper.training.packed.program import Program
 from sweeper.training.packed.rows import Rows
+from sweeper.training.packed.work import BatchWork
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,30 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Batches:
+    """A batch of each member of a group.
+
+    Attributes:
+        inputs: [G, B, ...].
+        targets: [G, B, ...].
+        masks: Of the dropouts in the order of their calls, each [G, B, ...]; empty if they draw
+            by themselves, or in evaluation.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    masks: Sequence[Tensor] = ()
+
+
+@dataclass(frozen=True)
 class Trained:
     """Of a batch that is trained on.
 
     Attributes:
         losses: Means over the samples [G].
         gradients: Of the parameters [G, N].
-        others: What else the models hold, as it is after the batch: name -> [G, ...].
+        others: What else the models hold, as it is after the batch: name -> [G, ...]; empty if it
+            has changed already.
     """
 
     losses: Tensor
@@ -59,42 +78,124 @@ class Measured:
     losses: Tensor
 
 
-def train(program: Program, rows: Rows, group: Group, works: Sequence[Work]) -> Trained:
-    """Gradients of a batch of each member; nothing that the rows hold is changed."""
-    values = rows.parameters.taken(group.places)
-    leaves = [tensor.detach().requires_grad_() for tensor in rows.parameters.tensors(values)]
-    others = _others(rows, group.places)
-    calls = zip(*(work.masks or () for work in works), strict=True)
-    outputs = program(
-        dict(zip(rows.names, leaves, strict=True)),
-        others,
+@dataclass(frozen=True)
+class Outputs:
+    """Of a batch that is trained on, for its gradients.
+
+    Attributes:
+        values: [G, B, n_outputs].
+        leaves: The parameters that they depend on, of all members, in the order of the rows.
+        others: As of :class:`Trained`.
+    """
+
+    values: Tensor
+    leaves: Sequence[Tensor]
+    others: Mapping[str, Tensor]
+
+
+class Forward(Protocol):
+    """Computes the outputs of the members of a group.
+
+    Attributes:
+        has_masks: Whether it is given what members draw; else their models draw when called.
+    """
+
+    has_masks: bool
+
+    def train(self, rows: Rows, group: Group, batches: Batches) -> Outputs:
+        """Of a batch to train on; nothing that the rows hold is changed."""
+        ...
+
+    def evaluate(self, rows: Rows, group: Group, batches: Batches) -> Tensor:
+        """Of a batch to measure [G, B, n_outputs], by the averages where there are any."""
+        ...
+
+
+class ForwardOfMany:
+    """By one program for all of them; see :class:`Forward`.
+
+    Args:
+        program: Of their models.
+    """
+
+    has_masks = True
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+
+    def train(self, rows: Rows, group: Group, batches: Batches) -> Outputs:
+        """See :class:`Forward`."""
+        values = rows.parameters.taken(group.places)
+        leaves = [tensor.detach().requires_grad_() for tensor in rows.parameters.tensors(values)]
+        others = _others(rows, group.places)
+        named = dict(zip(rows.names, leaves, strict=True))
+        outputs = self._program(named, others, batches.inputs, batches.masks, group.segments)
+        return Outputs(outputs, leaves, others)
+
+    def evaluate(self, rows: Rows, group: Group, batches: Batches) -> Tensor:
+        """See :class:`Forward`."""
+        parameters = rows.averages or rows.parameters
+        tensors = parameters.tensors(parameters.taken(group.places))
+        named = dict(zip(rows.names, tensors, strict=True))
+        others = _others(rows, group.places, are_averaged=True)
+        return self._program(named, others, batches.inputs, None, group.segments)
+
+
+class ForwardOfOne:
+    """By the model of the only member, which draws by itself; see :class:`Forward`.
+
+    Its buffers change as it is called.
+
+    Args:
+        alone: The member's own.
+    """
+
+    has_masks = False
+
+    def __init__(self, alone: EagerLearner) -> None:
+        self._alone = alone
+
+    def train(self, rows: Rows, group: Group, batches: Batches) -> Outputs:
+        """See :class:`Forward`."""
+        self._alone.model.train()
+        outputs = self._alone.outputs(batches.inputs[0])
+        return Outputs(outputs[None], self._alone.parameters, {})
+
+    def evaluate(self, rows: Rows, group: Group, batches: Batches) -> Tensor:
+        """See :class:`Forward`."""
+        self._alone.model.eval()
+        with self._alone.averaged():
+            return self._alone.outputs(batches.inputs[0])[None]
+
+
+def stacked(works: Sequence[BatchWork]) -> Batches:
+    """Batches of one form."""
+    masks = zip(*(work.masks or () for work in works), strict=True)
+    return Batches(
         torch.stack([work.inputs for work in works]),
-        [torch.stack(masks) for masks in calls],
-        group.segments,
+        torch.stack([work.targets for work in works]),
+        [torch.stack(of_members) for of_members in masks],
     )
-    losses = group.loss(outputs, torch.stack([work.targets for work in works])).mean(1)
-    n_samples = len(works[0].inputs)
-    scales = [float(n_samples) if is_sum else 1.0 for is_sum in group.are_sums]
-    total = (losses * losses.new_tensor(scales)).sum()
-    gradients = torch.autograd.grad(total, leaves)
-    flat = torch.cat([gradient.flatten(1) for gradient in gradients], 1)
-    return Trained(losses.detach(), flat, others)
+
+
+def train(forward: Forward, rows: Rows, group: Group, batches: Batches) -> Trained:
+    """Gradients of a batch of each member."""
+    outputs = forward.train(rows, group, batches)
+    losses = group.loss(outputs.values, batches.targets).mean(1)
+    total = losses
+    if any(group.are_sums):
+        n_samples = float(batches.inputs.shape[1])
+        total = losses * losses.new_tensor([n_samples if s else 1.0 for s in group.are_sums])
+    gradients = torch.autograd.grad(total.sum(), outputs.leaves)
+    flat = torch.cat([gradient.reshape(len(losses), -1) for gradient in gradients], 1)
+    return Trained(losses.detach(), flat, outputs.others)
 
 
 @torch.no_grad()
-def evaluate(program: Program, rows: Rows, group: Group, works: Sequence[Work]) -> Measured:
-    """What a batch of each member is measured at, by the averages where there are any."""
-    parameters = rows.averages or rows.parameters
-    tensors = parameters.tensors(parameters.taken(group.places))
-    outputs = program(
-        dict(zip(rows.names, tensors, strict=True)),
-        _others(rows, group.places, are_averaged=True),
-        torch.stack([work.inputs for work in works]),
-        None,
-        group.segments,
-    )
-    targets = torch.stack([work.targets for work in works])
-    return Measured(outputs, group.loss(outputs, targets).sum(1))
+def evaluate(forward: Forward, rows: Rows, group: Group, batches: Batches) -> Measured:
+    """What a batch of each member is measured at."""
+    outputs = forward.evaluate(rows, group, batches)
+    return Measured(outputs, group.loss(outputs, batches.targets).sum(1))
 
 
 def _others(rows: Rows, places: Tensor | None, *, are_averaged: bool = False) -> dict[str, Tensor]:

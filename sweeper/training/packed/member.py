@@ -1,8 +1,7 @@
 """A trial's learner that has its batches done together with those of others."""
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -10,21 +9,8 @@ from torch import Tensor, nn
 from sweeper.training.eager import EagerLearner, Evaluation, Pending, copied
 from sweeper.training.learner import Batches, EpochTotals
 from sweeper.training.packed.program import Draws
-
-
-@dataclass(frozen=True)
-class Work:
-    """A batch that a member was given.
-
-    Attributes:
-        inputs: [B, ...].
-        targets: [B, ...].
-        masks: Of its dropouts, in the order of their calls; None in evaluation.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-    masks: list[Tensor] | None = None
+from sweeper.training.packed.work import BatchWork, RowsWork, Work
+from sweeper.training.stretch import Stretch
 
 
 class Member:
@@ -38,26 +24,38 @@ class Member:
     Args:
         alone: With built-in loss and optimiser, at any point of its training.
         name: By which others know it.
+        stride: The most batches that it takes at once, if it can have them as rows.
+        wait: Waits until the device has done what the pack was told.
 
     Attributes:
         gradients: Of ``alone.parameters``.
-        rate: Learning rate of the update that the last batch is part of.
+        rates: Learning rates of the updates that come of ``work``.
         work: What it was given and is not done yet.
         error: What came of its work, raised by the next call of a method.
         evaluation: What the pass under way has measured; None if there is none.
         most: Members, itself included, that one call has computed at once with it, at most.
+        draws: Of its dropouts.
     """
 
-    def __init__(self, alone: EagerLearner, name: Hashable) -> None:
+    def __init__(
+        self,
+        alone: EagerLearner,
+        name: Hashable,
+        *,
+        stride: int = 1,
+        wait: Callable[[], None] = lambda: None,
+    ) -> None:
         self.alone = alone
         self.name = name
         self.gradients = [_gradient_of(parameter) for parameter in alone.parameters]
-        self.rate = 0.0
+        self.rates: list[float] = []
         self.work: Work | None = None
         self.error: BaseException | None = None
         self.evaluation: Evaluation | None = None
         self.most = 1
-        self._draws = Draws(alone.model, alone.runtime)
+        self.draws = Draws(alone.model, alone.runtime)
+        self._stride = stride
+        self._wait = wait
 
     @property
     def totals(self) -> EpochTotals:
@@ -79,16 +77,25 @@ class Member:
     @property
     def stride(self) -> int:
         """See :class:`~sweeper.training.learner.Learner`."""
-        return 1
+        return self._stride
 
     def train(self, batches: Batches) -> None:
         """See :class:`~sweeper.training.learner.Learner`."""
-        self._settle()
+        self._require_done()
+        steps, rate_at = self.alone.steps, self.alone.schedule.rate_at
+        if self._takes_rows(batches):
+            self.rates = [rate_at(steps + n) for n in range(batches.n_left)]
+            self.work = RowsWork(batches, is_training=True)
+            return
         [(inputs, targets)] = batches
         if self.alone.augment is not None:
             inputs, targets = self.alone.augment(inputs, targets)
-        self.rate = self.alone.schedule.rate_at(self.alone.steps)
-        self.work = Work(inputs, targets, self._draws.masks(inputs))
+        self.rates = [rate_at(steps)]
+        self.work = BatchWork(inputs, targets, self.draws.masks(inputs))
+
+    def _takes_rows(self, batches: Batches) -> TypeGuard[Stretch]:
+        has_rows = isinstance(batches, Stretch) and batches.table is not None
+        return has_rows and self._stride > 1
 
     def end_training(self) -> float:
         """See :class:`~sweeper.training.learner.Learner`."""
@@ -97,12 +104,15 @@ class Member:
 
     def evaluate(self, batches: Batches) -> None:
         """See :class:`~sweeper.training.learner.Learner`."""
-        self._settle()
-        [(inputs, targets)] = batches
+        self._require_done()
         if self.evaluation is None:
             loss = torch.zeros((), device=self.alone.runtime.device)
             self.evaluation = Evaluation(self.alone.metrics(), loss)
-        self.work = Work(inputs, targets)
+        if self._takes_rows(batches):
+            self.work = RowsWork(batches, is_training=False)
+            return
+        [(inputs, targets)] = batches
+        self.work = BatchWork(inputs, targets)
 
     def end_evaluation(self) -> tuple[float, Mapping[str, float]]:
         """See :class:`~sweeper.training.learner.Learner`."""
@@ -142,18 +152,29 @@ class Member:
         return self.alone.pending.n_batches == self.alone.accumulate
 
     def count_batch(self, n_samples: int) -> None:
-        """A batch is trained on."""
+        """A batch is trained on, and its update is not done yet."""
         for counted in (self.alone.totals, self.alone.pending):
             counted.n_samples += n_samples
             counted.n_batches += 1
 
     def count_update(self) -> None:
-        """An update is done."""
+        """The update is done of all batches that are trained on."""
         self.alone.steps += 1
         self.alone.pending = Pending()
 
+    def count_updates(self, n_updates: int, n_samples: int) -> None:
+        """Updates are done, each of one batch of so many samples."""
+        self.alone.steps += n_updates
+        self.alone.totals.n_batches += n_updates
+        self.alone.totals.n_samples += n_updates * n_samples
+        del self.rates[:n_updates]
+
     def _settle(self) -> None:
-        """Raise what came of what it was given."""
+        """Wait until all is done, and raise what came of it."""
+        self._require_done()
+        self._wait()
+
+    def _require_done(self) -> None:
         assert self.work is None, "its pack has not done what it was given"
         if self.error is not None:
             raise self.error

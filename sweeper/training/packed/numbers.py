@@ -10,6 +10,20 @@ from torch import Tensor
 from sweeper.training.optim import BETAS, Optimizer, RmsProp, Sgd
 from sweeper.training.packed.member import Member
 
+#: Fields of :class:`Numbers`, the corrections as two.
+N_NUMBERS = 9
+
+
+@dataclass(frozen=True)
+class Uses:
+    """Which of the :class:`Numbers` some member has."""
+
+    decays: bool
+    l1: bool
+    clips: bool
+    shares: bool
+    news: bool
+
 
 @dataclass(frozen=True)
 class Numbers:
@@ -36,40 +50,85 @@ class Numbers:
     news: Tensor | None
 
 
-def numbers_of(members: Sequence[Member], like: Tensor) -> Numbers:
-    """Of the update that comes, by one copy to the device.
+def uses_of(members: Sequence[Member]) -> Uses:
+    """Which of the numbers some of them has."""
+    learners = [member.alone for member in members]
+    return Uses(
+        decays=any(_decay_of(member) for member in members),
+        l1=any(learner.l1 for learner in learners),
+        clips=any(learner.clip_grad_norm is not None for learner in learners),
+        shares=any(learner.accumulate > 1 for learner in learners),
+        news=any(learner.average is not None for learner in learners),
+    )
+
+
+def table_of(members: Sequence[Member], n_updates: int = 1) -> Tensor:
+    """The numbers of the updates that come, float64 [n_updates, 9, K, 1] on the CPU.
 
     Args:
-        members: Before that update is counted.
-        like: Of the dtype and on the device of the parameters.
+        members: Before these updates are counted.
+        n_updates: >= 1; of members that add up the gradients of several batches only 1.
     """
-    columns = list(zip(*map(_row, members), strict=True))
-    table = torch.tensor(columns, dtype=torch.float64).to(like)[..., None]
+    learners = [member.alone for member in members]
+    steps = _row([learner.steps for learner in learners])
+    counts = steps + torch.arange(1, n_updates + 1)[:, None]
+    clips = [learner.clip_grad_norm for learner in learners]
+    columns = [
+        _row([member.rates[:n_updates] for member in members]).T,
+        _row([_momentum_of(member) for member in members]),
+        *(1 - beta**counts for beta in BETAS),
+        _row([_decay_of(member) for member in members]),
+        _row([learner.l1 for learner in learners]),
+        _row([math.inf if clip is None else clip for clip in clips]),
+        _row([_share_of(member) for member in members]),
+        _row([_news_of(member, n_updates) for member in members]).T,
+    ]
+    return torch.stack([column.expand(n_updates, len(members)) for column in columns], 1)[
+        ..., None
+    ]
+
+
+def numbers_from(table: Tensor, uses: Uses) -> Numbers:
+    """One update's part of a table [9, K, 1], of the dtype and on the device of the parameters."""
     rate, momentum, first, second, decay, l1, clip, share, new = table.unbind()
     return Numbers(
         rates=rate,
         momenta=momentum,
         corrections=(first, second),
-        decays=decay if any(columns[4]) else None,
-        l1=l1 if any(columns[5]) else None,
-        clips=clip if min(columns[6]) < math.inf else None,
-        shares=share if min(columns[7]) < 1 else None,
-        news=new if any(columns[8]) else None,
+        decays=decay if uses.decays else None,
+        l1=l1 if uses.l1 else None,
+        clips=clip if uses.clips else None,
+        shares=share if uses.shares else None,
+        news=new if uses.news else None,
     )
 
 
-def _row(member: Member) -> tuple[float, ...]:
+def _row(values: Sequence[float] | Sequence[Sequence[float]]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def _momentum_of(member: Member) -> float:
+    rule = _optimizer_of(member).rule
+    return rule.momentum if isinstance(rule, Sgd | RmsProp) else 0.0
+
+
+def _decay_of(member: Member) -> float:
+    return _optimizer_of(member).decay
+
+
+def _optimizer_of(member: Member) -> Optimizer:
+    assert isinstance(member.alone.optimizer, Optimizer)
+    return member.alone.optimizer
+
+
+def _share_of(member: Member) -> float:
     learner = member.alone
-    assert isinstance(learner.optimizer, Optimizer)
-    rule, n_updates = learner.optimizer.rule, learner.steps + 1
-    clip, average = learner.clip_grad_norm, learner.average
-    return (
-        member.rate,
-        rule.momentum if isinstance(rule, Sgd | RmsProp) else 0.0,
-        *(1 - beta**n_updates for beta in BETAS),
-        learner.optimizer.decay,
-        learner.l1,
-        math.inf if clip is None else clip,
-        1.0 if learner.accumulate == 1 else 1 / learner.pending.n_samples,
-        0.0 if average is None else 1 - average.decay_at(n_updates),
-    )
+    return 1.0 if learner.accumulate == 1 else 1 / learner.pending.n_samples
+
+
+def _news_of(member: Member, n_updates: int) -> list[float]:
+    """Of each update that comes."""
+    average, steps = member.alone.average, member.alone.steps
+    if average is None:
+        return [0.0] * n_updates
+    return [1 - average.decay_at(steps + n) for n in range(1, n_updates + 1)]

@@ -1,19 +1,39 @@
 """Several trials whose batches are computed as one."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from sweeper.training.eager import EagerLearner
-from sweeper.training.packed.compute import Group, Measured, Trained, evaluate, train
+from sweeper.training.packed.capture import Capture
+from sweeper.training.packed.captured import Captured
+from sweeper.training.packed.compute import (
+    Forward,
+    ForwardOfMany,
+    ForwardOfOne,
+    Group,
+    Measured,
+    Trained,
+    evaluate,
+    stacked,
+    train,
+)
 from sweeper.training.packed.losses import pack_losses
-from sweeper.training.packed.member import Member, Work
+from sweeper.training.packed.member import Member
 from sweeper.training.packed.modules import activations_of
-from sweeper.training.packed.numbers import numbers_of
+from sweeper.training.packed.numbers import numbers_from, table_of, uses_of
 from sweeper.training.packed.program import Program
 from sweeper.training.packed.rows import Rows, release_rows
+from sweeper.training.packed.work import BatchWork, RowsWork
+
+#: Batches of a captured stretch: so long that the host's part of it, about a millisecond for 64
+#: members, does not count, and so short that a stop does not wait for it.
+_STRIDE = 32
+#: Programs of one pack: members that are at one point of their epoch change with each newcomer.
+_MOST_CAPTURED = 16
 
 
 class Pack:
@@ -25,31 +45,76 @@ class Pack:
     Args:
         tell: Told what is done otherwise than was asked.
         number: By which others know it.
+        capture: Has the work done on the device, as captured programs where members are given
+            rows of a table; None to do it operator by operator.
+        is_single: Whether it has one member at most, which is computed by its own model.
 
     Attributes:
         members: In the order of their rows.
     """
 
-    def __init__(self, tell: Callable[[str], None], *, number: int = 0) -> None:
+    def __init__(
+        self,
+        tell: Callable[[str], None],
+        capture: Capture | None = None,
+        *,
+        number: int = 0,
+        is_single: bool = False,
+    ) -> None:
         self._tell = tell
         self.number = number
+        self._capture = capture
+        self._is_single = is_single
         self.members: list[Member] = []
-        self._program: Program | None = None
+        self._forward: Forward | None = None
         self._rows: Rows | None = None
         self._places: dict[int, int] = {}
         self._groups: dict[tuple[int, ...], Group] = {}
+        self._captured: dict[Hashable, Captured] = {}
         self._most: int | None = None
+        self._is_at_end = False
+
+    @property
+    def names(self) -> list[Hashable]:
+        """Of all members."""
+        return [member.name for member in self.members]
 
     @property
     def names_at_work(self) -> list[Hashable]:
         """Of the members that were given what is not done yet."""
         return [member.name for member in self.members if member.work is not None]
 
-    def join(self, alone: EagerLearner, name: Hashable = None) -> Member:
-        """Take a trial in, at any point of its training, under a name."""
-        if self._program is None:
-            self._program = Program(alone.model, alone.runtime)
-        member = Member(alone, name)
+    @property
+    def is_ready(self) -> bool:
+        """Whether members can go on without waiting for the device."""
+        if self._capture is None:
+            return True
+        return self._capture.is_done or (self._capture.is_free and not self._is_at_end)
+
+    def wait(self) -> None:
+        """Wait until the device has done all that members were given."""
+        if self._capture is not None:
+            self._capture.wait()
+
+    def join(
+        self, alone: EagerLearner, name: Hashable = None, *, takes_rows: bool = False
+    ) -> Member:
+        """Take a trial in, at any point of its training.
+
+        Args:
+            alone: As it is by itself.
+            name: By which others know it.
+            takes_rows: Whether its batches may be computed by a captured program.
+        """
+        self.wait()
+        if self._forward is None or self._is_single:
+            self._forward = (
+                ForwardOfOne(alone)
+                if self._is_single
+                else ForwardOfMany(Program(alone.model, alone.runtime))
+            )
+        stride = _STRIDE if takes_rows and self._capture is not None else 1
+        member = Member(alone, name, stride=stride, wait=self.wait)
         self.members.append(member)
         # Next to each other, those with the same activations are computed by one call.
         self.members.sort(key=_activations)
@@ -58,6 +123,7 @@ class Pack:
 
     def leave(self, member: Member) -> EagerLearner:
         """Let a trial go, as a learner that goes on alone."""
+        self.wait()
         self.members.remove(member)
         release_rows(member)
         self._forget_rows()
@@ -66,33 +132,49 @@ class Pack:
     def _forget_rows(self) -> None:
         self._rows = None
         self._groups.clear()
+        self._captured.clear()
 
     def step(self) -> None:
         """Do what members were given: those with batches of the same form at once.
 
         What fails is raised by the member that it fails for, in the next call of a method.
         """
-        forms: dict[object, list[Member]] = {}
+        with self._capture.running() if self._capture else nullcontext():
+            if self._rows is None:
+                self._rows = Rows(self.members)
+                self._places = {id(member): place for place, member in enumerate(self.members)}
+            self._is_at_end = any(
+                isinstance(member.work, RowsWork) and member.work.is_last
+                for member in self.members
+            )
+            while forms := self._forms():
+                for members in forms.values():
+                    self._do(members)
+
+    def _forms(self) -> Mapping[Hashable, list[Member]]:
+        """The members that are at work, by what can be computed at once."""
+        forms: dict[Hashable, list[Member]] = {}
         for member in self.members:
             if member.work is not None:
-                forms.setdefault(_form(member.work), []).append(member)
-        if forms and self._rows is None:
-            self._rows = Rows(self.members)
-            self._places = {id(member): place for place, member in enumerate(self.members)}
-        for members in forms.values():
-            self._do(members)
+                forms.setdefault(member.work.form, []).append(member)
+        return forms
 
     def _do(self, members: Sequence[Member]) -> None:
-        """Do the batches of members that have the same form."""
+        """Do the next batches of members that have the same form."""
         if self._most is not None and len(members) > self._most:
             self._do_halves(members)
-            return
-        works = [member.work for member in members if member.work is not None]
-        assert self._program is not None
+        elif isinstance(members[0].work, RowsWork):
+            self._do_rows(members)
+        else:
+            self._do_batch(members)
+
+    def _do_batch(self, members: Sequence[Member]) -> None:
+        works = [member.work for member in members if isinstance(member.work, BatchWork)]
+        assert self._forward is not None
         assert self._rows is not None
         compute = evaluate if works[0].masks is None else train
         try:
-            found = compute(self._program, self._rows, self._group(members), works)
+            found = compute(self._forward, self._rows, self._group(members), stacked(works))
         except BaseException as exc:  # code of a user's own raises what it likes
             self._do_after(exc, members)
             return
@@ -105,13 +187,50 @@ class Pack:
             else:
                 _take_measured(members, works, found)
         except BaseException as exc:  # they may have changed in part
+            _fail(members, exc)
+
+    def _do_rows(self, members: Sequence[Member]) -> None:
+        works = [member.work for member in members if isinstance(member.work, RowsWork)]
+        captured = None
+        try:
+            captured = self._captured_of(members, works)
+            captured.run(works, min(len(work.rows) for work in works))
             for member in members:
-                member.error = exc
+                member.most = max(member.most, len(members))
+        except BaseException as exc:
+            self._captured.clear()
+            if captured is not None and captured.is_changing:
+                _fail(members, exc)
+            else:
+                self._do_after(exc, members)
+        for member in members:
+            if isinstance(member.work, RowsWork) and member.work.is_done:
+                member.work = None
+
+    def _captured_of(self, members: Sequence[Member], works: Sequence[RowsWork]) -> Captured:
+        key = works[0].form, *(self._places[id(member)] for member in members)
+        if key not in self._captured:
+            if len(self._captured) == _MOST_CAPTURED:
+                del self._captured[next(iter(self._captured))]
+            assert self._forward is not None
+            assert self._rows is not None
+            assert self._capture is not None
+            self._captured[key] = Captured(
+                members,
+                works,
+                forward=self._forward,
+                rows=self._rows,
+                group=self._group(members),
+                capture=self._capture,
+                most=_STRIDE,
+                tell=self._tell,
+            )
+        return self._captured[key]
 
     def _do_after(self, error: BaseException, members: Sequence[Member]) -> None:
         """Find out whose error it is: nobody has changed yet."""
         if len(members) == 1:
-            members[0].error, members[0].work = error, None
+            _fail(members, error)
             return
         if isinstance(error, torch.OutOfMemoryError | MemoryError):
             self._most = len(members) // 2
@@ -138,8 +257,7 @@ class Pack:
         assert self._rows is not None
         places = self._group(members).places
         gradients = self._rows.with_pending(places, members, found.gradients)
-        for others in self._rows.others:
-            others.put(places, found.others)
+        self._rows.put_others(places, found.others)
         sums = (found.losses * n_samples).unbind()
         torch._foreach_add_([member.alone.totals.loss for member in members], list(sums))
         for member in members:
@@ -153,23 +271,22 @@ class Pack:
 
     def _update(self, members: Sequence[Member], gradients: Tensor) -> None:
         assert self._rows is not None
-        numbers = numbers_of(members, gradients)
+        numbers = numbers_from(table_of(members)[0].to(gradients), uses_of(members))
         self._rows.update(self._group(members).places, gradients, numbers)
         for member in members:
             member.count_update()
 
 
-def _take_measured(members: Sequence[Member], works: Sequence[Work], found: Measured) -> None:
+def _fail(members: Sequence[Member], error: BaseException) -> None:
+    for member in members:
+        member.error, member.work = error, None
+
+
+def _take_measured(members: Sequence[Member], works: Sequence[BatchWork], found: Measured) -> None:
     parts = zip(members, works, found.outputs, found.losses, strict=True)
     for member, work, outputs, loss in parts:
         assert member.evaluation is not None
         member.evaluation.add(outputs, work.targets, loss)
-
-
-def _form(work: Work) -> object:
-    """Equal for batches that one call computes."""
-    forms = [(tensor.shape, tensor.dtype) for tensor in (work.inputs, work.targets)]
-    return work.masks is None, *forms
 
 
 def _activations(member: Member) -> tuple[str, ...]:

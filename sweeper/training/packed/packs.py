@@ -3,10 +3,14 @@
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+from sweeper.config.references import is_reference
 from sweeper.config.settings import TrialConfig
+from sweeper.data.batches import TablePass
 from sweeper.data.dataset import TrialData
 from sweeper.training.build import build_learner
+from sweeper.training.eager import EagerLearner
 from sweeper.training.learner import Learner, Runtime
+from sweeper.training.packed.capture import Capture
 from sweeper.training.packed.check import unfit_reason
 from sweeper.training.packed.pack import Pack
 from sweeper.training.packed.signature import eager_reason, signature
@@ -29,16 +33,25 @@ class Packs:
     """Builds learners, as members of packs where their trials have the same program.
 
     Args:
-        size: The most members of a pack, >= 2.
+        size: The most members of a pack, >= 1. Packs of one are made only to be captured.
         tell: Told what is done otherwise than was asked.
+        new_capture: Makes what captures the programs of a pack; None to compute operator by
+            operator.
     """
 
-    def __init__(self, size: int, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        size: int,
+        tell: Callable[[str], None],
+        new_capture: Callable[[], Capture] | None = None,
+    ) -> None:
         self._tell = tell
         self._size = size
+        self._new_capture = new_capture
         self._packs: dict[Hashable, list[Pack]] = {}
         self._n_begun = 0
-        self._reasons: dict[Hashable, str | None] = {}
+        self._unfit: dict[Hashable, str | None] = {}
+        self._said: set[str] = set()
 
     def build(
         self,
@@ -51,7 +64,7 @@ class Packs:
     ) -> Learner:
         """As :func:`~sweeper.training.build.build_learner`, from which it draws nothing more.
 
-        The first time that a program cannot be shared, a line says why.
+        The first time that a program cannot be shared or captured, a line says why.
 
         Args:
             config: As there.
@@ -61,24 +74,46 @@ class Packs:
             name: Of the member, if it becomes one.
         """
         alone = build_learner(config, data, runtime, is_resumed=is_resumed)
-        key: Hashable = eager_reason(config)
-        if key is not None:
-            self._note_reason(key, str(key))
+        if self._is_said("trained one by one", eager_reason(config)):
             return alone
         key = signature(config, data.info, runtime)
-        if key not in self._reasons:
-            self._note_reason(key, unfit_reason(config, data, runtime))
-        return alone if self._reasons[key] else self._pack_with_room(key).join(alone, name)
+        is_captured = self._new_capture is not None and not self._is_said(
+            "computed without CUDA graphs", _uncaptured_reason(config, data, alone)
+        )
+        if self._size > 1 and not self._is_unfit(key, config, data, runtime):
+            return self._pack_with_room(key).join(alone, name, takes_rows=is_captured)
+        if not is_captured:
+            return alone
+        return self._new_pack(None, is_single=True).join(alone, name, takes_rows=True)
+
+    def _is_unfit(
+        self, key: Hashable, config: TrialConfig, data: TrialData, runtime: Runtime
+    ) -> bool:
+        if key not in self._unfit:
+            self._unfit[key] = unfit_reason(config, data, runtime)
+        return self._is_said("trained one by one", self._unfit[key])
+
+    def _is_said(self, consequence: str, reason: str | None) -> bool:
+        """Whether there is a reason, which is told once."""
+        if reason is not None and reason not in self._said:
+            self._said.add(reason)
+            key = "run.lanes" if self._size == 1 else "run.pack"
+            self._tell(f"{key}: {consequence}: {reason}")
+        return reason is not None
 
     def _pack_with_room(self, key: Hashable) -> Pack:
-        packs = self._packs.setdefault(key, [])
-        packs[:] = [pack for pack in packs if pack.members]
-        for pack in packs:
-            if len(pack.members) < self._size:
+        for pack in self._packs.get(key, ()):
+            if 0 < len(pack.members) < self._size:
                 return pack
-        packs.append(Pack(self._tell, number=self._n_begun))
+        return self._new_pack(key)
+
+    def _new_pack(self, key: Hashable, *, is_single: bool = False) -> Pack:
+        capture = None if self._new_capture is None else self._new_capture()
+        pack = Pack(self._tell, capture, number=self._n_begun, is_single=is_single)
         self._n_begun += 1
-        return packs[-1]
+        self._packs[key] = [held for held in self._packs.get(key, ()) if held.members]
+        self._packs[key].append(pack)
+        return pack
 
     def leave(self, name: Hashable) -> Membership | None:
         """Let the member of that name go; None if there is none."""
@@ -94,10 +129,28 @@ class Packs:
         """Those with members that were given what is not done yet."""
         return [pack for pack in self._all() if pack.names_at_work]
 
+    @property
+    def busy(self) -> list[Pack]:
+        """Those whose members would have to wait for the device."""
+        return [pack for pack in self._all() if not pack.is_ready]
+
     def _all(self) -> list[Pack]:
         return [pack for packs in self._packs.values() for pack in packs]
 
-    def _note_reason(self, key: Hashable, reason: str | None) -> None:
-        if key not in self._reasons and reason is not None:
-            self._tell(f"run.pack: trained one by one: {reason}")
-        self._reasons[key] = reason
+
+def _uncaptured_reason(config: TrialConfig, data: TrialData, alone: EagerLearner) -> str | None:
+    """Why no captured program computes the batches of a trial; None if one can."""
+    assert config.data is not None
+    assert config.model is not None
+    if alone.accumulate > 1:
+        return "train.accumulate: a graph makes an update of one batch"
+    if alone.augment is not None:
+        return "augmentation and mixup draw for each batch by themselves"
+    if is_reference(config.model.architecture):
+        return (
+            f"model.architecture: what the code of {config.model.architecture} decides in Python "
+            "would be decided once for all batches"
+        )
+    if not isinstance(data.train.batches(config.data.batch_size), TablePass):
+        return "batches are loaded one by one, or differ in their length"
+    return None

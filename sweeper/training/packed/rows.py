@@ -86,6 +86,12 @@ class Rows:
         is_pending = torch.tensor(are_pending, device=gradients.device)[:, None]
         return torch.where(is_pending, self.gradients.taken(places) + gradients, gradients)
 
+    def put_others(self, places: Tensor | None, named: Mapping[str, Tensor]) -> None:
+        """Write what members hold beside parameters, if anything is named."""
+        if named:
+            for others in self.others:
+                others.put(places, named)
+
     @torch.no_grad()
     def update(self, places: Tensor | None, gradients: Tensor, numbers: Numbers) -> None:
         """Update members.

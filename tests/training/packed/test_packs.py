@@ -1,17 +1,22 @@
 """Trials of one program come together, up to a size; others are trained by themselves."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 from sweeper.config.settings import DataConfig, ModelConfig, TrainConfig, TrialConfig
+from sweeper.data.batches import LoaderSplit
 from sweeper.training.build import build_learner
 from sweeper.training.eager import EagerLearner
 from sweeper.training.learner import Learner, Runtime
 from sweeper.training.packed.member import Member
 from sweeper.training.packed.packs import Packs
 from tests.support.paired_trials import CPU, in_float32, rows_of
+from tests.support.tape import TapeCapture
 
 DATA = in_float32(rows_of())
 BATCHES = list(DATA.train.batches(8))
@@ -21,14 +26,18 @@ def own_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(outputs, targets)
 
 
+def own_network(shape: Sequence[int], n_outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(6, n_outputs))
+
+
 def trial(
-    *, width: int = 8, loss: str | None = None, rate: float = 0.1, name: str = "mlp"
+    model: str = "mlp", params: Mapping[str, Any] | None = None, **train: Any
 ) -> TrialConfig:
     return TrialConfig(
         params={},
         data=DataConfig(name="made", batch_size=8),
-        model=ModelConfig(architecture=name, params={"width": width}),
-        train=TrainConfig(loss=loss, learning_rate=rate, optimizer="sgd"),
+        model=ModelConfig(architecture=model, params={"width": 8} if params is None else params),
+        train=TrainConfig(optimizer="sgd", **train),
         seed=0,
     )
 
@@ -48,8 +57,8 @@ def build(packs: Packs, config: TrialConfig, name: str) -> Member:
 
 def test_those_of_one_program_are_in_one_pack() -> None:
     packs = Packs(3, print)
-    learners = [build(packs, trial(rate=0.1 * n), f"trial {n}") for n in range(1, 5)]
-    other = build(packs, trial(width=4), "other")
+    learners = [build(packs, trial(learning_rate=0.1 * n), f"trial {n}") for n in range(1, 5)]
+    other = build(packs, trial(params={"width": 4}), "other")
     names = given(packs, [*learners, other])
     assert names == [["trial 1", "trial 2", "trial 3"], ["trial 4"], ["other"]]
     packs.at_work[0].step()
@@ -80,6 +89,52 @@ def test_it_begins_as_alone_and_draws_no_more() -> None:
         member = Packs(2, print).build(trial(), DATA, Runtime(CPU))
         assert torch.equal(torch.get_rng_state(), state)
         torch.testing.assert_close(member.weights(), alone.weights(), rtol=0, atol=0)
+
+
+def test_what_cannot_be_captured_is_said_once_and_still_trained() -> None:
+    told: list[str] = []
+    packs = Packs(1, told.append, TapeCapture)
+    for config in (trial(accumulate=2), trial(accumulate=4), trial(mixup=0.2)):
+        assert isinstance(packs.build(config, DATA, Runtime(CPU)), EagerLearner)
+    rows = LoaderSplit(TensorDataset(*BATCHES[0]), torch.arange(8), None, device=CPU)
+    loaded = replace(DATA, train=rows)
+    assert isinstance(packs.build(trial(), loaded, Runtime(CPU)), EagerLearner)
+    assert told == [
+        f"run.lanes: computed without CUDA graphs: {reason}"
+        for reason in (
+            "train.accumulate: a graph makes an update of one batch",
+            "augmentation and mixup draw for each batch by themselves",
+            "batches are loaded one by one, or differ in their length",
+        )
+    ]
+
+
+def test_a_network_of_ones_own_is_packed_but_not_captured() -> None:
+    told: list[str] = []
+    name = f"{__name__}:own_network"
+    packs = Packs(2, told.append, TapeCapture)
+    member = packs.build(trial(name, {}), DATA, Runtime(CPU))
+    assert isinstance(member, Member)
+    assert member.stride == 1
+    assert told == [
+        f"run.pack: computed without CUDA graphs: model.architecture: what the code of {name} "
+        "decides in Python would be decided once for all batches"
+    ]
+
+
+def test_recurrent_networks_are_captured_in_packs_of_one() -> None:
+    told: list[str] = []
+    packs = Packs(2, told.append, TapeCapture)
+    data = in_float32(rows_of((4, 7)))
+    config = trial("rnn", {"width": 4})
+    members = [packs.build(config, data, Runtime(CPU), name=name) for name in ("a", "b")]
+    for member in members:
+        assert isinstance(member, Member)
+        assert member.stride > 1
+        member.train([next(data.train.batches(8))])
+    assert [pack.names for pack in packs.at_work] == [["a"], ["b"]]
+    assert len(told) == 1
+    assert told[0].startswith("run.pack: trained one by one: vmap does not take it")
 
 
 def test_who_is_trained_by_itself_is_said_once() -> None:

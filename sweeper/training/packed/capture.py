@@ -1,0 +1,103 @@
+"""CUDA graphs, on a stream of their own."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
+
+import torch
+
+#: Stretches that may be under way on the device at once: while it does one, the host makes the
+#: next one ready.
+_MOST_UNDER_WAY = 2
+
+
+class Capture(Protocol):
+    """Has work done on a device, of which what recurs is captured and replayed."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the device could do with more work."""
+        ...
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the device has done all work."""
+        ...
+
+    def running(self) -> AbstractContextManager[None]:
+        """Do what is asked for within a ``with`` block after all that was asked for before."""
+        ...
+
+    def capture(self, body: Callable[[], None]) -> Callable[[], None]:
+        """Record work without doing it; what is returned does it each time that it is called.
+
+        Args:
+            body: Reads and writes the same tensors in each call. It has been called before.
+
+        Raises:
+            RuntimeError: If the work needs the host.
+        """
+        ...
+
+    def wait(self) -> None:
+        """Wait until all work is done."""
+        ...
+
+
+class CudaCapture:
+    """Work of a CUDA stream; see :class:`Capture`.
+
+    Args:
+        device: Of the stream.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._ends: deque[torch.cuda.Event] = deque()
+        self._pool: Any = None  # what torch calls a handle
+
+    @property
+    def is_free(self) -> bool:
+        """See :class:`Capture`."""
+        self._forget_done()
+        return len(self._ends) < _MOST_UNDER_WAY
+
+    @property
+    def is_done(self) -> bool:
+        """See :class:`Capture`."""
+        self._forget_done()
+        return not self._ends
+
+    def _forget_done(self) -> None:
+        while self._ends and self._ends[0].query():  # type: ignore[no-untyped-call]
+            self._ends.popleft()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """See :class:`Capture`; that is, after what other streams wait for on the default one."""
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._stream):
+            yield
+            end = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+            end.record(self._stream)
+        self._ends.append(end)
+
+    def capture(self, body: Callable[[], None]) -> Callable[[], None]:
+        """See :class:`Capture`; called within :meth:`running`.
+
+        Graphs of one stream share their memory, as they never run at once and none reads what
+        another has left there.
+        """
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+            body()
+        self._pool = graph.pool()
+        replay: Callable[[], None] = graph.replay
+        return replay
+
+    def wait(self) -> None:
+        """See :class:`Capture`."""
+        while self._ends:
+            self._ends.popleft().synchronize()

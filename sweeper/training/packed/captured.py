@@ -1,0 +1,191 @@
+"""Batches of the same members and form: one program, which is captured once and replayed.
+
+All that differs from batch to batch lies in tensors on the device, from which a counter that the
+program itself moves on takes its part.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from sweeper.data.batches import Table
+from sweeper.training.packed.capture import Capture
+from sweeper.training.packed.compute import Batches, Forward, Group, evaluate, train
+from sweeper.training.packed.member import Member
+from sweeper.training.packed.numbers import N_NUMBERS, numbers_from, table_of, uses_of
+from sweeper.training.packed.rows import Rows
+from sweeper.training.packed.work import RowsWork
+
+#: Batches that are computed before the program is captured: libraries choose their kernels and
+#: take their memory in the first ones.
+_WARM_UP = 3
+
+
+class Captured:
+    """Computes batches of members, given as rows of a table.
+
+    Args:
+        members: As ``group`` has them.
+        works: What they were given.
+        forward: Of their models.
+        rows: Of the pack.
+        group: The members.
+        capture: Captures the program.
+        most: Batches of a stretch at most.
+        tell: Told once why the program cannot be captured, if that is so.
+
+    Attributes:
+        is_changing: Whether an error came while members changed.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        works: Sequence[RowsWork],
+        *,
+        forward: Forward,
+        rows: Rows,
+        group: Group,
+        capture: Capture,
+        most: int,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._members = members
+        self._forward = forward
+        self._rows = rows
+        self._group = group
+        self._capture = capture
+        self._tell = tell
+        self._table: Table = works[0].table
+        self._is_training = works[0].is_training
+        self._body = self._train if self._is_training else self._evaluate
+        self._replay: Callable[[], None] | None = None
+        self._is_capturable = True
+        self._n_done = 0
+        self.is_changing = False
+        parameters = rows.parameters.values
+        shape = (most, len(members), works[0].rows.shape[1])
+        self._order = torch.zeros(shape, dtype=torch.int64, device=parameters.device)
+        self._at = torch.zeros(1, dtype=torch.int64, device=parameters.device)
+        self._losses = torch.zeros(len(members), device=parameters.device)
+        self._outputs = parameters.new_empty(0)
+        self._uses = uses_of(members)
+        self._numbers = parameters.new_zeros(most, N_NUMBERS, len(members), 1)
+        self._masks = self._new_masks(works) if self._is_training else []
+
+    def _new_masks(self, works: Sequence[RowsWork]) -> list[Tensor]:
+        """Of the dropouts, where others draw for the model; [K, B, ...] each."""
+        if not self._forward.has_masks:
+            return []
+        self._sample, _ = self._table.batch(works[0].rows[0])
+        n_members = len(self._members)
+        masks = self._members[0].draws.masks(self._sample)
+        return [mask.new_empty(n_members, *mask.shape) for mask in masks]
+
+    def run(self, works: Sequence[RowsWork], n_batches: int) -> None:
+        """Do the next batches of each member.
+
+        What fails has changed nobody, but for batches before it, which are counted.
+
+        Args:
+            works: What the members were given.
+            n_batches: That all of them have, in [1, most].
+        """
+        order = torch.stack([work.rows[:n_batches] for work in works], 1)
+        self._order[:n_batches].copy_(order)
+        if self._is_training:
+            numbers = table_of(self._members, n_batches).to(self._numbers.dtype)
+            if order.is_cuda:
+                numbers = numbers.pin_memory()  # else the copy waits for the device
+            self._numbers[:n_batches].copy_(numbers, non_blocking=True)
+        self._at.zero_()
+        self._losses.zero_()
+        if self._is_training:  # summed in the order of the batches, wherever a stretch begins
+            torch.stack(self._totals(), out=self._losses)
+        n_done = 0
+        try:
+            for n_done in range(n_batches):
+                self._draw(works, n_done)
+                self._step()
+            n_done = n_batches
+        finally:
+            self._count(works, n_done)
+
+    def _draw(self, works: Sequence[RowsWork], n_ahead: int) -> None:
+        """Draw for a batch what members draw, or let their models draw it."""
+        if not self._is_training or (self._forward.has_masks and not self._masks):
+            return
+        for place, (member, work) in enumerate(zip(self._members, works, strict=True)):
+            work.seed(n_ahead)
+            if self._masks:
+                for own, mask in zip(self._masks, member.draws.masks(self._sample), strict=True):
+                    own[place].copy_(mask)
+
+    def _step(self) -> None:
+        if self._replay is None and self._is_capturable and self._n_done >= _WARM_UP:
+            try:
+                self._replay = self._capture.capture(self._body)
+            except RuntimeError as exc:
+                self._is_capturable = False
+                cause = str(exc).strip().partition("\n")[0]
+                self._tell(f"no CUDA graph, so computed operator by operator: {cause}")
+        (self._replay or self._body)()
+        self._n_done += 1
+
+    def _batches(self) -> Batches:
+        """Those that the counter is at."""
+        rows = self._order.index_select(0, self._at)[0]
+        inputs, targets = self._table.batch(rows.flatten())
+        shape = rows.shape
+        return Batches(
+            inputs.view(*shape, *inputs.shape[1:]),
+            targets.view(*shape, *targets.shape[1:]),
+            self._masks,
+        )
+
+    def _train(self) -> None:
+        found = train(self._forward, self._rows, self._group, self._batches())
+        self.is_changing = True
+        with torch.no_grad():
+            numbers = numbers_from(self._numbers.index_select(0, self._at)[0], self._uses)
+            self._rows.put_others(self._group.places, found.others)
+            self._rows.update(self._group.places, found.gradients, numbers)
+            self._losses.add_(found.losses * self._order.shape[2])
+            self._at.add_(1)
+        self.is_changing = False
+
+    @torch.no_grad()
+    def _evaluate(self) -> None:
+        found = evaluate(self._forward, self._rows, self._group, self._batches())
+        if not len(self._outputs):  # their form is known now
+            most = len(self._order)
+            self._outputs = found.outputs.new_empty(most, *found.outputs.shape)
+        self._outputs.index_copy_(0, self._at, found.outputs[None])
+        self._losses.add_(found.losses)
+        self._at.add_(1)
+
+    def _count(self, works: Sequence[RowsWork], n_batches: int) -> None:
+        """Hand over to the members what came of so many batches."""
+        losses = list(self._losses.clone().unbind())
+        if self._is_training:
+            torch._foreach_copy_(self._totals(), losses)
+            for member in self._members:
+                member.count_updates(n_batches, self._order.shape[2])
+        elif n_batches:
+            self._measure(works, n_batches, losses)
+        for work in works:
+            work.drop(n_batches)
+
+    def _totals(self) -> list[Tensor]:
+        return [member.alone.totals.loss for member in self._members]
+
+    def _measure(
+        self, works: Sequence[RowsWork], n_batches: int, losses: Sequence[Tensor]
+    ) -> None:
+        outputs = self._outputs[:n_batches].clone()
+        parts = zip(self._members, works, losses, strict=True)
+        for place, (member, work, loss) in enumerate(parts):
+            assert member.evaluation is not None
+            targets = self._table.targets.index_select(0, work.rows[:n_batches].flatten())
+            member.evaluation.add(outputs[:, place].flatten(0, 1), targets, loss)

@@ -1,0 +1,106 @@
+"""Trials in float64 that are trained alone and as members of packs whose programs are captured."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from sweeper.config.settings import ModelConfig
+from sweeper.data.dataset import TrialData
+from sweeper.timing import TimeLedger
+from sweeper.training.eager import EagerLearner
+from sweeper.training.learner import Batches, EpochTotals, Learner
+from sweeper.training.packed.pack import Pack
+from sweeper.training.seed import BatchSeeds
+from sweeper.training.stretch import stretches
+from tests.support.paired_trials import CPU, MLP, assert_same_state, learner_of
+
+#: Of 29 rows: four batches, and one that is shorter.
+BATCH_SIZE, N_BATCHES = 6, 5
+
+
+class Twin:
+    """A trial alone and the same one as a member, which do whole passes.
+
+    Args:
+        pack: Of the member.
+        data: Of the trial.
+        model: Of the trial; a module is copied.
+        settings: Keys of ``train``.
+        seed: Of its weights, draws and orders.
+        form: Further arguments of :func:`~tests.support.paired_trials.learner_of`.
+    """
+
+    def __init__(
+        self,
+        pack: Pack,
+        data: TrialData,
+        model: ModelConfig | nn.Module = MLP,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        seed: int = 0,
+        **form: Any,
+    ) -> None:
+        def build() -> EagerLearner:
+            return learner_of(data, copy.deepcopy(model), settings or {}, seed=seed, **form)
+
+        self.alone = build()
+        self.member = pack.join(build(), seed, takes_rows=True)
+        self._data = data
+        self._seed = seed
+
+    def train(self, n_epochs: int) -> Iterator[None]:
+        """Both are trained and measured; the pack is to do what the member has at each step."""
+        orders = [torch.Generator().manual_seed(self._seed) for _ in range(2)]
+        for epoch in range(n_epochs):
+            measured = []
+            learners: tuple[Learner, Learner] = self.alone, self.member
+            for learner, order in zip(learners, orders, strict=True):
+                learner.totals = EpochTotals()
+                steps = self._pass(learner.train, learner.stride, epoch, order)
+                yield from (step for step in steps if learner is self.member)
+                loss = learner.end_training()
+                steps = self._pass(learner.evaluate, learner.stride, epoch, None)
+                yield from (step for step in steps if learner is self.member)
+                measured.append((loss, *learner.end_evaluation()))
+            (loss, *first), (own_loss, *second) = measured
+            # Totals are float32.
+            torch.testing.assert_close(own_loss, loss, rtol=1e-6, atol=0, equal_nan=True)
+            torch.testing.assert_close(second, first, rtol=1e-6, atol=0, equal_nan=True)
+
+    def _pass(
+        self,
+        take: Callable[[Batches], None],
+        stride: int,
+        epoch: int,
+        order: torch.Generator | None,
+    ) -> Iterator[None]:
+        seeds = BatchSeeds(self._seed, CPU, has_own_code=False) if order else None
+        batches = self._data.train.batches(BATCH_SIZE, generator=order)
+        number = epoch * N_BATCHES
+        for part in stretches(batches, stride, ledger=TimeLedger(), seeds=seeds, number=number):
+            take(part)
+            yield
+
+    def check(self, tolerance: float = 1e-12) -> None:
+        """All that both hold is the same."""
+        assert_same_state(self.member.state_dict(), self.alone.state_dict(), tolerance)
+        assert_same_state(self.member.weights(), self.alone.weights(), tolerance)
+
+
+def train_twins(
+    packs: Sequence[Pack], twins: Sequence[Twin], n_epochs: int, *, delay: int = 0
+) -> None:
+    """Each for so many epochs, the next one as many steps later."""
+    waiting = [(number * delay, twin.train(n_epochs)) for number, twin in enumerate(twins)]
+    turn = 0
+    while waiting:
+        for begin, steps in list(waiting):
+            if turn >= begin and next(steps, "end") == "end":
+                waiting.remove((begin, steps))
+        for pack in packs:
+            if pack.names_at_work:
+                pack.step()
+        turn += 1

@@ -1,0 +1,200 @@
+"""Captured programs compute what each trial alone computes, whatever recurs and whatever does not.
+
+Here they are captured on a tape, which keeps to what CUDA graphs can do.
+"""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sweeper.config.settings import ModelConfig
+from sweeper.training.packed.pack import Pack
+from tests.support.captured_trials import Twin, train_twins
+from tests.support.paired_trials import rows_of
+from tests.support.tape import TapeCapture
+from tests.training.packed.test_pack import MEMBERS, OPTIMIZERS, Large, mlp
+
+DATA = rows_of()
+CAPTURED = [own for own in MEMBERS if "accumulate" not in own]
+
+
+@pytest.fixture
+def tape() -> TapeCapture:
+    return TapeCapture()
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimiser_with_every_penalty_and_schedule(
+    tape: TapeCapture, name: str, ema: float
+) -> None:
+    pack = Pack(pytest.fail, tape)
+    twins = [
+        Twin(pack, DATA, settings={**OPTIMIZERS[name], **own, "ema": ema}, seed=seed)
+        for seed, own in enumerate(CAPTURED)
+    ]
+    train_twins([pack], twins, 4)
+    for twin in twins:
+        twin.check()
+    # The first three batches of each form are computed: of 4 and 1 an epoch, both passes.
+    assert (tape.n_captured, tape.n_replayed) == (4, 2 * (4 * 5 - 6))
+
+
+def test_activations_dropout_and_batch_norm_are_those_of_each(tape: TapeCapture) -> None:
+    pack = Pack(pytest.fail, tape)
+    kinds = [("relu", 0.1), ("tanh", 0.5), ("gelu", 0.3), ("relu", 0.9), ("elu", 0.2)]
+    twins = [
+        Twin(pack, DATA, mlp(activation=name, dropout=p, batch_norm=True, depth=2), seed=seed)
+        for seed, (name, p) in enumerate(kinds)
+    ]
+    train_twins([pack], twins, 3)
+    for twin in twins:
+        twin.check()
+    assert tape.n_replayed
+
+
+def test_each_is_at_its_own_point_of_its_epoch(tape: TapeCapture) -> None:
+    pack = Pack(pytest.fail, tape)
+    model = mlp(dropout=0.3, batch_norm=True)
+    settings = {"optimizer": "adamw", "ema": 0.9, "l1": 0.01}
+    twins = [Twin(pack, DATA, model, settings, seed=seed) for seed in range(4)]
+    for twin in twins:
+        twin.member._stride = 2
+    train_twins([pack], twins, 6, delay=2)
+    for twin in twins:
+        twin.check()
+    assert tape.n_replayed
+
+
+def test_one_leaves_and_another_comes_while_the_rest_goes_on(tape: TapeCapture) -> None:
+    pack = Pack(pytest.fail, tape)
+    twins = [Twin(pack, DATA, settings={"optimizer": "adam"}, seed=seed) for seed in range(3)]
+    train_twins([pack], twins, 2)
+    pack.leave(twins.pop(1).member)
+    twins.append(Twin(pack, DATA, mlp(activation="tanh"), {"optimizer": "adam"}, seed=7))
+    before = tape.n_captured
+    train_twins([pack], twins, 2)
+    for twin in twins:
+        twin.check()
+    assert tape.n_captured > before
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        mlp(dropout=0.3, batch_norm=True),
+        ModelConfig(architecture="cnn", params={"channels": 4, "depth": 1, "dropout": 0.3}),
+    ],
+    ids=["mlp", "cnn"],
+)
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_one_by_itself_draws_and_averages_within_the_program(
+    tape: TapeCapture, model: ModelConfig, ema: float
+) -> None:
+    packs = [Pack(pytest.fail, tape, is_single=True) for _ in range(2)]
+    settings = {"optimizer": "adamw", "l2": 0.1, "clip_grad_norm": 0.5, "ema": ema}
+    data = rows_of((1, 4, 4))
+    twins = [Twin(pack, data, model, settings, seed=seed) for seed, pack in enumerate(packs)]
+    train_twins(packs, twins, 3, delay=3)
+    for twin in twins:
+        twin.check()
+    assert tape.n_replayed
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
+def test_recurrent_networks_are_captured_one_by_one(tape: TapeCapture, name: str) -> None:
+    pack = Pack(pytest.fail, tape, is_single=True)
+    model = ModelConfig(architecture="rnn", params={"cell": name, "width": 4})
+    twin = Twin(pack, rows_of((4, 7)), model)
+    train_twins([pack], [twin], 2)
+    twin.check()
+    assert tape.n_replayed
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regression"])
+def test_every_task(tape: TapeCapture, task: Any) -> None:
+    pack = Pack(pytest.fail, tape)
+    data = rows_of(task=task)
+    twins = [Twin(pack, data, settings={"l2": 0.1 * seed}, seed=seed) for seed in range(2)]
+    train_twins([pack], twins, 3)
+    for twin in twins:
+        twin.check()
+    assert tape.n_replayed
+
+
+def test_who_diverges_leaves_the_others_as_they_are_bit_for_bit() -> None:
+    def trained(rate: float) -> list[dict[str, Tensor]]:
+        pack = Pack(pytest.fail, TapeCapture())
+        twins = [
+            Twin(pack, DATA, settings={"learning_rate": each}, seed=seed)
+            for seed, each in enumerate([0.05, rate, 0.05])
+        ]
+        train_twins([pack], twins, 2)
+        return [twin.member.weights() for twin in twins]
+
+    calm, wild = trained(0.05), trained(1e200)
+    assert not all(value.isfinite().all() for value in wild[1].values())
+    for place in (0, 2):
+        torch.testing.assert_close(wild[place], calm[place], rtol=0, atol=0)
+
+
+def test_for_whom_there_is_no_memory_at_once_there_is_one_by_one(tape: TapeCapture) -> None:
+    told: list[str] = []
+    pack = Pack(told.append, tape)
+    twins = [Twin(pack, DATA, Large(), seed=seed) for seed in range(4)]
+    train_twins([pack], twins, 2)
+    for twin in twins:
+        twin.check()
+    assert [line.partition(";")[0] for line in told] == [
+        "run.pack: the device has not enough memory for 4 trials of this kind at once"
+    ]
+
+
+class Asks(nn.Module):
+    """Needs a number on the host."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.linear(inputs)
+        return outputs * (1.0 + outputs.detach().abs().max().item())
+
+
+def test_what_no_graph_can_hold_is_computed_operator_by_operator(tape: TapeCapture) -> None:
+    told: list[str] = []
+    pack = Pack(told.append, tape, is_single=True)
+    twin = Twin(pack, DATA, Asks())
+    train_twins([pack], [twin], 2)
+    twin.check()
+    assert not tape.n_captured
+    assert all(
+        line.startswith("no CUDA graph, so computed operator by operator: ") for line in told
+    )
+
+
+class Explodes(nn.Module):
+    """Raises in the second batch that it is trained on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 3)
+        self.n_seen = 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.n_seen += self.training
+        if self.n_seen == 2:
+            raise ValueError("the second batch")
+        outputs: Tensor = self.linear(inputs)
+        return outputs
+
+
+def test_what_a_model_raises_its_member_raises(tape: TapeCapture) -> None:
+    pack = Pack(pytest.fail, tape, is_single=True)
+    twin = Twin(pack, DATA, Explodes())
+    twin.alone.model.n_seen = 99  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="the second batch"):
+        train_twins([pack], [twin], 1)
