@@ -30,7 +30,8 @@ STUDY_ROWS = (
     ("queue", "sampler_in_use", "pruner_in_use", "source_trials"),
     ("study",),
     ("create", "ownership", "tell", "result", "recorded_trial", "selection", "dashboard"),
-    ("find", "running_trial"),
+    ("find", "reports"),
+    ("running_trial",),
     ("conclude", "source_study"),
     ("recovery",),
 )

@@ -31,13 +31,16 @@ class Ownership:
         """Of whoever claimed the trial last."""
         return cls(study, trial.number, Owner.of(trial))
 
-    def require(self) -> FrozenTrial:
+    def require(self, now: FrozenTrial | None = None) -> FrozenTrial:
         """The trial as the storage has it now.
+
+        Args:
+            now: That, if it was read this moment.
 
         Raises:
             TrialLost: If it is another's by now, or settled.
         """
-        now = self.study.storage.get_trial(self.study.trial_id(self.number))
+        now = now or self.study.storage.get_trial(self.study.trial_id(self.number))
         if now.state != TrialState.RUNNING or Owner.of(now) != self.owner:
             raise TrialLost(f"trial {self.number} was taken over and is {now.state.name} now")
         return now

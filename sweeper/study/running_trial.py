@@ -25,6 +25,7 @@ from sweeper.events import (
 from sweeper.study.attributes import Attr
 from sweeper.study.logged import LoggedSoFar
 from sweeper.study.ownership import Ownership
+from sweeper.study.reports import Report, TurnReports, record, tell
 from sweeper.study.samplers.draw import Drawn
 from sweeper.study.samplers.optuna import to_distribution
 from sweeper.study.storage.backend import store_errors
@@ -51,6 +52,7 @@ class RunningTrial:
         ledger: Where this process books its time.
         transfer: Brings the trial's files to the object store, if the study has one.
         tell_epochs: Told now and then, with its number, how many epochs are done, parts included.
+        reports: Where the worker records the epochs of several trials; None if it has no other.
 
     Attributes:
         study: The study.
@@ -74,6 +76,7 @@ class RunningTrial:
         ledger: TimeLedger,
         transfer: TrialTransfer | None = None,
         tell_epochs: Callable[[int, float], None] = lambda number, epochs: None,
+        reports: TurnReports | None = None,
     ) -> None:
         self.study = study
         self.number = trial.number
@@ -87,6 +90,8 @@ class RunningTrial:
         self.ledger = ledger
         self._transfer = transfer
         self._tell_epochs = tell_epochs
+        self._reports = reports
+        self._announced: Report | None = None
         self._told_s = -math.inf
         self._trial = trial
         self._ownership = Ownership.of(study, trial)
@@ -100,8 +105,9 @@ class RunningTrial:
         self._seconds_before = booked_seconds(logged)
         for event in logged:
             if isinstance(event, EpochMetrics):
-                self._keep(event)
+                self.history.append(event)
             self._logged.add(event)
+        tell(study, [self._new_report(metrics) for metrics in self.history])
 
     @property
     def resumed(self) -> int:
@@ -189,8 +195,16 @@ class RunningTrial:
         with self._reporting():
             self.study.pruner.plan(self.number, n_epochs)
 
+    def announce(self, metrics: EpochMetrics) -> bool:
+        """As :meth:`~sweeper.training.reporter.Reporter.announce`."""
+        if self._reports is None or self._is_known(metrics):
+            return False
+        self._announced = self._new_report(metrics)
+        self._reports.add(self._announced)
+        return True
+
     def report(self, metrics: EpochMetrics) -> None:
-        """Record one epoch; an epoch that is known already is left as it is.
+        """Record one epoch, unless the worker has; one that is known already is left as it is.
 
         After the last epoch nothing is left to prune or to interrupt. An epoch that is not finite
         ends the trial again, should its process have died before it could settle that.
@@ -230,31 +244,42 @@ class RunningTrial:
             raise TrialInterrupted(str(exc)) from exc
 
     def _report(self, metrics: EpochMetrics) -> None:
-        is_known = bool(self.history) and metrics.epoch <= self.history[-1].epoch
-        before = self._trial if is_known else self._ownership.require()
-        if not is_known:
-            self._events.append(metrics)
-            self._keep(metrics)
+        before = None if self._is_known(metrics) else self._record(metrics)
         for name in self.study.spec.objective.faults(metrics):
             raise TrialDiverged(f"{name} is {metrics.values[name]} after epoch {metrics.epoch}")
-        if is_known or metrics.epoch == self.n_epochs:
+        if before is None or metrics.epoch == self.n_epochs:
             return
         if self._is_pruned(before, metrics):
             raise TrialPruned(f"by {self.study.spec.pruner.name} after epoch {metrics.epoch}")
         if self.is_stopping():
             raise TrialInterrupted(f"stopped after epoch {metrics.epoch}")
 
-    def _keep(self, metrics: EpochMetrics) -> None:
-        """Note an epoch that stands in the log, and tell Optuna of it."""
-        self.history.append(metrics)
-        objective = self.study.spec.objective
-        value = metrics.values.get(objective.metrics[0])
-        known = self._trial.intermediate_values
-        if len(objective.metrics) == 1 and value is not None and metrics.epoch not in known:
-            with durable(Step.REPORT):
-                self.study.storage.set_trial_intermediate_value(
-                    self._trial_id, metrics.epoch, value
-                )
+    def _is_known(self, metrics: EpochMetrics) -> bool:
+        return bool(self.history) and metrics.epoch <= self.history[-1].epoch
+
+    def _record(self, metrics: EpochMetrics) -> FrozenTrial | None:
+        """Write an epoch to the log and to the storage; the trial as it was before."""
+        report, self._announced = self._announced, None
+        if report is None:
+            report = self._new_report(metrics)
+            record(self.study, [report])
+        if report.is_logged:
+            self.history.append(metrics)
+        if report.error is not None:
+            raise report.error
+        return report.before
+
+    def _new_report(self, metrics: EpochMetrics) -> Report:
+        return Report(
+            self._ownership, self._trial_id, self._events, metrics, value=self._untold(metrics)
+        )
+
+    def _untold(self, metrics: EpochMetrics) -> float | None:
+        """What Optuna is to be told of an epoch; None if it knows it, or takes one value alone."""
+        [metric, *others] = self.study.spec.objective.metrics
+        if others or metrics.epoch in self._trial.intermediate_values:
+            return None
+        return metrics.values.get(metric)
 
     def _is_pruned(self, before: FrozenTrial, metrics: EpochMetrics) -> bool:
         """Ask the pruner about the trial as it was before this epoch, and the epoch."""

@@ -77,7 +77,7 @@ def training(
 
     Yields:
         After each stretch of training or evaluation; what the learner was given must be done
-        before the next step.
+        before the next step. Also where an epoch is announced, if the reporter says so.
 
     Returns:
         The ``state_dict`` of the epoch that counts (``Objective.best``), on the CPU.
@@ -157,6 +157,9 @@ def training(
         state.end_epoch(metrics)
         if is_saved := time.monotonic() - saved_s >= save_every_s:
             save()
+        if reporter.announce(metrics):
+            with ledger.booked(Entry.REPORT):
+                yield
         try:
             reporter.report(metrics)
         except TrialInterrupted:

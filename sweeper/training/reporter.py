@@ -68,6 +68,15 @@ class Reporter(Protocol):
         """
         ...
 
+    def announce(self, metrics: EpochMetrics) -> bool:
+        """Say that an epoch will be reported next.
+
+        Returns:
+            Whether it is recorded in the meantime, with those of other trials: it must be reported
+            by the next step, which comes once that is done.
+        """
+        ...
+
     def report(self, metrics: EpochMetrics) -> None:
         """Record one epoch; an epoch that is known already is ignored.
 

@@ -4,10 +4,11 @@ Those of a pack are given their batches in turn, which are then computed togethe
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from sweeper.study.conclude import advance, conclude
+from sweeper.study.reports import TurnReports
 from sweeper.study.running_trial import RunningTrial
 from sweeper.timing import TimeLedger
 from sweeper.training.packed.pack import Pack
@@ -80,6 +81,7 @@ class Lanes:
         n_places: Lanes at once.
         ledger: The worker's own, whose time each trial has while it is at work.
         packs: Of the learners of lanes; None without packs.
+        reports: Of the trials in lanes.
         open_lane: Claims a trial for a free place; None if there is none now, or no need.
         end: Told of each trial that has left the worker, and how it stands.
         now: Seconds of a clock that never goes back.
@@ -91,6 +93,7 @@ class Lanes:
         ledger: TimeLedger,
         *,
         packs: Packs | None,
+        reports: TurnReports,
         open_lane: Callable[[int], Lane | None],
         end: Callable[[Lane, TrialState], None],
         now: Callable[[], float] = time.monotonic,
@@ -98,6 +101,7 @@ class Lanes:
         self._n_places = n_places
         self._ledger = ledger
         self._packs = packs
+        self._reports = reports
         self._open_lane = open_lane
         self._end = end
         self._now = now
@@ -116,6 +120,8 @@ class Lanes:
             while self._lanes:
                 self._fill()
                 for lane in self._ready():
+                    self._advance(lane)
+                for lane in self._record():
                     self._advance(lane)
                 for pack in self._packs.at_work if self._packs else ():
                     self._step(pack)
@@ -143,13 +149,26 @@ class Lanes:
             self._end(lane, state)
             self._due_s = self._now()
 
+    def _record(self) -> list[Lane]:
+        """Write the epochs of this turn, before anything is decided by them; whose they are."""
+        lanes = [lane for lane in self._lanes if lane.trial.number in self._reports.numbers]
+        if lanes:
+            with self._shared_by(lanes):
+                self._reports.record()
+        return lanes
+
     def _step(self, pack: Pack) -> None:
         """Do the batches that trials of a pack were given; the time is theirs in equal parts."""
         names = pack.names_at_work
-        lanes = [lane for lane in self._lanes if lane.trial.number in names]
+        with self._shared_by([lane for lane in self._lanes if lane.trial.number in names]):
+            pack.step()
+
+    @contextmanager
+    def _shared_by(self, lanes: Sequence[Lane]) -> Iterator[None]:
+        """Book equal parts of the time in a ``with`` block for lanes."""
         begun_s = time.monotonic()
         with self._ledger.shared_by([lane.trial.ledger for lane in lanes]):
-            pack.step()
+            yield
         for lane in lanes:
             lane.busy_s += (time.monotonic() - begun_s) / len(lanes)
 

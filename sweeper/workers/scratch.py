@@ -64,6 +64,9 @@ class _ScratchReporter:
     def plan_epochs(self, n_epochs: int) -> None:
         self.n_epochs = n_epochs
 
+    def announce(self, metrics: EpochMetrics) -> bool:
+        return False
+
     def report(self, metrics: EpochMetrics) -> None:
         self.history.append(metrics)
         self._show(metrics)

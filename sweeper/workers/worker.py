@@ -17,6 +17,7 @@ from sweeper.errors import TrialInterrupted
 from sweeper.study.attributes import is_suspect, wants_device_alone
 from sweeper.study.failures import is_over
 from sweeper.study.ownership import Ownership
+from sweeper.study.reports import TurnReports
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.sampler_in_use import AskingBudget
 from sweeper.study.storage.backend import store_errors
@@ -77,6 +78,7 @@ class Worker:
         )
         self._failed_before = frozenset(args.failed_before)
         self._ledger = TimeLedger(max(0.0, time.time() - args.given_s))
+        self._reports = TurnReports(study)
         self._runner = TrialRunner(args, study, stopping, ledger=self._ledger, note=self._note)
         self._n_lanes = self._count_lanes()
         is_captured = study.spec.run.n_lanes == 1 and self._runner.packs is not None
@@ -139,6 +141,7 @@ class Worker:
                 self._n_lanes,
                 self._ledger,
                 packs=self._runner.packs,
+                reports=self._reports,
                 open_lane=self._open_beside,
                 end=self._end,
             )
@@ -206,6 +209,7 @@ class Worker:
                 ledger=self._ledger if is_alone else self._ledger.hand_over(),
                 transfer=self._transfer,
                 tell_epochs=self._tell_epochs,
+                reports=None if is_alone else self._reports,
             )
             return trial, is_alone
 

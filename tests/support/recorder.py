@@ -51,6 +51,9 @@ class Recorder:
     def log(self, event: Logged) -> None:
         self.logged.append(event)
 
+    def announce(self, metrics: EpochMetrics) -> bool:
+        return False
+
     def report(self, metrics: EpochMetrics) -> None:
         self.heard.append(metrics.epoch)
         if metrics.epoch > len(self.history):

@@ -140,6 +140,32 @@ def test_it_steps_by_batches_of_training_and_evaluation(tmp_path: Path) -> None:
     assert_same_weights(end.value.value, expected)
 
 
+class Announced(Recorder):
+    """Has its epochs recorded between two steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.announced: list[int] = []
+
+    def announce(self, metrics: EpochMetrics) -> bool:
+        self.announced.append(metrics.epoch)
+        return True
+
+
+def test_what_is_announced_is_reported_by_the_next_step(tmp_path: Path) -> None:
+    reporter = Announced()
+    steps = start(config(epochs=2), reporter, tmp_path / "c.pt")
+    for epoch in (1, 2):
+        for _ in range(10 + 4 + 1):
+            next(steps)
+        assert (reporter.announced[-1], len(reporter.heard)) == (epoch, epoch - 1)
+        saved = load_checkpoint(tmp_path / "c.pt")
+        assert saved is not None
+        assert len(saved["history"]) == epoch
+    assert next(steps, None) is None
+    assert reporter.heard == [1, 2]
+
+
 def test_the_same_seed_gives_the_same_numbers_and_another_does_not(tmp_path: Path) -> None:
     reporters = [Recorder(), Recorder(), Recorder()]
     weights = [

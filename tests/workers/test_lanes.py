@@ -234,6 +234,7 @@ def test_what_ends_one_lane_ends_no_other(tmp_path: Path) -> None:
     study = begin_lanes(tmp_path / "lanes", run={"lanes": 5}, **changes)
     followed = work(study)
     assert [number for number, _ in followed.epochs[:5]] == list(range(5))
+    assert max(epochs for number, epochs in followed.epochs if number == 2) == 1
     ends = [outcome(study, number) for number in range(7)]
     assert [end.state for end in ends] == [
         TrialState.FAILED,

@@ -7,13 +7,12 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage, RDBStorage
 
 from sweeper.config.study import StudySpec
 from sweeper.errors import StoreError, StudyError, SweeperError
 from sweeper.paths import RunPaths
-from sweeper.study.storage.journal import JournalLock
+from sweeper.study.storage.journal import Journal
 from sweeper.text import redacted
 
 
@@ -27,17 +26,18 @@ def open_storage(spec: StudySpec, paths: RunPaths) -> BaseStorage:
     warnings.filterwarnings("ignore", category=ExperimentalWarning)  # each would come per worker
     if spec.storage == "auto":
         paths.journal.parent.mkdir(parents=True, exist_ok=True)
-        lock = JournalLock(paths)
-        return JournalStorage(JournalFileBackend(str(paths.journal), lock_obj=lock))  # type: ignore[arg-type]
+        return Journal(paths)
     with opening_errors(spec):
         if spec.is_proxied:
             from sweeper.study.storage.grpc_client import ProxiedStorage  # needs an extra
 
             return ProxiedStorage(spec.storage)
-        from sweeper.study.storage.postgres import let_go  # SQLAlchemy, which a journal needs not
+        from sweeper.study.storage.database import (
+            Database,
+        )  # SQLAlchemy, which a journal needs not
+        from sweeper.study.storage.postgres import let_go
 
-        # Not RDBStorage alone, which reads all trials anew each time: 0.3 s for a thousand.
-        return get_storage(let_go(RDBStorage(spec.storage)))
+        return Database(let_go(RDBStorage(spec.storage)))
 
 
 @contextmanager

@@ -1,10 +1,77 @@
 """The journal that Optuna keeps a study in: who appends to it, and lines that are torn."""
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
+
+
+class Journal(JournalStorage):
+    """Optuna's storage in a journal, which takes several writes at once.
+
+    Args:
+        paths: Of the study.
+    """
+
+    def __init__(self, paths: RunPaths) -> None:
+        self._file = _JournalFile(paths)
+        super().__init__(self._file)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """As :func:`~sweeper.study.storage.together.together`."""
+        with self._file.gathering():
+            yield
+        self._read_to_the_end()
+
+    def _read_to_the_end(self) -> None:
+        """Read what was written too; of the writes that Optuna finds void, the first is raised."""
+        void: UpdateFinishedTrialError | None = None
+        while True:
+            try:
+                with self._thread_lock:
+                    self._sync_with_backend()
+            except UpdateFinishedTrialError as exc:  # it stops there, and goes on behind it
+                void = void or exc
+            else:
+                break
+        if void:
+            raise void
+
+
+class _JournalFile(JournalFileBackend):
+    """The file, to which lines are appended at once, or all together if they are gathered."""
+
+    def __init__(self, paths: RunPaths) -> None:
+        super().__init__(str(paths.journal), lock_obj=JournalLock(paths))  # type: ignore[arg-type]
+        self._gathered = threading.local()
+
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        logs: list[dict[str, Any]] = []
+        self._gathered.logs = logs
+        try:
+            yield
+        finally:
+            del self._gathered.logs
+        if logs:
+            self.append_logs(logs)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        gathered: list[dict[str, Any]] | None = getattr(self._gathered, "logs", None)
+        if gathered is None:
+            super().append_logs(logs)
+        else:
+            gathered.extend(logs)
 
 
 class JournalLock:
