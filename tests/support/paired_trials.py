@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -60,8 +61,16 @@ def rows_of(
 
 def data_of(info: DataInfo, inputs: Tensor, targets: Tensor) -> TrialData:
     """Rows that are trained on and validated on."""
-    split = ResidentSplit(inputs, targets, torch.arange(N_ROWS), None)
-    return TrialData(info, split, split, count_rows(targets, info.task, info.n_outputs))
+    rows = torch.arange(N_ROWS, device=inputs.device)
+    split = ResidentSplit(inputs, targets, rows, None)
+    return TrialData(info, split, split, count_rows(targets.cpu(), info.task, info.n_outputs))
+
+
+@cache
+def on_device(data: TrialData, device: torch.device) -> TrialData:
+    """The same rows there, once for all trials on them."""
+    [(inputs, targets)] = data.train.batches(N_ROWS)
+    return data_of(data.info, inputs.to(device), targets.to(device))
 
 
 def in_float32(data: TrialData) -> TrialData:
@@ -80,10 +89,11 @@ def learner_of(
     runtime: Runtime | None = None,
 ) -> EagerLearner:
     """As ``build_learner`` makes it, of another dtype."""
+    runtime = runtime or Runtime(CPU)
     config = TrainConfig(**{"optimizer": "sgd", "learning_rate": 0.05, **settings})
     torch.manual_seed(seed)
     built = build_for(model, data.info) if isinstance(model, ModelConfig) else model
-    built.to(dtype)
+    built.to(runtime.device, dtype)
     optimizer = build_optimizer(
         config.optimizer,
         built,
@@ -91,7 +101,7 @@ def learner_of(
         nesterov=config.nesterov,
         l2=config.l2,
     )
-    loss = build_loss(config, data, CPU)
+    loss = build_loss(config, data, runtime.device)
     if isinstance(loss, CrossEntropy | BinaryCrossEntropy) and loss.weights is not None:
         loss = replace(loss, weights=loss.weights.to(dtype))
     return EagerLearner(
@@ -105,7 +115,7 @@ def learner_of(
             total_steps=40,
             warmup_steps=2,
         ),
-        runtime=runtime or Runtime(CPU),
+        runtime=runtime,
         augment=_augmentation(config, data.info, dtype),
         l1=config.l1,
         clip_grad_norm=config.clip_grad_norm,
@@ -227,6 +237,7 @@ def assert_same_state(own: Any, other: Any, tolerance: float) -> None:
     """Tensors are within a tolerance of the largest number, all else is equal."""
     if isinstance(other, Tensor):
         assert own.dtype == other.dtype
+        own, other = own.cpu(), other.cpu()
         scale = other.double().abs().nan_to_num().max().item() if other.numel() else 0.0
         torch.testing.assert_close(
             own.double(), other.double(), rtol=0, atol=tolerance * (1 + scale), equal_nan=True

@@ -1,8 +1,10 @@
 """Captured programs compute what each trial alone computes, whatever recurs and whatever does not.
 
-Here they are captured on a tape, which keeps to what CUDA graphs can do.
+On a CPU they are captured on a tape, which keeps to what CUDA graphs can do.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -10,75 +12,116 @@ import torch
 from torch import Tensor, nn
 
 from sweeper.config.settings import ModelConfig
+from sweeper.data.dataset import TrialData
+from sweeper.training.packed.capture import CudaCapture
 from sweeper.training.packed.pack import Pack
 from tests.support.captured_trials import Twin, train_twins
-from tests.support.paired_trials import rows_of
+from tests.support.paired_trials import CPU, rows_of
 from tests.support.tape import TapeCapture
 from tests.training.packed.test_pack import MEMBERS, OPTIMIZERS, Large, mlp
 
+CUDA = torch.device("cuda:0")
+needs_gpu = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device"),
+]
 DATA = rows_of()
 CAPTURED = [own for own in MEMBERS if "accumulate" not in own]
 
 
-@pytest.fixture
-def tape() -> TapeCapture:
-    return TapeCapture()
+class CountedCapture(CudaCapture):
+    """Counts as a tape does."""
+
+    def __init__(self) -> None:
+        super().__init__(CUDA)
+        self.n_captured = 0
+        self.n_replayed = 0
+
+    def capture(self, body: Callable[[], None]) -> Callable[[], None]:
+        play = super().capture(body)
+        self.n_captured += 1
+
+        def replay() -> None:
+            self.n_replayed += 1
+            play()
+
+        return replay
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where programs are captured."""
+
+    device: torch.device
+    capture: TapeCapture | CountedCapture
+
+    def twin(self, pack: Pack, data: TrialData = DATA, *arguments: Any, **named: Any) -> Twin:
+        return Twin(pack, data, *arguments, device=self.device, **named)
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=needs_gpu)])
+def place(request: pytest.FixtureRequest) -> Place:
+    if request.param == "cpu":
+        return Place(CPU, TapeCapture())
+    return Place(CUDA, CountedCapture())
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimiser_with_every_penalty_and_schedule(
-    tape: TapeCapture, name: str, ema: float
+    place: Place, name: str, ema: float
 ) -> None:
-    pack = Pack(pytest.fail, tape)
+    pack = Pack(pytest.fail, place.capture)
     twins = [
-        Twin(pack, DATA, settings={**OPTIMIZERS[name], **own, "ema": ema}, seed=seed)
+        place.twin(pack, settings={**OPTIMIZERS[name], **own, "ema": ema}, seed=seed)
         for seed, own in enumerate(CAPTURED)
     ]
     train_twins([pack], twins, 4)
     for twin in twins:
         twin.check()
     # The first three batches of each form are computed: of 4 and 1 an epoch, both passes.
-    assert (tape.n_captured, tape.n_replayed) == (4, 2 * (4 * 5 - 6))
+    assert (place.capture.n_captured, place.capture.n_replayed) == (4, 2 * (4 * 5 - 6))
 
 
-def test_activations_dropout_and_batch_norm_are_those_of_each(tape: TapeCapture) -> None:
-    pack = Pack(pytest.fail, tape)
+def test_activations_dropout_and_batch_norm_are_those_of_each(place: Place) -> None:
+    pack = Pack(pytest.fail, place.capture)
     kinds = [("relu", 0.1), ("tanh", 0.5), ("gelu", 0.3), ("relu", 0.9), ("elu", 0.2)]
     twins = [
-        Twin(pack, DATA, mlp(activation=name, dropout=p, batch_norm=True, depth=2), seed=seed)
+        place.twin(
+            pack, DATA, mlp(activation=name, dropout=p, batch_norm=True, depth=2), seed=seed
+        )
         for seed, (name, p) in enumerate(kinds)
     ]
     train_twins([pack], twins, 3)
     for twin in twins:
         twin.check()
-    assert tape.n_replayed
+    assert place.capture.n_replayed
 
 
-def test_each_is_at_its_own_point_of_its_epoch(tape: TapeCapture) -> None:
-    pack = Pack(pytest.fail, tape)
+def test_each_is_at_its_own_point_of_its_epoch(place: Place) -> None:
+    pack = Pack(pytest.fail, place.capture)
     model = mlp(dropout=0.3, batch_norm=True)
     settings = {"optimizer": "adamw", "ema": 0.9, "l1": 0.01}
-    twins = [Twin(pack, DATA, model, settings, seed=seed) for seed in range(4)]
+    twins = [place.twin(pack, DATA, model, settings, seed=seed) for seed in range(4)]
     for twin in twins:
         twin.member._stride = 2
     train_twins([pack], twins, 6, delay=2)
     for twin in twins:
         twin.check()
-    assert tape.n_replayed
+    assert place.capture.n_replayed
 
 
-def test_one_leaves_and_another_comes_while_the_rest_goes_on(tape: TapeCapture) -> None:
-    pack = Pack(pytest.fail, tape)
-    twins = [Twin(pack, DATA, settings={"optimizer": "adam"}, seed=seed) for seed in range(3)]
+def test_one_leaves_and_another_comes_while_the_rest_goes_on(place: Place) -> None:
+    pack = Pack(pytest.fail, place.capture)
+    twins = [place.twin(pack, settings={"optimizer": "adam"}, seed=seed) for seed in range(3)]
     train_twins([pack], twins, 2)
     pack.leave(twins.pop(1).member)
-    twins.append(Twin(pack, DATA, mlp(activation="tanh"), {"optimizer": "adam"}, seed=7))
-    before = tape.n_captured
+    twins.append(place.twin(pack, DATA, mlp(activation="tanh"), {"optimizer": "adam"}, seed=7))
+    before = place.capture.n_captured
     train_twins([pack], twins, 2)
     for twin in twins:
         twin.check()
-    assert tape.n_captured > before
+    assert place.capture.n_captured > before
 
 
 @pytest.mark.parametrize(
@@ -91,44 +134,44 @@ def test_one_leaves_and_another_comes_while_the_rest_goes_on(tape: TapeCapture) 
 )
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_one_by_itself_draws_and_averages_within_the_program(
-    tape: TapeCapture, model: ModelConfig, ema: float
+    place: Place, model: ModelConfig, ema: float
 ) -> None:
-    packs = [Pack(pytest.fail, tape, is_single=True) for _ in range(2)]
+    packs = [Pack(pytest.fail, place.capture, is_single=True) for _ in range(2)]
     settings = {"optimizer": "adamw", "l2": 0.1, "clip_grad_norm": 0.5, "ema": ema}
     data = rows_of((1, 4, 4))
-    twins = [Twin(pack, data, model, settings, seed=seed) for seed, pack in enumerate(packs)]
+    twins = [place.twin(pack, data, model, settings, seed=seed) for seed, pack in enumerate(packs)]
     train_twins(packs, twins, 3, delay=3)
     for twin in twins:
         twin.check()
-    assert tape.n_replayed
+    assert place.capture.n_replayed
 
 
 @pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
-def test_recurrent_networks_are_captured_one_by_one(tape: TapeCapture, name: str) -> None:
-    pack = Pack(pytest.fail, tape, is_single=True)
+def test_recurrent_networks_are_captured_one_by_one(place: Place, name: str) -> None:
+    pack = Pack(pytest.fail, place.capture, is_single=True)
     model = ModelConfig(architecture="rnn", params={"cell": name, "width": 4})
-    twin = Twin(pack, rows_of((4, 7)), model)
+    twin = place.twin(pack, rows_of((4, 7)), model)
     train_twins([pack], [twin], 2)
     twin.check()
-    assert tape.n_replayed
+    assert place.capture.n_replayed
 
 
 @pytest.mark.parametrize("task", ["multilabel", "regression"])
-def test_every_task(tape: TapeCapture, task: Any) -> None:
-    pack = Pack(pytest.fail, tape)
+def test_every_task(place: Place, task: Any) -> None:
+    pack = Pack(pytest.fail, place.capture)
     data = rows_of(task=task)
-    twins = [Twin(pack, data, settings={"l2": 0.1 * seed}, seed=seed) for seed in range(2)]
+    twins = [place.twin(pack, data, settings={"l2": 0.1 * seed}, seed=seed) for seed in range(2)]
     train_twins([pack], twins, 3)
     for twin in twins:
         twin.check()
-    assert tape.n_replayed
+    assert place.capture.n_replayed
 
 
-def test_who_diverges_leaves_the_others_as_they_are_bit_for_bit() -> None:
+def test_who_diverges_leaves_the_others_as_they_are_bit_for_bit(place: Place) -> None:
     def trained(rate: float) -> list[dict[str, Tensor]]:
-        pack = Pack(pytest.fail, TapeCapture())
+        pack = Pack(pytest.fail, place.capture)
         twins = [
-            Twin(pack, DATA, settings={"learning_rate": each}, seed=seed)
+            place.twin(pack, settings={"learning_rate": each}, seed=seed)
             for seed, each in enumerate([0.05, rate, 0.05])
         ]
         train_twins([pack], twins, 2)
@@ -136,14 +179,14 @@ def test_who_diverges_leaves_the_others_as_they_are_bit_for_bit() -> None:
 
     calm, wild = trained(0.05), trained(1e200)
     assert not all(value.isfinite().all() for value in wild[1].values())
-    for place in (0, 2):
-        torch.testing.assert_close(wild[place], calm[place], rtol=0, atol=0)
+    for number in (0, 2):
+        torch.testing.assert_close(wild[number], calm[number], rtol=0, atol=0)
 
 
-def test_for_whom_there_is_no_memory_at_once_there_is_one_by_one(tape: TapeCapture) -> None:
+def test_for_whom_there_is_no_memory_at_once_there_is_one_by_one(place: Place) -> None:
     told: list[str] = []
-    pack = Pack(told.append, tape)
-    twins = [Twin(pack, DATA, Large(), seed=seed) for seed in range(4)]
+    pack = Pack(told.append, place.capture)
+    twins = [place.twin(pack, DATA, Large(), seed=seed) for seed in range(4)]
     train_twins([pack], twins, 2)
     for twin in twins:
         twin.check()
@@ -164,13 +207,13 @@ class Asks(nn.Module):
         return outputs * (1.0 + outputs.detach().abs().max().item())
 
 
-def test_what_no_graph_can_hold_is_computed_operator_by_operator(tape: TapeCapture) -> None:
+def test_what_no_graph_can_hold_is_computed_operator_by_operator(place: Place) -> None:
     told: list[str] = []
-    pack = Pack(told.append, tape, is_single=True)
-    twin = Twin(pack, DATA, Asks())
+    pack = Pack(told.append, place.capture, is_single=True)
+    twin = place.twin(pack, DATA, Asks())
     train_twins([pack], [twin], 2)
     twin.check()
-    assert not tape.n_captured
+    assert not place.capture.n_captured
     assert all(
         line.startswith("no CUDA graph, so computed operator by operator: ") for line in told
     )
@@ -192,9 +235,9 @@ class Explodes(nn.Module):
         return outputs
 
 
-def test_what_a_model_raises_its_member_raises(tape: TapeCapture) -> None:
-    pack = Pack(pytest.fail, tape, is_single=True)
-    twin = Twin(pack, DATA, Explodes())
+def test_what_a_model_raises_its_member_raises(place: Place) -> None:
+    pack = Pack(pytest.fail, place.capture, is_single=True)
+    twin = place.twin(pack, DATA, Explodes())
     twin.alone.model.n_seen = 99  # type: ignore[assignment]
     with pytest.raises(ValueError, match="the second batch"):
         train_twins([pack], [twin], 1)
