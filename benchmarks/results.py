@@ -84,5 +84,8 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
     measured = ["sweeper", "benchmarks", ":!benchmarks/RESULTS.md"]
-    is_dirty = git("status", "--porcelain", "--", *measured)
-    return git("rev-parse", "HEAD") + (" with uncommitted changes" if is_dirty else "")
+    try:
+        head, is_dirty = git("rev-parse", "HEAD"), git("status", "--porcelain", "--", *measured)
+    except FileNotFoundError as exc:
+        return f"not known: {exc}"
+    return (head or "not known") + (" with uncommitted changes" if is_dirty else "")
