@@ -70,9 +70,7 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
     pruner = explain_pruner(spec.pruner, epochs_of(spec))
     yield f"pruner {pruner.name}: {pruner.why}"
     placements = place_workers(spec)
-    where = ", ".join(dict.fromkeys(join_names(place.devices) for place in placements))
-    n_threads = format_count(placements[0].n_threads, "thread")
-    yield f"{format_count(len(placements), 'worker')} on {where}, {n_threads} each"
+    yield _tell_workers(spec, placements)
     here = replace(placements[0], device=placements[0].devices[0])  # this process sees all GPUs
     timed: list[Mapping[Precision, Sequence[float]]] = []
     told: set[str] = set()
@@ -95,6 +93,17 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
     if proposal := propose_precision(spec.run.precision, timed, here.device):
         yield proposal
     yield f"ready: {spec.command('run')}"
+
+
+def _tell_workers(spec: StudySpec, placements: Sequence[Placement]) -> str:
+    where = ", ".join(dict.fromkeys(join_names(place.devices) for place in placements))
+    n_threads = format_count(placements[0].n_threads, "thread")
+    line = f"{format_count(len(placements), 'worker')} on {where}, {n_threads} each"
+    if spec.run.n_lanes > 1:
+        line += f"; {spec.run.n_lanes} trials at once in each"
+    if spec.run.n_packed > 1:
+        line += f", up to {spec.run.n_packed} of them as one"
+    return line
 
 
 def _new_lines(lines: Iterator[str], told: set[str]) -> Iterator[str]:

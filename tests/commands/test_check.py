@@ -54,6 +54,21 @@ def test_what_there_is_one_of_is_said_so(tmp_path: Path) -> None:
     assert re.fullmatch(r"1 worker on cpu, \d+ threads? each", lines[3])
 
 
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        ({"lanes": 4}, "; 4 trials at once in each"),
+        ({"lanes": 4, "pack": 2}, "; 4 trials at once in each, up to 2 of them as one"),
+        ({"lanes": 2, "pack": 8}, "; 8 trials at once in each, up to 8 of them as one"),
+    ],
+)
+def test_how_many_trials_a_worker_trains_is_said(
+    tmp_path: Path, run: dict[str, Any], said: str
+) -> None:
+    line = checked(tmp_path, run={"workers": 1, "device": "cpu", **run})[3]
+    assert line.endswith(f" each{said}")
+
+
 def test_each_architecture_runs_a_batch_and_its_largest_model_is_measured(tmp_path: Path) -> None:
     choices = {"mlp": {"width": {"choices": [8, 64, 16]}}, "cnn": {"depth": 1, "channels": 2}}
     lines = checked(tmp_path, model={"architecture": {"choices": choices}})
