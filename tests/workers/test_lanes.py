@@ -345,6 +345,21 @@ def test_trials_in_a_pack_are_those_of_one_lane_computed_together(tmp_path: Path
     assert_nearly_same(study, one_by_one(tmp_path / "one", trials=3, **own), range(3))
 
 
+def test_each_kind_of_trials_has_its_pack_and_nobody_waits_for_company(tmp_path: Path) -> None:
+    widths = [8, 16, 8, 16, 24]
+    study = begin_lanes(
+        tmp_path,
+        run={"lanes": 5, "pack": 2},
+        model={"architecture": "mlp", "width": {"choices": [8, 16, 24]}, "dropout": 0.1},
+        enqueue=[{"model.width": width} for width in widths],
+    )
+    followed = work(study)
+    assert [number for number, _ in followed.epochs[:5]] == [0, 1, 2, 3, 4]
+    tags = [last_tags(study, number) for number in range(5)]
+    assert [each["packed_in"] for each in tags] == [f"worker/{n}" for n in (0, 1, 0, 1, 2)]
+    assert [each["packed"] for each in tags] == ["2", "2", "2", "2", "1"]
+
+
 def test_who_diverges_in_a_pack_ends_alone_and_the_next_takes_its_place(tmp_path: Path) -> None:
     rates = [0.01, 1e30, 0.02, 0.03, 0.04]
     changes: dict[str, Any] = {
