@@ -112,6 +112,7 @@ def test_a_shell_completes_with_what_python_m_sweeper_prints(tmp_path: Path) -> 
     assert completed.stdout == "status\n", completed.stderr
 
 
+@pytest.mark.gate  # a whole command
 def test_a_check_that_is_told_to_end_says_so_with_its_own_exit_code(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(
         f"import os\n\ndef load():\n    os.kill(os.getpid(), {int(signal.SIGTERM)})\n"

@@ -21,6 +21,8 @@ HEAVY = (
     "pandas",
     "numpy",
 )
+#: Of processes that take a second or more for it.
+IMPORTS_ANEW = pytest.mark.gate
 
 
 def run_python(code: str) -> str:
@@ -45,6 +47,7 @@ def test_importing_the_front_loads_nothing_heavy(module: str) -> None:
     assert json.loads(found) == []
 
 
+@IMPORTS_ANEW
 def test_an_agent_needs_neither_torch_nor_mlflow_to_begin() -> None:
     found = run_python(
         "import json, sys, sweeper.commands.work;"
@@ -54,6 +57,7 @@ def test_an_agent_needs_neither_torch_nor_mlflow_to_begin() -> None:
     assert json.loads(found) == []
 
 
+@IMPORTS_ANEW
 def test_what_forks_workers_begins_before_the_agent_imports_what_it_needs() -> None:
     found = run_python(
         """
@@ -75,6 +79,7 @@ run_study(parse_study(text, Path("small.yaml")), root=Path("none"))
     assert found.strip() == "[]"
 
 
+@IMPORTS_ANEW
 @pytest.mark.parametrize("sampler", ["auto", "random"])
 def test_what_a_sampler_imports_to_draw_is_known_before(sampler: str) -> None:
     found = run_python(
@@ -108,11 +113,13 @@ print(sorted({{"scipy.optimize", "scipy.stats", "sweeper.study.samplers.conditio
     assert found.strip() == "[]"
 
 
+@IMPORTS_ANEW
 def test_looking_at_a_study_loads_nothing_to_draw_with() -> None:
     found = run_python("import sys, sweeper.commands.status; print('scipy.stats' in sys.modules)")
     assert found.strip() == "False"
 
 
+@IMPORTS_ANEW
 def test_our_own_sampler_needs_no_torch() -> None:
     found = run_python(
         """
@@ -140,6 +147,7 @@ print(found.drawn_by, "torch" in sys.modules)
     assert found.split() == ["model", "False"]
 
 
+@IMPORTS_ANEW
 def test_what_finding_files_imports_is_known_before(tmp_path: Path) -> None:
     (tmp_path / "clips.csv").write_text("file,digit\na.wav,1\nb.wav,2\n")
     (tmp_path / "a.wav").touch()
@@ -168,6 +176,7 @@ print({{name.partition(".")[0] for name in sys.modules}} - before)
     assert found == "()\nset()\n"
 
 
+@IMPORTS_ANEW
 def test_a_worker_never_imports_mlflow() -> None:
     found = run_python("import sys, sweeper.workers.__main__; print('mlflow' in sys.modules)")
     assert found.strip() == "False"

@@ -212,6 +212,7 @@ def test_checking_changes_neither_the_model_nor_the_random_state() -> None:
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
+@pytest.mark.gate  # a process that imports torch anew
 def test_the_built_in_models_do_not_import_torchvision() -> None:
     script = (
         "import sys\n"

@@ -140,6 +140,7 @@ def test_secrets_never_stand_in_messages() -> None:
     )
 
 
+@pytest.mark.gate  # a process that imports MLflow anew
 def test_the_mirror_loads_no_torch_and_turns_telemetry_off() -> None:
     code = (
         "import sys, sweeper.tracking; assert 'mlflow' not in sys.modules;"

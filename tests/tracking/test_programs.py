@@ -24,15 +24,18 @@ from tests.support.tracked_study import (
 LOAD = """
 import json, sys, mlflow, numpy as np, torch
 mlflow.set_tracking_uri(sys.argv[1])
-model, rows = sys.argv[2], np.load(sys.argv[3])
-given = dict(rows) if len(rows.files) > 1 else rows["only"]
-program = mlflow.pytorch.load_model(model)
-tensors = [torch.from_numpy(rows[name]) for name in rows.files]
-answers = mlflow.pyfunc.load_model(model).predict(given)
-with torch.no_grad():
-    raw = program(*tensors)
 listed = lambda a: a.tolist() if hasattr(a, "tolist") else {k: v.tolist() for k, v in a.items()}
-print(json.dumps([listed(answers), listed(raw)]))
+found = []
+for model, file in zip(sys.argv[2::2], sys.argv[3::2]):
+    rows = np.load(file)
+    given = dict(rows) if len(rows.files) > 1 else rows["only"]
+    program = mlflow.pytorch.load_model(model)
+    tensors = [torch.from_numpy(rows[name]) for name in rows.files]
+    answers = mlflow.pyfunc.load_model(model).predict(given)
+    with torch.no_grad():
+        raw = program(*tensors)
+    found.append([listed(answers), listed(raw)])
+print(json.dumps(found))
 """
 
 
@@ -47,73 +50,67 @@ class Words(nn.Module):
         return {"logits": self.last(states) * scale, "pooled": states}
 
 
-def complete(store: Store, module: nn.Module, example: Any, *, state: TrialState) -> None:
+def complete(
+    store: Store, module: nn.Module, example: Any, *, number: int = 0, state: TrialState
+) -> None:
     """A trial whose function logged that model."""
     paths = store.paths
-    paths.trial_dir(0).mkdir(parents=True)
+    paths.trial_dir(number).mkdir(parents=True)
     event = keep_model(
         module,
         example,
-        program=paths.exported_model(0),
-        weights=paths.model(0),
+        program=paths.exported_model(number),
+        weights=paths.model(number),
         time_s=START_S,
         note=lambda text: None,
     )
     begun = started()
-    store.append(0, type(begun)(begun.time_s, 0, begun.params, begun.tags, None, None))
-    store.append(0, epoch(1, 0.5), event, ended(state, epoch(1, 0.5)))
+    store.append(number, type(begun)(begun.time_s, 0, begun.params, begun.tags, None, None))
+    store.append(number, epoch(1, 0.5), event, ended(state, epoch(1, 0.5)))
 
 
+@pytest.mark.gate  # a process that imports torch and MLflow anew
 def test_it_answers_what_the_module_does_for_any_number_of_rows(
     store: Store, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 3))
-    complete(store, net, torch.randn(1, 4), state=TrialState.COMPLETE)
+    nets = [
+        nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 3)),
+        Words(),
+    ]
+    rows = {"input_ids": torch.randint(50, (2, 5)), "scale": torch.rand(2, 1)}
+    more = {name: tensor.repeat(3, 1) for name, tensor in rows.items()}
+    asked = [{"only": torch.randn(5, 4)}, more]
+    files = []
+    for number, (net, example) in enumerate(zip(nets, (torch.randn(1, 4), rows), strict=True)):
+        complete(store, net, example, number=number, state=TrialState.COMPLETE)
+        file = tmp_path / "mlruns" / f"{number}.npz"
+        arrays: dict[str, Any] = {name: each.numpy() for name, each in asked[number].items()}
+        np.savez(file, **arrays)
+        files.append(str(file))
+    store.mirror(log_models="completed").send()
+    model_of = {model.source_run_id: f"models:/{model.model_id}" for model in logged_models(store)}
+    models = [model_of[run.info.run_id] for run in store.runs("trial")]
+    given = [word for pair in zip(models, files, strict=True) for word in pair]
+    by_rows, by_name = run_elsewhere(tmp_path / "mlruns", LOAD, store.uri, *given)
+    expected = nets[0].eval()(asked[0]["only"])
+    for found in by_rows:
+        torch.testing.assert_close(torch.tensor(found), expected)
+    for name, tensor in nets[1].eval()(**more).items():
+        for found in by_name:
+            torch.testing.assert_close(torch.tensor(found[name]), tensor)
+
+
+def test_it_says_of_which_trial_it_is_and_is_logged_once(store: Store) -> None:
+    complete(store, nn.Linear(4, 3), torch.ones(2, 4), state=TrialState.COMPLETE)
     store.mirror(log_models="completed").send()
     [model] = logged_models(store)
     assert {metric.key: metric.value for metric in model.metrics}["val_accuracy"] == 0.5
     assert model.params == {"train.learning_rate": "0.01", "model.architecture": "mlp"}
     assert store.trial().data.tags["sweeper.model"] == "pt2"
-    rows = torch.randn(5, 4)
-    np.savez(tmp_path / "mlruns" / "rows.npz", only=rows.numpy())
-    answers, raw = run_elsewhere(
-        tmp_path / "mlruns",
-        LOAD,
-        store.uri,
-        f"models:/{model.model_id}",
-        str(tmp_path / "mlruns" / "rows.npz"),
-    )
-    expected = net.eval()(rows)
-    torch.testing.assert_close(torch.tensor(answers), expected)
-    torch.testing.assert_close(torch.tensor(raw), expected)
     store.mirror(log_models="completed").forget(0)
     store.mirror(log_models="completed").send()
     assert [again.model_id for again in logged_models(store)] == [model.model_id]
-
-
-def test_tensors_by_name_are_taken_and_answered_as_arrays_by_name(
-    store: Store, tmp_path: Path
-) -> None:
-    torch.manual_seed(0)
-    net = Words()
-    rows = {"input_ids": torch.randint(50, (2, 5)), "scale": torch.rand(2, 1)}
-    complete(store, net, rows, state=TrialState.COMPLETE)
-    store.mirror(log_models="completed").send()
-    [model] = logged_models(store)
-    more = {name: tensor.repeat(3, 1) for name, tensor in rows.items()}
-    arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in more.items()}
-    np.savez(tmp_path / "mlruns" / "rows.npz", **arrays)
-    answers, raw = run_elsewhere(
-        tmp_path / "mlruns",
-        LOAD,
-        store.uri,
-        f"models:/{model.model_id}",
-        str(tmp_path / "mlruns" / "rows.npz"),
-    )
-    for name, expected in net.eval()(**more).items():
-        torch.testing.assert_close(torch.tensor(answers[name]), expected)
-        torch.testing.assert_close(torch.tensor(raw[name]), expected)
 
 
 def test_the_state_dict_of_what_cannot_be_exported_goes_to_the_run(store: Store) -> None:

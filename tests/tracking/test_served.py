@@ -22,6 +22,10 @@ from tests.support.table_files import mixed_columns, write_table
 from tests.support.tracked_study import Store, complete_trial
 from tests.support.wav_files import tone, write_wav
 
+pytestmark = (
+    pytest.mark.gate
+)  # each exports, logs and loads a model; one does so in test_served_texts
+
 REPOSITORY = Path(__file__).parents[2]
 NETWORK: Mapping[str, Any] = {"depth": 1, "width": 8, "embed_numbers": "periodic"}
 

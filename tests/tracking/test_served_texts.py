@@ -54,14 +54,17 @@ def load(folder: Path, tokenizer: str) -> TrialData:
     ("architecture", "tokenizer"),
     [
         ("bag", "words"),
-        ("rnn", "words"),
-        ("transformer", "words"),
+        pytest.param("rnn", "words", marks=pytest.mark.gate),
+        pytest.param("transformer", "words", marks=pytest.mark.gate),
         pytest.param(
             "bag",
             "bpe",
-            marks=pytest.mark.skipif(
-                find_spec("tokenizers") is None, reason="tokenizers is not installed"
-            ),
+            marks=[
+                pytest.mark.gate,
+                pytest.mark.skipif(
+                    find_spec("tokenizers") is None, reason="tokenizers is not installed"
+                ),
+            ],
         ),
     ],
 )

@@ -152,6 +152,7 @@ def test_l1_by_hand_and_nothing_at_zero() -> None:
     assert l1_penalty([], 0.5).item() == 0.0
 
 
+@pytest.mark.gate  # a process that imports torch anew
 def test_an_update_does_not_import_the_compiler_front_end() -> None:
     script = (
         "import sys, torch\n"
