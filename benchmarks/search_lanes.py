@@ -7,7 +7,8 @@ digits: one trial at a time; by eight workers with a trial each, as people do wi
 one worker with lanes and packs. Widths and batch sizes are searched, so trials have six kinds of
 programs, and only those of one kind share a pack. Workers are those of ``sweeper run`` with the
 default sampler; no command is started. Then the problems of ``search.py`` are searched with so
-many trials at work, each asking when the eldest has ended, as lanes of equal trials do.
+many trials at work, each asking when the eldest has ended, as lanes of equal trials do; half the
+seeds are enough there, as there are several problems of a kind.
 
 Each search is kept when it is done (``benchmarks/.measured/search_lanes.jsonl``), so that a run
 that is broken off goes on, as long as ``sweeper`` is at the same commit.
@@ -359,7 +360,7 @@ def main() -> None:
         "the mean over all steps; widths and batch sizes make six kinds of programs.\n\n"
         f"{render_trained(found)}\n\n"
         "Problems of the search itself; its section tells what regret is in each.\n\n"
-        f"{answered(arguments.tables, arguments.seeds, kept)}\n\n{render_facts(facts)}"
+        f"{answered(arguments.tables, arguments.seeds // 2, kept)}\n\n{render_facts(facts)}"
     )
     write_section("The search with several trials at work", body)
     print(body)
