@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from sweeper.events import Interrupted, Started
+from sweeper.training.checkpoint import load_checkpoint
 from sweeper.trial import EpochMetrics
 from tests.support.sweep import Sweep, kill_group, wait_until, worker_pids
 
@@ -124,6 +125,40 @@ def test_a_worker_with_two_lanes_is_killed_then_stopped_and_both_go_on(sweep: Sw
     assert all(cause.startswith("stopped in epoch") for cause in causes[1::2])
     assert sweep.run().returncode == 0
     assert_goal_exactly(sweep, 2)
+
+
+#: An epoch is 405 batches of training and 45 of evaluation, seconds of eight trials at once.
+PACKED = """
+budget: {trials: 8}
+pruner: {name: none}
+data: {name: digits, batch_size: 4}
+model: {architecture: mlp, depth: 1, width: 16, dropout: {low: 0.1, high: 0.5}}
+train: {epochs: 3, learning_rate: {low: 1e-4, high: 1e-2, log: true}}
+run: {workers: 1, pack: 8}
+"""
+
+
+def test_a_stop_puts_eight_trials_of_a_pack_back_in_mid_epoch(sweep: Sweep) -> None:
+    sweep.write(PACKED)
+    output = sweep.start_and_stop(when=lambda: all(sweep.epochs(number) for number in range(8)))
+    assert "a worker" not in output  # of one that had to be killed
+    assert sweep.states() == dict.fromkeys(range(8), "waiting")
+    n_done = []
+    for number in range(8):
+        last = sweep.events(number)[-1]
+        assert isinstance(last, Interrupted)
+        assert last.cause.startswith("stopped in epoch")
+        assert last.tags["packed"] == "8"
+        saved = load_checkpoint(sweep.paths.checkpoint(number))
+        assert saved is not None
+        assert len(saved["history"]) == len(sweep.epochs(number)) < 3
+        n_done.append(saved["totals"]["n_batches"])
+    # Each ends with its batch, so of those that are computed at once some have one more.
+    assert 0 < min(n_done) <= max(n_done) <= min(n_done) + 1
+    assert sweep.run().returncode == 0
+    sweep.assert_truth(finished=8)
+    assert all(len(sweep.epochs(number)) == 3 for number in range(8))
+    assert [run.data.tags["sweeper.packed"] for run in sweep.runs()] == ["8"] * 8
 
 
 @pytest.mark.gate
