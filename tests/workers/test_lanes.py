@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from sweeper.events import Ended, Interrupted, Started
 from sweeper.study.failures import count_failure
@@ -378,6 +379,88 @@ def test_who_diverges_in_a_pack_ends_alone_and_the_next_takes_its_place(tmp_path
     spans = seconds_of(study)
     assert spans[3][0] < min(spans[0][1], spans[2][1])
     assert_nearly_same(study, one_by_one(tmp_path / "one", **changes), [0, 2, 3, 4])
+
+
+#: No input is so large but those of the trial that there is no memory for.
+LARGE = 1000.0
+
+
+class Marked(Dataset[tuple[Tensor, int]]):
+    """Rows of a trial whose mark its inputs have; the targets are those of any trial."""
+
+    targets = [n % 3 for n in range(48)]
+
+    def __init__(self, mark: float) -> None:
+        inputs = torch.randn(48, 8, generator=torch.Generator().manual_seed(0))
+        self._inputs = torch.cat([inputs[:, :7], torch.full((48, 1), mark)], 1)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        return self._inputs[row], self.targets[row]
+
+
+def load_marked(mark: float) -> tuple[Marked, Marked, None]:
+    return Marked(mark), Marked(mark), None
+
+
+class OfMemory(torch.autograd.Function):
+    """What passes, if there is memory for it."""
+
+    @staticmethod
+    def forward(inputs: Tensor) -> Tensor:
+        if (inputs >= LARGE).any():
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return inputs.clone()
+
+    @staticmethod
+    def setup_context(*_: Any) -> None: ...
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, inputs: Tensor) -> tuple[Tensor, int]:
+        return OfMemory.forward(inputs), in_dims[0]
+
+
+class Hungry(nn.Sequential):
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = super().forward(OfMemory.apply(inputs) if self.training else inputs)
+        return outputs
+
+
+def build_hungry(shape: Sequence[int], n_outputs: int) -> nn.Module:
+    return Hungry(nn.Linear(8, 16), nn.ReLU(), nn.Dropout(0.1), nn.Linear(16, n_outputs))
+
+
+def test_for_whom_there_is_no_memory_in_a_pack_ends_no_other(tmp_path: Path) -> None:
+    marks = [0.0, LARGE, 0.0, 0.0]
+    changes: dict[str, Any] = {
+        "data": {
+            "name": f"{__name__}:load_marked",
+            "batch_size": 16,
+            "mark": {"choices": [0.0, LARGE]},
+        },
+        "model": {"architecture": f"{__name__}:build_hungry"},
+        "train": {
+            "epochs": 3,
+            "optimizer": "sgd",
+            "learning_rate": {"low": 0.001, "high": 0.1, "log": True},
+        },
+        "trials": 3,
+        "enqueue": [{"data.mark": mark} for mark in marks],
+    }
+    study = begin_lanes(tmp_path / "pack", run=PACK, **changes)
+    followed = work(study)
+    assert study.counts() == {TrialState.COMPLETE: 3, TrialState.FAILED: 1}
+    end = outcome(study, 1)
+    assert (end.kind, end.retries) == (FailureKind.OUT_OF_MEMORY, 1)
+    starts = [event for event in log(study, 1) if isinstance(event, Started)]
+    assert [event.tags.get("lane") for event in starts] == ["1", None]  # then with nobody beside
+    assert followed.notes == [
+        "run.pack: the device has not enough memory for 3 trials of this kind at once; from now "
+        "on it is 1"
+    ]
+    assert_nearly_same(study, one_by_one(tmp_path / "one", **changes), [0, 2, 3])
 
 
 def test_a_stop_puts_a_pack_back_in_mid_epoch_and_all_go_on(tmp_path: Path) -> None:
