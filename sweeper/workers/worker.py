@@ -81,6 +81,7 @@ class Worker:
         self._reports = TurnReports(study)
         self._runner = TrialRunner(args, study, stopping, ledger=self._ledger, note=self._note)
         self._n_lanes = self._count_lanes()
+        self._n_at_work = 0
         is_captured = study.spec.run.n_lanes == 1 and self._runner.packs is not None
         self._has_lanes = self._n_lanes > 1 or is_captured
         self._rooms = [
@@ -149,7 +150,9 @@ class Worker:
         return True
 
     def _open_beside(self, place: int) -> Lane | None:
-        return self._open_lane(place, beside=True) if self._is_needed() else None
+        if self._n_at_work >= self._n_lanes or not self._is_needed():
+            return None
+        return self._open_lane(place, beside=True)
 
     def _open_lane(self, place: int, *, alone: bool = False, beside: bool = False) -> Lane | None:
         """Claim a trial for a lane.
@@ -176,6 +179,7 @@ class Worker:
             trial, is_alone = claimed
             held.callback(return_freed_memory)
             held.enter_context(trial)
+            self._n_at_work += 1
             steps = self._runner.steps(trial, lane=None if is_alone else place)
             return Lane(trial, steps, place=place, is_alone=is_alone, held=held.pop_all())
 
@@ -227,6 +231,9 @@ class Worker:
     def _end(self, lane: Lane, state: TrialState) -> None:
         """A trial has left the worker."""
         trial = lane.trial
+        self._n_at_work -= 1
+        if state == TrialState.WAITING and not lane.is_alone:
+            self._lower_lanes(trial.number)
         self._tell_over(trial.number)
         self._tell_of_odd_metrics(trial)
         self._asking.spend(trial.asking_s, lane.busy_s - trial.asking_s)
@@ -234,6 +241,22 @@ class Worker:
         if has_cuda and state == TrialState.FAILED:
             # Some errors spoil the whole process.
             torch.cuda.synchronize(self._runner.runtime.device)
+
+    @store_errors()
+    def _lower_lanes(self, number: int) -> None:
+        """Train no more at once than are at work now, if a trial was put back for want of memory.
+
+        Args:
+            number: Of the trial.
+        """
+        trial = self._study.storage.get_trial(self._study.trial_id(number))
+        n = self._n_at_work
+        if wants_device_alone(trial) and 0 < n < self._n_lanes:
+            self._n_lanes = n
+            self._note(
+                f"trial {number}: there was not enough memory for {n + 1} trials at once; from "
+                f"now on this worker trains {n}, and that one is tried again alone"
+            )
 
     def _tell_of_odd_metrics(self, trial: RunningTrial) -> None:
         """Say once of each metric beside the objective that it was not finite."""

@@ -200,6 +200,12 @@ def test_only_a_trial_alone_has_a_checkpoint_after_each_epoch(
     assert saved == [n_lanes == 1] * len(saved) != []
 
 
+NO_MEMORY = (
+    "trial {number}: there was not enough memory for {before} trials at once; from now on this "
+    "worker trains {now}, and that one is tried again alone"
+)
+
+
 class Faulty(nn.Sequential):
     """Ends its training in one way or another, in the third batch."""
 
@@ -245,6 +251,7 @@ def test_what_ends_one_lane_ends_no_other(tmp_path: Path) -> None:
     ]
     assert ends[0].cause == "StopIteration: no batch"
     assert ends[1].kind == FailureKind.OUT_OF_MEMORY
+    assert followed.notes == [NO_MEMORY.format(number=1, before=4, now=3)]  # 0 had left
     assert_same(study, one_by_one(tmp_path / "one", **changes), range(3, 7))
     tried_again = [event.time_s for event in log(study, 1) if isinstance(event, Started)][1]
     # The last trial came when this one had failed for good.
@@ -433,7 +440,7 @@ def build_hungry(shape: Sequence[int], n_outputs: int) -> nn.Module:
 
 
 def test_for_whom_there_is_no_memory_in_a_pack_ends_no_other(tmp_path: Path) -> None:
-    marks = [0.0, LARGE, 0.0, 0.0]
+    marks = [0.0, LARGE, 0.0, 0.0, 0.0]
     changes: dict[str, Any] = {
         "data": {
             "name": f"{__name__}:load_marked",
@@ -442,25 +449,28 @@ def test_for_whom_there_is_no_memory_in_a_pack_ends_no_other(tmp_path: Path) -> 
         },
         "model": {"architecture": f"{__name__}:build_hungry"},
         "train": {
-            "epochs": 3,
+            "epochs": 2,
             "optimizer": "sgd",
             "learning_rate": {"low": 0.001, "high": 0.1, "log": True},
         },
-        "trials": 3,
+        "trials": 4,
         "enqueue": [{"data.mark": mark} for mark in marks],
     }
     study = begin_lanes(tmp_path / "pack", run=PACK, **changes)
     followed = work(study)
-    assert study.counts() == {TrialState.COMPLETE: 3, TrialState.FAILED: 1}
+    assert study.counts() == {TrialState.COMPLETE: 4, TrialState.FAILED: 1}
     end = outcome(study, 1)
     assert (end.kind, end.retries) == (FailureKind.OUT_OF_MEMORY, 1)
     starts = [event for event in log(study, 1) if isinstance(event, Started)]
     assert [event.tags.get("lane") for event in starts] == ["1", None]  # then with nobody beside
     assert followed.notes == [
         "run.pack: the device has not enough memory for 3 trials of this kind at once; from now "
-        "on it is 1"
+        "on it is 1",
+        NO_MEMORY.format(number=1, before=3, now=2),
     ]
-    assert_nearly_same(study, one_by_one(tmp_path / "one", **changes), [0, 2, 3])
+    first_end = min(log(study, number)[-1].time_s for number in (0, 2))
+    assert log(study, 3)[0].time_s > first_end  # as there were two places left
+    assert_nearly_same(study, one_by_one(tmp_path / "one", **changes), [0, 2, 3, 4])
 
 
 def test_a_stop_puts_a_pack_back_in_mid_epoch_and_all_go_on(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import groupby
+from traceback import clear_frames
 
 import torch
 from torch import Tensor
@@ -50,7 +51,7 @@ class Pack:
         is_single: Whether it has one member at most, which is computed by its own model.
 
     Attributes:
-        members: In the order of their rows.
+        members: In the order in which they came.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Pack:
         self.members: list[Member] = []
         self._forward: Forward | None = None
         self._rows: Rows | None = None
+        self._laid: list[Member] = []  # in the order of their rows
         self._places: dict[int, int] = {}
         self._groups: dict[tuple[int, ...], Group] = {}
         self._captured: dict[Hashable, Captured] = {}
@@ -116,8 +118,6 @@ class Pack:
         stride = _STRIDE if takes_rows and self._capture is not None else 1
         member = Member(alone, name, stride=stride, wait=self.wait)
         self.members.append(member)
-        # Next to each other, those with the same activations are computed by one call.
-        self.members.sort(key=_activations)
         self._forget_rows()
         return member
 
@@ -131,6 +131,7 @@ class Pack:
 
     def _forget_rows(self) -> None:
         self._rows = None
+        self._laid = []
         self._groups.clear()
         self._captured.clear()
 
@@ -141,8 +142,7 @@ class Pack:
         """
         with self._capture.running() if self._capture else nullcontext():
             if self._rows is None:
-                self._rows = Rows(self.members)
-                self._places = {id(member): place for place, member in enumerate(self.members)}
+                self._lay_rows()
             self._is_at_end = any(
                 isinstance(member.work, RowsWork) and member.work.is_last
                 for member in self.members
@@ -151,10 +151,23 @@ class Pack:
                 for members in forms.values():
                     self._do(members)
 
+    def _lay_rows(self) -> None:
+        """Lay the tensors of members in rows; should that fail, without those who came last."""
+        members = [member for member in self.members if member.error is None]
+        while members and self._rows is None:
+            # Next to each other, those with the same activations are computed by one call.
+            self._laid = sorted(members, key=_activations)
+            try:
+                self._rows = Rows(self._laid)
+            except BaseException as exc:  # tensors hold the same numbers, wherever they lie now
+                clear_frames(exc.__traceback__)
+                _fail([members.pop()], exc)
+        self._places = {id(member): place for place, member in enumerate(self._laid)}
+
     def _forms(self) -> Mapping[Hashable, list[Member]]:
         """The members that are at work, by what can be computed at once."""
         forms: dict[Hashable, list[Member]] = {}
-        for member in self.members:
+        for member in self._laid:
             if member.work is not None:
                 forms.setdefault(member.work.form, []).append(member)
         return forms
@@ -229,6 +242,7 @@ class Pack:
 
     def _do_after(self, error: BaseException, members: Sequence[Member]) -> None:
         """Find out whose error it is: nobody has changed yet."""
+        clear_frames(error.__traceback__)  # which hold what there was too little memory for
         if len(members) == 1:
             _fail(members, error)
             return
@@ -248,7 +262,7 @@ class Pack:
     def _group(self, members: Sequence[Member]) -> Group:
         places = tuple(self._places[id(member)] for member in members)
         if places not in self._groups:
-            self._groups[places] = _group_of(members, places, n_members=len(self.members))
+            self._groups[places] = _group_of(members, places, n_members=len(self._laid))
         return self._groups[places]
 
     @torch.no_grad()

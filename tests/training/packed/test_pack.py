@@ -2,6 +2,8 @@
 
 import copy
 import math
+import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +14,9 @@ from torch import Tensor, nn
 
 from sweeper.config.settings import ModelConfig
 from sweeper.training.learner import Runtime
+from sweeper.training.packed.member import Member
 from sweeper.training.packed.pack import Pack
+from sweeper.training.packed.rows import Rows
 from tests.support.paired_trials import (
     CPU,
     MLP,
@@ -311,6 +315,56 @@ def test_for_whom_there_is_no_memory_at_once_there_is_one_by_one() -> None:
         "run.pack: the device has not enough memory for 4 trials of this kind at once; from now "
         "on it is 2"
     ]
+
+
+def test_what_too_many_needed_is_free_again_for_fewer() -> None:
+    kept: list[weakref.ref[Tensor]] = []
+
+    class Kept(OfTwo):
+        @staticmethod
+        def vmap(info: Any, in_dims: Any, inputs: Tensor) -> tuple[Tensor, int]:
+            assert [reference() for reference in kept] == [None] * len(kept)
+            needed = inputs.clone()
+            kept.append(weakref.ref(needed))
+            return OfTwo.vmap(info, in_dims, inputs)
+
+    class Keeping(Large):
+        def forward(self, inputs: Tensor) -> Tensor:
+            found: Tensor = Kept.apply(self.linear(inputs))
+            return found
+
+    pack = Pack(print)
+    pairs = [Pair(pack, DATA, Keeping(), seed=4 * seed) for seed in range(4)]
+    train_pairs(pack, pairs, 1)
+    assert len(kept) == 3
+    for pair in pairs:
+        pair.check()
+
+
+class OfThree(Rows):
+    """As if there were memory for three members."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        super().__init__(members)
+        if len(members) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_for_whom_there_is_no_room_beside_others_ends_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sweeper.training.packed.pack.Rows", OfThree)
+    pack = Pack(print)
+    kinds = ["tanh", "relu", "gelu", "relu", "elu"]
+    pairs = [Pair(pack, DATA, mlp(activation=kind), seed=n) for n, kind in enumerate(kinds)]
+    train_pairs(pack, pairs, 1)
+    for pair in pairs[3:]:  # who came last
+        with pytest.raises(torch.OutOfMemoryError):
+            pair.member.end_training()
+        pack.leave(pair.member)
+    train_pairs(pack, pairs[:3], 3)
+    for pair in pairs[:3]:
+        pair.check()
 
 
 def test_an_error_is_raised_by_the_member_that_it_is_of_and_ends_no_other() -> None:
