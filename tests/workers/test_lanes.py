@@ -54,10 +54,14 @@ class Followed:
     Args:
         study: To work on.
         stop: Told of each trial's progress; whether the worker is to stop.
+        device: On which it trains.
     """
 
     def __init__(
-        self, study: SweepStudy, stop: Callable[[int, float], bool] = lambda n, epochs: False
+        self,
+        study: SweepStudy,
+        stop: Callable[[int, float], bool] = lambda n, epochs: False,
+        device: str = "cpu",
     ) -> None:
         self.notes: list[str] = []
         self.epochs: list[tuple[int, float]] = []
@@ -65,7 +69,7 @@ class Followed:
         self._stop = stop
         self._stopping = StopRequest()
         self.worker = Worker(
-            worker_args(study),
+            worker_args(study, device=device, devices=[device]),
             study,
             self._stopping,
             tell=self.notes.append,
