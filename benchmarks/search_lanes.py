@@ -117,7 +117,7 @@ class Found:
     Attributes:
         losses: Lowest validation loss of each trial, in the order of their ends; nan for none.
         cpu_s: Of all that trained.
-        n_together: Members of a pack whose batches were computed as one, on average; 0 without.
+        n_together: Members of a pack that had a batch in one of its steps, on average; 0 without.
     """
 
     losses: list[float]
@@ -356,8 +356,8 @@ def main() -> None:
         "(its standard error) to the same search with one trial at a time; lower is better. "
         f"Digits, {arguments.seeds} seeds: MLPs of one layer; widths, batch sizes, activation, "
         "dropout, rate, momentum and L2 are searched by the default sampler, without a pruner; "
-        "the difference is one of logarithms. Trials a pack are those that were computed as one, "
-        "the mean over all steps; widths and batch sizes make six kinds of programs.\n\n"
+        "the difference is one of logarithms. Trials a pack are its members that had a batch in "
+        "one of its steps, on average; widths and batch sizes make six kinds of programs.\n\n"
         f"{render_trained(found)}\n\n"
         "Problems of the search itself; its section tells what regret is in each.\n\n"
         f"{answered(arguments.tables, arguments.seeds // 2, kept)}\n\n{render_facts(facts)}"
