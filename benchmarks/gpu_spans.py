@@ -20,7 +20,7 @@ from sweeper.events import Ended, Event, read_events
 from sweeper.paths import RunPaths
 from sweeper.trial import EpochMetrics, TrialState
 
-_LOOK_EVERY_S = 0.2
+_LOOK_EVERY_S = 0.5
 #: That a command has for its end when it is told to stop; what it still had to do was MLflow's.
 _STOP_S = 5.0
 
