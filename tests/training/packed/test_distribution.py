@@ -23,7 +23,7 @@ from tests.support.paired_trials import CPU
 from tests.support.recorder import Recorder
 
 SEEDS = range(20)
-EPOCHS, BATCH_SIZE, N_ROWS = 6, 64, 320
+EPOCHS, BATCH_SIZE, N_ROWS = 6, 32, 128
 LOSSES = ("train_loss", "val_loss")
 #: By so many standard errors, of twenty pairs, a mean may differ from zero: right ones are
 #: beyond once in 1,300 times. The numbers are those of the seeds, so on one machine it is never
