@@ -186,8 +186,11 @@ class Chaos:
         """Kill the command, one of its two workers or a program; some may not be there yet."""
         programs, workers = self._programs(), worker_pids(self.agent)
         victim = self._rng.randrange(4 if programs else 3)
-        if workers and 3 * self.n_workers < self.n_agents:  # on a busy machine most have none yet
+        # On a busy machine most commands would be killed before they have workers.
+        if workers and 3 * self.n_workers < self.n_agents:
             victim = self._rng.randrange(len(workers))
+        elif not workers and self._rng.random() < 0.5:
+            return
         if victim == 3:
             self.n_programs += _kill(self._rng.choice(programs))
         elif victim == 2:

@@ -38,9 +38,9 @@ objective: {{metric: val_accuracy, direction: maximize}}
 budget: {{trials: {trials}}}
 pruner: {{name: none}}
 data: {{name: digits, batch_size: 256}}
-model: {{architecture: "own:build", width: {{choices: [16, 64]}}}}
-train: {{epochs: {epochs}}}
-run: {{workers: 1, object_store: "file://{folder}/object_store"}}
+model: {{architecture: "own:build", width: {{choices: [16]}}}}
+train: {{epochs: {epochs}, learning_rate: {{low: 0.01, high: 0.1}}}}
+run: {{workers: 1, {pack}object_store: "file://{folder}/object_store"}}
 storage: sqlite:///{folder}/study.db
 tracking: {{uri: "sqlite:///{folder}/mlflow.db"}}
 """
@@ -315,10 +315,23 @@ def test_a_kill_while_user_code_logs_is_recovered_from(sweep: Sweep, step: Step)
 def test_a_kill_while_a_trial_moves_between_nodes_is_recovered_from(
     step: Step, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    kill_while_moving(f"{step}.{moment}", "", tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("step", IN_OBJECT_STORES)
+def test_a_kill_while_a_pack_moves_between_nodes_is_recovered_from(
+    step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_while_moving(f"{step}.before", "pack: 2, ", tmp_path, monkeypatch)
+
+
+def kill_while_moving(
+    point: str, pack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One node is told to stop, and thrown away then; another one goes on."""
     armed = tmp_path / "armed"
     armed.mkdir()
-    (armed / f"{step}.{moment}").touch()
+    (armed / point).touch()
     (tmp_path / "object_store").mkdir()
     # MLflow does not get over it that the first node is stopped while it makes one.
     copy_empty_database(tmp_path / "mlflow.db")
@@ -326,7 +339,7 @@ def test_a_kill_while_a_trial_moves_between_nodes_is_recovered_from(
     for node in nodes:
         node.folder.mkdir()
         node.write_code(MOVING_CODE)
-        node.write(MOVING.format(trials=TRIALS, epochs=EPOCHS, folder=tmp_path))
+        node.write(MOVING.format(trials=TRIALS, epochs=EPOCHS, folder=tmp_path, pack=pack))
     with monkeypatch.context() as patch:
         patch.setenv(CRASH_VARIABLE, str(armed))
         agent = nodes[0].start()
@@ -341,4 +354,6 @@ def test_a_kill_while_a_trial_moves_between_nodes_is_recovered_from(
     codes = run_until_whole(nodes[1], armed)
     assert not list(armed.iterdir()), f"never reached; exit codes {codes}"
     assert_whole(nodes[1])
+    if pack:
+        assert [run.data.tags["sweeper.packed"] for run in nodes[1].runs()] == ["2", "2"]
     assert not [path for path in (tmp_path / "object_store").rglob("*") if path.is_file()]
