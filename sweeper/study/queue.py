@@ -4,8 +4,10 @@ Never more trials wait than are still wanted, and workers claim them by WAITING 
 total is exact however many work on it.
 """
 
+import copy
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import chain, cycle, islice, repeat
 
@@ -28,6 +30,7 @@ from sweeper.study.attributes import (
     n_claims,
     wants_device_alone,
 )
+from sweeper.study.storage.together import together
 from sweeper.study.trial_cache import Standing, TrialCache, begun_with
 
 #: Trials wait up to this number, not up to the goal: a database reads anew at every look what has
@@ -144,62 +147,66 @@ class TrialQueue:
     def claim(
         self, agent: str, worker: str, *, alone: bool = False, but: Container[int] = ()
     ) -> FrozenTrial | None:
-        """Take the first waiting trial for a worker of an agent that holds a lease.
+        """As :meth:`claim_several`, one trial; None if there is none."""
+        return next(iter(self.claim_several(agent, worker, n=1, alone=alone, but=but)), None)
 
-        None when no trial waits and none is wanted beside those that run (the budget may have
-        been lowered).
+    def claim_several(
+        self, agent: str, worker: str, *, n: int, alone: bool = False, but: Container[int] = ()
+    ) -> list[FrozenTrial]:
+        """Take the first waiting trials for a worker of an agent that holds a lease.
+
+        They are fewer when no more wait and no more are wanted beside those that run (the budget
+        may have been lowered), or when others write to them at the same moment.
 
         Args:
             agent: Name of the agent.
             worker: Name of the worker's presence.
-            alone: The worker has its device to itself; then, and only then, one of those trials
-                is taken that want that.
+            n: As many at most, >= 1.
+            alone: The worker has its device to itself; then, and only then, those trials are
+                taken that want that.
             but: Numbers of trials that are left to others.
         """
         with self._lock.held():
-            taken = self._claim(agent, worker, alone, but)
-        if taken is None:
-            return None
-        trial_id, owner = taken
-        # Without the lock, as this takes a database as long again. A process that stood
-        # still here may find that the trial was taken over.
-        trial = self._storage.get_trial(trial_id)
-        return trial if Owner.of(trial) == owner else None
+            taken = self._claim(agent, worker, n, alone, but)
+        if not taken:
+            return []
+        # Without the lock, as this takes a database as long again. A process that stood still here
+        # may find that a trial was taken over. Copies, as a storage may change what it handed out.
+        running = (t for t in self._cache.look().running if t.number in taken)
+        return [copy.deepcopy(t) for t in running if Owner.of(t) == taken[t.number]]
 
     def _claim(
-        self, agent: str, worker: str, alone: bool, but: Container[int]
-    ) -> tuple[int, Owner] | None:
+        self, agent: str, worker: str, n: int, alone: bool, but: Container[int]
+    ) -> Mapping[int, Owner]:
+        """Claim so many; whose they are then by number, unless others were faster."""
+
+        def is_ready(trial: FrozenTrial) -> bool:
+            return wants_device_alone(trial) == alone and trial.number not in but
+
         standing = self._cache.look()
-        if standing.n_claimed >= self._goal:
-            return None
-        is_none_ready = all(
-            wants_device_alone(trial) or trial.number in but for trial in standing.waiting
-        )
-        if is_none_ready and not alone and self._fill(standing):
+        n = min(n, self._goal - standing.n_claimed)
+        if n <= 0:
+            return {}
+        if sum(map(is_ready, standing.waiting)) < n and not alone and self._fill(standing, n):
             standing = self._cache.look()
-        for trial in standing.waiting:
-            if wants_device_alone(trial) != alone or trial.number in but:
-                continue
-            trial_id = self._trial_id(trial)
-            owner = Owner(agent, worker, n_claims(trial) + 1)
-            if self._take(trial_id, owner):
-                return trial_id, owner
-        return None
+        trials = list(islice(filter(is_ready, standing.waiting), n))
+        owners = {trial.number: Owner(agent, worker, n_claims(trial) + 1) for trial in trials}
+        self._take([(self._trial_id(trial), owners[trial.number]) for trial in trials])
+        return owners
 
-    def _take(self, trial_id: int, owner: Owner) -> bool:
+    def _take(self, wanted: Sequence[tuple[int, Owner]]) -> None:
         """WAITING -> RUNNING; the owner comes first, so that no trial ever runs without one."""
-        with durable(Step.CLAIM):
-            try:
+        # Who looks then finds whose they are, should one of them have ended a moment ago.
+        with suppress(UpdateFinishedTrialError), durable(Step.CLAIM), together(self._storage):
+            for trial_id, owner in wanted:
                 self._storage.set_trial_user_attr(trial_id, Attr.OWNER, list(owner))
-                return self._storage.set_trial_state_values(trial_id, OptunaState.RUNNING)
-            except UpdateFinishedTrialError:
-                return False
+                self._storage.set_trial_state_values(trial_id, OptunaState.RUNNING)
 
-    def _fill(self, standing: Standing) -> int:
-        """Enqueue what is still wanted, up to a number that keeps all workers busy."""
+    def _fill(self, standing: Standing, n: int = 1) -> int:
+        """Enqueue what is still wanted, up to a number that keeps all workers busy, or so many."""
         n_wanted = self._goal - standing.n_claimed - len(standing.waiting)
         n_ready = sum(not wants_device_alone(trial) for trial in standing.waiting)
-        n_new = max(min(n_wanted, _MOST_READY - n_ready), 0)
+        n_new = max(min(n_wanted, max(_MOST_READY, n) - n_ready), 0)
         for setting in list(islice(chain(self._planned(), repeat({})), n_new)):
             self._enqueue(setting)
         return n_new

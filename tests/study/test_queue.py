@@ -3,16 +3,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.locks import FileLock
+from sweeper.study.attributes import Owner
 from sweeper.study.queue import Plan, TrialQueue
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
 from sweeper.study.trial_cache import TrialCache
 from sweeper.trial import FailureKind, TrialState
+from tests.support.disk_calls import note_disk_calls
 from tests.support.sweep_studies import (
     PRUNED,
     begin,
@@ -286,20 +289,55 @@ def test_trials_are_enqueued_and_claimed_by_one_process_at_a_time(tmp_path: Path
 
 
 class Overtaken(InMemoryStorage):
-    """Of one where the lock is lost by who stands still with it: another claims trial 0 first."""
+    """Of one where the lock is lost by who stands still with it: another takes trial 0 first.
 
-    is_overtaken = False
+    Args:
+        state: In which that one leaves the trial.
+    """
 
-    def set_trial_state_values(self, *args: Any, **kwargs: Any) -> bool:
-        if not self.is_overtaken:
-            self.is_overtaken = True
-            assert super().set_trial_state_values(*args, **kwargs)
-        return bool(super().set_trial_state_values(*args, **kwargs))
+    def __init__(self, state: OptunaState) -> None:
+        super().__init__()
+        self.state: OptunaState | None = state
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        if self.state is not None:
+            state, self.state = self.state, None
+            super().set_trial_user_attr(trial_id, key, ["another", "its-worker", 1])
+            super().set_trial_state_values(trial_id, OptunaState.RUNNING)
+            super().set_trial_state_values(trial_id, state)
+        super().set_trial_user_attr(trial_id, key, value)
 
 
-def test_what_another_has_claimed_meanwhile_is_passed_over(tmp_path: Path) -> None:
-    queue = bare_queue(tmp_path, Overtaken(), goal=2)
+def test_of_two_who_claim_the_same_one_it_is_whose_name_stands_there_last(tmp_path: Path) -> None:
+    storage = Overtaken(OptunaState.RUNNING)
+    queue = bare_queue(tmp_path, storage, goal=3)
     queue.top_up()
-    claimed = queue.claim("agent", "worker")
-    assert claimed is not None
-    assert claimed.number == 1
+    claimed = queue.claim_several("agent", "worker", n=2)
+    assert [trial.number for trial in claimed] == [0, 1]
+    owners = [Owner.of(trial) for trial in storage.get_all_trials(0)[:2]]
+    assert owners == [("agent", "worker", 1)] * 2  # the other one will find that
+
+
+def test_what_another_has_ended_meanwhile_is_not_claimed(tmp_path: Path) -> None:
+    queue = bare_queue(tmp_path, Overtaken(OptunaState.FAIL), goal=3)
+    queue.top_up()
+    assert queue.claim("agent", "worker") is None
+    claimed = queue.claim_several("agent", "worker", n=9)
+    assert [trial.number for trial in claimed] == [1, 2, 3]
+
+
+def test_several_are_claimed_in_one_visit_and_as_many_enqueued_as_that_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = begin(tmp_path, budget={"trials": 60})
+    first = study.queue.claim_several("agent", "worker", n=20, but={3})
+    assert [trial.number for trial in first] == [*range(3), *range(4, 21)]
+    done = note_disk_calls(monkeypatch)
+    second = study.queue.claim_several("agent", "worker", n=10)
+    assert [trial.number for trial in second] == [3, *range(21, 30)]
+    assert done == [("fsync", study.paths.journal)]
+    third = study.queue.claim_several("agent", "worker", n=99)
+    assert [trial.number for trial in third] == list(range(30, 60))
+    assert study.queue.claim_several("agent", "worker", n=1) == []
+    assert study.counts() == {TrialState.RUNNING: 60}
+    assert {Owner.of(trial) for trial in study.trials()} == {("agent", "worker", 1)}
