@@ -60,12 +60,18 @@ class TimeLedger:
         taken, self._seconds = self._seconds, defaultdict(float)
         return {entry.value: round(taken[entry], 6) for entry in Entry if taken[entry]}
 
-    def hand_over(self) -> "TimeLedger":
-        """Another ledger, that stands still, with all that was booked since the last call."""
+    def hand_over(self, others: Sequence["TimeLedger"]) -> None:
+        """Book all since the last call for others, that stand still, in equal parts.
+
+        Args:
+            others: Of trials that begin; if there is none, it stays here.
+        """
         self._switch(self._entry)
-        other = TimeLedger(now=self._now)
-        other._seconds, self._seconds = self._seconds, other._seconds
-        return other
+        for other in others:
+            for entry, spent in self._seconds.items():
+                other._seconds[entry] += spent / len(others)
+        if others:
+            self._seconds.clear()
 
     @contextmanager
     def lent_to(self, other: "TimeLedger") -> Iterator[None]:

@@ -30,7 +30,7 @@ STUDY_ROWS = (
     ("queue", "sampler_in_use", "pruner_in_use", "source_trials"),
     ("study",),
     ("create", "ownership", "tell", "result", "recorded_trial", "selection", "dashboard"),
-    ("find", "reports"),
+    ("drawing", "find", "reports"),
     ("running_trial",),
     ("conclude", "source_study"),
     ("recovery",),

@@ -67,11 +67,13 @@ def test_a_line_leaves_out_what_is_below_a_thousandth() -> None:
 def test_of_several_trials_each_is_booked_what_it_was_at_work() -> None:
     clock = Clock(100.0)
     worker = TimeLedger(start_s=3, now=clock)
+    first, second = TimeLedger(now=clock), TimeLedger(now=clock)
     with worker.booked(Entry.CLAIM):
         clock.now_s += 1
-        first = worker.hand_over()
+        worker.hand_over([first])
         clock.now_s += 2
-        second = worker.hand_over()
+        worker.hand_over([])
+        worker.hand_over([second])
 
     def work(ledger: TimeLedger) -> Iterator[None]:
         with ledger.booked(Entry.STEP):
@@ -115,3 +117,16 @@ def test_what_is_done_for_several_at_once_is_booked_to_each_in_equal_parts() -> 
             taken.append(ledger.take())
     assert taken == [{"step": 4}, {"evaluate": 4}]
     assert worker.take() == {"unexplained": 6}
+
+
+def test_what_was_done_for_several_trials_is_booked_for_them_in_equal_parts() -> None:
+    clock = Clock(100.0)
+    worker = TimeLedger(start_s=3, now=clock)
+    others = [TimeLedger(now=clock) for _ in range(3)]
+    with worker.booked(Entry.CLAIM):
+        clock.now_s += 6
+        worker.hand_over(others)
+    assert worker.take() == {}
+    for other in others:
+        with worker.lent_to(other):
+            assert other.take() == {"claim": 2, "start": 1}

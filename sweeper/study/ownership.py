@@ -1,6 +1,6 @@
 """Whose a trial is, from its claim until it is settled: who may write to it, and who may not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
@@ -91,3 +91,28 @@ class Ownership:
         if leases.is_here(self.owner.agent):
             return not is_present(self.study.paths.presence_dir, self.owner.worker)
         return leases.is_over(self.owner.agent)
+
+
+def running_now(study: SweepStudy, n: int) -> Mapping[int, FrozenTrial]:
+    """The running trials by number, read at once where several of them are asked about.
+
+    Args:
+        study: Theirs.
+        n: How many of them are asked about. One alone is read sooner by itself.
+    """
+    return {trial.number: trial for trial in study.cache.look().running} if n > 1 else {}
+
+
+def require_all(study: SweepStudy, trials: Sequence[FrozenTrial]) -> None:
+    """Make sure that nobody has taken over one of these trials since they were claimed.
+
+    Args:
+        study: Theirs.
+        trials: As they were claimed.
+
+    Raises:
+        TrialLost: If one of them is another's by now, or settled.
+    """
+    running = running_now(study, len(trials))
+    for trial in trials:
+        Ownership.of(study, trial).require(running.get(trial.number))

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 from sweeper.durable import Step, durable
 from sweeper.errors import TrialLost
 from sweeper.events import EventWriter
-from sweeper.study.ownership import Ownership
+from sweeper.study.ownership import Ownership, running_now
 from sweeper.study.storage.together import together
 from sweeper.study.study import SweepStudy
 from sweeper.trial import EpochMetrics
@@ -44,8 +44,7 @@ class Report:
 def record(study: SweepStudy, reports: Sequence[Report]) -> None:
     """Write epochs of different trials to their logs, then to the storage; raises nothing."""
     with _held_against(reports):
-        look = study.cache.look().running if len(reports) > 1 else ()
-        running = {trial.number: trial for trial in look}
+        running = running_now(study, len(reports))
         for report in reports:
             with _held_against([report]):
                 report.before = report.ownership.require(running.get(report.ownership.number))

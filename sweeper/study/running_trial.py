@@ -1,17 +1,17 @@
 """A claimed trial in the hands of one process: drawn, started, reported, settled at its end."""
 
 import copy
+import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 from optuna.trial import FrozenTrial
 
 from sweeper.config.settings import ModelConfig, Scalar, TrialConfig
-from sweeper.durable import Step, durable
 from sweeper.errors import StoreError, TrialDiverged, TrialInterrupted, TrialPruned
 from sweeper.events import (
     Ended,
@@ -23,17 +23,19 @@ from sweeper.events import (
     read_events,
 )
 from sweeper.study.attributes import Attr
+from sweeper.study.drawing import draw_trials
 from sweeper.study.logged import LoggedSoFar
 from sweeper.study.ownership import Ownership
 from sweeper.study.reports import Report, TurnReports, record, tell
 from sweeper.study.samplers.draw import Drawn
-from sweeper.study.samplers.optuna import to_distribution
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.storage.transfer import TrialTransfer
 from sweeper.study.study import SweepStudy
 from sweeper.study.tell import end_trial, put_back
 from sweeper.timing import Entry, TimeLedger, add_seconds
 from sweeper.trial import DataInfo, EpochMetrics, Outcome, TrialState
+
+log = logging.getLogger("sweeper")
 
 #: So often a trial says how far its epoch is.
 _TELL_EVERY_S = 0.5
@@ -98,7 +100,7 @@ class RunningTrial:
         self._trial_id = study.trial_id(trial.number)
         self._is_started = False
         self._handle = study.handle()
-        self._params: Mapping[str, Scalar] = {}
+        self._config: TrialConfig | None = None
         path = study.paths.events(self.number)
         self._events = EventWriter(path)
         logged, _ = read_events(path)
@@ -114,40 +116,20 @@ class RunningTrial:
         """How often the trial went on after losing its process, 0 at first."""
         return int(self._trial.user_attrs.get(Attr.RESUMED, 0))
 
-    @store_errors()
     def draw(self) -> TrialConfig:
-        """Draw what the trial runs with, and write it to the storage.
+        """What the trial runs with: drawn now, unless it was with others."""
+        if self._config is None:
+            with self.ledger.booked(Entry.CLAIM):
+                [drawn], asking_s = draw_trials(self.study, [self._trial])
+            return self._take_drawn(drawn, asking_s)
+        return self._config
 
-        In a small space one by one, so that each trial sees what the others have drawn.
-        """
-        alone = self.study.lock.held() if self.study.is_small else nullcontext()
-        with self.ledger.booked(Entry.CLAIM), alone:
-            begun_s = time.monotonic()
-            [drawn] = self.study.draw([self._trial])
-            self.asking_s = time.monotonic() - begun_s
-            self.require_ownership()
-            self._write(drawn)
-        config = drawn.config
-        self._params = config.params
+    def _take_drawn(self, drawn: Drawn, asking_s: float) -> TrialConfig:
+        self._config = drawn.config
+        self.asking_s = asking_s
         self.drawn_by = drawn.drawn_by
-        self.n_epochs = config.n_epochs
-        return config
-
-    def _write(self, drawn: Drawn) -> None:
-        """What drew it comes first, so that whoever goes on with the trial finds it."""
-        if drawn.drawn_by != self._trial.user_attrs.get(Attr.DRAWN_BY, ""):
-            with durable(Step.DRAW):
-                self.study.storage.set_trial_user_attr(
-                    self._trial_id, Attr.DRAWN_BY, drawn.drawn_by
-                )
-        ranges = self.study.spec.ranges()
-        for name, value in drawn.searched.items():
-            if name not in self._trial.params:
-                distribution = to_distribution(ranges[name])
-                with durable(Step.DRAW):
-                    self.study.storage.set_trial_param(
-                        self._trial_id, name, distribution.to_internal_repr(value), distribution
-                    )
+        self.n_epochs = drawn.config.n_epochs
+        return drawn.config
 
     @store_errors()
     def start(
@@ -168,8 +150,9 @@ class RunningTrial:
         """
         with self.ledger.booked(Entry.CLAIM):
             self.require_ownership()
+            drawn = self._config.params if self._config else {}
             self._events.append(
-                Started(time.time(), self.resumed, {**self._params, **params}, tags, data, model)
+                Started(time.time(), self.resumed, {**drawn, **params}, tags, data, model)
             )
             self._is_started = True
 
@@ -346,3 +329,25 @@ class RunningTrial:
         trace: TracebackType | None,
     ) -> None:
         self._events.close()
+
+
+def draw_together(trials: Sequence[RunningTrial]) -> None:
+    """Draw what several trials run with, in one visit, unless one of them cannot be drawn.
+
+    Then each is drawn by itself when its work begins, and that one fails.
+
+    Args:
+        trials: Of one study, claimed by this process.
+
+    Raises:
+        StoreError, TrialLost: As :func:`~sweeper.study.drawing.draw_trials`.
+    """
+    try:
+        drawn, asking_s = draw_trials(trials[0].study, [trial._trial for trial in trials])
+    except StoreError:
+        raise
+    except Exception as exc:
+        log.info("%d trials are drawn one by one: %s", len(trials), exc)
+        return
+    for trial, each in zip(trials, drawn, strict=True):
+        trial._take_drawn(each, asking_s)

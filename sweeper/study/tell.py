@@ -4,6 +4,7 @@ from optuna.trial import TrialState as OptunaState
 
 from sweeper.durable import Step, durable
 from sweeper.study.attributes import Attr
+from sweeper.study.storage.together import together
 from sweeper.study.study import SweepStudy
 from sweeper.trial import Outcome, TrialState
 
@@ -30,7 +31,7 @@ def end_trial(study: SweepStudy, number: int, outcome: Outcome) -> None:
     if outcome.state != TrialState.COMPLETE:  # of which no model is logged
         for model in study.paths.model_files(number):
             model.unlink(missing_ok=True)
-    with durable(Step.END):
+    with durable(Step.END), together(storage):
         if outcome.seconds:
             storage.set_trial_user_attr(trial_id, Attr.SECONDS, dict(outcome.seconds))
         if outcome.state != TrialState.COMPLETE:
@@ -49,7 +50,7 @@ def put_back(study: SweepStudy, number: int) -> None:
     """
     trial_id = study.trial_id(number)
     attributes = study.storage.get_trial(trial_id).user_attrs
-    with durable(Step.PUT_BACK):
+    with durable(Step.PUT_BACK), together(study.storage):
         resumed = attributes.get(Attr.RESUMED, 0) + 1
         study.storage.set_trial_user_attr(trial_id, Attr.RESUMED, resumed)
         study.storage.set_trial_state_values(trial_id, OptunaState.WAITING)

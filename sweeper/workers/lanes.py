@@ -30,7 +30,7 @@ class Lane:
         held: Given back when the trial has left the worker.
 
     Attributes:
-        busy_s: Seconds that it has had the thread.
+        busy_s: Seconds that it has had the thread, or that were spent for it.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Lane:
         self.trial = trial
         self.place = place
         self.is_alone = is_alone
-        self.busy_s = 0.0
+        self.busy_s = trial.asking_s  # with others, before there was a lane
         self._steps = steps
         self._held = held
 
@@ -82,7 +82,7 @@ class Lanes:
         ledger: The worker's own, whose time each trial has while it is at work.
         packs: Of the learners of lanes; None without packs.
         reports: Of the trials in lanes.
-        open_lane: Claims a trial for a free place; None if there is none now, or no need.
+        open_lanes: Claims trials for free places, as many as there are now and are needed.
         end: Told of each trial that has left the worker, and how it stands.
         now: Seconds of a clock that never goes back.
     """
@@ -94,7 +94,7 @@ class Lanes:
         *,
         packs: Packs | None,
         reports: TurnReports,
-        open_lane: Callable[[int], Lane | None],
+        open_lanes: Callable[[Sequence[int]], list[Lane]],
         end: Callable[[Lane, TrialState], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -102,7 +102,7 @@ class Lanes:
         self._ledger = ledger
         self._packs = packs
         self._reports = reports
-        self._open_lane = open_lane
+        self._open_lanes = open_lanes
         self._end = end
         self._now = now
         self._lanes: list[Lane] = []
@@ -176,9 +176,7 @@ class Lanes:
         """Claim trials for the free places, now and then."""
         if self._now() < self._due_s:
             return
-        for place in set(range(self._n_places)) - {lane.place for lane in self._lanes}:
-            lane = self._open_lane(place)
-            if lane is None:
-                break
-            self._lanes.append(lane)
+        taken = {lane.place for lane in self._lanes}
+        if free := [place for place in range(self._n_places) if place not in taken]:
+            self._lanes += self._open_lanes(free)
         self._due_s = self._now() + _LOOK_EVERY_S

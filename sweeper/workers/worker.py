@@ -6,7 +6,7 @@ once a trial. It never talks to MLflow.
 
 import logging
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 
@@ -18,7 +18,7 @@ from sweeper.study.attributes import is_suspect, wants_device_alone
 from sweeper.study.failures import is_over
 from sweeper.study.ownership import Ownership
 from sweeper.study.reports import TurnReports
-from sweeper.study.running_trial import RunningTrial
+from sweeper.study.running_trial import RunningTrial, draw_together
 from sweeper.study.sampler_in_use import AskingBudget
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.storage.transfer import TrialTransfer
@@ -132,56 +132,79 @@ class Worker:
 
         With several lanes, all trials that come while one of them is at work.
         """
-        lane = self._open_lane(0, alone=alone)
-        if lane is None:
+        lanes = self._open_lanes([0], alone=alone)
+        if not lanes:
             return False
+        [lane] = lanes
         if lane.is_alone:
             self._end(lane, lane.run())
         else:
-            lanes = Lanes(
+            Lanes(
                 self._n_lanes,
                 self._ledger,
                 packs=self._runner.packs,
                 reports=self._reports,
-                open_lane=self._open_beside,
+                open_lanes=self._open_beside,
                 end=self._end,
-            )
-            lanes.run(lane)
+            ).run(lane)
         return True
 
-    def _open_beside(self, place: int) -> Lane | None:
-        if self._n_at_work >= self._n_lanes or not self._is_needed():
-            return None
-        return self._open_lane(place, beside=True)
+    def _open_beside(self, places: Sequence[int]) -> list[Lane]:
+        n = self._n_lanes - self._n_at_work
+        if n <= 0 or not self._is_needed():
+            return []
+        return self._open_lanes(places[: min(n, self._count_unclaimed())], beside=True)
 
-    def _open_lane(self, place: int, *, alone: bool = False, beside: bool = False) -> Lane | None:
-        """Claim a trial for a lane.
+    @store_errors()
+    def _count_unclaimed(self) -> int:
+        """Trials that are still wanted beside those that are finished or run."""
+        return max(0, self._study.goal - self._study.cache.look().n_claimed)
+
+    def _open_lanes(
+        self, places: Sequence[int], *, alone: bool = False, beside: bool = False
+    ) -> list[Lane]:
+        """Claim trials for lanes, as many as there are.
 
         The device comes before the claim, so that no trial runs while it still waits for it.
 
         Args:
-            place: Of the lane.
+            places: Of the lanes.
             alone: It is to have the device to itself.
             beside: Other lanes are at work, so nobody waits here.
         """
+        with ExitStack() as entered:
+            rooms = {}
+            for place in places:
+                held = entered.enter_context(ExitStack())
+                if not self._enter(place, held, alone=alone, beside=beside):
+                    break
+                rooms[place] = held
+            claimed = self._claim(len(rooms), alone=alone, beside=beside) if rooms else []
+            return [
+                self._new_lane(*each, place=place, held=held)
+                for each, (place, held) in zip(claimed, rooms.items(), strict=False)
+            ]
+
+    def _enter(self, place: int, held: ExitStack, *, alone: bool, beside: bool) -> bool:
+        """Enter the devices of a place; False if nobody wants to wait for them."""
         while_waiting = partial(self._while_waiting, alone=alone, beside=beside)
-        with ExitStack() as held:
-            try:
-                with self._ledger.booked(Entry.WAITING):
-                    # In the order of devices, so that nobody waits in turn.
-                    for room in self._rooms[place]:
-                        held.enter_context(room.entered(alone=alone, while_waiting=while_waiting))
-            except _UnwantedError:
-                return None
-            claimed = self._claim(alone=alone, beside=beside)
-            if claimed is None:
-                return None
-            trial, is_alone = claimed
-            held.callback(return_freed_memory)
-            held.enter_context(trial)
-            self._n_at_work += 1
-            steps = self._runner.steps(trial, lane=None if is_alone else place)
-            return Lane(trial, steps, place=place, is_alone=is_alone, held=held.pop_all())
+        try:
+            with self._ledger.booked(Entry.WAITING):
+                # In the order of devices, so that nobody waits in turn.
+                for room in self._rooms[place]:
+                    held.enter_context(room.entered(alone=alone, while_waiting=while_waiting))
+        except _UnwantedError:
+            return False
+        return True
+
+    def _new_lane(
+        self, trial: RunningTrial, is_alone: bool, *, place: int, held: ExitStack
+    ) -> Lane:
+        held.callback(return_freed_memory)
+        held.enter_context(trial)
+        self._n_at_work += 1
+        steps = self._runner.steps(trial, lane=None if is_alone else place)
+        return Lane(trial, steps, place=place, is_alone=is_alone, held=held.pop_all())
 
     def _while_waiting(self, *, alone: bool, beside: bool) -> None:
         if beside or (alone and not self._is_alone_wanted()):
@@ -191,31 +214,43 @@ class Worker:
         return_device_memory(self._runner.runtime.device)
 
     @store_errors()
-    def _claim(self, *, alone: bool, beside: bool) -> tuple[RunningTrial, bool] | None:
-        """The next trial, and whether it is to have the worker to itself."""
+    def _claim(self, n: int, *, alone: bool, beside: bool) -> list[tuple[RunningTrial, bool]]:
+        """The next trials, ``n`` at most, and whether each is to have the worker to itself."""
         with self._ledger.booked(Entry.CLAIM):
-            agent, worker = self._args.agent, self._args.name
-            but = self._left_to_others(beside=beside)
-            claimed = self._study.queue.claim(agent, worker, alone=alone, but=but)
-            if claimed is None:
-                return None
-            ownership = Ownership.of(self._study, claimed)
-            number, claim = claimed.number, ownership.owner.claim
-            if self._transfer and not self._transfer.begin(number, claim):
-                with ownership.settling():
-                    put_back(self._study, number)
-                return None
-            is_alone = alone or not self._has_lanes or is_suspect(claimed)
-            trial = RunningTrial(
-                self._study,
-                claimed,
-                is_stopping=self._stopping.is_set,
-                ledger=self._ledger if is_alone else self._ledger.hand_over(),
-                transfer=self._transfer,
-                tell_epochs=self._tell_epochs,
-                reports=None if is_alone else self._reports,
+            claimed = self._study.queue.claim_several(
+                self._args.agent,
+                self._args.name,
+                n=n,
+                alone=alone,
+                but=self._left_to_others(beside=beside),
             )
-            return trial, is_alone
+            trials = []
+            for each in claimed:
+                if self._has_files(Ownership.of(self._study, each)):
+                    is_alone = alone or not self._has_lanes or is_suspect(each)
+                    trial = RunningTrial(
+                        self._study,
+                        each,
+                        is_stopping=self._stopping.is_set,
+                        ledger=self._ledger if is_alone else TimeLedger(),
+                        transfer=self._transfer,
+                        tell_epochs=self._tell_epochs,
+                        reports=None if is_alone else self._reports,
+                    )
+                    trials.append((trial, is_alone))
+            if len(trials) > 1:
+                draw_together([trial for trial, _ in trials])
+            self._ledger.hand_over([t.ledger for t, is_alone in trials if not is_alone])
+        return trials
+
+    def _has_files(self, ownership: Ownership) -> bool:
+        """Whether what others did of a trial is here; if nobody knows, it is put back."""
+        number, claim = ownership.number, ownership.owner.claim
+        if self._transfer and not self._transfer.begin(number, claim):
+            with ownership.settling():
+                put_back(self._study, number)
+            return False
+        return True
 
     def _left_to_others(self, *, beside: bool) -> Container[int]:
         """Numbers of trials that are not claimed here now.

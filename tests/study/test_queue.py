@@ -9,7 +9,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.locks import FileLock
-from sweeper.study.attributes import Owner
+from sweeper.study.attributes import Attr, Owner
 from sweeper.study.queue import Plan, TrialQueue
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
@@ -316,6 +316,23 @@ def test_of_two_who_claim_the_same_one_it_is_whose_name_stands_there_last(tmp_pa
     assert [trial.number for trial in claimed] == [0, 1]
     owners = [Owner.of(trial) for trial in storage.get_all_trials(0)[:2]]
     assert owners == [("agent", "worker", 1)] * 2  # the other one will find that
+
+
+class TakenOver(InMemoryStorage):
+    """Of one where another takes trial 0 over as soon as it was claimed."""
+
+    def set_trial_state_values(self, trial_id: int, *args: Any, **kwargs: Any) -> bool:
+        is_done = super().set_trial_state_values(trial_id, *args, **kwargs)
+        if trial_id == 0:
+            self.set_trial_user_attr(trial_id, Attr.OWNER, ["another", "its-worker", 2])
+        return is_done
+
+
+def test_what_another_has_taken_over_meanwhile_is_not_claimed(tmp_path: Path) -> None:
+    queue = bare_queue(tmp_path, TakenOver(), goal=3)
+    queue.top_up()
+    claimed = queue.claim_several("agent", "worker", n=2)
+    assert [trial.number for trial in claimed] == [1]
 
 
 def test_what_another_has_ended_meanwhile_is_not_claimed(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from sweeper.training.packed.packs import Packs
 from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
 from sweeper.workers.signals import StopRequest
 from sweeper.workers.worker import Worker
+from tests.support.disk_calls import note_disk_calls
 from tests.support.function_studies import worker_args
 from tests.support.sweep_studies import begin, claim_trial, log
 from tests.support.tape import TapeCapture
@@ -170,6 +171,17 @@ def test_the_lanes_are_full_as_long_as_trials_are_left(tmp_path: Path) -> None:
     seconds = [outcome(study, number).seconds for number in range(5)]
     own_s = sum(s for each in seconds for entry, s in each.items() if entry != "start")
     assert 0 < own_s < wall_s  # each trial is booked its own time alone, about a third
+
+
+def test_free_lanes_are_filled_in_one_visit_and_epochs_reported_in_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = begin_lanes(tmp_path, trials=8, run={"lanes": 8})
+    done = note_disk_calls(monkeypatch)
+    work(study)
+    n_visits = sum(path == study.paths.journal for _, path in done)
+    # Claim and draw of the first trial, then of seven; what the data are; two epochs; eight ends.
+    assert n_visits == 2 + 2 + 2 + 2 + 8
 
 
 def test_a_stop_puts_every_lane_back_within_its_batch_and_all_go_on(tmp_path: Path) -> None:
