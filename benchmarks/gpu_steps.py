@@ -51,6 +51,7 @@ class Counted:
         self.number = number
         self.ledger = TimeLedger()
         self.history: list[EpochMetrics] = []
+        self.asking_s = 0.0
         self._rate = rate
         self._n_batches = n_batches
 
@@ -88,7 +89,7 @@ class _Driven:
             TimeLedger(),
             packs=self._packs,
             reports=TurnReports(cast(SweepStudy, None)),  # there are none
-            open_lane=self._open,
+            open_lanes=lambda places: [self._open(place) for place in places],
             end=self._end,
         )
 
