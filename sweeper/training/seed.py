@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from sweeper.models.dropout import draw_by, draw_from_generator
+
 _MASK = 2**64 - 1
 
 
@@ -22,11 +24,12 @@ def low_seed(seed: int) -> int:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed the global generators of Python, NumPy and torch (every device).
+    """Seed the global generators of Python, NumPy and torch (every device), for all that draws.
 
     Args:
         seed: In [0, 2**63); NumPy's old generator takes :func:`low_seed` of it.
     """
+    draw_from_generator()
     random.seed(seed)
     np.random.seed(low_seed(seed))
     torch.manual_seed(seed)
@@ -42,9 +45,20 @@ class BatchSeeds:
         seed: Of the trial, in [0, 2**63).
         device: On which augmentation and dropout draw.
         has_own_code: Whether code runs that may draw from Python's or NumPy's generators, too.
+        has_keys: Whether dropouts draw by a :class:`~sweeper.models.dropout.Key`, as they do on a
+            GPU; None for whether this is one.
     """
 
-    def __init__(self, seed: int, device: torch.device, *, has_own_code: bool) -> None:
+    def __init__(
+        self,
+        seed: int,
+        device: torch.device,
+        *,
+        has_own_code: bool,
+        has_keys: bool | None = None,
+    ) -> None:
+        self._device = device
+        self._has_keys = device.type == "cuda" if has_keys is None else has_keys
         self._seed = seed
         self._has_own_code = has_own_code
         self._generators = [torch.default_generator]
@@ -57,9 +71,20 @@ class BatchSeeds:
         seed = mixed_seed(self._seed, number)
         for generator in self._generators:
             generator.manual_seed(seed)
+        if self._has_keys:
+            draw_by(_signed(seed), self._device)
         if self._has_own_code:
             random.seed(seed)
             np.random.seed(low_seed(seed))
+
+    def key(self, number: int) -> int | None:
+        """By which the dropouts draw for the batch of that number; None without keys."""
+        return _signed(mixed_seed(self._seed, number)) if self._has_keys else None
+
+
+def _signed(seed: int) -> int:
+    """Of 64 bits, those of an int64."""
+    return seed - 2**64 if seed >= 2**63 else seed
 
 
 def mixed_seed(seed: int, number: int) -> int:

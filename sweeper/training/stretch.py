@@ -66,6 +66,10 @@ class Stretch:
         if self._seeds is not None:
             self._seeds.use(number)
 
+    def key(self, number: int) -> int | None:
+        """By which dropouts draw for the batch of that number; None if torch's generator does."""
+        return None if self._seeds is None else self._seeds.key(number)
+
     def take(self, n_batches: int) -> Tensor:
         """The rows of the next batches, see :meth:`~sweeper.data.batches.TablePass.take`."""
         assert isinstance(self._batches, TablePass)

@@ -1,7 +1,7 @@
 """What every learner promises, however it does the work of a batch."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from sweeper.config.settings import DataConfig, ModelConfig, TrainConfig, TrialConfig
 from sweeper.data.batches import ResidentSplit
 from sweeper.data.dataset import TrialData
+from sweeper.models.dropout import drawing_by
 from sweeper.timing import TimeLedger
 from sweeper.training.build import build_learner
 from sweeper.training.learner import EpochTotals, Learner, Runtime
@@ -86,7 +87,7 @@ def rows() -> TrialData:
 
 
 DATA = rows()
-SEEDS = BatchSeeds(3, CPU, has_own_code=False)
+SEEDS = BatchSeeds(3, CPU, has_own_code=False, has_keys=True)
 N_BATCHES = 8
 
 
@@ -142,6 +143,12 @@ class Trial:
 
     def evaluate_batches(self, learner: Learner, n_batches: int) -> None:
         self._give(learner.evaluate, learner.stride, 0, n_batches, None)
+
+
+@pytest.fixture(autouse=True)
+def keys_are_forgotten() -> Iterator[None]:
+    with drawing_by(None):
+        yield
 
 
 @pytest.fixture(params=MAKERS)

@@ -2,8 +2,10 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
-from sweeper.models.dropout import Dropout
+from sweeper.models.dropout import Dropout, Key, draw_from_generator, drawing_by
+from sweeper.training.seed import BatchSeeds
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -51,3 +53,59 @@ def test_a_share_that_rounds_to_all_of_them_leaves_finite_numbers() -> None:
 def test_evaluation_passes_inputs_on() -> None:
     inputs = torch.ones(10)
     assert Dropout(0.5).eval()(inputs) is inputs
+
+
+def keyed(value: int, module: Dropout, *shapes: tuple[int, ...]) -> list[Tensor]:
+    """Masks of one forward pass."""
+    with drawing_by(Key(torch.tensor(value))):
+        return [module(torch.ones(shape)) for shape in shapes]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_by_a_key_it_drops_the_share_and_keeps_the_mean(share: float) -> None:
+    n_units = 1_000_001
+    [outputs] = keyed(-5, Dropout(share), (n_units,))
+    margin = 5 * math.sqrt(share * (1 - share) / n_units)
+    assert abs((outputs == 0).double().mean().item() - share) < margin
+    kept = outputs[outputs > 0]
+    torch.testing.assert_close(kept, torch.full_like(kept, 1 / (1 - share)), rtol=1e-5, atol=0)
+
+
+def test_by_keys_units_calls_and_neighbouring_batches_are_dropped_independently() -> None:
+    seeds = BatchSeeds(3, torch.device("cpu"), has_own_code=False, has_keys=True)
+    n_units = 62_500
+    columns = []
+    for number in range(2):
+        key = seeds.key(number)
+        assert key is not None
+        masks = keyed(key, Dropout(0.5), (n_units, 4), (n_units, 4))
+        columns += [column for mask in masks for column in (mask == 0).double().unbind(1)]
+    correlations = torch.corrcoef(torch.stack(columns)) - torch.eye(16)
+    assert correlations.abs().max() < 5 / math.sqrt(n_units)
+
+
+def test_the_masks_of_several_keys_at_once_are_those_of_each() -> None:
+    values = [0, -(2**63), 2**63 - 1, 77]
+    together = Key(torch.tensor(values)[:, None])
+    shapes = [(8, 5), (3, 2, 4)]
+    levels = [together.levels(shape) for shape in shapes]
+    for place, value in enumerate(values):
+        alone = Key(torch.tensor(value))
+        for shape, of_all in zip(shapes, levels, strict=True):
+            assert torch.equal(alone.levels(shape), of_all[place])
+
+
+def test_each_batch_that_is_seeded_has_the_masks_of_its_number() -> None:
+    seeds = BatchSeeds(3, torch.device("cpu"), has_own_code=False, has_keys=True)
+    dropout, masks = Dropout(0.5), []
+    with drawing_by(None):
+        for number in (4, 5, 4):
+            seeds.use(number)
+            masks.append(dropout(torch.ones(1000)))
+        draw_from_generator()
+        torch.manual_seed(1)
+        drawn = dropout(torch.ones(1000))
+        torch.manual_seed(1)
+        assert torch.equal(dropout(torch.ones(1000)), drawn)
+    assert torch.equal(masks[0], masks[2])
+    assert not torch.equal(masks[0], masks[1])

@@ -81,9 +81,10 @@ class Twin:
         epoch: int,
         order: torch.Generator | None,
     ) -> Iterator[None]:
-        seeds = BatchSeeds(self._seed, self._device, has_own_code=False) if order else None
-        batches = self._data.train.batches(BATCH_SIZE, generator=order)
-        number = epoch * N_BATCHES
+        seeds = None
+        if order is not None:
+            seeds = BatchSeeds(self._seed, self._device, has_own_code=False, has_keys=True)
+        batches, number = self._data.train.batches(BATCH_SIZE, generator=order), epoch * N_BATCHES
         for part in stretches(batches, stride, ledger=TimeLedger(), seeds=seeds, number=number):
             take(part)
             yield

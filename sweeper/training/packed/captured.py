@@ -12,6 +12,7 @@ from torch import Tensor
 from sweeper.data.batches import Table
 from sweeper.training.packed.capture import Capture
 from sweeper.training.packed.compute import Batches, Forward, Group, evaluate, train
+from sweeper.training.packed.dropouts import DropoutCall, dropout_calls, keyed_masks
 from sweeper.training.packed.member import Member
 from sweeper.training.packed.numbers import N_NUMBERS, numbers_from, table_of, uses_of
 from sweeper.training.packed.rows import Rows
@@ -72,16 +73,13 @@ class Captured:
         self._outputs = parameters.new_empty(0)
         self._uses = uses_of(members)
         self._numbers = parameters.new_zeros(most, N_NUMBERS, len(members), 1)
-        self._masks = self._new_masks(works) if self._is_training else []
-
-    def _new_masks(self, works: Sequence[RowsWork]) -> list[Tensor]:
-        """Of the dropouts, where others draw for the model; [K, B, ...] each."""
-        if not self._forward.has_masks:
-            return []
-        self._sample, _ = self._table.batch(works[0].rows[0])
-        n_members = len(self._members)
-        masks = self._members[0].draws.masks(self._sample)
-        return [mask.new_empty(n_members, *mask.shape) for mask in masks]
+        self._keys = None
+        self._dropouts: list[DropoutCall] = []
+        if self._is_training and works[0].keys(1):
+            self._keys = torch.zeros(shape[:2], dtype=torch.int64, device=parameters.device)
+        if self._is_training and forward.has_masks:
+            sample, _ = self._table.batch(works[0].rows[0])
+            self._dropouts = dropout_calls(members, sample)
 
     def run(self, works: Sequence[RowsWork], n_batches: int) -> None:
         """Do the next batches of each member.
@@ -96,9 +94,8 @@ class Captured:
         self._order[:n_batches].copy_(order)
         if self._is_training:
             numbers = table_of(self._members, n_batches).to(self._numbers.dtype)
-            if order.is_cuda:
-                numbers = numbers.pin_memory()  # else the copy waits for the device
-            self._numbers[:n_batches].copy_(numbers, non_blocking=True)
+            self._numbers[:n_batches].copy_(_pinned(numbers, self._numbers), non_blocking=True)
+            self._set_keys(works, n_batches)
         self._at.zero_()
         self._losses.zero_()
         if self._is_training:  # summed in the order of the batches, wherever a stretch begins
@@ -106,21 +103,20 @@ class Captured:
         n_done = 0
         try:
             for n_done in range(n_batches):
-                self._draw(works, n_done)
+                if self._is_training and self._keys is None:
+                    works[0].seed(n_done)
                 self._step()
             n_done = n_batches
         finally:
             self._count(works, n_done)
 
-    def _draw(self, works: Sequence[RowsWork], n_ahead: int) -> None:
-        """Draw for a batch what members draw, or let their models draw it."""
-        if not self._is_training or (self._forward.has_masks and not self._masks):
-            return
-        for place, (member, work) in enumerate(zip(self._members, works, strict=True)):
-            work.seed(n_ahead)
-            if self._masks:
-                for own, mask in zip(self._masks, member.draws.masks(self._sample), strict=True):
-                    own[place].copy_(mask)
+    def _set_keys(self, works: Sequence[RowsWork], n_batches: int) -> None:
+        """Of the next batches, by which dropouts draw."""
+        if self._keys is not None:
+            keys = torch.tensor([work.keys(n_batches) for work in works])
+            self._keys[:n_batches].copy_(
+                _pinned(keys.T.contiguous(), self._keys), non_blocking=True
+            )
 
     def _step(self) -> None:
         if self._replay is None and self._is_capturable and self._n_done >= _WARM_UP:
@@ -138,10 +134,12 @@ class Captured:
         rows = self._order.index_select(0, self._at)[0]
         inputs, targets = self._table.batch(rows.flatten())
         shape = rows.shape
+        keys = None if self._keys is None else self._keys.index_select(0, self._at)[0]
         return Batches(
             inputs.view(*shape, *inputs.shape[1:]),
             targets.view(*shape, *targets.shape[1:]),
-            self._masks,
+            masks=keyed_masks(self._dropouts, keys),
+            keys=keys,
         )
 
     def _train(self) -> None:
@@ -189,3 +187,8 @@ class Captured:
             assert member.evaluation is not None
             targets = self._table.targets.index_select(0, work.rows[:n_batches].flatten())
             member.evaluation.add(outputs[:, place].flatten(0, 1), targets, loss)
+
+
+def _pinned(values: Tensor, like: Tensor) -> Tensor:
+    """Where a copy to a GPU does not wait for it."""
+    return values.pin_memory() if like.is_cuda else values

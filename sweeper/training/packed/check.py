@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from sweeper.config.settings import TrialConfig
 from sweeper.data.dataset import TrialData
 from sweeper.models.build import build_for
+from sweeper.models.dropout import drawing_by
 from sweeper.training.learner import Runtime
 from sweeper.training.packed.modules import activations_of
 from sweeper.training.packed.program import Draws, Program
@@ -40,7 +41,8 @@ def unfit_reason(config: TrialConfig, data: TrialData, runtime: Runtime) -> str 
             torch.manual_seed(seed)
             assert config.model is not None
             models.append(build_for(config.model, data.info).double())
-        return _state_reason(models[0]) or _difference(models, _in_float64(inputs))
+        with drawing_by(None):
+            return _state_reason(models[0]) or _difference(models, _in_float64(inputs))
     except Exception as exc:
         cause = str(exc).strip().partition("\n")[0]
         return f"vmap does not take it ({type(exc).__name__}: {cause})"

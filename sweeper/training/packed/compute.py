@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from sweeper.models.dropout import Key, drawing_by
 from sweeper.training.eager import EagerLearner
 from sweeper.training.packed.losses import PackedLoss
 from sweeper.training.packed.modules import Segment
@@ -42,11 +43,13 @@ class Batches:
         targets: [G, B, ...].
         masks: Of the dropouts in the order of their calls, each [G, B, ...]; empty if they draw
             by themselves, or in evaluation.
+        keys: By which they draw, int64 [G]; None if torch's generator does.
     """
 
     inputs: Tensor
     targets: Tensor
     masks: Sequence[Tensor] = ()
+    keys: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,8 @@ class ForwardOfOne:
     def train(self, rows: Rows, group: Group, batches: Batches) -> Outputs:
         """See :class:`Forward`."""
         self._alone.model.train()
-        outputs = self._alone.outputs(batches.inputs[0])
+        with drawing_by(None if batches.keys is None else Key(batches.keys[0])):
+            outputs = self._alone.outputs(batches.inputs[0])
         return Outputs(outputs[None], self._alone.parameters, {})
 
     def evaluate(self, rows: Rows, group: Group, batches: Batches) -> Tensor:

@@ -96,19 +96,22 @@ class Draws:
         Args:
             inputs: A batch to train on.
         """
+        calls, device = self.calls(inputs), self._runtime.device
+        for module in self._dropouts:
+            module.train()
+        return [module(torch.ones_like(on, device=device)) for module, on in calls]
+
+    def calls(self, inputs: Tensor) -> list[tuple[nn.Module, Tensor]]:
+        """The dropouts in the order of their calls, and on meta what each is given."""
         if not self._dropouts:
             return []
         form = inputs.shape, inputs.dtype
         if form not in self._calls:
             self._calls[form] = self._calls_of(inputs)
-        for module in self._dropouts:
-            module.train()
-        device = self._runtime.device
-        return [module(torch.ones_like(on, device=device)) for module, on in self._calls[form]]
+        return self._calls[form]
 
     @torch.no_grad()
     def _calls_of(self, inputs: Tensor) -> list[tuple[nn.Module, Tensor]]:
-        """The dropouts in the order of their calls, and the form of what each is given."""
         calls: list[tuple[nn.Module, Tensor]] = []
 
         def note(module: nn.Module, given: tuple[Tensor, ...]) -> None:

@@ -73,6 +73,11 @@ class RowsWork:
         """Seed the random generators for the batch that comes after so many others."""
         self._batches.seed(self._number + n_ahead)
 
+    def keys(self, n_batches: int) -> list[int] | None:
+        """By which dropouts draw for the next batches; None if torch's generator does."""
+        keys = [self._batches.key(self._number + n) for n in range(n_batches)]
+        return None if None in keys else [key for key in keys if key is not None]
+
     def drop(self, n_batches: int) -> None:
         """Count the next batches as done."""
         self._number += n_batches

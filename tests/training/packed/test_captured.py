@@ -3,7 +3,7 @@
 On a CPU they are captured on a tape, which keeps to what CUDA graphs can do.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sweeper.config.settings import ModelConfig
 from sweeper.data.dataset import TrialData
+from sweeper.models.dropout import drawing_by
 from sweeper.training.packed.capture import CudaCapture
 from sweeper.training.packed.pack import Pack
 from tests.support.captured_trials import Twin, train_twins
@@ -57,6 +58,12 @@ class Place:
 
     def twin(self, pack: Pack, data: TrialData = DATA, *arguments: Any, **named: Any) -> Twin:
         return Twin(pack, data, *arguments, device=self.device, **named)
+
+
+@pytest.fixture(autouse=True)
+def keys_are_forgotten() -> Iterator[None]:
+    with drawing_by(None):
+        yield
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=needs_gpu)])
