@@ -76,6 +76,7 @@ def output_of(
         TimeoutError: If it takes longer.
     """
     environment = {**clean_environment(), **place.environment, **environment}
+    environment["PYTHONUNBUFFERED"] = "1"  # for what is killed
     with (
         tempfile.TemporaryFile("w+") as output,
         place.printed.open("a") as printed,
@@ -110,7 +111,7 @@ def run_tests(place: Place, limit_s: float) -> Mapping[str, Figure]:
         for path in sorted((ROOT / "tests").rglob("test_*.py"))
         if "pytest.mark.gpu" in path.read_text(encoding="utf-8")
     ]
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-m", "gpu", "-q"]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-m", "gpu", "-v"]
     command += ["-p", "no:cacheprovider", *files]
     code, text = output_of(place, command, {}, limit_s)
     summary = text.strip().splitlines()[-1].strip("= ") if text.strip() else f"exit {code}"

@@ -116,7 +116,8 @@ class Table:
         """Take figures, and print the lines that they make whole, in their order."""
         self.figures |= found
         lines = list(self._lines())
-        print("\n".join(lines[self._n_printed :]), end="\n" * (len(lines) > self._n_printed))
+        for line in lines[self._n_printed :]:
+            print(line, flush=True)
         self._n_printed = len(lines)
         self._write()
 
