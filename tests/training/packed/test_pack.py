@@ -353,7 +353,7 @@ class OfThree(Rows):
 def test_for_whom_there_is_no_room_beside_others_ends_nobody_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sweeper.training.packed.pack.Rows", OfThree)
+    monkeypatch.setattr("sweeper.training.packed.layout.Rows", OfThree)
     pack = Pack(print)
     kinds = ["tanh", "relu", "gelu", "relu", "elu"]
     pairs = [Pair(pack, DATA, mlp(activation=kind), seed=n) for n, kind in enumerate(kinds)]
