@@ -4,6 +4,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sweeper.events import Ended, Interrupted, Started
+from sweeper.models.dropout import drawing_by
 from sweeper.study.failures import count_failure
 from sweeper.study.study import SweepStudy
 from sweeper.study.tell import put_back
 from sweeper.training.checkpoint import load_checkpoint
 from sweeper.training.packed.member import Member
 from sweeper.training.packed.packs import Packs
+from sweeper.training.seed import BatchSeeds
 from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
 from sweeper.workers.signals import StopRequest
 from sweeper.workers.worker import Worker
@@ -526,6 +529,15 @@ class Late(TapeCapture):
         self._n_asked = 5
 
 
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Dropouts draw as they do on a GPU."""
+    monkeypatch.setattr("sweeper.training.loop.BatchSeeds", partial(BatchSeeds, has_keys=True))
+    with drawing_by(None):
+        yield
+
+
+@pytest.mark.usefixtures("keys")
 @pytest.mark.parametrize("size", [1, 2])
 def test_lanes_wait_for_the_device_only_if_none_can_go_on(tmp_path: Path, size: int) -> None:
     plain: dict[str, Any] = {
