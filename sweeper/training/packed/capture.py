@@ -56,7 +56,7 @@ class CudaCapture:
         self._device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._ends: deque[torch.cuda.Event] = deque()
-        self._pool: Any = None  # what torch calls a handle
+        self._pool: tuple[Any, ...] = ()  # what torch calls a handle, once there is one
 
     @property
     def is_free(self) -> bool:
@@ -79,21 +79,27 @@ class CudaCapture:
         """See :class:`Capture`; that is, after what other streams wait for on the default one."""
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream):
-            yield
-            end = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-            end.record(self._stream)
-        self._ends.append(end)
+            try:
+                yield
+            finally:
+                end = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+                end.record(self._stream)
+                self._ends.append(end)
 
     def capture(self, body: Callable[[], None]) -> Callable[[], None]:
         """See :class:`Capture`; called within :meth:`running`.
 
         Graphs of one stream share their memory, as they never run at once and none reads what
-        another has left there.
+        another has left there. ``torch.cuda.graph`` would wait for all streams of the device and
+        give back all memory that is cached, at each capture.
         """
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+        graph.capture_begin(*self._pool)
+        try:
             body()
-        self._pool = graph.pool()
+        finally:
+            graph.capture_end()
+        self._pool = (graph.pool(),)
         replay: Callable[[], None] = graph.replay
         return replay
 
