@@ -116,8 +116,8 @@ class Pack:
         """Let a trial go, as a learner that goes on alone."""
         self.wait()
         self.members.remove(member)
-        release_rows(member)
         self._layout = None
+        release_rows(member)
         return member.alone
 
     def step(self) -> None:

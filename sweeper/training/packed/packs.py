@@ -1,7 +1,10 @@
 """The packs of a worker: who is a member of which, and who of none."""
 
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass
+
+import torch
 
 from sweeper.config.references import is_reference
 from sweeper.config.settings import TrialConfig
@@ -120,7 +123,8 @@ class Packs:
         for pack in self._all():
             for member in pack.members:
                 if member.name == name:
-                    pack.leave(member)
+                    with suppress(torch.OutOfMemoryError):  # how its trial ended is known already
+                        pack.leave(member)
                     return Membership(pack.number, member.most)
         return None
 

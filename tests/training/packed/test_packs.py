@@ -4,6 +4,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
@@ -14,7 +15,7 @@ from sweeper.training.build import build_learner
 from sweeper.training.eager import EagerLearner
 from sweeper.training.learner import Learner, Runtime
 from sweeper.training.packed.member import Member
-from sweeper.training.packed.packs import Packs
+from sweeper.training.packed.packs import Membership, Packs
 from tests.support.paired_trials import CPU, in_float32, rows_of
 from tests.support.tape import TapeCapture
 
@@ -147,3 +148,20 @@ def test_who_is_trained_by_itself_is_said_once() -> None:
         f"run.pack: trained one by one: train.loss: {name} is not among those that are computed "
         "for several trials"
     ]
+
+
+def test_who_leaves_while_memory_is_short_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(member: Member) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    packs = Packs(2, print)
+    first, second = (build(packs, trial(), name) for name in ("first", "second"))
+    given(packs, [first, second])
+    packs.at_work[0].step()
+    with monkeypatch.context() as patch:
+        patch.setattr("sweeper.training.packed.pack.release_rows", refuse)
+        assert packs.leave("first") == Membership(pack=0, most=2)
+    before = second.weights()
+    assert given(packs, [second]) == [["second"]]
+    packs.at_work[0].step()
+    assert not torch.equal(second.weights()["1.weight"], before["1.weight"])
