@@ -31,6 +31,7 @@ class Twin:
         settings: Keys of ``train``.
         seed: Of its weights, draws and orders.
         device: Where both are trained.
+        own_code: Whether the model may draw from Python's generator.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Twin:
         *,
         seed: int = 0,
         device: torch.device = CPU,
+        own_code: bool = False,
     ) -> None:
         data, runtime = on_device(data, device), Runtime(device)
 
@@ -50,6 +52,7 @@ class Twin:
             return learner_of(data, own, settings or {}, seed=seed, runtime=runtime)
 
         self._device = device
+        self._has_own_code = own_code
         self.alone = build()
         self.member = pack.join(build(), seed, takes_rows=True)
         self._data = data
@@ -83,7 +86,9 @@ class Twin:
     ) -> Iterator[None]:
         seeds = None
         if order is not None:
-            seeds = BatchSeeds(self._seed, self._device, has_own_code=False, has_keys=True)
+            seeds = BatchSeeds(
+                self._seed, self._device, has_own_code=self._has_own_code, has_keys=True
+            )
         batches, number = self._data.train.batches(BATCH_SIZE, generator=order), epoch * N_BATCHES
         for part in stretches(batches, stride, ledger=TimeLedger(), seeds=seeds, number=number):
             take(part)

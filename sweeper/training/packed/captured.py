@@ -11,11 +11,19 @@ from torch import Tensor
 
 from sweeper.data.batches import Table
 from sweeper.training.packed.capture import Capture
-from sweeper.training.packed.compute import Batches, Forward, Group, evaluate, train
+from sweeper.training.packed.compute import (
+    Batches,
+    Forward,
+    Group,
+    UnusedParameterError,
+    evaluate,
+    train,
+)
 from sweeper.training.packed.dropouts import DropoutCall, dropout_calls, keyed_masks
 from sweeper.training.packed.member import Member
 from sweeper.training.packed.numbers import N_NUMBERS, numbers_from, table_of, uses_of
 from sweeper.training.packed.rows import Rows
+from sweeper.training.packed.watched import Watched, difference, watch
 from sweeper.training.packed.work import RowsWork
 
 #: Batches that are computed before the program is captured: libraries choose their kernels and
@@ -34,10 +42,14 @@ class Captured:
         group: The members.
         capture: Captures the program.
         most: Batches of a stretch at most.
+        is_own: Whether the network is the user's own: then it is captured only if it does the same
+            in each batch, and what it draws is torch's.
         tell: Told once why the program cannot be captured, if that is so.
 
     Attributes:
         is_changing: Whether an error came while members changed.
+        is_refused: Whether a member that is computed by its own model is to be trained by itself:
+            that cannot be captured, and what is left of its batches is not done.
     """
 
     def __init__(
@@ -50,6 +62,7 @@ class Captured:
         group: Group,
         capture: Capture,
         most: int,
+        is_own: bool,
         tell: Callable[[str], None],
     ) -> None:
         self._members = members
@@ -62,9 +75,12 @@ class Captured:
         self._is_training = works[0].is_training
         self._body = self._train if self._is_training else self._evaluate
         self._replay: Callable[[], None] | None = None
+        self._is_own = is_own
+        self._watched: list[Watched] = []
         self._is_capturable = True
         self._n_done = 0
         self.is_changing = False
+        self.is_refused = False
         parameters = rows.parameters.values
         shape = (most, len(members), works[0].rows.shape[1])
         self._order = torch.zeros(shape, dtype=torch.int64, device=parameters.device)
@@ -102,11 +118,10 @@ class Captured:
             torch.stack(self._totals(), out=self._losses)
         n_done = 0
         try:
-            for n_done in range(n_batches):
-                if self._is_training and self._keys is None:
+            while n_done < n_batches and not self.is_refused:
+                if self._is_training and (self._is_own or self._keys is None):
                     works[0].seed(n_done)
-                self._step()
-            n_done = n_batches
+                n_done += self._step()
         finally:
             self._count(works, n_done)
 
@@ -118,16 +133,44 @@ class Captured:
                 _pinned(keys.T.contiguous(), self._keys), non_blocking=True
             )
 
-    def _step(self) -> None:
+    def _step(self) -> bool:
+        """Do a batch; False if it is not done, as the program is refused."""
         if self._replay is None and self._is_capturable and self._n_done >= _WARM_UP:
+            self._try_to_capture()
+        if self.is_refused:
+            return False
+        try:
+            self._do_batch()
+        except UnusedParameterError as exc:
+            if self._forward.has_masks:
+                raise
+            self._refuse(str(exc))
+            return False
+        self._n_done += 1
+        return True
+
+    def _do_batch(self) -> None:
+        if self._replay is not None:
+            self._replay()
+        elif self._is_own and 0 < self._n_done < _WARM_UP:
+            self._watched.append(watch(self._body, self._forward.model))
+        else:
+            self._body()
+
+    def _try_to_capture(self) -> None:
+        reason = difference(self._watched)
+        if reason is None:
             try:
                 self._replay = self._capture.capture(self._body)
-            except RuntimeError as exc:
-                self._is_capturable = False
-                cause = str(exc).strip().partition("\n")[0]
-                self._tell(f"no CUDA graph, so computed operator by operator: {cause}")
-        (self._replay or self._body)()
-        self._n_done += 1
+            except (RuntimeError, UnusedParameterError) as exc:
+                reason = str(exc).strip().partition("\n")[0]
+        if reason is not None:
+            self._refuse(reason)
+
+    def _refuse(self, reason: str) -> None:
+        self._is_capturable = False
+        self.is_refused = self._is_training and not self._forward.has_masks
+        self._tell(f"no CUDA graph, so computed operator by operator: {reason}")
 
     def _batches(self) -> Batches:
         """Those that the counter is at."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sweeper.models.dropout import Key, drawing_by
 from sweeper.training.eager import EagerLearner
@@ -96,6 +96,10 @@ class Outputs:
     others: Mapping[str, Tensor]
 
 
+class UnusedParameterError(Exception):
+    """No output depends on a parameter, which an update leaves as it is then."""
+
+
 class Forward(Protocol):
     """Computes the outputs of the members of a group.
 
@@ -104,6 +108,11 @@ class Forward(Protocol):
     """
 
     has_masks: bool
+
+    @property
+    def model(self) -> nn.Module:
+        """That it calls."""
+        ...
 
     def train(self, rows: Rows, group: Group, batches: Batches) -> Outputs:
         """Of a batch to train on; nothing that the rows hold is changed."""
@@ -125,6 +134,11 @@ class ForwardOfMany:
 
     def __init__(self, program: Program) -> None:
         self._program = program
+
+    @property
+    def model(self) -> nn.Module:
+        """See :class:`Forward`."""
+        return self._program.template
 
     def train(self, rows: Rows, group: Group, batches: Batches) -> Outputs:
         """See :class:`Forward`."""
@@ -158,6 +172,11 @@ class ForwardOfOne:
     def __init__(self, alone: EagerLearner) -> None:
         self._alone = alone
 
+    @property
+    def model(self) -> nn.Module:
+        """See :class:`Forward`."""
+        return self._alone.model
+
     def train(self, rows: Rows, group: Group, batches: Batches) -> Outputs:
         """See :class:`Forward`."""
         self._alone.model.train()
@@ -183,14 +202,21 @@ def stacked(works: Sequence[BatchWork]) -> Batches:
 
 
 def train(forward: Forward, rows: Rows, group: Group, batches: Batches) -> Trained:
-    """Gradients of a batch of each member."""
+    """Gradients of a batch of each member.
+
+    Raises:
+        UnusedParameterError: If some parameter has none.
+    """
     outputs = forward.train(rows, group, batches)
     losses = group.loss(outputs.values, batches.targets).mean(1)
     total = losses
     if any(group.are_sums):
         n_samples = float(batches.inputs.shape[1])
         total = losses * losses.new_tensor([n_samples if s else 1.0 for s in group.are_sums])
-    gradients = torch.autograd.grad(total.sum(), outputs.leaves)
+    found = torch.autograd.grad(total.sum(), outputs.leaves, allow_unused=True)
+    gradients = [gradient for gradient in found if gradient is not None]
+    if len(gradients) < len(found):
+        raise UnusedParameterError("not all of its parameters are used in each batch")
     flat = torch.cat([gradient.reshape(len(losses), -1) for gradient in gradients], 1)
     return Trained(losses.detach(), flat, outputs.others)
 

@@ -146,6 +146,12 @@ class Member:
                 own.copy_(parameter.grad)
             parameter.grad = own
 
+    def train_alone(self) -> None:
+        """Train on what is left of the rows that it was given, by its own model and optimiser."""
+        assert isinstance(self.work, RowsWork)
+        self.alone.model.train()  # it may have been measured by the pack
+        self.alone.train(self.work.batches())
+
     @property
     def is_due(self) -> bool:
         """Whether its update is whole."""

@@ -44,6 +44,7 @@ class Pack:
         capture: Has the work done on the device, as captured programs where members are given
             rows of a table; None to do it operator by operator.
         is_single: Whether it has one member at most, which is computed by its own model.
+        is_own: Whether the network is the user's own.
 
     Attributes:
         members: In the order in which they came.
@@ -56,11 +57,13 @@ class Pack:
         *,
         number: int = 0,
         is_single: bool = False,
+        is_own: bool = False,
     ) -> None:
         self._tell = tell
         self.number = number
         self._capture = capture
         self._is_single = is_single
+        self._is_own = is_own
         self.members: list[Member] = []
         self._forward: Forward | None = None
         self._layout: Layout | None = None
@@ -183,6 +186,8 @@ class Pack:
             captured.run(works, min(len(work.rows) for work in works))
             for member in members:
                 member.most = max(member.most, len(members))
+            if captured.is_refused:
+                members[0].train_alone()
         except BaseException as exc:
             layout.forget_captured()
             if captured is not None and captured.is_changing:
@@ -209,6 +214,7 @@ class Pack:
                 group=layout.group(members),
                 capture=self._capture,
                 most=_STRIDE,
+                is_own=self._is_own,
                 tell=self._tell,
             )
             layout.keep(members, form, found)

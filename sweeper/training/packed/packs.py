@@ -15,6 +15,7 @@ from sweeper.training.eager import EagerLearner
 from sweeper.training.learner import Learner, Runtime
 from sweeper.training.packed.capture import Capture
 from sweeper.training.packed.check import unfit_reason
+from sweeper.training.packed.modules import dropouts_of
 from sweeper.training.packed.pack import Pack
 from sweeper.training.packed.signature import eager_reason, signature
 
@@ -79,15 +80,23 @@ class Packs:
         alone = build_learner(config, data, runtime, is_resumed=is_resumed)
         if self._is_said("trained one by one", eager_reason(config)):
             return alone
-        key = signature(config, data.info, runtime)
-        is_captured = self._new_capture is not None and not self._is_said(
-            "computed without CUDA graphs", _uncaptured_reason(config, data, alone)
+        assert config.model is not None
+        key, is_own = (
+            signature(config, data.info, runtime),
+            is_reference(config.model.architecture),
         )
-        if self._size > 1 and not self._is_unfit(key, config, data, runtime):
-            return self._pack_with_room(key).join(alone, name, takes_rows=is_captured)
-        if not is_captured:
+        is_packed = self._size > 1 and not self._is_unfit(key, config, data, runtime)
+        reason = _uncaptured_reason(config, data, alone, is_drawn_for=is_packed and is_own)
+        is_captured = self._new_capture is not None and not self._is_said(
+            "computed without CUDA graphs", reason
+        )
+        if is_packed:
+            pack = self._pack_with_room(key, is_own=is_own)
+        elif is_captured:
+            pack = self._new_pack(None, is_single=True, is_own=is_own)
+        else:
             return alone
-        return self._new_pack(None, is_single=True).join(alone, name, takes_rows=True)
+        return pack.join(alone, name, takes_rows=is_captured)
 
     def _is_unfit(
         self, key: Hashable, config: TrialConfig, data: TrialData, runtime: Runtime
@@ -104,15 +113,15 @@ class Packs:
             self._tell(f"{key}: {consequence}: {reason}")
         return reason is not None
 
-    def _pack_with_room(self, key: Hashable) -> Pack:
+    def _pack_with_room(self, key: Hashable, *, is_own: bool) -> Pack:
         for pack in self._packs.get(key, ()):
             if 0 < len(pack.members) < self._size:
                 return pack
-        return self._new_pack(key)
+        return self._new_pack(key, is_own=is_own)
 
-    def _new_pack(self, key: Hashable, *, is_single: bool = False) -> Pack:
+    def _new_pack(self, key: Hashable, *, is_own: bool, is_single: bool = False) -> Pack:
         capture = None if self._new_capture is None else self._new_capture()
-        pack = Pack(self._tell, capture, number=self._n_begun, is_single=is_single)
+        pack = Pack(self._tell, capture, number=self._n_begun, is_single=is_single, is_own=is_own)
         self._n_begun += 1
         self._packs[key] = [held for held in self._packs.get(key, ()) if held.members]
         self._packs[key].append(pack)
@@ -142,19 +151,24 @@ class Packs:
         return [pack for packs in self._packs.values() for pack in packs]
 
 
-def _uncaptured_reason(config: TrialConfig, data: TrialData, alone: EagerLearner) -> str | None:
-    """Why no captured program computes the batches of a trial; None if one can."""
+def _uncaptured_reason(
+    config: TrialConfig, data: TrialData, alone: EagerLearner, *, is_drawn_for: bool
+) -> str | None:
+    """Why no captured program computes the batches of a trial; None if one may.
+
+    Args:
+        config: Of the trial.
+        data: Of the trial.
+        alone: Of the trial.
+        is_drawn_for: Whether its dropouts draw from torch's generator, outside of the model.
+    """
     assert config.data is not None
-    assert config.model is not None
     if alone.accumulate > 1:
         return "train.accumulate: a graph makes an update of one batch"
     if alone.augment is not None:
         return "augmentation and mixup draw for each batch by themselves"
-    if is_reference(config.model.architecture):
-        return (
-            f"model.architecture: what the code of {config.model.architecture} decides in Python "
-            "would be decided once for all batches"
-        )
+    if is_drawn_for and dropouts_of(alone.model):
+        return "model.architecture: dropouts of your own network are drawn for one trial at a time"
     if not isinstance(data.train.batches(config.data.batch_size), TablePass):
         return "batches are loaded one by one, or differ in their length"
     return None

@@ -22,11 +22,14 @@ class Program:
         model: Of any member; what may differ in others is what
             :mod:`~sweeper.training.packed.modules` replaces.
         runtime: Of all.
+
+    Attributes:
+        template: That is called with the tensors of members.
     """
 
     def __init__(self, model: nn.Module, runtime: Runtime) -> None:
         self._given = Given()
-        self._template = template_of(model, self._given)
+        self.template = template_of(model, self._given)
         self._runtime = runtime
 
     def __call__(
@@ -50,8 +53,8 @@ class Program:
         Raises:
             RuntimeError: If vmap does not take the model.
         """
-        if self._template.training != (masks is not None):
-            self._template.train(masks is not None)
+        if self.template.training != (masks is not None):
+            self.template.train(masks is not None)
         self._given.segments = segments
         with forward_context(self._runtime):
             found: Tensor = vmap(self._forward)(parameters, buffers, inputs, list(masks or ()))
@@ -61,7 +64,7 @@ class Program:
         self, parameters: Stacked, buffers: Stacked, inputs: Tensor, masks: list[Tensor]
     ) -> Tensor:
         self._given.masks = iter(masks)
-        outputs: Tensor = functional_call(self._template, (parameters, buffers), (inputs,))
+        outputs: Tensor = functional_call(self.template, (parameters, buffers), (inputs,))
         return outputs
 
 

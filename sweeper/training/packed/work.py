@@ -1,11 +1,12 @@
 """What a member of a pack was given and is not done yet."""
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from sweeper.data.batches import Batch
 from sweeper.training.stretch import Stretch
 
 
@@ -77,6 +78,14 @@ class RowsWork:
         """By which dropouts draw for the next batches; None if torch's generator does."""
         keys = [self._batches.key(self._number + n) for n in range(n_batches)]
         return None if None in keys else [key for key in keys if key is not None]
+
+    def batches(self) -> Iterator[Batch]:
+        """The next batches, which count as done: each as it is loaded."""
+        while self._parts:
+            self.seed(0)
+            rows = self._parts[0][0]
+            self.drop(1)
+            yield self.table.batch(rows)
 
     def drop(self, n_batches: int) -> None:
         """Count the next batches as done."""

@@ -3,6 +3,7 @@
 On a CPU they are captured on a tape, which keeps to what CUDA graphs can do.
 """
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -224,6 +225,59 @@ def test_what_no_graph_can_hold_is_computed_operator_by_operator(place: Place) -
     assert all(
         line.startswith("no CUDA graph, so computed operator by operator: ") for line in told
     )
+
+
+class Own(nn.Module):
+    """A network with a quirk.
+
+    Args:
+        quirk: What its forward pass does beside computing.
+    """
+
+    def __init__(self, quirk: str) -> None:
+        super().__init__()
+        self.linear, self.other = nn.Linear(6, 3), nn.Linear(6, 3)
+        self.dropout = nn.Dropout(0.3 if quirk == "drops" else 0.0)
+        self.quirk = quirk
+        self.n_calls = [0]
+        self.latest: Tensor | None = None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.quirk == "counts" and self.training:
+            self.n_calls[0] += 1
+            inputs = inputs if self.n_calls[0] < 9 else 2 * inputs
+        elif self.quirk == "keeps":
+            before, self.latest = self.latest, inputs
+            inputs = inputs if before is None or len(before) != len(inputs) else inputs + before
+        elif self.quirk == "draws" and random.random() < 0.5:
+            inputs = 2 * inputs
+        outputs: Tensor = self.dropout(self.linear(inputs))
+        return outputs if self.quirk == "leaves out" else outputs + self.other(inputs)
+
+
+@pytest.mark.parametrize(
+    ("quirk", "reason"),
+    [
+        ("", ""),
+        ("drops", ""),
+        ("counts", "its forward pass changes n_calls"),
+        ("keeps", "its forward pass changes latest"),
+        ("draws", "its forward pass draws from Python's or NumPy's random generator"),
+        ("leaves out", "not all of its parameters are used in each batch"),
+    ],
+)
+def test_a_network_of_ones_own_is_captured_if_it_does_the_same_in_each_batch(
+    place: Place, quirk: str, reason: str
+) -> None:
+    told: list[str] = []
+    pack = Pack(told.append, place.capture, is_single=True, is_own=True)
+    twin = place.twin(pack, DATA, Own(quirk), own_code=True)
+    train_twins([pack], [twin], 3)
+    twin.check()
+    n_trained = 3 * 5 - 2 * 3  # replayed, of batches of two forms
+    assert place.capture.n_replayed >= (0 if reason else n_trained)
+    prefix = "no CUDA graph, so computed operator by operator: "
+    assert set(told) == ({prefix + reason} if reason else set())
 
 
 class Explodes(nn.Module):

@@ -27,8 +27,9 @@ def own_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(outputs, targets)
 
 
-def own_network(shape: Sequence[int], n_outputs: int) -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.Linear(6, n_outputs))
+def own_network(shape: Sequence[int], n_outputs: int, dropout: float = 0.0) -> nn.Module:
+    layers = [nn.Dropout(dropout)] if dropout else []
+    return nn.Sequential(nn.Flatten(), *layers, nn.Linear(6, n_outputs))
 
 
 def trial(
@@ -110,16 +111,20 @@ def test_what_cannot_be_captured_is_said_once_and_still_trained() -> None:
     ]
 
 
-def test_a_network_of_ones_own_is_packed_but_not_captured() -> None:
+def test_a_network_of_ones_own_is_captured_unless_somebody_draws_for_it() -> None:
     told: list[str] = []
     name = f"{__name__}:own_network"
-    packs = Packs(2, told.append, TapeCapture)
-    member = packs.build(trial(name, {}), DATA, Runtime(CPU))
+    packs, singles = Packs(2, told.append, TapeCapture), Packs(1, told.append, TapeCapture)
+    assert packs.build(trial(name, {}), DATA, Runtime(CPU)).stride > 1
+    assert told == []
+    dropping = trial(name, {"dropout": 0.5})
+    assert singles.build(dropping, DATA, Runtime(CPU)).stride > 1
+    member = packs.build(dropping, DATA, Runtime(CPU))
     assert isinstance(member, Member)
     assert member.stride == 1
     assert told == [
-        f"run.pack: computed without CUDA graphs: model.architecture: what the code of {name} "
-        "decides in Python would be decided once for all batches"
+        "run.pack: computed without CUDA graphs: model.architecture: dropouts of your own network "
+        "are drawn for one trial at a time"
     ]
 
 
