@@ -15,8 +15,9 @@ from sweeper.training.packed.pack import Pack
 from sweeper.training.packed.packs import Packs
 from sweeper.trial import TrialState
 
-#: So often a free lane looks for a trial, unless one has just ended: others may put theirs back.
-_LOOK_EVERY_S = 1.0
+#: So often a free lane looks for a trial, as others may put theirs back; at first more often, as
+#: it may become known how much memory those at work take.
+_LOOK_EVERY_S, _FIRST_LOOK_S = 1.0, 0.05
 
 
 class Lane:
@@ -107,6 +108,7 @@ class Lanes:
         self._now = now
         self._lanes: list[Lane] = []
         self._due_s = 0.0
+        self._wait_s = _FIRST_LOOK_S
 
     def run(self, first: Lane) -> None:
         """Train a trial and others beside it, until none is left.
@@ -177,6 +179,8 @@ class Lanes:
         if self._now() < self._due_s:
             return
         taken = {lane.place for lane in self._lanes}
-        if free := [place for place in range(self._n_places) if place not in taken]:
-            self._lanes += self._open_lanes(free)
-        self._due_s = self._now() + _LOOK_EVERY_S
+        free = [place for place in range(self._n_places) if place not in taken]
+        opened = self._open_lanes(free) if free else []
+        self._lanes += opened
+        self._wait_s = _FIRST_LOOK_S if opened else min(_LOOK_EVERY_S, 2 * self._wait_s)
+        self._due_s = self._now() + self._wait_s

@@ -29,6 +29,8 @@ _KEPT_BYTES = 2**30
 #: All that older versions allow for blocks.
 _LARGEST_BLOCK_BYTES = 2**25
 _POLL_S = 0.1
+#: Of a GPU's free memory, what further lanes leave: others may be larger, and grow.
+_MARGIN = 0.2
 
 
 def available_memory(root: Path = Path("/")) -> int:
@@ -118,6 +120,53 @@ def return_device_memory(device: "torch.device") -> None:
         if torch.cuda.memory_reserved(device):
             gc.collect()
             torch.cuda.empty_cache()
+
+
+class LaneMemory:
+    """How many trials a GPU has memory for at once, by what those at work have taken.
+
+    Args:
+        device: Where they compute; a CPU's memory is not looked at.
+        note: Told once that these are fewer than were wanted.
+    """
+
+    def __init__(self, device: "torch.device", note: Callable[[str], None]) -> None:
+        self._device = device
+        self._note = note
+        self._most = 1
+        self._is_told = False
+
+    def fitting(self, n_wanted: int, n_at_work: int) -> int:
+        """Of so many more trials those that there is memory for.
+
+        Args:
+            n_wanted: >= 1.
+            n_at_work: In this process, >= 1. While none of them has taken any memory, nobody can
+                tell, and none fits.
+        """
+        if self._device.type != "cuda":
+            return n_wanted
+        self._most = max(self._most, n_at_work)
+        free, taken = _device_bytes(self._device)
+        if not taken:
+            return 0
+        n = min(n_wanted, int(free * (1 - _MARGIN) / (taken / self._most)))
+        if n < n_wanted and not self._is_told:
+            self._is_told = True
+            self._note(
+                f"the device has memory for {n_at_work + n} trials at once, not "
+                f"{n_at_work + n_wanted}; others begin as these end"
+            )
+        return n
+
+
+def _device_bytes(device: "torch.device") -> tuple[int, int]:
+    """Of a GPU: what this process could have more, and the most that it has had at once."""
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device)
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return free + unused, torch.cuda.max_memory_reserved(device)
 
 
 @cache

@@ -27,7 +27,7 @@ from sweeper.study.tell import put_back
 from sweeper.timing import Entry, TimeLedger
 from sweeper.trial import TrialState
 from sweeper.workers.lanes import Lane, Lanes
-from sweeper.workers.memory import Room, return_device_memory, return_freed_memory
+from sweeper.workers.memory import LaneMemory, Room, return_device_memory, return_freed_memory
 from sweeper.workers.protocol import WorkerArgs
 from sweeper.workers.runner import TrialRunner
 from sweeper.workers.signals import StopRequest
@@ -82,6 +82,7 @@ class Worker:
         self._runner = TrialRunner(args, study, stopping, ledger=self._ledger, note=self._note)
         self._n_lanes = self._count_lanes()
         self._n_at_work = 0
+        self._memory = LaneMemory(self._runner.runtime.device, self._note)
         is_captured = study.spec.run.n_lanes == 1 and self._runner.packs is not None
         self._has_lanes = self._n_lanes > 1 or is_captured
         self._rooms = [
@@ -150,10 +151,12 @@ class Worker:
         return True
 
     def _open_beside(self, places: Sequence[int]) -> list[Lane]:
-        n = self._n_lanes - self._n_at_work
+        n = min(len(places), self._n_lanes - self._n_at_work)
         if n <= 0 or not self._is_needed():
             return []
-        return self._open_lanes(places[: min(n, self._count_unclaimed())], beside=True)
+        n = min(n, self._count_unclaimed())
+        fitting = self._memory.fitting(n, self._n_at_work) if n else 0
+        return self._open_lanes(places[:fitting], beside=True)
 
     @store_errors()
     def _count_unclaimed(self) -> int:

@@ -187,6 +187,25 @@ def test_free_lanes_are_filled_in_one_visit_and_epochs_reported_in_one(
     assert n_visits == 2 + 2 + 2 + 2 + 8
 
 
+def test_lanes_begin_as_there_is_memory_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = begin_lanes(tmp_path / "study")
+    followed, asked = Followed(study), list[tuple[int, int]]()
+
+    def fitting(n_wanted: int, n_at_work: int) -> int:
+        asked.append((n_wanted, n_at_work))
+        return 0 if len(asked) < 3 else min(n_wanted, 2 - n_at_work)
+
+    monkeypatch.setattr(followed.worker._memory, "fitting", fitting)
+    followed.worker.work()
+    assert study.counts() == {TrialState.COMPLETE: 5}
+    assert asked[:3] == [(2, 1)] * 3
+    begun = seconds_of(study)
+    at_once = [sum(b <= begun[n][0] < e for b, e in begun.values()) for n in range(5)]
+    assert max(at_once) == 2
+
+
 def test_a_stop_puts_every_lane_back_within_its_batch_and_all_go_on(tmp_path: Path) -> None:
     study = begin_lanes(tmp_path / "lanes")
     work(study, stop=lambda number, epochs: number == 1 and epochs > 1.3)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeper.workers.memory import Room, available_memory, resident_limit
+from sweeper.workers.memory import LaneMemory, Room, available_memory, resident_limit
 from tests.support.forks import FORKS
 
 #: Blocks that are freed and taken again, then the pages that this faulted in, kept or returned.
@@ -129,3 +129,39 @@ def test_who_dies_inside_leaves_the_room(tmp_path: Path) -> None:
     guest.process.kill()
     guest.process.join()
     assert can_enter(Room(tmp_path / "cpu.room"), alone=True)
+
+
+GIB = 2**30
+
+
+class FakeDevice:
+    """A GPU's memory, told by hand: there is none here."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.free, self.taken = 80 * GIB, 0
+        monkeypatch.setattr(
+            "sweeper.workers.memory._device_bytes", lambda device: (self.free, self.taken)
+        )
+
+
+def test_no_further_lane_fits_before_one_has_shown_what_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu, notes = FakeDevice(monkeypatch), list[str]()
+    memory = LaneMemory(torch.device("cuda:0"), notes.append)
+    assert memory.fitting(7, 1) == 0
+    assert notes == []
+    gpu.taken, gpu.free = 10 * GIB, 70 * GIB
+    assert memory.fitting(7, 1) == 5  # of 70 GiB a fifth stays free
+    assert memory.fitting(7, 1) == 5
+    assert notes == [
+        "the device has memory for 6 trials at once, not 8; others begin as these end"
+    ]
+    gpu.taken, gpu.free = 60 * GIB, 20 * GIB  # of six, as expected
+    assert memory.fitting(2, 6) == 1
+    gpu.free = 50 * GIB  # three have ended: what all took was that of six
+    assert memory.fitting(5, 3) == 4
+
+
+def test_lanes_on_a_cpu_are_not_bounded_by_what_others_take() -> None:
+    assert LaneMemory(torch.device("cpu"), pytest.fail).fitting(7, 1) == 7
