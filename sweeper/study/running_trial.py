@@ -54,7 +54,6 @@ class RunningTrial:
         ledger: Where this process books its time.
         transfer: Brings the trial's files to the object store, if the study has one.
         tell_epochs: Told now and then, with its number, how many epochs are done, parts included.
-        reports: Where the worker records the epochs of several trials; None if it has no other.
 
     Attributes:
         study: The study.
@@ -65,6 +64,7 @@ class RunningTrial:
         ledger: Where this process books its time.
         asking_s: Seconds that the sampler took, without what was waited for others.
         n_epochs: Epochs that it reports at most; None if nobody has said it.
+        reports: Where its worker records the epochs of several trials; None if it has no other.
         last_tags: Of its run in MLflow, without the prefix ``sweeper.``: what is only known when
             this process is done with it.
     """
@@ -78,7 +78,6 @@ class RunningTrial:
         ledger: TimeLedger,
         transfer: TrialTransfer | None = None,
         tell_epochs: Callable[[int, float], None] = lambda number, epochs: None,
-        reports: TurnReports | None = None,
     ) -> None:
         self.study = study
         self.number = trial.number
@@ -92,7 +91,7 @@ class RunningTrial:
         self.ledger = ledger
         self._transfer = transfer
         self._tell_epochs = tell_epochs
-        self._reports = reports
+        self.reports: TurnReports | None = None
         self._announced: Report | None = None
         self._told_s = -math.inf
         self._trial = trial
@@ -180,10 +179,10 @@ class RunningTrial:
 
     def announce(self, metrics: EpochMetrics) -> bool:
         """As :meth:`~sweeper.training.reporter.Reporter.announce`."""
-        if self._reports is None or self._is_known(metrics):
+        if self.reports is None or self._is_known(metrics):
             return False
         self._announced = self._new_report(metrics)
-        self._reports.add(self._announced)
+        self.reports.add(self._announced)
         return True
 
     def report(self, metrics: EpochMetrics) -> None:

@@ -238,8 +238,8 @@ class Worker:
                         ledger=self._ledger if is_alone else TimeLedger(),
                         transfer=self._transfer,
                         tell_epochs=self._tell_epochs,
-                        reports=None if is_alone else self._reports,
                     )
+                    trial.reports = None if is_alone else self._reports
                     trials.append((trial, is_alone))
             if len(trials) > 1:
                 draw_together([trial for trial, _ in trials])

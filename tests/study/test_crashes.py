@@ -25,11 +25,12 @@ def at_work(study: SweepStudy, n: int = 3) -> None:
     study.leases.renew(AGENT)
     turn = TurnReports(study)
     trials = [
-        RunningTrial(study, claimed, is_stopping=lambda: False, ledger=TimeLedger(), reports=turn)
+        RunningTrial(study, claimed, is_stopping=lambda: False, ledger=TimeLedger())
         for claimed in study.queue.claim_several(AGENT, "dying", n=n)
     ]
     draw_together(trials)
     for trial in trials:
+        trial.reports = turn
         trial.draw()
         trial.start(None, None, params={}, tags={})
     metrics = epoch(1, 0.5)

@@ -37,8 +37,8 @@ def started(study: SweepStudy, n: int = 3) -> Iterator[tuple[TurnReports, list[R
                 claimed,
                 is_stopping=lambda: False,
                 ledger=TimeLedger(),
-                reports=reports,
             )
+            trial.reports = reports
             trials.append(held.enter_context(trial))
             trial.start(None, None, params={}, tags={})
         yield reports, trials
