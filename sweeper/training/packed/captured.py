@@ -91,7 +91,8 @@ class Captured:
         self._numbers = parameters.new_zeros(most, N_NUMBERS, len(members), 1)
         self._keys = None
         self._dropouts: list[DropoutCall] = []
-        if self._is_training and works[0].keys(1):
+        self._draws = self._is_training and (is_own or members[0].draws.are_needed)
+        if self._draws and works[0].keys(1):
             self._keys = torch.zeros(shape[:2], dtype=torch.int64, device=parameters.device)
         if self._is_training and forward.has_masks:
             sample, _ = self._table.batch(works[0].rows[0])
@@ -119,7 +120,7 @@ class Captured:
         n_done = 0
         try:
             while n_done < n_batches and not self.is_refused:
-                if self._is_training and (self._is_own or self._keys is None):
+                if self._draws and (self._is_own or self._keys is None):
                     works[0].seed(n_done)
                 n_done += self._step()
         finally:

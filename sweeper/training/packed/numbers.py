@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -69,23 +70,22 @@ def table_of(members: Sequence[Member], n_updates: int = 1) -> Tensor:
         members: Before these updates are counted.
         n_updates: >= 1; of members that add up the gradients of several batches only 1.
     """
+    # By NumPy: of so few numbers an operation of torch takes several times as long.
+    table = np.empty((n_updates, N_NUMBERS, len(members)))
     learners = [member.alone for member in members]
-    steps = _row([learner.steps for learner in learners])
-    counts = steps + torch.arange(1, n_updates + 1)[:, None]
+    steps = np.array([learner.steps for learner in learners], dtype=np.float64)
+    counts = steps + np.arange(1, n_updates + 1)[:, None]
+    table[:, 0] = np.array([member.rates[:n_updates] for member in members]).T
+    table[:, 1] = [_momentum_of(member) for member in members]
+    for column, beta in enumerate(BETAS, start=2):
+        table[:, column] = 1 - beta**counts
+    table[:, 4] = [_decay_of(member) for member in members]
+    table[:, 5] = [learner.l1 for learner in learners]
     clips = [learner.clip_grad_norm for learner in learners]
-    columns = [
-        _row([member.rates[:n_updates] for member in members]).T,
-        _row([_momentum_of(member) for member in members]),
-        *(1 - beta**counts for beta in BETAS),
-        _row([_decay_of(member) for member in members]),
-        _row([learner.l1 for learner in learners]),
-        _row([math.inf if clip is None else clip for clip in clips]),
-        _row([_share_of(member) for member in members]),
-        _row([_news_of(member, n_updates) for member in members]).T,
-    ]
-    return torch.stack([column.expand(n_updates, len(members)) for column in columns], 1)[
-        ..., None
-    ]
+    table[:, 6] = [math.inf if clip is None else clip for clip in clips]
+    table[:, 7] = [_share_of(member) for member in members]
+    table[:, 8] = np.array([_news_of(member, n_updates) for member in members]).T
+    return torch.from_numpy(table)[..., None]
 
 
 def numbers_from(table: Tensor, uses: Uses) -> Numbers:
@@ -101,10 +101,6 @@ def numbers_from(table: Tensor, uses: Uses) -> Numbers:
         shares=share if uses.shares else None,
         news=new if uses.news else None,
     )
-
-
-def _row(values: Sequence[float] | Sequence[Sequence[float]]) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
 
 
 def _momentum_of(member: Member) -> float:

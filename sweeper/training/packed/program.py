@@ -104,6 +104,11 @@ class Draws:
             module.train()
         return [module(torch.ones_like(on, device=device)) for module, on in calls]
 
+    @property
+    def are_needed(self) -> bool:
+        """Whether the model has dropouts."""
+        return bool(self._dropouts)
+
     def calls(self, inputs: Tensor) -> list[tuple[nn.Module, Tensor]]:
         """The dropouts in the order of their calls, and on meta what each is given."""
         if not self._dropouts:
