@@ -1,5 +1,6 @@
 """Rows -> batches on the device."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -45,28 +46,44 @@ class Table:
         return inputs, self.targets.index_select(0, rows)
 
 
-class Pass:
+class Pass(ABC):
     """One pass over the rows of a split: an iterator over its batches.
-
-    Args:
-        batches: All that are left.
-        n_left: So many.
 
     Attributes:
         n_left: Batches that are to come.
     """
 
-    def __init__(self, batches: Iterator[Batch], n_left: int) -> None:
-        self._batches = batches
+    def __init__(self, n_left: int) -> None:
         self.n_left = n_left
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Batch:
-        batch = next(self._batches)
+        if not self.n_left:
+            raise StopIteration
+        batch = self._next()
         self.n_left -= 1
         return batch
+
+    @abstractmethod
+    def _next(self) -> Batch: ...
+
+
+class LoadedPass(Pass):
+    """A pass whose batches are loaded one by one.
+
+    Args:
+        batches: All that are left.
+        n_left: So many.
+    """
+
+    def __init__(self, batches: Iterator[Batch], n_left: int) -> None:
+        super().__init__(n_left)
+        self._batches = batches
+
+    def _next(self) -> Batch:
+        return next(self._batches)
 
 
 class TablePass(Pass):
@@ -82,14 +99,14 @@ class TablePass(Pass):
     """
 
     def __init__(self, table: Table, rows: Tensor, batch_size: int) -> None:
-        super().__init__(self._gathered(), -(-len(rows) // batch_size))
+        self._chunks = torch.split(rows, batch_size) if len(rows) else ()
+        super().__init__(len(self._chunks))
         self.table = table
         self._rows = rows
         self._batch_size = batch_size
 
-    def _gathered(self) -> Iterator[Batch]:
-        while len(self._rows):
-            yield self.table.batch(self._cut(self._batch_size))
+    def _next(self) -> Batch:
+        return self.table.batch(self._chunks[-self.n_left])
 
     def take(self, n_batches: int) -> Tensor:
         """The rows of the next batches, which count as had: int64 [n, B], n >= 1.
@@ -97,14 +114,11 @@ class TablePass(Pass):
         Args:
             n_batches: At most so many, >= 1; fewer if there are no more, or the last is shorter.
         """
-        n_whole = min(n_batches, len(self._rows) // self._batch_size)
-        rows = self._cut(max(1, n_whole) * self._batch_size).view(max(1, n_whole), -1)
-        self.n_left -= len(rows)
-        return rows
-
-    def _cut(self, n_rows: int) -> Tensor:
-        cut, self._rows = self._rows[:n_rows], self._rows[n_rows:]
-        return cut
+        first = len(self._chunks) - self.n_left
+        rows = self._rows[first * self._batch_size :]
+        n = max(1, min(n_batches, len(rows) // self._batch_size))
+        self.n_left -= n
+        return rows[: n * self._batch_size].view(n, -1)
 
 
 class Split(Protocol):
@@ -196,7 +210,7 @@ class ResidentSplit:
             rows = _ordered(self._rows, batch_size, generator)[skip * batch_size :]
             return TablePass(self._table, rows, batch_size)
         chunks = _chunks(self._rows, self._lengths, batch_size, generator)[skip:]
-        return Pass((self._table.batch(*chunk) for chunk in chunks), len(chunks))
+        return LoadedPass((self._table.batch(*chunk) for chunk in chunks), len(chunks))
 
 
 class LoaderSplit:
@@ -234,7 +248,7 @@ class LoaderSplit:
     ) -> Pass:
         """See :class:`Split`."""
         chunks = self._chunks(batch_size, generator)[skip:]
-        return Pass(self._loaded(chunks), len(chunks))
+        return LoadedPass(self._loaded(chunks), len(chunks))
 
     def _chunks(
         self, batch_size: int, generator: Generator | None

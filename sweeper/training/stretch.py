@@ -46,7 +46,8 @@ class Stretch:
     def __next__(self) -> Batch:
         if not self.n_left:
             raise StopIteration
-        self.seed(self.number)
+        if self._seeds is not None:
+            self._seeds.use(self.number)
         self._count(1)
         with self._ledger.booked(Entry.DATA):
             return next(self._batches)
