@@ -1,12 +1,17 @@
 """Optuna's storage in a database, which takes several writes in one transaction."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
+from optuna.storages._rdb.models import TrialModel
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+_OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
 
 class Database(_CachedStorage):
@@ -21,6 +26,33 @@ class Database(_CachedStorage):
         # One for each thread.
         self._session = scoped_session(sessionmaker(bind=storage.engine, class_=_OpenSession))
         storage.scoped_session = self._session  # type: ignore[assignment]
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """As Optuna's, which reads all anew that has not ended, whatever is asked for.
+
+        Where that is of ended trials alone, as by the median pruner after each epoch, and no more
+        have ended since, nothing is: it was 50 ms for a hundred trials at work or waiting.
+        """
+        if not deepcopy and states is not None and not any(state in states for state in _OPEN):
+            with self._lock:
+                study = self._studies.get(study_id)
+                trials = list(study.trials.values()) if study else []
+            ended = [trial for trial in trials if trial.state.is_finished()]
+            if len(ended) == self._count_ended(study_id):
+                wanted = (trial for trial in ended if trial.state in states)
+                return sorted(wanted, key=lambda trial: trial.number)
+        return super().get_all_trials(study_id, deepcopy=deepcopy, states=states)
+
+    def _count_ended(self, study_id: int) -> int:
+        is_ended = TrialModel.state.not_in(_OPEN)
+        query = select(func.count()).where(TrialModel.study_id == study_id, is_ended)
+        with self._backend.engine.connect() as connection:
+            return connection.execute(query).scalar_one()
 
     @contextmanager
     def together(self) -> Iterator[None]:
