@@ -7,9 +7,15 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 
+from mlflow.store.db import utils
+
 from sweeper.paths import RunPaths
 from sweeper.tracking.address import tracking_uri
 from sweeper.tracking.client import open_client
+
+# MLflow asks all its migrations which is the last one, whenever it opens a store: half of what
+# that costs, and always the same.
+utils._get_latest_schema_revision = cache(utils._get_latest_schema_revision)
 
 
 @cache
