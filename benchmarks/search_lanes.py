@@ -107,7 +107,7 @@ WAYS = (
     Way("32 lanes, packs of 8", {"lanes": 32, "pack": 8}),
 )
 #: Trials at work in searches of problems.
-PENDING = (1, 8, 16, 32)
+PENDING = (1, 8, 16)
 
 
 @dataclass
