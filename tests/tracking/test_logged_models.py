@@ -69,6 +69,7 @@ def test_a_logged_model_answers_as_the_trained_one_for_any_batch(
     assert run.data.tags["sweeper.model"] == "pt2"
 
 
+@pytest.mark.gate  # another kind of data, exported and loaded again
 def test_a_logged_model_of_a_table_predicts_in_the_units_of_its_target(store: Store) -> None:
     table = replace(
         DATA,
@@ -96,6 +97,7 @@ def test_a_logged_model_of_a_table_predicts_in_the_units_of_its_target(store: St
             torch.testing.assert_close(answer, expected[:batch], rtol=1e-6, atol=1e-2)
 
 
+@pytest.mark.gate  # another kind of data, exported and loaded again
 def test_a_logged_model_of_frames_takes_them_scaled_and_of_any_length_below_the_longest(
     store: Store,
 ) -> None:
