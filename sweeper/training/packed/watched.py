@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 #: Where a module keeps what torch knows of it.
 _OF_TORCH = frozenset(vars(nn.Module()))
+#: Operations of which the host has to know what a tensor holds, and those that may bring some.
+_TAGS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+_COPIES = (torch.ops.aten._to_copy, torch.ops.aten.copy_)
+_INDEX = torch.ops.aten.index
 
 
 @dataclass(frozen=True)
@@ -30,21 +35,24 @@ class Watched:
     reason: str | None
 
 
-def watch(body: Callable[[], None], model: nn.Module) -> Watched:
+def watch(body: Callable[[], None], model: nn.Module, device: torch.device) -> Watched:
     """Do a batch, and see whether it leaves anything behind that another might hang on.
 
     Args:
         body: Does it.
         model: That it calls.
+        device: On which it computes.
     """
-    before, drawn = _attributes(model), _generators()
+    before, drawn = _attributes(model), _generators(device)
     with _Calls() as calls:
         body()
     reason = None
     if changed := _changed(before, _attributes(model)):
         reason = f"its forward pass changes {changed}"
-    elif _generators() != drawn:
-        reason = "its forward pass draws from Python's or NumPy's random generator"
+    elif calls.on_host:
+        reason = f"its forward pass needs the host for {calls.on_host}"
+    elif _generators(device) != drawn:
+        reason = "its forward pass draws from a random generator of the host"
     return Watched(calls.seen, reason)
 
 
@@ -59,11 +67,11 @@ def difference(batches: Sequence[Watched]) -> str | None:
 
 
 def _attributes(model: nn.Module) -> dict[str, object]:
-    """What its modules keep beside parameters, buffers and modules, by name."""
+    """What its modules keep, by name; of tensors, which they are."""
     return {
         f"{name}.{key}".lstrip("."): _content(value)
         for name, module in model.named_modules()
-        for key, value in vars(module).items()
+        for key, value in {**vars(module), **module._buffers, **module._parameters}.items()
         if key not in _OF_TORCH
     }
 
@@ -84,23 +92,44 @@ def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> str:
     return next((name for name in names if before.get(name) != after.get(name)), "")
 
 
-def _generators() -> tuple[object, ...]:
-    return random.getstate(), str(np.random.get_state(legacy=False))
+def _generators(device: torch.device) -> tuple[object, ...]:
+    """State of those from which a captured program does not draw."""
+    of_torch = None if device.type == "cpu" else torch.get_rng_state().tolist()
+    return random.getstate(), str(np.random.get_state(legacy=False)), of_torch
 
 
 class _Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes each operation on tensors."""
+    """Notes each operation on tensors, and the first one that needs the host."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.seen: list[str] = []
+        self.on_host = ""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         given = tree_map_only(Tensor, _form, (args, kwargs or {}))
         self.seen.append(f"{func}{given}")
-        return func(*args, **(kwargs or {}))
+        found = func(*args, **(kwargs or {}))
+        if not self.on_host and _needs_host(func, (args, kwargs, found)):
+            self.on_host = str(func.overloadpacket)
+        return found
+
+
+def _needs_host(func: Any, values: Any) -> bool:
+    """Whether the device has to be waited for.
+
+    Args:
+        func: The operation.
+        values: What it was given, and what it returned.
+    """
+    tensors = [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+    if func.overloadpacket in _COPIES:
+        return len({each.device for each in tensors}) > 1
+    if func.overloadpacket is _INDEX:  # by numbers of rows, what it returns has their shape
+        return any(each.dtype == torch.bool for each in tensors[1:-1])
+    return not _TAGS.isdisjoint(func.tags)
 
 
 def _form(tensor: Tensor) -> str:
