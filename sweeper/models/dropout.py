@@ -49,7 +49,6 @@ class _Current:
     """The key that dropouts draw by; None if they draw from torch's generator."""
 
     key: Key | None = None
-    values: dict[torch.device, Tensor] = {}
 
 
 def draw_by(value: int, device: torch.device) -> None:
@@ -59,10 +58,8 @@ def draw_by(value: int, device: torch.device) -> None:
         value: In [-2**63, 2**63).
         device: Of what they are given.
     """
-    kept = _Current.values.get(device)
-    if kept is None:
-        kept = _Current.values[device] = torch.empty((), dtype=torch.int64, device=device)
-    _Current.key = Key(kept.fill_(value))
+    # A tensor of its own, as another stream of a GPU may still read the one before.
+    _Current.key = Key(torch.full((), value, dtype=torch.int64, device=device))
 
 
 def draw_from_generator() -> None:

@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from sweeper.models.dropout import Dropout, Key, draw_from_generator, drawing_by
+from sweeper.models.dropout import (
+    Dropout,
+    Key,
+    _Current,
+    draw_by,
+    draw_from_generator,
+    drawing_by,
+)
 from sweeper.training.seed import BatchSeeds
 
 
@@ -109,3 +116,12 @@ def test_each_batch_that_is_seeded_has_the_masks_of_its_number() -> None:
         assert torch.equal(dropout(torch.ones(1000)), drawn)
     assert torch.equal(masks[0], masks[2])
     assert not torch.equal(masks[0], masks[1])
+
+
+def test_a_key_stays_what_it_is_when_others_follow() -> None:
+    with drawing_by(None):
+        draw_by(7, torch.device("cpu"))
+        first = _Current.key
+        draw_by(8, torch.device("cpu"))
+    assert first is not None
+    assert torch.equal(first.levels((100,)), Key(torch.tensor(7)).levels((100,)))

@@ -2,8 +2,8 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Protocol
 
 import torch
 
@@ -56,7 +56,7 @@ class CudaCapture:
         self._device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._ends: deque[torch.cuda.Event] = deque()
-        self._pool: tuple[Any, ...] = ()  # what torch calls a handle, once there is one
+        self._latest: torch.cuda.CUDAGraph | None = None
 
     @property
     def is_free(self) -> bool:
@@ -90,16 +90,20 @@ class CudaCapture:
         """See :class:`Capture`; called within :meth:`running`.
 
         Graphs of one stream share their memory, as they never run at once and none reads what
-        another has left there. ``torch.cuda.graph`` would wait for all streams of the device and
+        another has left there. The latest is kept, as torch takes no memory that was of graphs of
+        which none is left. ``torch.cuda.graph`` would wait for all streams of the device and
         give back all memory that is cached, at each capture.
         """
         graph = torch.cuda.CUDAGraph()
-        graph.capture_begin(*self._pool)
+        graph.capture_begin(pool=self._latest.pool() if self._latest else None)
         try:
             body()
-        finally:
-            graph.capture_end()
-        self._pool = (graph.pool(),)
+        except BaseException:
+            with suppress(RuntimeError):  # that nothing was captured, which does not say why
+                graph.capture_end()
+            raise
+        graph.capture_end()
+        self._latest = graph
         replay: Callable[[], None] = graph.replay
         return replay
 

@@ -73,7 +73,6 @@ class Captured:
         self._tell = tell
         self._table: Table = works[0].table
         self._is_training = works[0].is_training
-        self._body = self._train if self._is_training else self._evaluate
         self._replay: Callable[[], None] | None = None
         self._is_own = is_own
         self._watched: list[Watched] = []
@@ -154,7 +153,8 @@ class Captured:
         if self._replay is not None:
             self._replay()
         elif self._is_own and 0 < self._n_done < _WARM_UP:
-            self._watched.append(watch(self._body, self._forward.model))
+            model, device = self._forward.model, self._losses.device
+            self._watched.append(watch(self._body, model, device))
         else:
             self._body()
 
@@ -164,6 +164,7 @@ class Captured:
             try:
                 self._replay = self._capture.capture(self._body)
             except (RuntimeError, UnusedParameterError) as exc:
+                self.is_changing = False  # nothing was done
                 reason = str(exc).strip().partition("\n")[0]
         if reason is not None:
             self._refuse(reason)
@@ -172,6 +173,12 @@ class Captured:
         self._is_capturable = False
         self.is_refused = self._is_training and not self._forward.has_masks
         self._tell(f"no CUDA graph, so computed operator by operator: {reason}")
+
+    def _body(self) -> None:
+        if self._is_training:
+            self._train()
+        else:
+            self._evaluate()
 
     def _batches(self) -> Batches:
         """Those that the counter is at."""

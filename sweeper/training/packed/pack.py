@@ -128,8 +128,9 @@ class Pack:
 
         What fails is raised by the member that it fails for, in the next call of a method.
         """
+        # On the stream of the tensors that it takes over, whose memory others may have at once.
+        layout = self._layout = self._layout or self._new_layout()
         with self._capture.running() if self._capture else nullcontext():
-            layout = self._layout = self._layout or self._new_layout()
             self._is_at_end = any(
                 isinstance(member.work, RowsWork) and member.work.is_last
                 for member in self.members
@@ -189,8 +190,10 @@ class Pack:
             if captured.is_refused:
                 members[0].train_alone()
         except BaseException as exc:
+            is_changing = captured is not None and captured.is_changing
+            captured = None  # its memory is needed for fewer members
             layout.forget_captured()
-            if captured is not None and captured.is_changing:
+            if is_changing:
                 _fail(members, exc)
             else:
                 self._do_after(exc, layout, members)

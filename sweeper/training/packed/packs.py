@@ -123,18 +123,20 @@ class Packs:
         capture = None if self._new_capture is None else self._new_capture()
         pack = Pack(self._tell, capture, number=self._n_begun, is_single=is_single, is_own=is_own)
         self._n_begun += 1
-        self._packs[key] = [held for held in self._packs.get(key, ()) if held.members]
-        self._packs[key].append(pack)
+        self._packs.setdefault(key, []).append(pack)
         return pack
 
     def leave(self, name: Hashable) -> Membership | None:
         """Let the member of that name go; None if there is none."""
-        for pack in self._all():
-            for member in pack.members:
-                if member.name == name:
-                    with suppress(torch.OutOfMemoryError):  # how its trial ended is known already
-                        pack.leave(member)
-                    return Membership(pack.number, member.most)
+        for packs in self._packs.values():
+            for pack in packs:
+                for member in pack.members:
+                    if member.name == name:
+                        with suppress(torch.OutOfMemoryError):  # how it ended is known already
+                            pack.leave(member)
+                        if not pack.members:
+                            packs.remove(pack)
+                        return Membership(pack.number, member.most)
         return None
 
     @property

@@ -3,8 +3,11 @@
 On a CPU they are captured on a tape, which keeps to what CUDA graphs can do.
 """
 
+import gc
 import random
+import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -234,6 +237,8 @@ class Own(nn.Module):
         quirk: What its forward pass does beside computing.
     """
 
+    mean: Tensor
+
     def __init__(self, quirk: str) -> None:
         super().__init__()
         self.linear, self.other = nn.Linear(6, 3), nn.Linear(6, 3)
@@ -241,6 +246,7 @@ class Own(nn.Module):
         self.quirk = quirk
         self.n_calls = [0]
         self.latest: Tensor | None = None
+        self.register_buffer("mean", torch.zeros(6))
 
     def forward(self, inputs: Tensor) -> Tensor:
         if self.quirk == "counts" and self.training:
@@ -249,6 +255,11 @@ class Own(nn.Module):
         elif self.quirk == "keeps":
             before, self.latest = self.latest, inputs
             inputs = inputs if before is None or len(before) != len(inputs) else inputs + before
+        elif self.quirk == "replaces" and self.training:
+            self.mean = 0.9 * self.mean + 0.1 * inputs.detach().mean(0)
+            inputs = inputs - self.mean
+        elif self.quirk == "asks":
+            inputs = inputs[inputs.sum(1) > -1e9]
         elif self.quirk == "draws" and random.random() < 0.5:
             inputs = 2 * inputs
         outputs: Tensor = self.dropout(self.linear(inputs))
@@ -262,7 +273,9 @@ class Own(nn.Module):
         ("drops", ""),
         ("counts", "its forward pass changes n_calls"),
         ("keeps", "its forward pass changes latest"),
-        ("draws", "its forward pass draws from Python's or NumPy's random generator"),
+        ("replaces", "its forward pass changes mean"),
+        ("asks", "its forward pass needs the host for aten.index"),
+        ("draws", "its forward pass draws from a random generator of the host"),
         ("leaves out", "not all of its parameters are used in each batch"),
     ],
 )
@@ -278,6 +291,38 @@ def test_a_network_of_ones_own_is_captured_if_it_does_the_same_in_each_batch(
     assert place.capture.n_replayed >= (0 if reason else n_trained)
     prefix = "no CUDA graph, so computed operator by operator: "
     assert set(told) == ({prefix + reason} if reason else set())
+
+
+def test_programs_are_given_back_once_a_member_leaves(place: Place) -> None:
+    pack = Pack(pytest.fail, place.capture)
+    twins = [place.twin(pack, seed=seed) for seed in range(2)]
+    train_twins([pack], twins, 2)
+    assert pack._layout
+    programs = weakref.WeakSet(pack._layout._captured.values())
+    assert programs
+    gc.disable()  # as it knows nothing of a device's memory
+    try:
+        pack.leave(twins[0].member)
+        assert not programs
+    finally:
+        gc.enable()
+
+
+def test_rows_are_laid_before_another_stream_is_the_current_one() -> None:
+    parameters: list[nn.Parameter] = []
+    laid: list[int] = []
+
+    class Noting(TapeCapture):
+        @contextmanager
+        def running(self) -> Iterator[None]:
+            laid.append(parameters[0].data_ptr())
+            yield
+
+    pack = Pack(pytest.fail, Noting())
+    twin = Twin(pack, DATA)
+    parameters += twin.member.alone.parameters
+    train_twins([pack], [twin], 1)
+    assert set(laid) == {parameters[0].data_ptr()}
 
 
 class Explodes(nn.Module):

@@ -1,5 +1,6 @@
 """Trials of one program come together, up to a size; others are trained by themselves."""
 
+import weakref
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -170,3 +171,17 @@ def test_who_leaves_while_memory_is_short_has_left(monkeypatch: pytest.MonkeyPat
     assert given(packs, [second]) == [["second"]]
     packs.at_work[0].step()
     assert not torch.equal(second.weights()["1.weight"], before["1.weight"])
+
+
+def test_a_pack_without_members_is_given_back() -> None:
+    captures: weakref.WeakSet[TapeCapture] = weakref.WeakSet()
+
+    def new_capture() -> TapeCapture:
+        captures.add(made := TapeCapture())
+        return made
+
+    packs = Packs(2, pytest.fail, new_capture)
+    build(packs, trial(), "first")
+    assert captures
+    packs.leave("first")
+    assert not captures
