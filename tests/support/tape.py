@@ -59,6 +59,10 @@ class TapeCapture:
         self.n_replayed = 0
 
     @property
+    def latest_s(self) -> float:
+        return 0.0
+
+    @property
     def is_free(self) -> bool:
         return self.is_done
 

@@ -1,5 +1,6 @@
 """CUDA graphs, on a stream of their own."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -23,6 +24,11 @@ class Capture(Protocol):
     @property
     def is_done(self) -> bool:
         """Whether the device has done all work."""
+        ...
+
+    @property
+    def latest_s(self) -> float:
+        """Seconds from when work was asked for to when it was done, of the latest that is."""
         ...
 
     def running(self) -> AbstractContextManager[None]:
@@ -55,7 +61,8 @@ class CudaCapture:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self._ends: deque[torch.cuda.Event] = deque()
+        self._ends: deque[tuple[float, torch.cuda.Event]] = deque()
+        self._latest_s = 0.0
         self._latest: torch.cuda.CUDAGraph | None = None
 
     @property
@@ -70,13 +77,23 @@ class CudaCapture:
         self._forget_done()
         return not self._ends
 
+    @property
+    def latest_s(self) -> float:
+        """See :class:`Capture`; no less than it took, as nobody may have looked when it was."""
+        return self._latest_s
+
     def _forget_done(self) -> None:
-        while self._ends and self._ends[0].query():  # type: ignore[no-untyped-call]
-            self._ends.popleft()
+        while self._ends and self._ends[0][1].query():  # type: ignore[no-untyped-call]
+            self._pop()
+
+    def _pop(self) -> None:
+        asked_s, _ = self._ends.popleft()
+        self._latest_s = time.monotonic() - asked_s
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """See :class:`Capture`; that is, after what other streams wait for on the default one."""
+        asked_s = time.monotonic()
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream):
             try:
@@ -84,7 +101,7 @@ class CudaCapture:
             finally:
                 end = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
                 end.record(self._stream)
-                self._ends.append(end)
+                self._ends.append((asked_s, end))
 
     def capture(self, body: Callable[[], None]) -> Callable[[], None]:
         """See :class:`Capture`; called within :meth:`running`.
@@ -110,4 +127,5 @@ class CudaCapture:
     def wait(self) -> None:
         """See :class:`Capture`."""
         while self._ends:
-            self._ends.popleft().synchronize()
+            self._ends[0][1].synchronize()
+            self._pop()

@@ -24,7 +24,8 @@ class Member:
     Args:
         alone: With built-in loss and optimiser, at any point of its training.
         name: By which others know it.
-        stride: The most batches that it takes at once, if it can have them as rows.
+        stride: Tells how many batches at most it takes at once as rows of a table; None if it
+            takes one at a time.
         wait: Waits until the device has done what the pack was told.
 
     Attributes:
@@ -42,7 +43,7 @@ class Member:
         alone: EagerLearner,
         name: Hashable,
         *,
-        stride: int = 1,
+        stride: Callable[[], int] | None = None,
         wait: Callable[[], None] = lambda: None,
     ) -> None:
         self.alone = alone
@@ -77,7 +78,7 @@ class Member:
     @property
     def stride(self) -> int:
         """See :class:`~sweeper.training.learner.Learner`."""
-        return self._stride
+        return 1 if self._stride is None else self._stride()
 
     def train(self, batches: Batches) -> None:
         """See :class:`~sweeper.training.learner.Learner`."""
@@ -95,7 +96,7 @@ class Member:
 
     def _takes_rows(self, batches: Batches) -> TypeGuard[Stretch]:
         has_rows = isinstance(batches, Stretch) and batches.table is not None
-        return has_rows and self._stride > 1
+        return has_rows and self._stride is not None
 
     def end_training(self) -> float:
         """See :class:`~sweeper.training.learner.Learner`."""

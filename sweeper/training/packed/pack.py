@@ -27,9 +27,11 @@ from sweeper.training.packed.program import Program
 from sweeper.training.packed.rows import release_rows
 from sweeper.training.packed.work import BatchWork, RowsWork
 
-#: Batches of a captured stretch: so long that the host's part of it, about a millisecond for 64
-#: members, does not count, and so short that a stop does not wait for it.
-_STRIDE = 32
+#: Batches of a captured stretch, at first and at most: so many that the host's part of it, about a
+#: millisecond for 64 members, does not count ...
+_FIRST_STRIDE, _STRIDE = 4, 32
+#: ... and so few that a stop does not wait for long, however large the network.
+_LONGEST_S = 0.25
 
 
 class Pack:
@@ -69,6 +71,7 @@ class Pack:
         self._layout: Layout | None = None
         self._most: int | None = None
         self._is_at_end = False
+        self._stride = _FIRST_STRIDE
 
     @property
     def names(self) -> list[Hashable]:
@@ -109,7 +112,8 @@ class Pack:
                 if self._is_single
                 else ForwardOfMany(Program(alone.model, alone.runtime))
             )
-        stride = _STRIDE if takes_rows and self._capture is not None else 1
+        has_rows = takes_rows and self._capture is not None
+        stride = (lambda: self._stride) if has_rows else None
         member = Member(alone, name, stride=stride, wait=self.wait)
         self.members.append(member)
         self._layout = None
@@ -128,6 +132,7 @@ class Pack:
 
         What fails is raised by the member that it fails for, in the next call of a method.
         """
+        self._adapt_stride()
         # On the stream of the tensors that it takes over, whose memory others may have at once.
         layout = self._layout = self._layout or self._new_layout()
         with self._capture.running() if self._capture else nullcontext():
@@ -138,6 +143,13 @@ class Pack:
             while layout and (forms := _forms(layout.members)):
                 for members in forms.values():
                     self._do(layout, members)
+
+    def _adapt_stride(self) -> None:
+        latest_s = self._capture.latest_s if self._capture else 0.0
+        if latest_s > _LONGEST_S:
+            self._stride = max(1, self._stride // 2)
+        elif latest_s < _LONGEST_S / 4:
+            self._stride = min(_STRIDE, 2 * self._stride)
 
     def _new_layout(self) -> Layout | None:
         """Lay the tensors of members in rows; should that fail, without those who came last."""

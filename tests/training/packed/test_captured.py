@@ -115,11 +115,25 @@ def test_each_is_at_its_own_point_of_its_epoch(place: Place) -> None:
     settings = {"optimizer": "adamw", "ema": 0.9, "l1": 0.01}
     twins = [place.twin(pack, DATA, model, settings, seed=seed) for seed in range(4)]
     for twin in twins:
-        twin.member._stride = 2
+        twin.member._stride = lambda: 2
     train_twins([pack], twins, 6, delay=2)
     for twin in twins:
         twin.check()
     assert place.capture.n_replayed
+
+
+def test_a_stretch_is_no_longer_than_a_stop_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    tape = TapeCapture()
+    pack = Pack(pytest.fail, tape, is_single=True)
+    twin = Twin(pack, DATA)
+    strides = [twin.member.stride]
+    for seconds in [0.0] * 5 + [0.3] * 7 + [0.2, 0.01]:
+        monkeypatch.setattr(TapeCapture, "latest_s", seconds)
+        train_twins([pack], [twin], 1)
+        strides.append(twin.member.stride)
+    assert (strides[0], strides[5]) == (4, 32)
+    assert strides[-3:] == [1, 1, 32]  # it is short, and then has room to grow
+    twin.check()
 
 
 def test_one_leaves_and_another_comes_while_the_rest_goes_on(place: Place) -> None:
