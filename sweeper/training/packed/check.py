@@ -12,6 +12,7 @@ from sweeper.models.dropout import drawing_by
 from sweeper.training.learner import Runtime
 from sweeper.training.packed.modules import activations_of
 from sweeper.training.packed.program import Draws, Program
+from sweeper.training.packed.watched import watch
 from sweeper.training.seed import capture_rng_state, restore_rng_state
 
 _RUNTIME = Runtime(torch.device("cpu"))
@@ -42,12 +43,23 @@ def unfit_reason(config: TrialConfig, data: TrialData, runtime: Runtime) -> str 
             assert config.model is not None
             models.append(build_for(config.model, data.info).double())
         with drawing_by(None):
-            return _state_reason(models[0]) or _difference(models, _in_float64(inputs))
+            inputs = _in_float64(inputs)
+            return (
+                _state_reason(models[0])
+                or _difference(models, inputs)
+                or _habit_reason(models[0], inputs)
+            )
     except Exception as exc:
         cause = str(exc).strip().partition("\n")[0]
         return f"vmap does not take it ({type(exc).__name__}: {cause})"
     finally:
         restore_rng_state(kept, runtime.device)
+
+
+def rows_reason(model: nn.Module) -> str | None:
+    """Why the parameters of a model cannot be a row; None if they can."""
+    kinds = {(p.dtype, p.device) for p in model.parameters() if p.requires_grad}
+    return "its parameters are of several dtypes or devices" if len(kinds) > 1 else None
 
 
 def _in_float64(inputs: Tensor) -> Tensor:
@@ -56,11 +68,14 @@ def _in_float64(inputs: Tensor) -> Tensor:
 
 
 def _state_reason(model: nn.Module) -> str | None:
-    kinds = {(p.dtype, p.device.type) for p in model.parameters() if p.requires_grad}
-    if len(kinds) > 1:
-        return "its parameters are of several dtypes"
     others = [k for k, v in model.state_dict().items() if type(v) is not Tensor]
     return f"it keeps {', '.join(others)} beside tensors" if others else None
+
+
+def _habit_reason(model: nn.Module, inputs: Tensor) -> str | None:
+    """Why what one batch leaves behind, in the module that all share, might change another."""
+    model.train()
+    return watch(lambda: model(inputs), model, inputs.device).reason
 
 
 def _difference(models: Sequence[nn.Module], inputs: Tensor) -> str | None:

@@ -14,7 +14,7 @@ from sweeper.training.build import build_learner
 from sweeper.training.eager import EagerLearner
 from sweeper.training.learner import Learner, Runtime
 from sweeper.training.packed.capture import Capture
-from sweeper.training.packed.check import unfit_reason
+from sweeper.training.packed.check import rows_reason, unfit_reason
 from sweeper.training.packed.modules import dropouts_of
 from sweeper.training.packed.pack import Pack
 from sweeper.training.packed.signature import eager_reason, signature
@@ -78,7 +78,8 @@ class Packs:
             name: Of the member, if it becomes one.
         """
         alone = build_learner(config, data, runtime, is_resumed=is_resumed)
-        if self._is_said("trained one by one", eager_reason(config)):
+        reason = eager_reason(config) or rows_reason(alone.model)
+        if self._is_said("trained one by one", reason):
             return alone
         assert config.model is not None
         key, is_own = (

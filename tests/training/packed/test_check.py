@@ -113,6 +113,16 @@ class Counting(nn.Linear):
         self.calls = state
 
 
+class Warming(nn.Linear):
+    """Counts its batches, and goes by their number later."""
+
+    n_seen = 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.n_seen += self.training
+        return super().forward(inputs.flatten(1)) * (1.0 if self.n_seen < 100 else 0.5)
+
+
 class Idle(nn.Linear):
     """Has a parameter that no output depends on."""
 
@@ -122,18 +132,6 @@ class Idle(nn.Linear):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return super().forward(inputs.flatten(1))
-
-
-class Mixed(Idle):
-    """Its parameters are of two dtypes."""
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return super().forward(inputs) * self.unused.to(inputs.dtype)
-
-    def double(self) -> "Mixed":
-        super().double()
-        self.unused.data = self.unused.data.float()
-        return self
 
 
 class Plain(nn.Module):
@@ -158,8 +156,8 @@ def _builder(kind: Callable[[int, int], nn.Module]) -> Callable[..., nn.Module]:
     return lambda shape, n_outputs: kind(torch.Size(shape).numel(), n_outputs)
 
 
-branching, noisy, projected, counting, idle, mixed, plain = map(
-    _builder, (Branching, Noisy, Projected, Counting, Idle, Mixed, Plain)
+branching, noisy, projected, counting, warming, idle, plain = map(
+    _builder, (Branching, Noisy, Projected, Counting, Warming, Idle, Plain)
 )
 
 
@@ -173,8 +171,8 @@ branching, noisy, projected, counting, idle, mixed, plain = map(
         ("noisy", "vmap does not take it (RuntimeError: vmap: called random operation while in"),
         ("projected", "for several trials at once its weight would be others"),
         ("counting", "it keeps _extra_state beside tensors"),
+        ("warming", "its forward pass changes n_seen"),
         ("idle", "no output depends on its unused"),
-        ("mixed", "its parameters are of several dtypes"),
     ],
 )
 def test_a_model_of_ones_own_that_would_not_be_the_same_is_named(name: str, expected: str) -> None:

@@ -33,6 +33,16 @@ def own_network(shape: Sequence[int], n_outputs: int, dropout: float = 0.0) -> n
     return nn.Sequential(nn.Flatten(), *layers, nn.Linear(6, n_outputs))
 
 
+class TwoDtypes(nn.Module):
+    def __init__(self, shape: Sequence[int], n_outputs: int) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 4), nn.Linear(4, n_outputs).double()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.last(self.first(inputs.flatten(1)).double())
+        return outputs.float()
+
+
 def trial(
     model: str = "mlp", params: Mapping[str, Any] | None = None, **train: Any
 ) -> TrialConfig:
@@ -185,3 +195,13 @@ def test_a_pack_without_members_is_given_back() -> None:
     assert captures
     packs.leave("first")
     assert not captures
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_parameters_of_two_dtypes_stay_what_they_are(size: int) -> None:
+    told: list[str] = []
+    config = trial(f"{__name__}:TwoDtypes", {})
+    learner = Packs(size, told.append, TapeCapture).build(config, DATA, Runtime(CPU))
+    assert isinstance(learner, EagerLearner)
+    [line] = told
+    assert line.endswith(": its parameters are of several dtypes or devices")
