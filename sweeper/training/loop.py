@@ -117,7 +117,9 @@ def training(
 
     def steps(batches: Pass, take: Callable[[Stretch], None], n_done: int) -> Iterator[None]:
         first = (epoch - 1) * n_batches + n_done
-        parts = stretches(batches, learner.stride, ledger=ledger, seeds=seeds, number=first)
+        parts = stretches(
+            batches, lambda: learner.stride, ledger=ledger, seeds=seeds, number=first
+        )
         for stretch in parts:
             n_done += stretch.n_left
             take(stretch)

@@ -1,6 +1,6 @@
 """Batches that a learner is given at once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Self
 
 from torch import Tensor
@@ -84,18 +84,23 @@ class Stretch:
 
 
 def stretches(
-    batches: Pass, most: int, *, ledger: TimeLedger, seeds: BatchSeeds | None, number: int
+    batches: Pass,
+    most: Callable[[], int],
+    *,
+    ledger: TimeLedger,
+    seeds: BatchSeeds | None,
+    number: int,
 ) -> Iterator[Stretch]:
     """All of a pass, in stretches of so many batches, or of one where they have to be loaded.
 
     Args:
         batches: The pass.
-        most: Batches of a stretch, >= 1.
+        most: Tells how many batches the next stretch may have, >= 1.
         ledger: As of :class:`Stretch`.
         seeds: As of :class:`Stretch`.
         number: Of the first batch.
     """
     while batches.n_left:
-        n = min(most if isinstance(batches, TablePass) else 1, batches.n_left)
+        n = min(most() if isinstance(batches, TablePass) else 1, batches.n_left)
         yield Stretch(batches, n, ledger=ledger, seeds=seeds, number=number)
         number += n

@@ -66,10 +66,10 @@ class Twin:
             learners: tuple[Learner, Learner] = self.alone, self.member
             for learner, order in zip(learners, orders, strict=True):
                 learner.totals = EpochTotals()
-                steps = self._pass(learner.train, learner.stride, epoch, order)
+                steps = self._pass(learner, learner.train, epoch, order)
                 yield from (step for step in steps if learner is self.member)
                 loss = learner.end_training()
-                steps = self._pass(learner.evaluate, learner.stride, epoch, None)
+                steps = self._pass(learner, learner.evaluate, epoch, None)
                 yield from (step for step in steps if learner is self.member)
                 measured.append((loss, *learner.end_evaluation()))
             (loss, *first), (own_loss, *second) = measured
@@ -79,8 +79,8 @@ class Twin:
 
     def _pass(
         self,
+        learner: Learner,
         take: Callable[[Batches], None],
-        stride: int,
         epoch: int,
         order: torch.Generator | None,
     ) -> Iterator[None]:
@@ -90,7 +90,10 @@ class Twin:
                 self._seed, self._device, has_own_code=self._has_own_code, has_keys=True
             )
         batches, number = self._data.train.batches(BATCH_SIZE, generator=order), epoch * N_BATCHES
-        for part in stretches(batches, stride, ledger=TimeLedger(), seeds=seeds, number=number):
+        parts = stretches(
+            batches, lambda: learner.stride, ledger=TimeLedger(), seeds=seeds, number=number
+        )
+        for part in parts:
             take(part)
             yield
 

@@ -15,7 +15,7 @@ SPLIT = ResidentSplit(ROWS.float(), ROWS, ROWS, None)
 def test_all_batches_come_once_in_their_order() -> None:
     batches = SPLIT.batches(SIZE, generator=torch.Generator().manual_seed(3))
     seen: list[torch.Tensor] = []
-    for stretch in stretches(batches, 4, ledger=TimeLedger(), seeds=None, number=0):
+    for stretch in stretches(batches, lambda: 4, ledger=TimeLedger(), seeds=None, number=0):
         assert stretch.n_left == 4 if not seen else 2
         seen += [targets for _, targets in stretch]
         assert stretch.n_left == 0
@@ -25,7 +25,9 @@ def test_all_batches_come_once_in_their_order() -> None:
 
 
 def test_rows_are_taken_as_far_as_batches_are_alike() -> None:
-    for stretch in stretches(SPLIT.batches(SIZE), 99, ledger=TimeLedger(), seeds=None, number=0):
+    for stretch in stretches(
+        SPLIT.batches(SIZE), lambda: 99, ledger=TimeLedger(), seeds=None, number=0
+    ):
         assert stretch.table is not None
         assert stretch.is_last
         assert stretch.take(2).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
@@ -41,7 +43,9 @@ def test_batches_that_have_to_be_loaded_come_one_by_one() -> None:
     lengths = torch.ones(N_ROWS, dtype=torch.int64)
     padded = ResidentSplit(torch.ones(N_ROWS, 1), ROWS, ROWS, None, lengths)
     n_seen = 0
-    for stretch in stretches(padded.batches(SIZE), 8, ledger=TimeLedger(), seeds=None, number=0):
+    for stretch in stretches(
+        padded.batches(SIZE), lambda: 8, ledger=TimeLedger(), seeds=None, number=0
+    ):
         assert stretch.n_left == 1
         assert stretch.table is None
         n_seen += len(list(stretch))
@@ -65,3 +69,14 @@ def test_each_batch_is_seeded_by_its_number() -> None:
     stretch.take(2)
     next(stretch)
     assert torch.rand(()).item() == wanted[3]
+
+
+def test_each_stretch_is_as_long_as_it_may_be_when_its_turn_comes() -> None:
+    lengths, most = [], [1, 3, 2, 99]
+    parts = stretches(
+        SPLIT.batches(SIZE), lambda: most.pop(0), ledger=TimeLedger(), seeds=None, number=0
+    )
+    for part in parts:
+        lengths.append(part.n_left)
+        list(part)
+    assert lengths[:3] == [1, 3, 2]

@@ -28,7 +28,7 @@ class Capture(Protocol):
 
     @property
     def latest_s(self) -> float:
-        """Seconds from when work was asked for to when it was done, of the latest that is."""
+        """Seconds from when work was asked for to its end, of the latest that is done; else 0."""
         ...
 
     def running(self) -> AbstractContextManager[None]:

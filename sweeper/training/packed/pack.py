@@ -148,7 +148,7 @@ class Pack:
         latest_s = self._capture.latest_s if self._capture else 0.0
         if latest_s > _LONGEST_S:
             self._stride = max(1, self._stride // 2)
-        elif latest_s < _LONGEST_S / 4:
+        elif 0 < latest_s < _LONGEST_S / 4:  # of two stretches before, half and half as long
             self._stride = min(_STRIDE, 2 * self._stride)
 
     def _new_layout(self) -> Layout | None:
