@@ -54,6 +54,10 @@ class Evaluation:
     def add(self, outputs: Tensor, targets: Tensor, loss: Tensor) -> None:
         """Take a batch in, with its loss summed over the samples."""
         self.loss += loss
+        self.measure(outputs, targets)
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> None:
+        """Take a batch in whose loss is in the sum already."""
         self.metrics.update(outputs, targets)
         self.n_samples += len(targets)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sweeper.data.batches import Table
+from sweeper.training.eager import Evaluation
 from sweeper.training.packed.capture import Capture
 from sweeper.training.packed.compute import (
     Batches,
@@ -113,9 +114,8 @@ class Captured:
             self._numbers[:n_batches].copy_(_pinned(numbers, self._numbers), non_blocking=True)
             self._set_keys(works, n_batches)
         self._at.zero_()
-        self._losses.zero_()
-        if self._is_training:  # summed in the order of the batches, wherever a stretch begins
-            torch.stack(self._totals(), out=self._losses)
+        # Summed in the order of the batches, wherever a stretch begins.
+        torch.stack(self._sums(), out=self._losses)
         n_done = 0
         try:
             while n_done < n_batches and not self.is_refused:
@@ -216,28 +216,30 @@ class Captured:
 
     def _count(self, works: Sequence[RowsWork], n_batches: int) -> None:
         """Hand over to the members what came of so many batches."""
-        losses = list(self._losses.clone().unbind())
+        torch._foreach_copy_(self._sums(), list(self._losses.clone().unbind()))
         if self._is_training:
-            torch._foreach_copy_(self._totals(), losses)
             for member in self._members:
                 member.count_updates(n_batches, self._order.shape[2])
         elif n_batches:
-            self._measure(works, n_batches, losses)
+            self._measure(works, n_batches)
         for work in works:
             work.drop(n_batches)
 
-    def _totals(self) -> list[Tensor]:
-        return [member.alone.totals.loss for member in self._members]
+    def _sums(self) -> list[Tensor]:
+        if self._is_training:
+            return [member.alone.totals.loss for member in self._members]
+        return [evaluation.loss for evaluation in self._evaluations()]
 
-    def _measure(
-        self, works: Sequence[RowsWork], n_batches: int, losses: Sequence[Tensor]
-    ) -> None:
+    def _evaluations(self) -> list[Evaluation]:
+        found = [member.evaluation for member in self._members]
+        return [evaluation for evaluation in found if evaluation is not None]
+
+    def _measure(self, works: Sequence[RowsWork], n_batches: int) -> None:
         outputs = self._outputs[:n_batches].clone()
-        parts = zip(self._members, works, losses, strict=True)
-        for place, (member, work, loss) in enumerate(parts):
-            assert member.evaluation is not None
+        parts = zip(self._evaluations(), works, strict=True)
+        for place, (evaluation, work) in enumerate(parts):
             targets = self._table.targets.index_select(0, work.rows[:n_batches].flatten())
-            member.evaluation.add(outputs[:, place].flatten(0, 1), targets, loss)
+            evaluation.measure(outputs[:, place].flatten(0, 1), targets)
 
 
 def _pinned(values: Tensor, like: Tensor) -> Tensor:

@@ -28,11 +28,13 @@ class Watched:
 
     Attributes:
         calls: The operations, with all that they were given but for the contents of tensors.
-        reason: Why it cannot be captured; None if nothing speaks against it.
+        reason: Why what another batch comes to might hang on it; None if it leaves nothing behind.
+        on_host: The first operation that needs the host; empty if none does.
     """
 
     calls: list[str]
     reason: str | None
+    on_host: str
 
 
 def watch(body: Callable[[], None], model: nn.Module, device: torch.device) -> Watched:
@@ -49,11 +51,9 @@ def watch(body: Callable[[], None], model: nn.Module, device: torch.device) -> W
     reason = None
     if changed := _changed(before, _attributes(model)):
         reason = f"its forward pass changes {changed}"
-    elif calls.on_host:
-        reason = f"its forward pass needs the host for {calls.on_host}"
     elif _generators(device) != drawn:
         reason = "its forward pass draws from a random generator of the host"
-    return Watched(calls.seen, reason)
+    return Watched(calls.seen, reason, calls.on_host)
 
 
 def difference(batches: Sequence[Watched]) -> str | None:
@@ -61,6 +61,8 @@ def difference(batches: Sequence[Watched]) -> str | None:
     for watched in batches:
         if watched.reason is not None:
             return watched.reason
+        if watched.on_host:
+            return f"its forward pass needs the host for {watched.on_host}"
     if any(watched.calls != batches[0].calls for watched in batches):
         return "its forward pass is not the same in all batches"
     return None

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from sweeper.training.packed.watched import watch
+from sweeper.training.packed.watched import difference, watch
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -23,7 +23,7 @@ def test_what_is_decided_by_a_number_is_decided_on_the_host() -> None:
             torch.zeros(3)
 
     reason = "its forward pass needs the host for aten._local_scalar_dense"
-    assert watch(decide, nn.Identity(), CPU).reason == reason
+    assert difference([watch(decide, nn.Identity(), CPU)]) == reason
 
 
 def test_rows_by_their_numbers_need_no_host() -> None:
@@ -32,4 +32,4 @@ def test_rows_by_their_numbers_need_no_host() -> None:
     def take() -> None:
         table[rows].logical_not_()
 
-    assert watch(take, nn.Identity(), CPU).reason is None
+    assert difference([watch(take, nn.Identity(), CPU)]) is None
