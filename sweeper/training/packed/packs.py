@@ -82,10 +82,8 @@ class Packs:
         if self._is_said("trained one by one", reason):
             return alone
         assert config.model is not None
-        key, is_own = (
-            signature(config, data.info, runtime),
-            is_reference(config.model.architecture),
-        )
+        key = signature(config, data.info, runtime)
+        is_own = is_reference(config.model.architecture)
         is_packed = self._size > 1 and not self._is_unfit(key, config, data, runtime)
         reason = _uncaptured_reason(config, data, alone, is_drawn_for=is_packed and is_own)
         is_captured = self._new_capture is not None and not self._is_said(
