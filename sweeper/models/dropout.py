@@ -114,6 +114,13 @@ class Dropout(nn.Dropout):
         return min(round(self.p * _KEYED_LEVELS), _KEYED_LEVELS - 1)
 
 
+def key_dropouts(model: nn.Module) -> None:
+    """Have the plain dropouts of torch in a model draw as :class:`Dropout` does, by keys too."""
+    for module in model.modules():
+        if type(module) is nn.Dropout:
+            module.__class__ = Dropout
+
+
 def keyed_scale(n_dropped: int) -> float:
     """What the units that are left are multiplied by, of so many levels dropped."""
     return _KEYED_LEVELS / (_KEYED_LEVELS - n_dropped)

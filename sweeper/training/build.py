@@ -10,6 +10,7 @@ from sweeper.config.settings import BuiltInSchedule, TrainConfig, TrialConfig
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError
 from sweeper.models.build import build_for, check_model, torch_dtype
+from sweeper.models.dropout import key_dropouts
 from sweeper.models.forms import check_inputs
 from sweeper.models.pretrained import Pretrained
 from sweeper.training.augmentation import build_augmentation
@@ -56,6 +57,8 @@ def build_learner(
     model = build_for(config.model, data.info)
     if isinstance(model, Pretrained) and not is_resumed:
         model.load()
+    if config.draws == "batch" and runtime.device.type == "cuda":
+        key_dropouts(model)
     model.to(runtime.device)
     check_model(model, *shapes, torch_dtype(data.info.input_dtype))
     return EagerLearner(

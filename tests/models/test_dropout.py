@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sweeper.models.dropout import (
     Dropout,
@@ -11,6 +11,7 @@ from sweeper.models.dropout import (
     draw_by,
     draw_from_generator,
     drawing_by,
+    key_dropouts,
 )
 from sweeper.training.seed import BatchSeeds
 
@@ -125,3 +126,16 @@ def test_a_key_stays_what_it_is_when_others_follow() -> None:
         draw_by(8, torch.device("cpu"))
     assert first is not None
     assert torch.equal(first.levels((100,)), Key(torch.tensor(7)).levels((100,)))
+
+
+def test_plain_dropouts_of_torch_draw_by_keys_and_others_as_they_did() -> None:
+    class Other(nn.Dropout):
+        """Of somebody's own."""
+
+    model = nn.Sequential(nn.Dropout(0.5), Other(0.5), nn.Dropout2d(0.5))
+    key_dropouts(model)
+    assert [type(module) for module in model] == [Dropout, Other, nn.Dropout2d]
+    with drawing_by(Key(torch.tensor(5))):
+        own = model[0](torch.ones(1000))
+    [expected] = keyed(5, Dropout(0.5), (1000,))
+    assert torch.equal(own, expected)

@@ -14,6 +14,7 @@ from sweeper.data.batches import ResidentSplit
 from sweeper.data.dataset import TrialData
 from sweeper.data.targets import count_rows
 from sweeper.models.build import build_for
+from sweeper.models.dropout import key_dropouts
 from sweeper.training.augmentation import Augment, build_augmentation
 from sweeper.training.eager import EagerLearner
 from sweeper.training.learner import EpochTotals, Learner, Runtime
@@ -93,6 +94,8 @@ def learner_of(
     config = TrainConfig(**{"optimizer": "sgd", "learning_rate": 0.05, **settings})
     torch.manual_seed(seed)
     built = build_for(model, data.info) if isinstance(model, ModelConfig) else model
+    if runtime.device.type == "cuda":
+        key_dropouts(built)
     built.to(runtime.device, dtype)
     optimizer = build_optimizer(
         config.optimizer,

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from sweeper.config.references import is_reference
 from sweeper.config.settings import TrialConfig
@@ -168,7 +169,7 @@ def _uncaptured_reason(
         return "train.accumulate: a graph makes an update of one batch"
     if alone.augment is not None:
         return "augmentation and mixup draw for each batch by themselves"
-    if is_drawn_for and dropouts_of(alone.model):
+    if is_drawn_for and any(type(module) is nn.Dropout for module in dropouts_of(alone.model)):
         return "model.architecture: dropouts of your own network are drawn for one trial at a time"
     if not isinstance(data.train.batches(config.data.batch_size), TablePass):
         return "batches are loaded one by one, or differ in their length"

@@ -52,7 +52,7 @@ def watch(body: Callable[[], None], model: nn.Module, device: torch.device) -> W
     if changed := _changed(before, _attributes(model)):
         reason = f"its forward pass changes {changed}"
     elif _generators(device) != drawn:
-        reason = "its forward pass draws from a random generator of the host"
+        reason = "its forward pass draws random numbers, and not by nn.Dropout"
     return Watched(calls.seen, reason, calls.on_host)
 
 
@@ -95,8 +95,13 @@ def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> str:
 
 
 def _generators(device: torch.device) -> tuple[object, ...]:
-    """State of those from which a captured program does not draw."""
-    of_torch = None if device.type == "cpu" else torch.get_rng_state().tolist()
+    """State of those from which a captured program does not draw.
+
+    That of a GPU is among them, as graphs of several streams share it.
+    """
+    of_torch = [] if device.type == "cpu" else [torch.get_rng_state().tolist()]
+    if device.type == "cuda":
+        of_torch.append(torch.cuda.get_rng_state(device).tolist())
     return random.getstate(), str(np.random.get_state(legacy=False)), of_torch
 
 

@@ -292,7 +292,7 @@ class Own(nn.Module):
         ("keeps", "its forward pass changes latest"),
         ("replaces", "its forward pass changes mean"),
         ("asks", "its forward pass needs the host for aten.index"),
-        ("draws", "its forward pass draws from a random generator of the host"),
+        ("draws", "its forward pass draws random numbers, and not by nn.Dropout"),
         ("leaves out", "not all of its parameters are used in each batch"),
     ],
 )
