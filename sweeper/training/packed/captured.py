@@ -22,7 +22,7 @@ from sweeper.training.packed.compute import (
 )
 from sweeper.training.packed.dropouts import DropoutCall, dropout_calls, keyed_masks
 from sweeper.training.packed.member import Member
-from sweeper.training.packed.numbers import N_NUMBERS, numbers_from, table_of, uses_of
+from sweeper.training.packed.numbers import N_NUMBERS, numbers_from, table_of
 from sweeper.training.packed.rows import Rows
 from sweeper.training.packed.watched import Watched, difference, watch
 from sweeper.training.packed.work import RowsWork
@@ -87,7 +87,6 @@ class Captured:
         self._at = torch.zeros(1, dtype=torch.int64, device=parameters.device)
         self._losses = torch.zeros(len(members), device=parameters.device)
         self._outputs = parameters.new_empty(0)
-        self._uses = uses_of(members)
         self._numbers = parameters.new_zeros(most, N_NUMBERS, len(members), 1)
         self._keys = None
         self._dropouts: list[DropoutCall] = []
@@ -197,7 +196,7 @@ class Captured:
         found = train(self._forward, self._rows, self._group, self._batches())
         self.is_changing = True
         with torch.no_grad():
-            numbers = numbers_from(self._numbers.index_select(0, self._at)[0], self._uses)
+            numbers = numbers_from(self._numbers.index_select(0, self._at)[0], self._group.uses)
             self._rows.put_others(self._group.places, found.others)
             self._rows.update(self._group.places, found.gradients, numbers)
             self._losses.add_(found.losses * self._order.shape[2])

@@ -11,6 +11,7 @@ from sweeper.models.dropout import Key, drawing_by
 from sweeper.training.eager import EagerLearner
 from sweeper.training.packed.losses import PackedLoss
 from sweeper.training.packed.modules import Segment
+from sweeper.training.packed.numbers import Uses
 from sweeper.training.packed.program import Program
 from sweeper.training.packed.rows import Rows
 from sweeper.training.packed.work import BatchWork
@@ -26,12 +27,14 @@ class Group:
         loss: Of each sample.
         are_sums: Whether gradients are those of a sum over samples, as they are added to those of
             other batches, not of a mean; of each.
+        uses: Which numbers their updates need.
     """
 
     places: Tensor | None
     segments: Sequence[Segment]
     loss: PackedLoss
     are_sums: Sequence[bool]
+    uses: Uses
 
 
 @dataclass(frozen=True)

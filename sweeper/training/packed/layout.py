@@ -10,6 +10,7 @@ from sweeper.training.packed.compute import Group
 from sweeper.training.packed.losses import pack_losses
 from sweeper.training.packed.member import Member
 from sweeper.training.packed.modules import activations_of
+from sweeper.training.packed.numbers import uses_of
 from sweeper.training.packed.rows import Rows
 
 #: Programs at once: members that are at one point of their epoch change with each newcomer.
@@ -73,4 +74,5 @@ def _group_of(members: Sequence[Member], places: Sequence[int], *, n_members: in
         segments=[(activations_of(those[0].alone.model), len(those)) for those in alike],
         loss=pack_losses([learner.loss for learner in learners], like),
         are_sums=[learner.accumulate > 1 for learner in learners],
+        uses=uses_of(members),
     )

@@ -22,7 +22,7 @@ from sweeper.training.packed.compute import (
 )
 from sweeper.training.packed.layout import Layout
 from sweeper.training.packed.member import Member
-from sweeper.training.packed.numbers import numbers_from, table_of, uses_of
+from sweeper.training.packed.numbers import numbers_from, table_of
 from sweeper.training.packed.program import Program
 from sweeper.training.packed.rows import release_rows
 from sweeper.training.packed.work import BatchWork, RowsWork
@@ -285,8 +285,9 @@ def _take_trained(
 
 
 def _update(layout: Layout, members: Sequence[Member], gradients: Tensor) -> None:
-    numbers = numbers_from(table_of(members)[0].to(gradients), uses_of(members))
-    layout.rows.update(layout.group(members).places, gradients, numbers)
+    group = layout.group(members)
+    numbers = numbers_from(table_of(members)[0].to(gradients), group.uses)
+    layout.rows.update(group.places, gradients, numbers)
     for member in members:
         member.count_update()
 
