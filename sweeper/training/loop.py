@@ -57,10 +57,10 @@ def training(
 
     An epoch is measured, then saved if that is due, then reported. Those that were reported after
     the checkpoint are done again from there, and count as they were reported. Told to stop, it
-    finishes the stretch and saves the unfinished epoch. On a CPU the same config
-    and data give the same numbers bit for bit, resumed or not, except ``epoch_seconds``, which is
-    the wall time of training and validation together, in every process that took part. For a
-    user's ``Dataset`` this holds if it draws from the global generators alone.
+    finishes the stretch and saves the unfinished epoch. On a CPU the same config and data give the
+    same numbers bit for bit, resumed or not, except ``epoch_seconds``, which is the wall time of
+    training and validation together, in every process that took part. For a user's ``Dataset``
+    this holds if it draws from the global generators alone.
 
     Args:
         config: With data, a model and a :class:`~sweeper.config.settings.TrainConfig`.

@@ -1,6 +1,7 @@
 """The state of every global random generator that training draws from."""
 
 import random
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -77,9 +78,11 @@ class BatchSeeds:
             random.seed(seed)
             np.random.seed(low_seed(seed))
 
-    def key(self, number: int) -> int | None:
-        """By which the dropouts draw for the batch of that number; None without keys."""
-        return _signed(mixed_seed(self._seed, number)) if self._has_keys else None
+    def keys(self, numbers: Iterable[int]) -> list[int] | None:
+        """By which the dropouts draw for the batches of these numbers; None without keys."""
+        if not self._has_keys:
+            return None
+        return [_signed(mixed_seed(self._seed, number)) for number in numbers]
 
 
 def _signed(seed: int) -> int:

@@ -1,6 +1,6 @@
 """Batches that a learner is given at once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Self
 
 from torch import Tensor
@@ -67,9 +67,9 @@ class Stretch:
         if self._seeds is not None:
             self._seeds.use(number)
 
-    def key(self, number: int) -> int | None:
-        """By which dropouts draw for the batch of that number; None if torch's generator does."""
-        return None if self._seeds is None else self._seeds.key(number)
+    def keys(self, numbers: Iterable[int]) -> list[int] | None:
+        """By which dropouts draw for batches of these numbers; None if torch's generator does."""
+        return None if self._seeds is None else self._seeds.keys(numbers)
 
     def take(self, n_batches: int) -> Tensor:
         """The rows of the next batches, see :meth:`~sweeper.data.batches.TablePass.take`."""

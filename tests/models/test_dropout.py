@@ -84,9 +84,9 @@ def test_by_keys_units_calls_and_neighbouring_batches_are_dropped_independently(
     n_units = 62_500
     columns = []
     for number in range(2):
-        key = seeds.key(number)
-        assert key is not None
-        masks = keyed(key, Dropout(0.5), (n_units, 4), (n_units, 4))
+        keys = seeds.keys([number])
+        assert keys is not None
+        masks = keyed(keys[0], Dropout(0.5), (n_units, 4), (n_units, 4))
         columns += [column for mask in masks for column in (mask == 0).double().unbind(1)]
     correlations = torch.corrcoef(torch.stack(columns)) - torch.eye(16)
     assert correlations.abs().max() < 5 / math.sqrt(n_units)

@@ -76,8 +76,7 @@ class RowsWork:
 
     def keys(self, n_batches: int) -> list[int] | None:
         """By which dropouts draw for the next batches; None if torch's generator does."""
-        keys = [self._batches.key(self._number + n) for n in range(n_batches)]
-        return None if None in keys else [key for key in keys if key is not None]
+        return self._batches.keys(range(self._number, self._number + n_batches))
 
     def batches(self) -> Iterator[Batch]:
         """The next batches, which count as done: each as it is loaded."""
