@@ -51,11 +51,7 @@ def cancel_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> li
     if submitted or failures:
         lines = _cancel_submitted(spec, paths, submitted, failures, note)
     else:
-        found = find_study(spec, root)
-        study = found.open()
-        if study is None:
-            raise found.not_begun()
-        lines, told = _stop_agents(study, note)
+        lines, told = _stop_agents(find_study(spec, root).open_begun(), note)
         if jobs := [agent.info.job for agent in told if agent.info.job]:
             lines.append(
                 f"not submitted from here, so their scheduler may start them again: "

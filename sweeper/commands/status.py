@@ -66,11 +66,7 @@ def show_csv(spec: StudySpec, root: Path, *, top: int | None = None) -> str:
     Raises:
         StudyError: If it has not begun, or its storage is out of reach.
     """
-    found = find_study(spec, root)
-    study = found.open()
-    if study is None:
-        raise found.not_begun()
-    return trials_csv(Result(study), top)
+    return trials_csv(Result(find_study(spec, root).open_begun()), top)
 
 
 def watch_status(

@@ -61,10 +61,7 @@ def _dashboard(spec: StudySpec, root: Path) -> "tuple[ASGIApp, str]":
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "starlette.middleware.wsgi is deprecated")
         from starlette.middleware.wsgi import WSGIMiddleware
-    found = find_study(spec, root)
-    study = found.open()
-    if study is None:
-        raise found.not_begun()
+    study = find_study(spec, root).open_begun()
     return WSGIMiddleware(build_dashboard(study)), dashboard_place(study)
 
 

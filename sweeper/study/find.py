@@ -56,6 +56,13 @@ class FoundStudy:
             self.refuse_elsewhere()
         return load_study_from_storage(self.spec, self.paths)
 
+    def open_begun(self) -> SweepStudy:
+        """As :meth:`open`, for whom the study must have begun; raises StudyError if it has not."""
+        study = self.open()
+        if study is None:
+            raise self.not_begun()
+        return study
+
     def refuse_elsewhere(self) -> None:
         """Make sure that storage and object store lie in the folder; raises StudyError."""
         places = {"storage": self.spec.storage, "run.object_store": self.spec.run.object_store}

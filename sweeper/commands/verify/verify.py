@@ -79,10 +79,7 @@ def _read(
     spec: StudySpec, root: Path, n_trials: int, number: int | None
 ) -> tuple[SweepStudy, list[RecordedTrial]]:
     """The study, and what is recorded of the trials that are verified."""
-    found = find_study(spec, root)
-    study = found.open()
-    if study is None:
-        raise found.not_begun()
+    study = find_study(spec, root).open_begun()
     refuse_changes(study)
     if number is not None:
         require_comparable(study, number)
