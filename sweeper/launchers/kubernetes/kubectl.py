@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sweeper.errors import LauncherError, UncertainJobError
 from sweeper.text import redacted
 
+#: So long kubectl is waited for.
 _TIMEOUT_S = 60.0
 _TO_SUBMIT = (
     "install it, or save the manifest (`sweeper submit --dry-run`) to a file and run "
@@ -49,27 +50,26 @@ class Place:
         return f"context {self.context}, namespace {self.namespace}"
 
 
-def current_place(*, timeout_s: float = _TIMEOUT_S) -> Place:
+def current_place() -> Place:
     """Where kubectl turns to now; in a pod, which needs no settings, just that.
 
     Raises:
         LauncherError: If there is no kubectl, or it does not answer in time.
     """
     template = '{.contexts[0].name}{"\\n"}{.contexts[0].context.namespace}'
-    done = _run(["config", "view", "--minify", f"--output=jsonpath={template}"], "", timeout_s)
+    done = _run(["config", "view", "--minify", f"--output=jsonpath={template}"])
     context, _, namespace = done.stdout.strip().partition("\n")
     if done.returncode != 0 or not context:
         return Place()
     return Place(context, namespace or "default")
 
 
-def apply(manifest_text: str, place: Place, *, timeout_s: float = _TIMEOUT_S) -> str:
+def apply(manifest_text: str, place: Place) -> str:
     """Have kubectl create or update what a manifest says; of what is refused nothing stays.
 
     Args:
         manifest_text: As :func:`~sweeper.launchers.kubernetes.manifest.render_manifest` makes it.
         place: Where.
-        timeout_s: How long to wait for it, > 0.
 
     Returns:
         What kubectl said: a line an object, which is ``created``, ``configured`` or ``unchanged``.
@@ -79,13 +79,13 @@ def apply(manifest_text: str, place: Place, *, timeout_s: float = _TIMEOUT_S) ->
         UncertainJobError: If it does not answer in time, or its answer got lost.
         LauncherError: If there is no kubectl, or it refuses.
     """
-    done = _run([*place.words(), "apply", "-f", "-"], manifest_text, timeout_s)
+    done = _run([*place.words(), "apply", "-f", "-"], manifest_text)
     if done.returncode == 0:
         return done.stdout.strip()
     message = _failure("apply", done)
     if not _is_refusal(done.stderr):
         raise UncertainJobError(message)
-    raise LauncherError(message + _take_back(manifest_text, place, timeout_s))
+    raise LauncherError(message + _take_back(manifest_text, place))
 
 
 def _is_refusal(said: str) -> bool:
@@ -94,27 +94,27 @@ def _is_refusal(said: str) -> bool:
     return _REFUSED.search(said) is not None and all(map(_REFUSED.search, failures))
 
 
-def _take_back(manifest_text: str, place: Place, timeout_s: float) -> str:
+def _take_back(manifest_text: str, place: Place) -> str:
     """Delete what was made before something was refused; what to say if that fails."""
     words = [*place.words(), "delete", "--ignore-not-found", "--wait=false", "-f", "-"]
     try:
-        _kubectl(words, manifest_text, timeout_s)
+        _kubectl(words, manifest_text)
     except LauncherError as exc:
         return f"\nIts ConfigMap may have been made before, and could not be deleted: {exc}"
     return ""
 
 
-def is_there(name: str, place: Place, *, timeout_s: float = _TIMEOUT_S) -> bool:
+def is_there(name: str, place: Place) -> bool:
     """Whether there is a Job or CronJob of that name.
 
     Raises:
         LauncherError: If there is no kubectl, it refuses, or does not answer in time.
     """
     words = ["get", "--ignore-not-found", "--output=name", f"job/{name}", f"cronjob/{name}"]
-    return bool(_kubectl([*place.words(), *words], "", timeout_s))
+    return bool(_kubectl([*place.words(), *words]))
 
 
-def delete(name: str, place: Place, *, timeout_s: float = _TIMEOUT_S) -> str:
+def delete(name: str, place: Place) -> str:
     """Have kubectl delete the Job or CronJob of that name with its pods, and its ConfigMap.
 
     Returns:
@@ -125,17 +125,17 @@ def delete(name: str, place: Place, *, timeout_s: float = _TIMEOUT_S) -> str:
     """
     objects = [f"job/{name}", f"cronjob/{name}", f"configmap/{name}-study"]
     words = ["delete", "--ignore-not-found", "--wait=false", *objects]
-    return _kubectl([*place.words(), *words], "", timeout_s)
+    return _kubectl([*place.words(), *words])
 
 
-def _kubectl(words: Sequence[str], text: str, timeout_s: float) -> str:
-    done = _run(words, text, timeout_s)
+def _kubectl(words: Sequence[str], text: str = "") -> str:
+    done = _run(words, text)
     if done.returncode != 0:
         raise LauncherError(_failure(_verb(words), done))
     return done.stdout.strip()
 
 
-def _run(words: Sequence[str], text: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
+def _run(words: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:
     verb = _verb(words)
     try:
         return subprocess.run(
@@ -144,7 +144,7 @@ def _run(words: Sequence[str], text: str, timeout_s: float) -> subprocess.Comple
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            timeout=timeout_s,
+            timeout=_TIMEOUT_S,
         )
     except FileNotFoundError as exc:
         raise LauncherError(f"kubectl: is not on the PATH; {_WITHOUT_KUBECTL[verb]}") from exc
@@ -152,7 +152,7 @@ def _run(words: Sequence[str], text: str, timeout_s: float) -> subprocess.Comple
         raise LauncherError(f"kubectl: cannot be started: {exc.strerror}") from exc
     except subprocess.TimeoutExpired as exc:
         raise UncertainJobError(
-            f"kubectl {verb}: no answer within {timeout_s:g} s; is the cluster there? "
+            f"kubectl {verb}: no answer within {_TIMEOUT_S:g} s; is the cluster there? "
             "`kubectl cluster-info` tells"
         ) from exc
 

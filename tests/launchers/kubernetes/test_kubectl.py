@@ -22,9 +22,9 @@ def write_kubectl(folder: Path, script: str) -> None:
     program.chmod(0o755)
 
 
-def refusal(**options: float) -> str:
+def refusal() -> str:
     with pytest.raises(LauncherError) as caught:
-        apply("kind: Job\n", LAB, **options)
+        apply("kind: Job\n", LAB)
     return str(caught.value)
 
 
@@ -86,9 +86,10 @@ def test_a_job_that_is_there_already_cannot_change(folder: Path) -> None:
     )
 
 
-def test_a_cluster_that_does_not_answer(folder: Path) -> None:
+def test_a_cluster_that_does_not_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeper.launchers.kubernetes.kubectl._TIMEOUT_S", 0.2)
     write_kubectl(folder, "exec /bin/sleep 60")
-    assert refusal(timeout_s=0.2) == (
+    assert refusal() == (
         "kubectl apply: no answer within 0.2 s; is the cluster there? `kubectl cluster-info` tells"
     )
 

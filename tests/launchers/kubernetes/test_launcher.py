@@ -16,7 +16,6 @@ from sweeper.config.cluster import parse_options
 from sweeper.config.reader import load_study, parse_study
 from sweeper.config.study import StudySpec
 from sweeper.errors import LauncherError, SpecError, StudyError, UncertainJobError
-from sweeper.launchers.kubernetes.kubectl import apply
 from sweeper.launchers.request import build_request
 from sweeper.launchers.schedule import parse_begin
 from sweeper.launchers.submission import Submission, read_submissions
@@ -223,7 +222,7 @@ def test_doctor_finds_out_what_became_of_a_job_when_kubectl_did_not_answer(
     paths = RunPaths(tmp_path / "mlruns", "digits_9")
     kubectl.does("exec /bin/sleep 60")
     with pytest.MonkeyPatch.context() as hurried:
-        hurried.setattr(apply, "__kwdefaults__", {"timeout_s": 0.2})
+        hurried.setattr("sweeper.launchers.kubernetes.kubectl._TIMEOUT_S", 0.2)
         with pytest.raises(UncertainJobError, match=f"`sweeper doctor {spec.path}` looks for"):
             submit(spec, is_dry=False)
     [submission] = read_all(paths)
