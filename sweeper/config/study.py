@@ -2,9 +2,10 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +15,7 @@ from sweeper.config.cluster import ClusterSpec
 from sweeper.config.data_params import FIXED_DATA_PARAMS
 from sweeper.config.duration import Duration
 from sweeper.config.problems import Origin
-from sweeper.config.ranges import Choices, Range, Section, walk_ranges
+from sweeper.config.ranges import Range, Section, walk_ranges
 from sweeper.config.settings import Precision, Scalar
 from sweeper.config.warm_start import WarmStartSpec
 from sweeper.trial import Objective
@@ -262,21 +263,8 @@ class StudySpec:
 
     @cached_property
     def _ranges(self) -> dict[str, Range]:
-        return dict(self._walk())
-
-    def _walk(self) -> Iterator[tuple[str, Range]]:
-        for name, section in self.sections.items():
-            yield from walk_ranges(section, name)
-
-    @property
-    def is_conditional(self) -> bool:
-        """Whether some value is drawn only when another takes a certain option."""
-        return any(
-            next(walk_ranges(branch, name), None)
-            for name, value in self.ranges().items()
-            if isinstance(value, Choices)
-            for branch in value.branches.values()
-        )
+        found = (walk_ranges(section, name) for name, section in self.sections.items())
+        return dict(chain.from_iterable(found))
 
     @property
     def n_trials(self) -> int:

@@ -93,9 +93,7 @@ def test_branches_count_by_their_dotted_names() -> None:
         "      mlp: {depth: {low: 1, high: 3}}\n      resnet18:\n"
     )
     assert list(spec.ranges()) == ["model.architecture", "model.architecture.mlp.depth"]
-    assert spec.is_conditional
     assert spec.place("model.architecture.mlp.depth") == "s.yaml:5: model.architecture.mlp.depth"
-    assert not study(BASE.replace("mlp", "{choices: {mlp: , cnn: {}}}")).is_conditional
 
 
 def test_a_message_about_an_absent_value_names_the_nearest_line() -> None:
