@@ -29,7 +29,7 @@ from sweeper.locks import FileLock
 log = logging.getLogger("sweeper")
 
 #: Raised by one whenever the decoded content or the layout changes.
-_FORMAT = 3
+_FORMAT = 4
 
 
 def prepare_data(config: DataConfig, *, cache_dir: Path) -> None:

@@ -128,6 +128,14 @@ def test_names_of_clips_spell_what_they_are(tmp_path: Path) -> None:
     assert why(proposal, "target") == "guessed; others: part2"
 
 
+def test_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
+    rows = [[n * 3 % 7, n * 0.5, "yn"[n % 2]] for n in range(6)]
+    proposal = propose(written(tmp_path / "index.csv", ["", "age", "smokes"], rows))
+    assert values(proposal) == {"ignore": [""], "target": "smokes"}
+    assert why(proposal, "ignore") == "no name"
+    assert why(proposal, "target") == "guessed; others: age"
+
+
 def test_folders_are_classes(tmp_path: Path) -> None:
     clips(tmp_path / "said", [f"{'ab'[n % 2]}/{n}.wav" for n in range(6)])
     proposal = propose(str(tmp_path / "said"))

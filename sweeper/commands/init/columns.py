@@ -124,6 +124,8 @@ def _is_text(scan: ColumnScan, n_rows: int) -> bool:
 
 
 def _is_useless(scan: ColumnScan, n_rows: int) -> str:
+    if not scan.name:
+        return "no name"
     if flaw := scan.flaw(n_rows):
         return flaw
     is_counter = scan.is_whole and scan.n_values == n_rows == scan.high - scan.low + 1

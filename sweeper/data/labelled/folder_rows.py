@@ -54,7 +54,7 @@ class FolderRows:
                 path=self.path,
                 rows=range(first + 1, first + 1 + len(files)),
                 columns={name: pa.array(values[name], pa.string()) for name in names},
-                is_typed=False,
+                is_typed=self.pattern is None,  # a folder is a class, one called 7 too
                 files=files,
             )
 

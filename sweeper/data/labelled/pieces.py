@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 #: Bytes of a CSV file that are read at a time, and rows of the others.
 _BLOCK_BYTES, _BLOCK_ROWS = 2**24, 2**16
 _NOTHING = ("",)
+#: As pandas calls an index without a name, which it takes for no column when it reads the file.
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 
 @dataclass(frozen=True)
@@ -202,7 +205,8 @@ def _read_csv(path: Path, names: Sequence[str]) -> Iterator[dict[str, pa.Array]]
 def _parquet_names(path: Path) -> list[str]:
     from pyarrow import parquet
 
-    return list(parquet.read_schema(path).names)
+    names = parquet.read_schema(path).names
+    return [name for name in names if not _PANDAS_INDEX.fullmatch(name)]
 
 
 def _read_parquet(path: Path, names: Sequence[str]) -> Iterator[dict[str, pa.Array]]:

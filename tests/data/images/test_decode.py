@@ -1,6 +1,7 @@
 """Pictures in folders and tables x every way to hold rows out, and bad ones."""
 
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -116,6 +117,19 @@ def test_the_folder_that_a_picture_lies_in_is_its_class(tmp_path: Path) -> None:
         "target label: classification, 2 classes (cat in 10 rows, dog in 10 rows); the commonest "
         "alone reaches val_accuracy 0.5",
     )
+
+
+def test_a_folder_that_is_called_as_a_number_is_a_class(tmp_path: Path) -> None:
+    numbers = write_pictures(tmp_path / "numbers")
+    (numbers / "cat").rename(numbers / "07")
+    (numbers / "dog").rename(numbers / "7")
+    data = load(DataConfig(name="images", params={"path": str(numbers)}), tmp_path)
+    assert (data.info.task, data.info.classes) == ("classification", ("07", "7"))
+    both = tmp_path / "both"
+    shutil.copytree(numbers, both)
+    shutil.copytree(numbers / "7", both / "other")
+    data = load(DataConfig(name="images", params={"path": str(both)}), tmp_path)
+    assert data.info.classes == ("07", "7", "other")
 
 
 def test_pixels_are_normalised_by_training_rows_alone(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import gzip
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
@@ -72,6 +73,15 @@ def test_types_of_parquet_are_numbers_or_text(tmp_path: Path) -> None:
         "int": [1.0, None], "float": [0.5, None], "truth": ["True", None], "text": ["7", None],
         "word": ["x", "y"], "none": [None, None],
     }  # fmt: skip
+
+
+def test_an_index_that_pandas_wrote_is_no_column(tmp_path: Path) -> None:
+    frame = pandas.DataFrame({"age": [3.0, 4.0, 5.0]})
+    frame.iloc[[2, 0, 1]].to_parquet(tmp_path / "t.parquet")
+    assert "__index_level_0__" in parquet.read_schema(tmp_path / "t.parquet").names
+    assert read(tmp_path / "t.parquet") == {"age": [5.0, 3.0, 4.0]}
+    frame.set_index("age").assign(x=1).to_parquet(tmp_path / "t.parquet")
+    assert read(tmp_path / "t.parquet") == {"x": [1.0] * 3, "age": [3.0, 4.0, 5.0]}
 
 
 @pytest.mark.parametrize(
