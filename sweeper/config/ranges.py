@@ -1,11 +1,15 @@
 """What may stand where a constant stands: a range, or a choice."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sweeper.config.settings import Scalar
+
+#: Of a step, what a value may be off it.
+_OFF = 1e-6
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,25 @@ def canonical(values: Range, value: Scalar) -> Scalar:
         return value
     assert isinstance(value, int | float)
     return values.low + round((value - values.low) / values.step) * values.step
+
+
+def contains(values: Range, value: Scalar) -> bool:
+    """Whether a constant lies within a range."""
+    if isinstance(values, Choices):
+        return any(
+            value == option and isinstance(value, bool) == isinstance(option, bool)
+            for option in values.options
+        )
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if isinstance(values, IntRange) and not isinstance(value, int):
+        return False
+    if values.step is None:
+        return values.low <= value <= values.high
+    # In steps, as 0.1 + 2 * 0.1 is more than a high of 0.3.
+    n_steps, n_most = ((end - values.low) / values.step for end in (value, values.high))
+    is_step = math.isclose(n_steps, round(n_steps), abs_tol=_OFF)
+    return is_step and -_OFF <= n_steps <= n_most + _OFF
 
 
 def setting_key(ranges: Mapping[str, Range], setting: Mapping[str, Scalar]) -> Setting:

@@ -10,7 +10,7 @@ import yaml
 
 from sweeper.config.overrides import apply_overrides
 from sweeper.config.problems import Problems
-from sweeper.config.ranges import Choices, FloatRange, IntRange, Section
+from sweeper.config.ranges import Choices, FloatRange, IntRange, Range, Section
 from sweeper.config.scalars import field_types
 from sweeper.config.settings import DataConfig, Scalar, TrainConfig
 from sweeper.config.study import PRUNER_KEYS, StudySpec, has_own_training
@@ -81,6 +81,14 @@ def render_setting(setting: Mapping[str, Scalar]) -> str:
     text: str = yaml.dump(
         dict(setting), Dumper=_Dumper, sort_keys=False, default_flow_style=True, width=math.inf
     )
+    return text.strip()
+
+
+def render_range(values: Range) -> str:
+    """A range as a study file has it, on one line and without branches."""
+    if isinstance(values, Choices):
+        values = Choices(values.options)
+    text = yaml.safe_dump(plain_value(values), sort_keys=False, default_flow_style=True, width=999)
     return text.strip()
 
 

@@ -1,49 +1,32 @@
 """Rules that look at more than one value of a study file."""
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping
-
-import yaml
 
 from sweeper.config.command_rules import check_command
 from sweeper.config.problems import Problems, did_you_mean, shown
 from sweeper.config.ranges import (
     Choices,
     FloatRange,
-    IntRange,
     Range,
     Section,
+    contains,
     option_word,
     walk_names,
 )
 from sweeper.config.references import is_reference
-from sweeper.config.render import plain_value, with_defaults
+from sweeper.config.render import render_range, with_defaults
+from sweeper.config.run_rules import check_run
 from sweeper.config.settings import TASK_LOSSES, TASK_METRICS, Scalar, metrics_but_of
 from sweeper.config.space import most_epochs
 from sweeper.config.study import (
     FIXED,
-    MOST_TRIALS,
-    OWN_TRAINING,
     PRUNER_KEYS,
     StudySpec,
     fixed_keys,
     has_own_training,
 )
-from sweeper.config.urls import is_one_database, object_store_fault, storage_fault, tracking_fault
 from sweeper.trial import Task
-
-#: Each worker is a process.
-_MOST = {
-    "budget.trials": MOST_TRIALS,
-    "run.workers": 1_000,
-    "run.workers_per_device": 1_000,
-    "run.lanes": 1_000,
-    "run.pack": 1_000,
-}
-#: Of a step, what a value may be off it.
-_OFF = 1e-6
-_SQLITE_CLAIMS = "claims on SQLite are not atomic; use storage: auto, PostgreSQL, or "
 
 
 def check_rules(spec: StudySpec, problems: Problems) -> None:
@@ -51,25 +34,7 @@ def check_rules(spec: StudySpec, problems: Problems) -> None:
     if "command" in spec.sections["train"]:
         check_command(spec, problems)
     _Rules(spec, problems).check()
-
-
-def contains(values: Range, value: Scalar) -> bool:
-    """Whether a constant lies within a range."""
-    if isinstance(values, Choices):
-        return any(
-            value == option and isinstance(value, bool) == isinstance(option, bool)
-            for option in values.options
-        )
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    if isinstance(values, IntRange) and not isinstance(value, int):
-        return False
-    if values.step is None:
-        return values.low <= value <= values.high
-    # In steps, as 0.1 + 2 * 0.1 is more than a high of 0.3.
-    n_steps, n_most = ((end - values.low) / values.step for end in (value, values.high))
-    is_step = math.isclose(n_steps, round(n_steps), abs_tol=_OFF)
-    return is_step and -_OFF <= n_steps <= n_most + _OFF
+    check_run(spec, problems)
 
 
 def setting_fault(ranges: Mapping[str, Range], name: str, value: Scalar) -> str:
@@ -84,7 +49,7 @@ def setting_fault(ranges: Mapping[str, Range], name: str, value: Scalar) -> str:
         hint = did_you_mean(name, ranges) or "; this file has no range"
         return f"is not searched{hint}"
     if not contains(ranges[name], value):
-        return f"must lie within {spell(ranges[name])}, got {shown(value)}"
+        return f"must lie within {render_range(ranges[name])}, got {shown(value)}"
     return ""
 
 
@@ -109,9 +74,6 @@ class _Rules:
         self._check_sampler()
         self._check_settings()
         self._check_warm_start()
-        self._check_addresses()
-        self._check_run()
-        self._check_sizes()
 
     def _add(self, path: str, message: str) -> None:
         self._problems.add(self._spec.origin(path), path, message)
@@ -251,74 +213,6 @@ class _Rules:
                 message = f"{shown(new)} is neither a setting of this file nor its metric{hint}"
                 self._add(f"warm_start.rename.{old}", message)
 
-    def _check_addresses(self) -> None:
-        if fault := storage_fault(self._spec.storage):
-            self._add("storage", fault)
-        if self._spec.run.object_store is not None and (
-            fault := object_store_fault(self._spec.run.object_store)
-        ):
-            self._add("run.object_store", fault)
-        if fault := tracking_fault(self._spec.tracking.uri):
-            self._add("tracking.uri", fault)
-        elif is_one_database(self._spec.storage, self._spec.tracking.uri):
-            message = (
-                "is the database of storage as well, where MLflow and Optuna would each take the "
-                "other's tables for its own of another version; give it a database of its own"
-            )
-            self._add("tracking.uri", message)
-
-    def _check_run(self) -> None:
-        run = self._spec.run
-        if self._spec.is_on_sqlite and run.workers not in ("auto", 1):
-            self._add("run.workers", f"{_SQLITE_CLAIMS}workers: 1")
-        if run.workers_per_device > 1:
-            if run.workers != "auto":
-                message = f"run.workers sets all of them to {run.workers} already; drop one"
-                self._add("run.workers_per_device", message)
-            elif run.device == "cpu":
-                message = "is for GPUs, and run.device is cpu; set run.workers instead"
-                self._add("run.workers_per_device", message)
-            elif self._spec.is_on_sqlite:
-                self._add("run.workers_per_device", f"{_SQLITE_CLAIMS}workers_per_device: 1")
-        if run.gpus_per_trial is not None:
-            self._check_gpus_per_trial(run.gpus_per_trial)
-        if run.precision == "tf32" and run.device in ("cpu", "mps"):
-            message = f"tf32 is for NVIDIA GPUs, and run.device is {run.device}; use fp32 or bf16"
-            self._add("run.precision", message)
-        own = next((key for key in OWN_TRAINING if key in self._spec.sections["train"]), None)
-        if run.precision != "fp32" and own is not None:
-            message = f"train.{own} computes with numbers of its own choice; drop this"
-            self._add("run.precision", message)
-        for key, value in (("run.lanes", run.lanes), ("run.pack", run.pack)):
-            if own is not None and isinstance(value, int) and value > 1:
-                message = f"train.{own} has its worker to itself from begin to end; drop this"
-                self._add(key, message)
-
-    def _check_gpus_per_trial(self, n_gpus: int) -> None:
-        run, path = self._spec.run, "run.gpus_per_trial"
-        if run.device in ("cpu", "mps"):
-            self._add(path, f"is for GPUs of CUDA, and run.device is {run.device}; drop one")
-        elif run.device.startswith("cuda:") and n_gpus > 1:
-            self._add(path, f"run.device: {run.device} is one GPU; set it to cuda, or this to 1")
-        if n_gpus > 1 and not has_own_training(self._spec.sections["train"]):
-            message = "built-in training computes on one device; set it to 1, or bring your own"
-            self._add(path, message)
-        if run.workers_per_device > 1:
-            message = "run.gpus_per_trial gives each trial GPUs to itself; drop one"
-            self._add("run.workers_per_device", message)
-
-    def _check_sizes(self) -> None:
-        found = {
-            "budget.trials": self._spec.budget.trials,
-            "run.workers": self._spec.run.workers,
-            "run.workers_per_device": self._spec.run.workers_per_device,
-            "run.lanes": self._spec.run.lanes,
-            "run.pack": self._spec.run.pack,
-        }
-        for path, value in found.items():
-            if isinstance(value, int) and value > _MOST[path]:
-                self._add(path, f"must be at most {_MOST[path]:,}, got {value:,}")
-
 
 def _setting_names(spec: StudySpec) -> list[str]:
     sections = with_defaults(spec.sections)
@@ -334,11 +228,3 @@ def _has_key(section: Section, key: str) -> bool:
         for branch in value.branches.values()
     ]
     return key in section or any(_has_key(branch, key) for branch in branches)
-
-
-def spell(values: Range) -> str:
-    """A range as a study file has it, on one line and without branches."""
-    if isinstance(values, Choices):
-        values = Choices(values.options)
-    text = yaml.safe_dump(plain_value(values), sort_keys=False, default_flow_style=True, width=999)
-    return text.strip()

@@ -1,7 +1,7 @@
 """A study in a few words, and as a table for notebooks."""
 
 from sweeper.config.grid import count_goal
-from sweeper.config.rules import spell
+from sweeper.config.render import render_range
 from sweeper.config.study import StudySpec
 from sweeper.text import format_count, html_table
 from sweeper.trial import Objective
@@ -22,5 +22,5 @@ def describe_objective(objective: Objective) -> str:
 
 def describe_as_html(spec: StudySpec) -> str:
     """The same above a table of what is searched."""
-    rows = [[name, spell(values)] for name, values in spec.ranges().items()]
+    rows = [[name, render_range(values)] for name, values in spec.ranges().items()]
     return html_table(describe(spec), ["searched", "values"], rows)

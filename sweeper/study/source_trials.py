@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from sweeper.config.problems import did_you_mean
-from sweeper.config.ranges import Choices, FloatRange, IntRange, Range, option_word
-from sweeper.config.rules import contains
+from sweeper.config.ranges import Choices, FloatRange, IntRange, Range, contains, option_word
 from sweeper.config.settings import Scalar
 from sweeper.config.space import is_forbidden, most_epochs, suggest_config
 from sweeper.config.study import StudySpec

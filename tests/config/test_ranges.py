@@ -1,8 +1,10 @@
-"""Which ranges stand in every trial, and which in a branch alone."""
+"""What lies in a range; which ranges stand in every trial, and which in a branch alone."""
 
 import random
 
-from sweeper.config.ranges import Choices, Range, walk_branches
+import pytest
+
+from sweeper.config.ranges import Choices, FloatRange, Range, contains, walk_branches
 from sweeper.config.settings import Scalar
 from sweeper.config.space import suggest_config
 from tests.support.spec_files import study
@@ -60,3 +62,12 @@ def test_trials_have_the_names_of_their_branches() -> None:
         taken = [trial for trial in trials if trial.get(name) == option]
         assert taken
         assert all(trial.keys() >= set(names) for trial in taken)
+
+
+@pytest.mark.parametrize(
+    ("value", "is_within"),
+    [(0.1, True), (0.1 + 2 * 0.1, True), (0.3, True), (0.25, False), (0.4, False), (0.0, False)],
+)
+def test_a_stepped_range_holds_what_its_steps_add_up_to(value: float, is_within: bool) -> None:
+    assert contains(FloatRange(0.1, 0.3, step=0.1), value) == is_within
+    assert contains(FloatRange(0.1, 0.35, step=0.1), value) == is_within

@@ -2,8 +2,6 @@
 
 import pytest
 
-from sweeper.config.ranges import FloatRange
-from sweeper.config.rules import contains
 from sweeper.trial import Objective
 from tests.support.spec_files import BASE, assert_refused, study
 
@@ -26,33 +24,6 @@ from tests.support.spec_files import BASE, assert_refused, study
          "3: pruner.min_epochs: asks for 5 epochs, but train.epochs is 4; lower one"),
         ("pruner: {min_epochs: 5}\ntrain: {epochs: {low: 2, high: 4}}",
          "3: pruner.min_epochs: asks for 5 epochs, but train.epochs is 4; lower one"),
-        ("run: {workers: 4, workers_per_device: 2}", "3: run.workers_per_device: run.workers sets "
-         "all of them to 4 already; drop one"),
-        ("run: {device: cpu, workers_per_device: 2, precision: tf32}",
-         "3: run.workers_per_device: is for GPUs, and run.device is cpu; set run.workers instead\n"
-         "3: run.precision: tf32 is for NVIDIA GPUs, and run.device is cpu; use fp32 or bf16"),
-        ("run: {workers_per_device: 2}\nstorage: sqlite:///a.db", "3: run.workers_per_device: "
-         "claims on SQLite are not atomic; use storage: auto, PostgreSQL, or "
-         "workers_per_device: 1"),
-        ("run: {device: cpu, gpus_per_trial: 2}",
-         "3: run.gpus_per_trial: is for GPUs of CUDA, and run.device is cpu; drop one\n"
-         "3: run.gpus_per_trial: built-in training computes on one device; set it to 1, or bring "
-         "your own"),
-        ("train: {function: 'a:b'}\nrun: {device: 'cuda:1', gpus_per_trial: 2}",
-         "4: run.gpus_per_trial: run.device: cuda:1 is one GPU; set it to cuda, or this to 1"),
-        ("run: {gpus_per_trial: 1, workers_per_device: 2}", "3: run.workers_per_device: "
-         "run.gpus_per_trial gives each trial GPUs to itself; drop one"),
-        ("train: {function: 'a:b'}\nrun: {precision: bf16}", "4: run.precision: train.function "
-         "computes with numbers of its own choice; drop this"),
-        ("train: {function: 'a:b'}\nrun: {lanes: 2}", "4: run.lanes: train.function has its "
-         "worker to itself from begin to end; drop this"),
-        ("train: {function: 'a:b'}\nrun: {pack: 2}", "4: run.pack: train.function has its "
-         "worker to itself from begin to end; drop this"),
-        ("train: {command: 'a ${train.x}', x: 1}\nrun: {lanes: 2}", "4: run.lanes: train.command "
-         "has its worker to itself from begin to end; drop this"),
-        ("budget: {trials: 99999999}\nrun: {workers: 5000}",
-         "3: budget.trials: must be at most 1,000,000, got 99,999,999\n"
-         "4: run.workers: must be at most 1,000, got 5,000"),
         ("train: {epochs: 5, warmup_epochs: 5, nesterov: true, momentum: 0}",
          "3: train.warmup_epochs: must be shorter than train.epochs=5, got 5\n"
          "3: train.nesterov: needs train.momentum > 0; set one, or nesterov: false"),
@@ -117,15 +88,6 @@ got true"""),
 )  # fmt: skip
 def test_settings_and_grids_that_do_not_fit_the_search(text: str, expected: str) -> None:
     assert_refused(SEARCH + text, expected)
-
-
-@pytest.mark.parametrize(
-    ("value", "is_within"),
-    [(0.1, True), (0.1 + 2 * 0.1, True), (0.3, True), (0.25, False), (0.4, False), (0.0, False)],
-)
-def test_a_stepped_range_holds_what_its_steps_add_up_to(value: float, is_within: bool) -> None:
-    assert contains(FloatRange(0.1, 0.3, step=0.1), value) == is_within
-    assert contains(FloatRange(0.1, 0.35, step=0.1), value) == is_within
 
 
 @pytest.mark.parametrize(

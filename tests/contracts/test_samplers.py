@@ -11,8 +11,7 @@ import pytest
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.config.ranges import Choices, Range
-from sweeper.config.rules import contains
+from sweeper.config.ranges import Choices, Range, contains
 from sweeper.config.settings import Scalar
 from sweeper.config.space import is_forbidden, suggest_config
 from sweeper.study.attributes import Attr
