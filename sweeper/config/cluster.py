@@ -259,7 +259,7 @@ def load_profile(name: str, path: Path | None = None) -> ClusterSpec:
     item = top.value[name]
     profile: ClusterSpec = read_fields(item, ClusterSpec, problems)
     if profile.profile is not None:
-        problems.add(item.origin, item.path, "a profile cannot name another one")
+        problems.blame(item, "a profile cannot name another one")
     problems.raise_if_any()
     return profile
 

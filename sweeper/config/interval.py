@@ -20,7 +20,7 @@ def read_interval(
     nodes = item.value
     for end in ("low", "high"):
         if end not in nodes:
-            problems.add(item.origin, item.path, f"a range needs `{end}` too")
+            problems.blame(item, f"a range needs `{end}` too")
             return None
     low, high = (
         read_constant(Located(nodes[end].value, nodes[end].origin, item.path), declared, problems)
@@ -29,7 +29,7 @@ def read_interval(
     if not (_is_number(low) and _is_number(high)):
         if not problems.concern(item.path):
             came = f"low={shown(low)} high={shown(high)}"
-            problems.add(item.origin, item.path, f"the ends must be numbers, got {came}")
+            problems.blame(item, f"the ends must be numbers, got {came}")
         return None
     step_node = nodes.get("step", Located(None, item.origin, item.path))
     is_whole = isinstance(low, int) and isinstance(high, int)
@@ -38,7 +38,7 @@ def read_interval(
     step = read_constant(step_node, (int if is_whole else float) | None, problems)
     log = read_constant(nodes["log"], bool, problems) if "log" in nodes else False
     if fault := _fault(low, high, step, log):
-        problems.add(item.origin, item.path, fault)
+        problems.blame(item, fault)
         return None
     if is_whole:
         return IntRange(low, high, 1 if step is None else step, bool(log))

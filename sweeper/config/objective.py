@@ -42,20 +42,19 @@ def read_objective(
         is_free: Whether code of the user's own reports what it likes.
     """
     if not isinstance(item.value, dict):
-        message = f"must be a mapping of metric and direction, got {came(item)}"
-        problems.add(item.origin, item.path, message)
+        problems.blame(item, f"must be a mapping of metric and direction, got {came(item)}")
         return Objective((), ())
     check_keys(item, ("metric", "direction"), problems)
     metric = item.value.get("metric", Located(default, item.origin, "objective.metric"))
     metrics = _words(metric, problems)
     if len(set(metrics)) < max(1, len(metrics)) and not problems.concern(metric.path):
-        problems.add(metric.origin, metric.path, "must be one metric or a list of different ones")
+        problems.blame(metric, "must be one metric or a list of different ones")
     for word in metrics:
         if not is_free and word not in METRICS:
             hint = did_you_mean(word, METRICS)
-            problems.add(metric.origin, metric.path, f"nobody reports {shown(word)}{hint}")
+            problems.blame(metric, f"nobody reports {shown(word)}{hint}")
         elif fault := metric_name_fault(word, metrics):
-            problems.add(metric.origin, metric.path, f"{fault}, got {shown(word)}")
+            problems.blame(metric, f"{fault}, got {shown(word)}")
     if "direction" in item.value:
         directions = _directions(item.value["direction"], len(metrics), problems)
     else:
@@ -69,11 +68,9 @@ def _directions(item: Located, n_metrics: int, problems: Problems) -> tuple[Dire
     for word in words:
         if word not in known:
             hint = did_you_mean(word, known, otherwise="")
-            message = f"must be 'minimize' or 'maximize', got {shown(word)}{hint}"
-            problems.add(item.origin, item.path, message)
+            problems.blame(item, f"must be 'minimize' or 'maximize', got {shown(word)}{hint}")
     if len(words) != n_metrics and not problems.concern("objective"):
-        message = f"must be one for each metric, got {len(words)} for {n_metrics}"
-        problems.add(item.origin, item.path, message)
+        problems.blame(item, f"must be one for each metric, got {len(words)} for {n_metrics}")
     return tuple(word for word in words if word in known)  # type: ignore[misc]
 
 

@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sweeper.errors import SpecError
 from sweeper.text import redacted
@@ -28,6 +28,16 @@ class Origin(NamedTuple):
         return f"{self.source}:{self.line}" if self.line else self.source
 
 
+class _Located(Protocol):
+    """A :class:`~sweeper.config.yaml_source.Located`, as far as its place goes."""
+
+    @property
+    def origin(self) -> Origin: ...
+
+    @property
+    def path(self) -> str: ...
+
+
 @dataclass
 class Problems:
     """The problems of one study."""
@@ -47,6 +57,10 @@ class Problems:
         where = f"{path}: " if path else ""
         # A URL may stand where it does not belong, even as a key.
         self._found.append((origin, path, f"{origin}: {redacted(where + message)}"))
+
+    def blame(self, item: _Located, message: str) -> None:
+        """Note a problem of a value; raises as :meth:`add`."""
+        self.add(item.origin, item.path, message)
 
     def concern(self, path: str) -> bool:
         """Whether one was noted at the dotted ``path``, above it or below it."""

@@ -209,7 +209,7 @@ class _StudyReader:
         for item in node.value if isinstance(node.value, list) else [node]:
             if item is node or not isinstance(item.value, dict) or not item.value:
                 message = "must be a list of mappings such as `- {train.optimizer: sgd}`"
-                self._problems.add(item.origin, item.path, message)
+                self._problems.blame(item, message)
                 continue
             settings.append(
                 {name: read_constant(value, Any, self._problems) for name, value in item.items()}

@@ -27,11 +27,11 @@ def came(item: Located) -> str:
 def read_constant(item: Located, declared: Any, problems: Problems) -> Any:
     """The constant, in the declared type; None after a problem was noted."""
     if isinstance(item.value, dict | list) and not holds_many(declared):
-        problems.add(item.origin, item.path, f"must be one value, got {came(item)}")
+        problems.blame(item, f"must be one value, got {came(item)}")
         return None
     value, fault = check_constant(item.plain(), declared)
     if fault:
-        problems.add(item.origin, item.path, fault)
+        problems.blame(item, fault)
     return value
 
 
@@ -77,7 +77,7 @@ def check_keys(item: Located, known: Iterable[str], problems: Problems) -> None:
     known = tuple(known)
     for key, value in item.items():
         if key not in known:
-            problems.add(value.origin, value.path, f"unknown key{did_you_mean(key, known)}")
+            problems.blame(value, f"unknown key{did_you_mean(key, known)}")
 
 
 def read_fields(item: Located, declared: type[Any], problems: Problems) -> Any:
@@ -85,8 +85,7 @@ def read_fields(item: Located, declared: type[Any], problems: Problems) -> Any:
     types = field_types(declared)
     values: dict[str, Any] = {}
     if not isinstance(item.value, dict):
-        message = f"must be a mapping of {', '.join(types)}, got {came(item)}"
-        problems.add(item.origin, item.path, message)
+        problems.blame(item, f"must be a mapping of {', '.join(types)}, got {came(item)}")
         return declared()
     check_keys(item, types, problems)
     for key, value in item.items():

@@ -46,7 +46,7 @@ class SectionReader:
             self._check_reference(node, name)
         elif isinstance(name, str) and name not in DATA_PARAMS:
             hint = did_you_mean(name, [*DATA_PARAMS, "package.module:function"])
-            self._problems.add(node.origin, node.path, f"unknown data set {shown(name)}{hint}")
+            self._problems.blame(node, f"unknown data set {shown(name)}{hint}")
         if isinstance(name, str) and name in DATA_PARAMS:
             section = self._section(item, {**known, **DATA_PARAMS[name]})
         else:
@@ -54,7 +54,7 @@ class SectionReader:
         for key in fixed_keys("data", section):
             if isinstance(section.get(key), Range):
                 message = "must be a constant: trials are compared on one validation split"
-                self._problems.add(item.value[key].origin, f"data.{key}", message)
+                self._problems.blame(item.value[key], message)
         if isinstance(name, str):
             self._check_rows(item, name, section)
         return section
@@ -67,13 +67,13 @@ class SectionReader:
         for key in ("transform", "validation_transform"):
             if section.get(key) is not None and name in DATA_PARAMS:
                 message = f"is for a Dataset of your own, and {name} is none; leave it out"
-                self._problems.add(item.value[key].origin, f"data.{key}", message)
+                self._problems.blame(item.value[key], message)
         if isinstance(section.get("validation"), Mapping) and name not in WITH_COLUMNS:
             message = (
                 f"must be a share in (0, 1): rows of {shown(name)} have no columns; "
                 f"{', '.join(WITH_COLUMNS)} can be held out by groups, a column or a file"
             )
-            self._problems.add(item.value["validation"].origin, "data.validation", message)
+            self._problems.blame(item.value["validation"], message)
 
     def model(self, item: Located) -> Section:
         """The ``model`` section."""
@@ -87,7 +87,7 @@ class SectionReader:
         for key in (key for key in section if key != "architecture"):
             for name in (name for name, table in tables.items() if key not in table):
                 message = f"{name} does not take it; move it into the branch of the one that does"
-                self._problems.add(item.value[key].origin, f"model.{key}", message)
+                self._problems.blame(item.value[key], message)
         return section
 
     def train(self, item: Located) -> Section:
@@ -100,22 +100,21 @@ class SectionReader:
                     "is for code of your own; what built-in training measures is sent anyway, so "
                     "drop it"
                 )
-                self._problems.add(item.value["mlflow"].origin, "train.mlflow", message)
+                self._problems.blame(item.value["mlflow"], message)
             others = {**dict.fromkeys(OWN_TRAINING, str), "mlflow": Any}
             return self._section(item, {**field_types(TrainConfig), **others})
         for name in _names(item.value["function"]):
             self._check_reference(item.value["function"], name)
         section = self._section(item, _without_params(FunctionConfig), others=Any)
         if isinstance(section.get("mlflow"), Range):
-            message = "must be a constant: all trials log alike"
-            self._problems.add(item.value["mlflow"].origin, "train.mlflow", message)
+            self._problems.blame(item.value["mlflow"], "must be a constant: all trials log alike")
         return section
 
     def _command(self, item: Located) -> Section:
         """The keys of a program are constants, all others the user's own."""
         if "function" in item.value:
             message = "train.function trains already; drop one of the two"
-            self._problems.add(item.value["command"].origin, "train.command", message)
+            self._problems.blame(item.value["command"], message)
         known = _without_params(CommandConfig)
         fixed = {
             key: self._fixed(value, known[key]) for key, value in item.items() if key in known
@@ -147,23 +146,21 @@ class SectionReader:
                     f"; known: {', '.join(ARCHITECTURE_PARAMS)}, the models of torchvision, or "
                     "package.module:function",
                 )
-                message = f"unknown architecture {shown(name)}{hint}"
-                self._problems.add(node.origin, node.path, message)
+                self._problems.blame(node, f"unknown architecture {shown(name)}{hint}")
         return names
 
     def _check_reference(self, node: Located, name: str) -> None:
         try:
             split_reference(name)
         except SpecError as exc:
-            self._problems.add(node.origin, node.path, str(exc))
+            self._problems.blame(node, str(exc))
 
     def _section(self, item: Located, known: Known, others: Any = None) -> Section:
         """A mapping of ``known`` keys; any other key has the type ``others`` or is wrong."""
         if item.value is None:
             return {}
         if not isinstance(item.value, dict):
-            message = f"must be a mapping of keys, got {came(item)}"
-            self._problems.add(item.origin, item.path, message)
+            self._problems.blame(item, f"must be a mapping of keys, got {came(item)}")
             return {}
         if others is None:
             check_keys(item, known, self._problems)
@@ -174,9 +171,9 @@ class SectionReader:
                 section[key] = self._value(value, declared, known, others)
                 if "." in key:
                     message = "a key here may hold no dot, which joins the names of nested keys"
-                    self._problems.add(value.origin, value.path, message)
+                    self._problems.blame(value, message)
                 elif fault := mlflow_name_fault(value.path):
-                    self._problems.add(value.origin, value.path, fault)
+                    self._problems.blame(value, fault)
         return section
 
     def _value(self, item: Located, declared: Any, known: Known, others: Any) -> Any:
@@ -193,7 +190,7 @@ class SectionReader:
             return self._form(item, TestRows, TEST_WAY)
         if isinstance(item.value, dict | list) and not holds_many(declared):
             message = "must be one value, {low: .., high: ..} or {choices: [..]}"
-            self._problems.add(item.origin, item.path, f"{message}, got {came(item)}")
+            self._problems.blame(item, f"{message}, got {came(item)}")
             return None
         return read_constant(item, declared, self._problems)
 
@@ -202,21 +199,18 @@ class SectionReader:
             return read_constant(item, Share, self._problems)
         form = next((form for key, form in HOLDOUTS.items() if key in item.value), None)
         if form is None:
-            message = f"must be {WAYS}, got {shown(item.plain())}"
-            self._problems.add(item.origin, item.path, message)
+            self._problems.blame(item, f"must be {WAYS}, got {shown(item.plain())}")
             return None
         return self._form(item, form, WAYS)
 
     def _form(self, item: Located, form: Any, ways: str) -> Any:
         """A mapping of keys that belong together."""
         if not isinstance(item.value, dict):
-            message = f"must be {ways}, got {came(item)}"
-            self._problems.add(item.origin, item.path, message)
+            self._problems.blame(item, f"must be {ways}, got {came(item)}")
             return None
         declared = get_type_hints(form, include_extras=True)
         for key in sorted(form.__required_keys__ - item.value.keys()):
-            message = f"is required; wanted is {ways}"
-            self._problems.add(item.origin, f"{item.path}.{key}", message)
+            self._problems.add(item.origin, f"{item.path}.{key}", f"is required; wanted is {ways}")
         check_keys(item, declared, self._problems)
         return {
             key: read_constant(value, declared[key], self._problems)
@@ -242,9 +236,7 @@ class SectionReader:
         met: set[Scalar] = set()
         for option in options:
             if option is not None and option in met:
-                self._problems.add(
-                    item.origin, item.path, f"option {shown(option)} is given twice"
-                )
+                self._problems.blame(item, f"option {shown(option)} is given twice")
             met.add(option)
         if isinstance(node.value, list):
             return Choices(tuple(options))
@@ -257,7 +249,7 @@ class SectionReader:
     def _option(self, item: Located, declared: Any) -> Scalar:
         if isinstance(item.value, dict | list):
             message = "an option is one value; name it and put its keys in a branch"
-            self._problems.add(item.origin, item.path, message)
+            self._problems.blame(item, message)
             return None
         value: Scalar = read_constant(item, declared, self._problems)
         return value

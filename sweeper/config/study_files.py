@@ -93,7 +93,7 @@ class _Files:
         names = item.value if isinstance(item.value, list) else [item]
         if names == [item] or not all(isinstance(name.value, str) for name in names):
             rule = "must be a list of files such as [base.yaml]"
-            self._problems.add(item.origin, item.path, f"{rule}, got {shown(item.plain())}")
+            self._problems.blame(item, f"{rule}, got {shown(item.plain())}")
             return []
         return names
 
@@ -102,7 +102,7 @@ class _Files:
         place = os.path.realpath(path)
         if place in self._open or len(self._open) > _DEEPEST:
             fault = f"{path} builds on this file" if place in self._open else "nested too deep"
-            self._problems.add(name.origin, name.path, f"{fault}; take it out")
+            self._problems.blame(name, f"{fault}; take it out")
         elif place not in self._bases:
             self._bases[place] = None
             if (text := self._text(path, name)) is not None:
@@ -114,5 +114,5 @@ class _Files:
         try:
             return read_text(path)
         except SpecError as exc:
-            self._problems.add(name.origin, name.path, str(exc))
+            self._problems.blame(name, str(exc))
             return None

@@ -39,8 +39,7 @@ def read_warm_start(item: Located | None, problems: Problems) -> WarmStartSpec |
     if item is None or item.value is None:
         return None
     if not isinstance(item.value, dict):
-        message = f"must be a mapping such as {{from: other-study}}, got {came(item)}"
-        problems.add(item.origin, item.path, message)
+        problems.blame(item, f"must be a mapping such as {{from: other-study}}, got {came(item)}")
         return None
     check_keys(item, ("from", "rename"), problems)
     source = item.value.get("from")
@@ -55,7 +54,7 @@ def read_warm_start(item: Located | None, problems: Problems) -> WarmStartSpec |
     study = _read_name(source, source, problems)
     found = WarmStartSpec(study=study, rename=rename)
     if study and not found.is_path and (fault := study_name_fault(study)):
-        problems.add(source.origin, source.path, f"{fault}, got {shown(study)}; wanted is {_WAYS}")
+        problems.blame(source, f"{fault}, got {shown(study)}; wanted is {_WAYS}")
     return found if study else None
 
 
@@ -63,7 +62,7 @@ def _read_name(item: Located | None, source: Located, problems: Problems) -> str
     name = read_constant(item, str, problems) if item else None
     is_bad = name is not None and not (name and name.isprintable())
     if item is None or is_bad:
-        problems.add(source.origin, source.path, f"must be {_WAYS}, got {came(source)}")
+        problems.blame(source, f"must be {_WAYS}, got {came(source)}")
     return "" if name is None or is_bad else str(name)
 
 
@@ -71,8 +70,7 @@ def _read_rename(item: Located | None, problems: Problems) -> dict[str, str]:
     if item is None or item.value is None:
         return {}
     if not isinstance(item.value, dict):
-        message = f"must be a mapping of names there to names here, got {came(item)}"
-        problems.add(item.origin, item.path, message)
+        problems.blame(item, f"must be a mapping of names there to names here, got {came(item)}")
         return {}
     read = {old: read_constant(new, str, problems) for old, new in item.items()}
     rename = {old: new for old, new in read.items() if new is not None}
@@ -80,5 +78,5 @@ def _read_rename(item: Located | None, problems: Problems) -> dict[str, str]:
     for old, new in rename.items():
         if n_times[new] > 1:
             message = f"{shown(new)} is given to several names there; keep one"
-            problems.add(item.value[old].origin, item.value[old].path, message)
+            problems.blame(item.value[old], message)
     return rename

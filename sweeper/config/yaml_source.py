@@ -82,8 +82,7 @@ def load_source(text: str, file: str, problems: Problems) -> Located | None:
     top = _load(text, partial(Origin, file), "", problems)
     if top is None or isinstance(top.value, dict):
         return top
-    message = "a study file is a mapping of keys such as `model:` and `train:`"
-    problems.add(top.origin, "", message)
+    problems.add(top.origin, "", "a study file is a mapping of keys such as `model:` and `train:`")
     return None
 
 
