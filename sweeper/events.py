@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self
 
 from sweeper.config.names import FilePath, Line, Package, Sha256, TagName
@@ -232,12 +231,16 @@ def booked_seconds(events: Iterable[Event]) -> Mapping[str, float]:
 
 
 class EventWriter:
-    """Appends to one trial's log. One process at a time holds a trial, so there is one writer."""
+    """Appends to one trial's log. One process at a time holds a trial, so there is one writer.
+
+    Attributes:
+        before: What stood in the log when it was opened.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        _, whole = read_events(path)
+        self.before, whole = read_events(path)
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.ftruncate(self._fd, whole)
 
@@ -263,10 +266,5 @@ class EventWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -6,22 +6,13 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Self
 
 from optuna.trial import FrozenTrial
 
 from sweeper.config.settings import ModelConfig, Scalar, TrialConfig
 from sweeper.errors import StoreError, TrialDiverged, TrialInterrupted, TrialPruned
-from sweeper.events import (
-    Ended,
-    EventWriter,
-    Interrupted,
-    Logged,
-    Started,
-    booked_seconds,
-    read_events,
-)
+from sweeper.events import Ended, EventWriter, Interrupted, Logged, Started, booked_seconds
 from sweeper.study.attributes import Attr
 from sweeper.study.drawing import draw_trials
 from sweeper.study.logged import LoggedSoFar
@@ -100,11 +91,9 @@ class RunningTrial:
         self._is_started = False
         self._handle = study.handle()
         self._config: TrialConfig | None = None
-        path = study.paths.events(self.number)
-        self._events = EventWriter(path)
-        logged, _ = read_events(path)
-        self._seconds_before = booked_seconds(logged)
-        for event in logged:
+        self._events = EventWriter(study.paths.events(self.number))
+        self._seconds_before = booked_seconds(self._events.before)
+        for event in self._events.before:
             if isinstance(event, EpochMetrics):
                 self.history.append(event)
             self._logged.add(event)
@@ -321,12 +310,7 @@ class RunningTrial:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._events.close()
 
 
