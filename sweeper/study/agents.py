@@ -70,6 +70,11 @@ class AgentAtWork:
     seen_s: float
     is_stopping: bool
 
+    def to_json(self) -> dict[str, Any]:
+        """For scripts."""
+        own = {"name": self.name, "seen_s": self.seen_s, "stopping": self.is_stopping}
+        return {**asdict(self.info), **own}
+
 
 def register_agent(storage: BaseStorage, study_id: int, agent: str, info: AgentInfo) -> None:
     """Write what an agent says of itself into the study's storage."""

@@ -38,6 +38,10 @@ class Best:
         assert self.load is not None, "only the result of sweeper.run knows MLflow"
         return self.load(self.number)
 
+    def to_json(self) -> dict[str, Any]:
+        """For scripts."""
+        return {"trial": self.number, "values": dict(self.values), "params": dict(self.params)}
+
 
 @dataclass(frozen=True)
 class BestPruned:
@@ -54,6 +58,15 @@ class BestPruned:
     values: Mapping[str, float]
     params: Mapping[str, Scalar]
     epoch: int
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            "trial": self.number,
+            "values": dict(self.values),
+            "params": dict(self.params),
+            "epochs": self.epoch,
+        }
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from optuna.trial import FrozenTrial
 
@@ -25,6 +26,15 @@ class Failure:
     n_trials: int
     n_retries: int
     details: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts, without the details."""
+        return {
+            "cause": self.cause,
+            "kind": self.kind,
+            "trials": self.n_trials,
+            "retries": self.n_retries,
+        }
 
 
 def list_causes(failed: Iterable[FrozenTrial], details_of: Callable[[int], str]) -> list[Failure]:

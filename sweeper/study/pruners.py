@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from optuna import pruners
 from optuna.pruners import BasePruner
@@ -59,6 +59,15 @@ class PrunerUse:
     min_epochs: int | None
     n_epochs: int | None
     why: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            "name": self.name,
+            "min_epochs": self.min_epochs,
+            "epochs": self.n_epochs,
+            "why": self.why,
+        }
 
 
 def needs_epochs(spec: PrunerSpec) -> bool:

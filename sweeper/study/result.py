@@ -16,31 +16,27 @@ from sweeper.errors import ExitCode
 from sweeper.events import Ended, read_events
 from sweeper.paths import RunPaths
 from sweeper.study.agents import AgentAtWork
-from sweeper.study.attributes import Attr, Learned, read_attribute, state_of
-from sweeper.study.best import Best, BestPruned, best_complete, best_pruned, loss_of
+from sweeper.study.attributes import Attr, Learned, read_attribute
+from sweeper.study.best import Best, BestPruned, best_complete, best_pruned
 from sweeper.study.code_versions import code_versions
 from sweeper.study.failure_causes import Failure, list_causes
 from sweeper.study.figures import Figures
 from sweeper.study.pruners import PrunerUse
 from sweeper.study.samplers.model_view import ModelView
 from sweeper.study.study import SweepStudy
-from sweeper.study.time_left import N_TELLING, TrialLengths
+from sweeper.study.time_left import N_TELLING, TrialLengths, trials_per_hour
+from sweeper.study.trial_cache import FINISHED
+from sweeper.study.trial_rows import TOLD, TrialRows, searched_params
 from sweeper.text import format_count, html_table
 from sweeper.timing import add_seconds, harness_share
-from sweeper.trial import EpochMetrics, TrialState
+from sweeper.trial import TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-#: So many trials tell the pace: few enough to follow a change in the number of agents.
-_PACE = 50
-#: What a row says of a trial beside number, state, metrics and params.
-_TOLD = ("epochs", "seconds", "cause", "drawn_by")
 #: Trials that a notebook shows.
 _SHOWN = 10
-#: Ends of a trial whose value compares.
-_MEASURED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class Result:
@@ -73,7 +69,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         rows = self.top(_SHOWN)
-        shown = [name for name in self.columns() if name not in _TOLD or name == "epochs"]
+        shown = [name for name in self.columns() if name not in TOLD or name == "epochs"]
         cells = [[_cell(row.get(name)) for name in shown] for row in rows]
         return html_table(self._describe(), shown, cells)
 
@@ -95,7 +91,7 @@ class Result:
     @property
     def plot(self) -> Figures:
         """Figures of the complete trials, as ``result.plot.history()``."""
-        return Figures(self.study, self._study.spec.objective)
+        return Figures(self.study, self.spec.objective)
 
     @property
     def spec(self) -> StudySpec:
@@ -105,7 +101,7 @@ class Result:
     @property
     def name(self) -> str:
         """Of the study, as in Optuna and MLflow."""
-        return self._study.spec.name
+        return self.spec.name
 
     @property
     def paths(self) -> RunPaths:
@@ -126,12 +122,8 @@ class Result:
         agents = self.agents
         if not agents:
             return None
-        since = datetime.fromtimestamp(agents[0].info.begun_s)
-        finished = self._study.trials((OptunaState.COMPLETE, OptunaState.PRUNED))
-        ends = [t.datetime_complete for t in finished if t.datetime_complete]
-        ends = sorted(end for end in ends if end >= since)[-_PACE:]
-        seconds = (ends[-1] - ends[0]).total_seconds() if ends else 0.0
-        return (len(ends) - 1) / seconds * 3600 if seconds > 0 else None
+        begun = datetime.fromtimestamp(agents[0].info.begun_s)
+        return trials_per_hour(self._study.trials(FINISHED), begun)
 
     @property
     def goal(self) -> int:
@@ -192,7 +184,7 @@ class Result:
     @property
     def best(self) -> Best | None:
         """The best complete trial; None before the first, or with several metrics."""
-        objective = self._study.spec.objective
+        objective = self.spec.objective
         if len(objective.metrics) > 1:
             return None
         trials = self._study.trials((OptunaState.COMPLETE,))
@@ -205,10 +197,10 @@ class Result:
 
         Should its setting have been trained to its end since, it is not meant.
         """
-        objective = self._study.spec.objective
+        objective = self.spec.objective
         if len(objective.metrics) > 1:
             return None
-        trials = self._study.trials((OptunaState.COMPLETE, OptunaState.PRUNED))
+        trials = self._study.trials(FINISHED)
         found = best_pruned(trials, objective.directions[0])
         if found is None:
             return None
@@ -218,7 +210,7 @@ class Result:
     @property
     def front(self) -> list[Best]:
         """The Pareto front; with one metric, the best trial alone."""
-        if len(self._study.spec.objective.metrics) == 1:
+        if len(self.spec.objective.metrics) == 1:
             return [self.best] if self.best else []
         return [self._as_best(trial) for trial in self._study.handle().best_trials]
 
@@ -231,7 +223,7 @@ class Result:
     @property
     def seconds(self) -> dict[str, float]:
         """Where the time of the ended trials went, see :class:`~sweeper.trial.Outcome`."""
-        ended = self._study.trials((OptunaState.COMPLETE, OptunaState.PRUNED, OptunaState.FAIL))
+        ended = self._study.trials((*FINISHED, OptunaState.FAIL))
         return add_seconds(*(trial.user_attrs.get(Attr.SECONDS, {}) for trial in ended))
 
     def trials(self) -> "pd.DataFrame":
@@ -242,21 +234,15 @@ class Result:
 
     def rows(self) -> list[dict[str, Any]]:
         """What :meth:`trials` has, without pandas; params of other branches are left out."""
-        return [self._row(trial) for trial in self._study.trials()]
+        return TrialRows(self._study).all()
 
     def columns(self) -> list[str]:
         """Keys that the rows may have, in their order."""
-        metrics = self.spec.objective.metrics
-        return ["number", "state", *metrics, *_TOLD, *self.spec.ranges()]
+        return TrialRows(self._study).columns()
 
     def top(self, n_trials: int) -> list[dict[str, Any]]:
         """The best rows, by the first metric: of complete trials, and of pruned ones."""
-        trials = self._study.trials((OptunaState.COMPLETE, OptunaState.PRUNED))
-        ranked = sorted(
-            (trial for trial in trials if trial.values and state_of(trial) in _MEASURED),
-            key=lambda trial: loss_of(trial, self.spec.objective.directions[0]),
-        )
-        return [self._row(trial) for trial in ranked[:n_trials]]
+        return TrialRows(self._study).best(n_trials)
 
     @property
     def seconds_left(self) -> float | None:
@@ -276,17 +262,13 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """What ``--json`` prints."""
         sampler, why = self.sampler
-        pruner, pruned, learned = self.pruner, self.best_pruned, self.learned
-        seconds = self.seconds
+        pruned, learned, seconds = self.best_pruned, self.learned, self.seconds
         return {
             "study": self.name,
             "goal": self.goal,
             "finished": self.n_finished,
             "trials": {state.value: n for state, n in sorted(self.counts.items())},
-            "agents": [
-                {**asdict(a.info), "name": a.name, "seen_s": a.seen_s, "stopping": a.is_stopping}
-                for a in self.agents
-            ],
+            "agents": [agent.to_json() for agent in self.agents],
             "trials_per_hour": self.trials_per_hour,
             "seconds_left": self.seconds_left,
             "sampler": {"name": sampler, "why": why},
@@ -294,37 +276,15 @@ class Result:
             "drawn_by": dict(self.drawn_by),
             "model": self.model and asdict(self.model),
             "code_versions": self.code_versions,
-            "pruner": {
-                "name": pruner.name,
-                "min_epochs": pruner.min_epochs,
-                "epochs": pruner.n_epochs,
-                "why": pruner.why,
-            },
+            "pruner": self.pruner.to_json(),
             "task": learned and learned.task,
             "naive": learned and learned.naive,
-            "best": [
-                {"trial": b.number, "values": dict(b.values), "params": dict(b.params)}
-                for b in self.front
-            ],
-            "best_pruned": pruned
-            and {
-                "trial": pruned.number,
-                "values": dict(pruned.values),
-                "params": dict(pruned.params),
-                "epochs": pruned.epoch,
-            },
+            "best": [best.to_json() for best in self.front],
+            "best_pruned": pruned and pruned.to_json(),
             "seconds": seconds,
             "harness_share": harness_share(seconds),
-            "failures": [
-                {"cause": f.cause, "kind": f.kind, "trials": f.n_trials, "retries": f.n_retries}
-                for f in self.failures
-            ],
+            "failures": [failure.to_json() for failure in self.failures],
         }
-
-    def _n_epochs(self, number: int) -> int:
-        """Epochs in the event log; with several metrics the storage holds none."""
-        events, _ = read_events(self._study.paths.events(number))
-        return max((e.epoch for e in events if isinstance(e, EpochMetrics)), default=0)
 
     def _details(self, number: int) -> str:
         """Of a failure, as the event log has them; empty if another machine has the log."""
@@ -333,28 +293,9 @@ class Result:
         return next((outcome.details for outcome in ends), "")
 
     def _as_best(self, trial: FrozenTrial) -> Best:
-        metrics = self._study.spec.objective.metrics
+        metrics = self.spec.objective.metrics
         values = dict(zip(metrics, trial.values or [], strict=True))
-        return Best(trial.number, values, self._params(trial), self._load_model)
-
-    def _row(self, trial: FrozenTrial) -> dict[str, Any]:
-        metrics = self._study.spec.objective.metrics
-        seconds = trial.duration.total_seconds() if trial.duration else None
-        return {
-            "number": trial.number,
-            "state": state_of(trial).value,
-            **dict(zip(metrics, trial.values or [None] * len(metrics), strict=True)),
-            "epochs": trial.last_step or self._n_epochs(trial.number),
-            "seconds": seconds,
-            "cause": trial.user_attrs.get(Attr.CAUSE, ""),
-            "drawn_by": trial.user_attrs.get(Attr.DRAWN_BY, ""),
-            **self._params(trial),
-        }
-
-    def _params(self, trial: FrozenTrial) -> dict[str, Any]:
-        """In the order of the study file, which a storage need not keep."""
-        names = self._study.spec.ranges()
-        return {name: trial.params[name] for name in names if name in trial.params}
+        return Best(trial.number, values, searched_params(self.spec, trial), self._load_model)
 
 
 def at_goal(study: SweepStudy) -> Result:

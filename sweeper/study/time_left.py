@@ -1,18 +1,16 @@
-"""How long a study takes until its goal, from what its trials took so far."""
+"""How fast a study goes, and how long until its goal, from what its trials took so far."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
 
 from optuna.trial import FrozenTrial
-from optuna.trial import TrialState as OptunaState
 
-from sweeper.study.trial_cache import Standing
+from sweeper.study.trial_cache import FINISHED, Standing
 
 #: So many trials that ended last tell how long one takes: few enough to follow a change.
 N_TELLING = 50
-_FINISHED = (OptunaState.COMPLETE, OptunaState.PRUNED)
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class TrialLengths:
         Source: own derivation.
         """
         lengths = [length for trial in self.ended if (length := _length(trial)) is not None]
-        n_counted = sum(trial.state in _FINISHED for trial in self.ended)
+        n_counted = sum(trial.state in FINISHED for trial in self.ended)
         if not lengths or not n_counted:
             return None
         elapsed = {trial.number: self._elapsed(trial) for trial in standing.running}
@@ -91,3 +89,16 @@ class TrialLengths:
 
 def _length(trial: FrozenTrial) -> float | None:
     return trial.duration.total_seconds() if trial.duration is not None else None
+
+
+def trials_per_hour(finished: Iterable[FrozenTrial], begun: datetime) -> float | None:
+    """Pace of the latest trials that finished since then; None before the second of them.
+
+    Args:
+        finished: Trials of the study.
+        begun: By the clock that the storage's times are of.
+    """
+    ends = sorted(t.datetime_complete for t in finished if t.datetime_complete)
+    ends = [end for end in ends if end >= begun][-N_TELLING:]
+    seconds = (ends[-1] - ends[0]).total_seconds() if ends else 0.0
+    return (len(ends) - 1) / seconds * 3600 if seconds > 0 else None

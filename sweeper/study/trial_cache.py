@@ -18,7 +18,8 @@ from sweeper.config.settings import Scalar
 from sweeper.study.attributes import FIXED_PARAMS
 from sweeper.trial import Direction
 
-_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+#: States of the trials that count towards the goal.
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class Standing(NamedTuple):
@@ -141,7 +142,7 @@ class TrialCache:
 
     def _keep(self, trial: FrozenTrial) -> None:
         insort(self._ended, trial, key=lambda ended: (ended.datetime_complete, ended.number))
-        self._n_finished += trial.state in _FINISHED
+        self._n_finished += trial.state in FINISHED
         if trial.state != TrialState.FAIL and trial.params:
             self._settings.add(setting_key(self._ranges, trial.params))
         if trial.state == TrialState.COMPLETE:
