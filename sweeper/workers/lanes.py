@@ -133,12 +133,13 @@ class Lanes:
 
     def _ready(self) -> list[Lane]:
         """Those that need not wait for the device, one at least: if need be, this waits for it."""
-        busy = self._packs.busy if self._packs else []
-        waiting = {name for pack in busy for name in pack.names}
+        if self._packs is None:
+            return list(self._lanes)
+        waiting = {name for pack in self._packs.busy for name in pack.names}
         ready = [lane for lane in self._lanes if lane.trial.number not in waiting]
         if not ready:
             with self._ledger.shared_by([lane.trial.ledger for lane in self._lanes]):
-                busy[0].wait()
+                self._packs.wait()
             return self._ready()
         return ready
 

@@ -63,12 +63,8 @@ class TapeCapture:
         return 1e-3
 
     @property
-    def is_free(self) -> bool:
-        return self.is_done
-
-    @property
-    def is_done(self) -> bool:
-        return True
+    def n_under_way(self) -> int:
+        return 0
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -8,22 +8,13 @@ from typing import Protocol
 
 import torch
 
-#: Stretches that may be under way on the device at once: while it does one, the host makes the
-#: next one ready.
-_MOST_UNDER_WAY = 2
-
 
 class Capture(Protocol):
     """Has work done on a device, of which what recurs is captured and replayed."""
 
     @property
-    def is_free(self) -> bool:
-        """Whether the device could do with more work."""
-        ...
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the device has done all work."""
+    def n_under_way(self) -> int:
+        """Times that work was asked for which the device has not done yet."""
         ...
 
     @property
@@ -66,25 +57,16 @@ class CudaCapture:
         self._latest: torch.cuda.CUDAGraph | None = None
 
     @property
-    def is_free(self) -> bool:
+    def n_under_way(self) -> int:
         """See :class:`Capture`."""
-        self._forget_done()
-        return len(self._ends) < _MOST_UNDER_WAY
-
-    @property
-    def is_done(self) -> bool:
-        """See :class:`Capture`."""
-        self._forget_done()
-        return not self._ends
+        while self._ends and self._ends[0][1].query():  # type: ignore[no-untyped-call]
+            self._pop()
+        return len(self._ends)
 
     @property
     def latest_s(self) -> float:
         """See :class:`Capture`; no less than it took, as nobody may have looked when it was."""
         return self._latest_s
-
-    def _forget_done(self) -> None:
-        while self._ends and self._ends[0][1].query():  # type: ignore[no-untyped-call]
-            self._pop()
 
     def _pop(self) -> None:
         asked_s, _ = self._ends.popleft()

@@ -32,6 +32,9 @@ from sweeper.training.packed.work import BatchWork, RowsWork
 _FIRST_STRIDE, _STRIDE = 4, 32
 #: ... and so few that a stop does not wait for long, however large the network.
 _LONGEST_S = 0.25
+#: Stretches that may be under way on the device at once: while it does one, the host makes the
+#: next one ready.
+_MOST_UNDER_WAY = 2
 
 
 class Pack:
@@ -86,9 +89,8 @@ class Pack:
     @property
     def is_ready(self) -> bool:
         """Whether members can go on without waiting for the device."""
-        if self._capture is None:
-            return True
-        return self._capture.is_done or (self._capture.is_free and not self._is_at_end)
+        n_under_way = self._capture.n_under_way if self._capture else 0
+        return not n_under_way or (n_under_way < _MOST_UNDER_WAY and not self._is_at_end)
 
     def wait(self) -> None:
         """Wait until the device has done all that members were given."""

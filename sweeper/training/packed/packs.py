@@ -1,5 +1,6 @@
 """The packs of a worker: who is a member of which, and who of none."""
 
+import time
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from sweeper.training.packed.check import rows_reason, unfit_reason
 from sweeper.training.packed.modules import dropouts_of
 from sweeper.training.packed.pack import Pack
 from sweeper.training.packed.signature import eager_reason, signature
+
+#: Seconds between two looks at whether the device is done.
+_LOOK_EVERY_S = 2e-4
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,12 @@ class Packs:
     def busy(self) -> list[Pack]:
         """Those whose members would have to wait for the device."""
         return [pack for pack in self._all() if not pack.is_ready]
+
+    def wait(self) -> None:
+        """Wait until some of those that are busy are not."""
+        busy = self.busy
+        while not any(pack.is_ready for pack in busy):
+            time.sleep(_LOOK_EVERY_S)
 
     def _all(self) -> list[Pack]:
         return [pack for packs in self._packs.values() for pack in packs]

@@ -1,5 +1,6 @@
 """Trials of one program come together, up to a size; others are trained by themselves."""
 
+import math
 import weakref
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -181,6 +182,35 @@ def test_who_leaves_while_memory_is_short_has_left(monkeypatch: pytest.MonkeyPat
     assert given(packs, [second]) == [["second"]]
     packs.at_work[0].step()
     assert not torch.equal(second.weights()["1.weight"], before["1.weight"])
+
+
+class Looked(TapeCapture):
+    """A device that is at work until somebody has looked so often."""
+
+    looks_left = 0.0
+
+    @property
+    def n_under_way(self) -> int:
+        self.looks_left -= 1
+        return 2 if self.looks_left > 0 else 0
+
+    def wait(self) -> None:
+        assert self.looks_left <= 0, "one is waited for, and another is done"
+
+
+def test_whoever_is_done_first_is_waited_for() -> None:
+    captures: list[Looked] = []
+
+    def new_capture() -> Looked:
+        captures.append(Looked())
+        return captures[-1]
+
+    packs = Packs(1, pytest.fail, new_capture)
+    for name, looks in (("first", math.inf), ("second", 9.0), ("third", math.inf)):
+        build(packs, trial(), name)
+        captures[-1].looks_left = looks
+    packs.wait()
+    assert [pack.names for pack in packs.busy] == [["first"], ["third"]]
 
 
 def test_a_pack_without_members_is_given_back() -> None:
