@@ -73,10 +73,12 @@ class TapeCapture:
     def capture(self, body: Callable[[], None]) -> Callable[[], None]:
         state = torch.get_rng_state()
         tape = _Undone()
-        with tape:
-            body()
-        tape.undo()
-        torch.set_rng_state(state)
+        try:
+            with tape:
+                body()
+        finally:
+            tape.undo()
+            torch.set_rng_state(state)
         self.n_captured += 1
 
         def replay() -> None:
@@ -84,6 +86,9 @@ class TapeCapture:
             tape.play()
 
         return replay
+
+    def give_back(self) -> None:
+        """Nothing is kept."""
 
     def wait(self) -> None:
         """Nothing is left to do."""

@@ -4,9 +4,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+
+#: Before it, torch did not learn of it where CUDA ends a capture by itself.
+_LEARNS_OF_END = "2.13"
 
 
 class Capture(Protocol):
@@ -37,6 +40,10 @@ class Capture(Protocol):
         """
         ...
 
+    def give_back(self) -> None:
+        """Give back memory that is kept for work to come."""
+        ...
+
     def wait(self) -> None:
         """Wait until all work is done."""
         ...
@@ -44,6 +51,10 @@ class Capture(Protocol):
 
 class CudaCapture:
     """Work of a CUDA stream; see :class:`Capture`.
+
+    torch has 32 streams. Whoever shares one with another has its work done after the other's, and
+    no sooner sees that it is done: that is slower, and right. A second set of 32, of a higher
+    priority, would have the first one wait.
 
     Args:
         device: Of the stream.
@@ -90,24 +101,62 @@ class CudaCapture:
 
         Graphs of one stream share their memory, as they never run at once and none reads what
         another has left there. The latest is kept, as torch takes no memory that was of graphs of
-        which none is left. ``torch.cuda.graph`` would wait for all streams of the device and
-        give back all memory that is cached, at each capture.
+        which none is left.
         """
-        graph = torch.cuda.CUDAGraph()
-        graph.capture_begin(pool=self._latest.pool() if self._latest else None)
+        pool = self._latest.pool() if self._latest else torch.cuda.graph_pool_handle()
         try:
-            body()
+            graph = _graph_of(body, pool)
         except BaseException:
-            with suppress(RuntimeError):  # that nothing was captured, which does not say why
-                graph.capture_end()
+            if torch.__version__ < _LEARNS_OF_END:
+                self._tell_of_end(pool)
             raise
-        graph.capture_end()
         self._latest = graph
         replay: Callable[[], None] = graph.replay
         return replay
+
+    def _tell_of_end(self, pool: Any) -> None:
+        """Have torch know that a capture is over, which CUDA has ended at what it does not permit.
+
+        Else it counts as under way for good: cached memory would not be given back where there is
+        none left, and whoever draws from the generator of the device would fail.
+        """
+        index = self._stream.device_index
+        try:
+            torch._C._cuda_endAllocateToPool(index, pool)
+        except RuntimeError:  # torch knows: it has ended the capture itself
+            return
+        torch._C._cuda_releasePool(index, pool)
+        self._latest = None  # pinned memory still counts as taken for graphs of this one
+        _graph_of(lambda: torch.empty(1, device=self._device).zero_(), None)  # ends its draws
+
+    def give_back(self) -> None:
+        """See :class:`Capture`."""
+        torch.cuda.empty_cache()
 
     def wait(self) -> None:
         """See :class:`Capture`."""
         while self._ends:
             self._ends[0][1].synchronize()
             self._pop()
+
+
+def _graph_of(body: Callable[[], object], pool: Any) -> torch.cuda.CUDAGraph:
+    """What is done on the current stream.
+
+    ``torch.cuda.graph`` would wait for all streams of the device and give back all memory that is
+    cached, at each capture.
+
+    Args:
+        body: Does it.
+        pool: Handle of the memory that it takes; None for memory of its own.
+    """
+    graph = torch.cuda.CUDAGraph()
+    graph.capture_begin(pool=pool)
+    try:
+        body()
+    except BaseException:
+        with suppress(RuntimeError):  # that nothing was captured, which does not say why
+            graph.capture_end()
+        raise
+    graph.capture_end()
+    return graph

@@ -5,6 +5,7 @@ program itself moves on takes its part.
 """
 
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from sweeper.training.packed.compute import (
     Batches,
     Forward,
     Group,
+    Trained,
     UnusedParameterError,
     evaluate,
     train,
@@ -32,6 +34,27 @@ from sweeper.training.packed.work import RowsWork
 _WARM_UP = 3
 
 
+class _Stage(Enum):
+    """How batches are done."""
+
+    WARM_UP = auto()  #: Operator by operator, before the program is captured.
+    CAPTURED = auto()
+    UNCAPTURED = auto()  #: Operator by operator, as the program cannot be captured.
+    REFUSED = auto()  #: Not at all.
+
+
+class PartialUpdateError(RuntimeError):
+    """Members may have changed in part.
+
+    Attributes:
+        cause: What came while they did.
+    """
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
 class Captured:
     """Computes batches of members, given as rows of a table.
 
@@ -46,11 +69,6 @@ class Captured:
         is_own: Whether the network is the user's own: then it is captured only if it does the same
             in each batch, and what it draws is torch's.
         tell: Told once why the program cannot be captured, if that is so.
-
-    Attributes:
-        is_changing: Whether an error came while members changed.
-        is_refused: Whether a member that is computed by its own model is to be trained by itself:
-            that cannot be captured, and what is left of its batches is not done.
     """
 
     def __init__(
@@ -74,13 +92,11 @@ class Captured:
         self._tell = tell
         self._table: Table = works[0].table
         self._is_training = works[0].is_training
-        self._replay: Callable[[], None] | None = None
         self._is_own = is_own
-        self._watched: list[Watched] = []
-        self._is_capturable = True
+        self._stage = _Stage.WARM_UP
         self._n_done = 0
-        self.is_changing = False
-        self.is_refused = False
+        self._watched: list[Watched] = []
+        self._replay: Callable[[], None] | None = None
         parameters = rows.parameters.values
         shape = (most, len(members), works[0].rows.shape[1])
         self._order = torch.zeros(shape, dtype=torch.int64, device=parameters.device)
@@ -97,14 +113,25 @@ class Captured:
             sample, _ = self._table.batch(works[0].rows[0])
             self._dropouts = dropout_calls(members, sample)
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether a member that is computed by its own model is to be trained by itself.
+
+        That cannot be captured, and what is left of its batches is not done.
+        """
+        return self._stage is _Stage.REFUSED
+
     def run(self, works: Sequence[RowsWork], n_batches: int) -> None:
         """Do the next batches of each member.
-
-        What fails has changed nobody, but for batches before it, which are counted.
 
         Args:
             works: What the members were given.
             n_batches: That all of them have, in [1, most].
+
+        Raises:
+            PartialUpdateError: If something fails while members change.
+            BaseException: What else fails has changed nobody, but for batches before it, which are
+                counted.
         """
         order = torch.stack([work.rows[:n_batches] for work in works], 1)
         self._order[:n_batches].copy_(order)
@@ -134,7 +161,7 @@ class Captured:
 
     def _step(self) -> bool:
         """Do a batch; False if it is not done, as the program is refused."""
-        if self._replay is None and self._is_capturable and self._n_done >= _WARM_UP:
+        if self._stage is _Stage.WARM_UP and self._n_done == _WARM_UP:
             self._try_to_capture()
         if self.is_refused:
             return False
@@ -161,16 +188,27 @@ class Captured:
         reason = difference(self._watched)
         if reason is None:
             try:
-                self._replay = self._capture.capture(self._body)
-            except (RuntimeError, UnusedParameterError) as exc:
-                self.is_changing = False  # nothing was done
+                self._replay = self._recorded()
+            except (RuntimeError, UnusedParameterError) as exc:  # nothing was done
                 reason = str(exc).strip().partition("\n")[0]
-        if reason is not None:
+        if reason is None:
+            self._stage = _Stage.CAPTURED
+        else:
             self._refuse(reason)
 
+    def _recorded(self) -> Callable[[], None]:
+        """The program, by a second attempt if memory lies idle that the first one was short of."""
+        try:
+            return self._capture.capture(self._body)
+        except RuntimeError as exc:
+            if "out of memory" not in str(exc):
+                raise
+        self._capture.give_back()
+        return self._capture.capture(self._body)
+
     def _refuse(self, reason: str) -> None:
-        self._is_capturable = False
-        self.is_refused = self._is_training and not self._forward.has_masks
+        is_for_alone = self._is_training and not self._forward.has_masks
+        self._stage = _Stage.REFUSED if is_for_alone else _Stage.UNCAPTURED
         self._tell(f"no CUDA graph, so computed operator by operator: {reason}")
 
     def _body(self) -> None:
@@ -194,14 +232,18 @@ class Captured:
 
     def _train(self) -> None:
         found = train(self._forward, self._rows, self._group, self._batches())
-        self.is_changing = True
-        with torch.no_grad():
-            numbers = numbers_from(self._numbers.index_select(0, self._at)[0], self._group.uses)
-            self._rows.put_others(self._group.places, found.others)
-            self._rows.update(self._group.places, found.gradients, numbers)
-            self._losses.add_(found.losses * self._order.shape[2])
-            self._at.add_(1)
-        self.is_changing = False
+        try:
+            self._update(found)
+        except BaseException as exc:
+            raise PartialUpdateError(exc) from exc
+
+    @torch.no_grad()
+    def _update(self, found: Trained) -> None:
+        numbers = numbers_from(self._numbers.index_select(0, self._at)[0], self._group.uses)
+        self._rows.put_others(self._group.places, found.others)
+        self._rows.update(self._group.places, found.gradients, numbers)
+        self._losses.add_(found.losses * self._order.shape[2])
+        self._at.add_(1)
 
     @torch.no_grad()
     def _evaluate(self) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sweeper.training.eager import EagerLearner
 from sweeper.training.packed.capture import Capture
-from sweeper.training.packed.captured import Captured
+from sweeper.training.packed.captured import Captured, PartialUpdateError
 from sweeper.training.packed.compute import (
     Forward,
     ForwardOfMany,
@@ -204,11 +204,10 @@ class Pack:
             if captured.is_refused:
                 members[0].train_alone()
         except BaseException as exc:
-            is_changing = captured is not None and captured.is_changing
             captured = None  # its memory is needed for fewer members
             layout.forget_captured()
-            if is_changing:
-                _fail(members, exc)
+            if isinstance(exc, PartialUpdateError):
+                _fail(members, exc.cause)
             else:
                 self._do_after(exc, layout, members)
         for member in members:

@@ -247,6 +247,48 @@ def test_what_no_graph_can_hold_is_computed_operator_by_operator(place: Place) -
     )
 
 
+class Short(TapeCapture):
+    """A device whose memory is taken: by what torch has cached, or by others."""
+
+    def __init__(self, *, is_cached: bool) -> None:
+        super().__init__()
+        self.n_attempts = 0
+        self._is_short = True
+        self._is_cached = is_cached
+
+    def capture(self, body: Callable[[], None]) -> Callable[[], None]:
+        self.n_attempts += 1
+
+        def grasping() -> None:
+            body()
+            if self._is_short:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore")
+
+        return super().capture(grasping)
+
+    def give_back(self) -> None:
+        self._is_short = not self._is_cached
+
+
+@pytest.mark.parametrize("is_single", [False, True])
+@pytest.mark.parametrize("is_cached", [False, True])
+def test_where_memory_is_short_a_program_is_captured_once_some_is_given_back(
+    is_cached: bool, is_single: bool
+) -> None:
+    told: list[str] = []
+    capture = Short(is_cached=is_cached)
+    pack = Pack(told.append, capture, is_single=is_single)
+    twin = Twin(pack, DATA)
+    train_twins([pack], [twin], 4)
+    twin.check()
+    if is_cached:  # there are batches of two forms, in both passes
+        assert (told, capture.n_attempts, capture.n_captured) == ([], 5, 4)
+    else:
+        reason = "CUDA out of memory. Tried to allocate 2 GiB."
+        assert set(told) == {f"no CUDA graph, so computed operator by operator: {reason}"}
+        assert (capture.n_attempts, capture.n_captured) == (2 * len(told), 0)
+
+
 class Own(nn.Module):
     """A network with a quirk.
 
