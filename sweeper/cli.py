@@ -211,14 +211,15 @@ def run(
     """
     if debug and as_json:
         raise typer.BadParameter("a trial to debug prints no JSON", param_hint="--debug")
-    spec = _load(path, overrides, name)
     if debug:
         from sweeper.commands.debug import debug_study
 
-        raise typer.Exit(debug_study(spec, ROOT, _show))
-    from sweeper.commands.run import run_study
+        raise typer.Exit(debug_study(_load(path, overrides, name), ROOT, _show))
+    from sweeper.commands.run import begun_server, run_study
 
-    result = run_study(spec, root=ROOT, as_json=as_json)
+    with begun_server() as server:
+        spec = _load(path, overrides, name)
+        result = run_study(spec, root=ROOT, as_json=as_json, server=server)
     raise typer.Exit(result.exit_code or ExitCode.GOAL_REACHED)
 
 

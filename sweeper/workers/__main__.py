@@ -10,7 +10,6 @@ import sys
 import threading
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
@@ -145,9 +144,6 @@ def run_process() -> NoReturn:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [SERVE]:
-        with loading("what workers of this study need"):
-            for name in sys.argv[2:]:
-                import_module(name)
         del sys.argv[1:]  # which a user's own argument parser may read
         serve(run_process)
     else:

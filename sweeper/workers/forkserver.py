@@ -8,17 +8,25 @@ it like for any child, and the server's death does it no harm.
 
 import ctypes
 import gc
+import logging
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-#: Argument that makes a worker's process the server; names of modules follow.
+from sweeper.imports import loading
+
+log = logging.getLogger("sweeper")
+
+#: Argument that makes a worker's process the server.
 SERVE = "--serve"
+#: Of a request, which is the names of modules to import, or comes with what a worker is given.
+_MOST_BYTES = 4096
 #: So long the first request waits for the server, which may be importing from a slow disk ...
 _IMPORT_S = 60.0
 #: ... and a later one, less than the agent's lease lasts.
@@ -49,14 +57,13 @@ class ForkServer:
 
     Where forking is not to be had, each worker is a process that imports torch itself.
 
-    Args:
+    Attributes:
         note: Told if the server is lost.
-        modules: What it imports beside what every worker needs.
     """
 
-    def __init__(self, note: Callable[[str], None], modules: Sequence[str] = ()) -> None:
-        self._note = note
-        self._modules = modules
+    def __init__(self, note: Callable[[str], None] = log.warning) -> None:
+        self.note = note
+        self._modules: tuple[str, ...] = ()
         self._has_begun = False
         self._server: subprocess.Popen[bytes] | None = None
 
@@ -65,21 +72,33 @@ class ForkServer:
         if self._has_begun:
             return
         self._has_begun = True
-        self._requests, theirs = socket.socketpair()
+        if not _adopt_orphans():
+            return
+        # A message is read as it was sent, however many wait.
+        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._requests.settimeout(_IMPORT_S)
         with theirs:
-            if _adopt_orphans():
+            self._server = subprocess.Popen(
+                [*_WORKER, SERVE],
+                stdin=theirs.fileno(),
+                # What goes wrong here goes wrong in a worker without it, which has a log.
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
                 # numpy's OpenBLAS would start its threads on import.
-                single = {**_environment(), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-                self._server = subprocess.Popen(
-                    [*_WORKER, SERVE, *self._modules],
-                    stdin=theirs.fileno(),
-                    # What goes wrong here goes wrong in a worker without it, which has a log.
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    env=single,
-                    start_new_session=True,
-                )
+                env={**_environment(), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                start_new_session=True,
+            )
+        self._ask_for(self._modules)
+
+    def require(self, modules: Sequence[str]) -> None:
+        """Have it import more than what every worker needs, before it forks the next one."""
+        self._modules += tuple(modules)
+        self._ask_for(modules)
+
+    def _ask_for(self, modules: Sequence[str]) -> None:
+        if self._server is not None and modules:
+            with suppress(OSError):  # it is lost, which the start of a worker says
+                self._requests.sendall(" ".join(modules).encode())
 
     def start(self, *, stdin: int, output: int, n_threads: int) -> Child:
         """Start a worker as the leader of a session.
@@ -94,10 +113,8 @@ class ForkServer:
             try:
                 return self._fork(stdin, output)
             except OSError as exc:
-                self._note(f"the process that forks workers is lost ({exc}); starting them anew")
-                self._server.kill()
-                self._server.wait()
-                self._server = None
+                self.note(f"the process that forks workers is lost ({exc}); starting them anew")
+                self._end_server()
         return subprocess.Popen(
             _WORKER,
             stdin=stdin,
@@ -116,13 +133,16 @@ class ForkServer:
         return ForkedProcess(int(reply))
 
     def close(self) -> None:
-        """End the server; workers live on."""
-        if not self._has_begun:
-            return
-        self._requests.close()
+        """End the server, as if it had never begun; workers live on."""
+        self._end_server()
+        self._has_begun = False
+
+    def _end_server(self) -> None:
         if self._server is not None:
+            self._requests.close()
             self._server.kill()
             self._server.wait()
+            self._server = None
 
 
 def _environment() -> dict[str, str]:
@@ -186,7 +206,7 @@ def name_process(name: str) -> None:
 
 
 def serve(run: Callable[[], NoReturn]) -> None:
-    """The server's side: fork a process for each request on standard input, until its end.
+    """The server's side: import or fork as each request on standard input says, until its end.
 
     Args:
         run: The life of a forked process; never returns.
@@ -196,9 +216,12 @@ def serve(run: Callable[[], NoReturn]) -> None:
     gc.freeze()  # a collection would touch, and so copy, every page
     with socket.socket(fileno=os.dup(sys.stdin.fileno())) as requests:
         while True:
-            _, fds, _, _ = socket.recv_fds(requests, 1, 2)
-            if not fds:
+            request, fds, _, _ = socket.recv_fds(requests, _MOST_BYTES, 2)
+            if not request:
                 return
+            if not fds:
+                _import(request.decode())
+                continue
             stdin, output = fds
             try:
                 reply = str(_fork_orphan(requests, stdin, output, run))
@@ -207,6 +230,12 @@ def serve(run: Callable[[], NoReturn]) -> None:
             os.close(stdin)
             os.close(output)
             requests.sendall(reply.encode())
+
+
+def _import(names: str) -> None:
+    with loading(names):
+        for name in names.split():
+            import_module(name)
 
 
 def _fork_orphan(

@@ -158,7 +158,9 @@ def test_modules_of_a_study_are_imported_once_for_all_its_workers(
     text = f"import os\nopen({str(mark)!r}, 'a').write(f'{{os.getpid()}} ')\n"
     (tmp_path / "needed_to_draw.py").write_text(text)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with closing(ForkServer(print, ["needed_to_draw"])) as own:
+    with closing(ForkServer(print)) as own:
+        own.begin()
+        own.require(["needed_to_draw"])
         for name in ("a", "b"):
             child, channel = fork(own, tmp_path / name)
             channel.close()
