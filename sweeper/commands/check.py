@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -157,7 +158,7 @@ def _try_own_training(prepared: PreparedStudy, config: TrialConfig, placement: P
 
 def _try_batch(prepared: PreparedStudy, config: TrialConfig) -> Iterator[str]:
     # These load torch, which a function of the user's own may not need.
-    from sweeper.commands.probe import check_objective, time_batch
+    from sweeper.commands.probe import check_objective, try_batch
 
     assert config.data is not None
     assert config.model is not None
@@ -168,7 +169,7 @@ def _try_batch(prepared: PreparedStudy, config: TrialConfig) -> Iterator[str]:
     with _placed(prepared.spec, config, "data.name"):
         batch = next(data.train.batches(config.data.batch_size))
     with _placed(prepared.spec, config, _ARCHITECTURE):
-        step_s = time_batch(config, data, batch)
+        loss, step_s = try_batch(config, data, batch)
     info = data.info
     yield from data.inferred
     if data.remark:
@@ -179,6 +180,7 @@ def _try_batch(prepared: PreparedStudy, config: TrialConfig) -> Iterator[str]:
         f"{info.n_train} + {info.n_validation} rows, fingerprint {info.fingerprint}: "
         f"{config.model.architecture} with {needs.n_weights:,} weights, "
         f"first batch of {len(batch[1])} in {step_s:.2g} s"
+        + ("" if isfinite(loss) else f"; its loss is {loss}, and such a trial diverges")
     )
 
 
