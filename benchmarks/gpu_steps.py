@@ -33,6 +33,8 @@ from sweeper.training.loop import training
 from sweeper.training.packed.capture import CudaCapture
 from sweeper.training.packed.packs import Packs
 from sweeper.trial import EpochMetrics, Objective, TrialState
+from sweeper.workers.lane_count import LaneCount
+from sweeper.workers.lane_plan import LanePlan
 from sweeper.workers.lanes import Lane, Lanes
 
 _NO_FILE = Path("/nowhere/checkpoint.pt")
@@ -51,7 +53,7 @@ class Counted:
         self.number = number
         self.ledger = TimeLedger()
         self.history: list[EpochMetrics] = []
-        self.asking_s = 0.0
+        self.asking_s = self.n_done = 0.0
         self._rate = rate
         self._n_batches = n_batches
 
@@ -85,7 +87,7 @@ class _Driven:
         capture = partial(CudaCapture, device) if device.type == "cuda" else None
         self._packs = Packs(pack, self.notes.append, capture)
         self._lanes = Lanes(
-            steps.n_trials,
+            LaneCount(LanePlan(first=steps.n_trials, most=steps.n_trials)),
             TimeLedger(),
             packs=self._packs,
             reports=TurnReports(cast(SweepStudy, None)),  # there are none

@@ -23,6 +23,7 @@ from sweeper.paths import RunPaths
 from sweeper.study.create import create_study
 from sweeper.study.study import SweepStudy
 from sweeper.training.packed.pack import Pack
+from sweeper.workers.lane_plan import plan_lanes
 from sweeper.workers.protocol import WorkerArgs
 from sweeper.workers.signals import StopRequest
 from sweeper.workers.worker import Worker
@@ -179,6 +180,7 @@ def _args(study: SweepStudy, name: str) -> WorkerArgs:
         visible="",
         n_threads=1,
         n_sharing=1,
+        lanes=plan_lanes(study.spec, "cpu", n_workers=1),
         data_label="digits",
         failed_before=[],
         tracking_uri="",

@@ -16,8 +16,7 @@ ROWS = (
     ("tracking", "launchers"),
     ("workers",),
     ("commands",),
-    ("__init__", "arguments", "integrations"),
-    ("cli",),
+    ("__init__", "cli", "integrations"),
     ("__main__",),
 )
 #: The same inside ``study``: its modules, and its two packages as one part each.
@@ -25,7 +24,7 @@ STUDY_ROWS = (
     ("storage",),
     ("attributes",),
     ("leases", "presence", "pruners", "logged"),
-    ("trial_cache", "code_versions"),
+    ("trial_cache", "code_versions", "lane_counts"),
     ("samplers", "agents", "failures", "failure_causes", "best", "figures", "time_left"),
     ("warm_start",),
     ("queue", "sampler_in_use", "pruner_in_use", "source_trials"),
@@ -74,7 +73,7 @@ LIBRARIES = {
     "cloudpickle": {"config.in_memory"},
     "rich": {"commands"},
     "IPython": {"commands.screen"},
-    "typer": {"arguments", "cli"},
+    "typer": {"cli"},
     "starlette": {"commands", "tracking"},
     "uvicorn": {"commands"},
 }  # fmt: skip

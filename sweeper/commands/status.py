@@ -166,6 +166,7 @@ def _result_lines(result: Result, queue: list[str]) -> list[str]:
         *_under("drawn", [drawn] if drawn else []),
         *_under("model", _model_lines(result)),
         f"pruner   {result.pruner.name}: {result.pruner.why}",
+        *_under("lanes", _lane_lines(result)),
         *_under("code", _code_lines(result)),
         f"time     {render_seconds(result.seconds)}",
     ]
@@ -198,6 +199,11 @@ def _model_lines(result: Result) -> list[str]:
         return []
     expected = result.model.expects(result.spec.objective.metrics[0])
     return [f"what matters, by length: {result.model.matters()}", f"expects {expected}"]
+
+
+def _lane_lines(result: Result) -> list[str]:
+    """How many trials a worker trains at once, where that was measured."""
+    return [f"{device}: {best.explain()}" for device, best in result.lanes.items()]
 
 
 def _code_lines(result: Result) -> list[str]:

@@ -31,6 +31,7 @@ from sweeper.tracking.address import tracking_uri
 from sweeper.tracking.completion import Completion, find_completion
 from sweeper.workers.agent import Agent
 from sweeper.workers.forkserver import ForkServer
+from sweeper.workers.lane_plan import ALONE
 from sweeper.workers.protocol import WorkerArgs
 from sweeper.workers.versions import version_tags
 
@@ -79,7 +80,9 @@ def work_on(spec: StudySpec, root: Path, screen: Screen, server: ForkServer) -> 
     prepared = prepare_study(spec, root, screen.note)
     with store_errors():
         study = create_study(
-            prepared.spec, prepared.paths, partial(read_warm_start, prepared.spec, root)
+            prepared.spec,
+            RunPaths(root, prepared.spec.name),
+            partial(read_warm_start, prepared.spec, root),
         )
         _write_resolved(study)
         study.queue.top_up()
@@ -151,6 +154,7 @@ def _worker_args(
         visible="",
         n_threads=1,
         n_sharing=1,
+        lanes=ALONE,
         data_label=data_label,
         failed_before=failed_numbers(study.records()),
         tracking_uri=(

@@ -165,16 +165,18 @@ class RunSpec:
         ),
     ] = None
     lanes: Annotated[
-        Literal["auto"] | Annotated[int, Field(ge=1)],
+        Literal["auto", "off"] | Annotated[int, Field(ge=1)],
         Field(
-            description="Trials that a worker trains at once, batch by batch in turn; auto is 1"
+            description="Trials that a worker trains at once, batch by batch in turn; auto finds "
+            "out how many are fastest on an NVIDIA GPU, elsewhere it is 1"
         ),
     ] = "auto"
     pack: Annotated[
         Literal["auto", "off"] | Annotated[int, Field(ge=2)],
         Field(
             description="Most of a worker's trials that it trains as one program, if theirs are "
-            "alike; auto is off"
+            "alike; auto is all those whose networks have no convolutions on an NVIDIA GPU, "
+            "elsewhere off"
         ),
     ] = "auto"
     device: Annotated[Device, Field(description="Where trials are trained")] = "auto"
@@ -192,21 +194,6 @@ class RunSpec:
             "event logs of trials: s3://bucket/prefix, gs://..., file:///folder"
         ),
     ] = None
-
-    @property
-    def n_lanes(self) -> int:
-        """Trials that a worker trains at once."""
-        return max(1 if self.lanes == "auto" else self.lanes, self.n_packed)
-
-    @property
-    def asks_for_lanes(self) -> bool:
-        """Whether the file says that a worker trains in lanes, be it one, or in packs."""
-        return self.lanes != "auto" or self.n_packed > 1
-
-    @property
-    def n_packed(self) -> int:
-        """Most trials that are one program; 1 if each has its own."""
-        return self.pack if isinstance(self.pack, int) else 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,6 +39,7 @@ class Attr(StrEnum):
     CODE = "sweeper.code"
     TASK = "sweeper.task"
     DRAWS = "sweeper.draws"
+    LANES = "sweeper.lanes"
 
 
 #: Where Optuna's own ``enqueue_trial`` keeps the values that a trial begins with.

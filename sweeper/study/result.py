@@ -21,6 +21,7 @@ from sweeper.study.best import Best, BestPruned, best_complete, best_pruned
 from sweeper.study.code_versions import code_versions
 from sweeper.study.failure_causes import Failure, list_causes
 from sweeper.study.figures import Figures
+from sweeper.study.lane_counts import BestLanes, best_lanes
 from sweeper.study.pruners import PrunerUse
 from sweeper.study.samplers.model_view import ModelView
 from sweeper.study.study import SweepStudy
@@ -171,6 +172,11 @@ class Result:
         return code_versions(self._study.storage, self._study.study_id)
 
     @property
+    def lanes(self) -> dict[str, BestLanes]:
+        """Name of a device -> trials that a worker trains there at once, if that was measured."""
+        return best_lanes(self._study.storage, self._study.study_id)
+
+    @property
     def pruner(self) -> PrunerUse:
         """The pruner, how early it ends trials, and why."""
         return self._study.pruner.explain()
@@ -277,6 +283,7 @@ class Result:
             "model": self.model and asdict(self.model),
             "code_versions": self.code_versions,
             "pruner": self.pruner.to_json(),
+            "lanes": {device: best.to_json() for device, best in self.lanes.items()},
             "task": learned and learned.task,
             "naive": learned and learned.naive,
             "best": [best.to_json() for best in self.front],

@@ -55,6 +55,7 @@ class RunningTrial:
         ledger: Where this process books its time.
         asking_s: Seconds that the sampler took, without what was waited for others.
         n_epochs: Epochs that it reports at most; None if nobody has said it.
+        n_done: Epochs that are done, parts included.
         reports: Where its worker records the epochs of several trials; None if it has no other.
         last_tags: Of its run in MLflow, without the prefix ``sweeper.``: what is only known when
             this process is done with it.
@@ -76,6 +77,7 @@ class RunningTrial:
         self.drawn_by = ""
         self.asking_s = 0.0
         self.n_epochs: int | None = None
+        self.n_done = 0.0
         self.last_tags: Mapping[str, str] = {}
         self._logged = LoggedSoFar()
         self.is_stopping = is_stopping
@@ -97,6 +99,7 @@ class RunningTrial:
             if isinstance(event, EpochMetrics):
                 self.history.append(event)
             self._logged.add(event)
+        self.n_done += len(self.history)
         tell(study, [self._new_report(metrics) for metrics in self.history])
 
     @property
@@ -151,10 +154,10 @@ class RunningTrial:
 
     def show_progress(self, epoch: int, share: float) -> None:
         """Say how far an epoch is; most calls do nothing, as it is called after every batch."""
-        now_s = time.monotonic()
+        now_s, self.n_done = time.monotonic(), epoch - 1 + share
         if now_s - self._told_s >= _TELL_EVERY_S:
             self._told_s = now_s
-            self._tell_epochs(self.number, epoch - 1 + share)
+            self._tell_epochs(self.number, self.n_done)
 
     def plan_epochs(self, n_epochs: int) -> None:
         """Note that the trial will report so many epochs; after the last it ends as complete.

@@ -14,6 +14,7 @@ from sweeper.errors import StudyError
 from sweeper.text import format_count
 from sweeper.workers.cgroup import cpu_quota
 from sweeper.workers.gpus import are_slices, may_have_accelerator, visible_names
+from sweeper.workers.lane_plan import ALONE, LanePlan, plan_lanes
 
 log = logging.getLogger("sweeper")
 
@@ -33,6 +34,7 @@ class Placement:
         gpus: The only ones that the worker sees, as the agent's torch names them; empty if it
             sees whatever the agent sees.
         visible: The same as CUDA_VISIBLE_DEVICES of the worker.
+        lanes: How it trains.
     """
 
     device: str
@@ -40,6 +42,7 @@ class Placement:
     n_sharing: int
     gpus: tuple[str, ...] = ()
     visible: str = ""
+    lanes: LanePlan = ALONE
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -67,7 +70,15 @@ def place_workers(spec: StudySpec) -> list[Placement]:
     _tell_idle(spec, len(devices), n_workers)
     n_threads = max(1, min(available_cores() // n_workers, thread_limit()))
     taken = [spots[i % len(spots)] for i in range(n_workers)]
-    return [replace(spot, n_threads=n_threads, n_sharing=taken.count(spot)) for spot in taken]
+    return [
+        replace(
+            spot,
+            n_threads=n_threads,
+            n_sharing=taken.count(spot),
+            lanes=plan_lanes(spec, spot.device, n_workers),
+        )
+        for spot in taken
+    ]
 
 
 def join_names(devices: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ Those of a pack are given their batches in turn, which are then computed togethe
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import count, islice
 
 from sweeper.study.conclude import advance, conclude
 from sweeper.study.reports import TurnReports
@@ -14,6 +15,7 @@ from sweeper.timing import TimeLedger
 from sweeper.training.packed.pack import Pack
 from sweeper.training.packed.packs import Packs
 from sweeper.trial import TrialState
+from sweeper.workers.lane_count import LaneCount
 
 #: So often a free lane looks for a trial, as others may put theirs back; at first more often, as
 #: it may become known how much memory those at work take.
@@ -79,7 +81,7 @@ class Lanes:
     """Drives the lanes of a worker.
 
     Args:
-        n_places: Lanes at once.
+        count: How many lanes there are to be.
         ledger: The worker's own, whose time each trial has while it is at work.
         packs: Of the learners of lanes; None without packs.
         reports: Of the trials in lanes.
@@ -90,7 +92,7 @@ class Lanes:
 
     def __init__(
         self,
-        n_places: int,
+        count: LaneCount,
         ledger: TimeLedger,
         *,
         packs: Packs | None,
@@ -99,7 +101,7 @@ class Lanes:
         end: Callable[[Lane, TrialState], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._n_places = n_places
+        self._count = count
         self._ledger = ledger
         self._packs = packs
         self._reports = reports
@@ -127,6 +129,7 @@ class Lanes:
                     self._advance(lane)
                 for pack in self._packs.at_work if self._packs else ():
                     self._step(pack)
+                self._look()
         finally:
             for lane in self._lanes:
                 lane.leave()
@@ -144,8 +147,10 @@ class Lanes:
         return ready
 
     def _advance(self, lane: Lane) -> None:
+        n_done = lane.trial.n_done
         with self._ledger.lent_to(lane.trial.ledger):
             state = lane.advance()
+        self._count.add(max(0.0, lane.trial.n_done - n_done))
         if state is not None:
             self._lanes.remove(lane)
             lane.leave()
@@ -175,12 +180,20 @@ class Lanes:
         for lane in lanes:
             lane.busy_s += (time.monotonic() - begun_s) / len(lanes)
 
+    def _look(self) -> None:
+        """Count what was done, and begin more lanes as soon as there are to be more."""
+        n = self._count.n
+        self._count.look(len(self._lanes))
+        if self._count.n > n:
+            self._due_s = self._now()
+
     def _fill(self) -> None:
         """Claim trials for the free places, now and then."""
         if self._now() < self._due_s:
             return
         taken = {lane.place for lane in self._lanes}
-        free = [place for place in range(self._n_places) if place not in taken]
+        n_free = max(0, self._count.n - len(taken))
+        free = list(islice((place for place in count() if place not in taken), n_free))
         opened = self._open_lanes(free) if free else []
         self._lanes += opened
         self._wait_s = _FIRST_LOOK_S if opened else min(_LOOK_EVERY_S, 2 * self._wait_s)

@@ -16,6 +16,7 @@ from sweeper.text import format_seconds
 from sweeper.trial import FailureKind
 from sweeper.workers.devices import Placement, join_names, place_workers
 from sweeper.workers.forkserver import ForkServer
+from sweeper.workers.lane_plan import ALONE, LanePlan
 from sweeper.workers.process import WorkerProcess
 from sweeper.workers.protocol import DRAIN_S, WorkerArgs
 from sweeper.workers.trial_timeout import TrialTimeout
@@ -52,6 +53,8 @@ class WorkerPool:
         self._workers: list[WorkerProcess] = []
         self._vacant: list[Placement] = []
         self._n_fruitless_deaths = 0
+        self._has_lanes = True
+        self._deaths_at: list[int] = []
         self._latest_note = ""
         self._transfer = (
             TrialTransfer(study.object_store, study.paths, note) if study.object_store else None
@@ -96,6 +99,7 @@ class WorkerPool:
             visible=placement.visible,
             n_threads=placement.n_threads,
             n_sharing=placement.n_sharing,
+            lanes=placement.lanes if self._has_lanes else ALONE,
         )
         log_path = self._study.paths.worker_log(name)
         self._workers.append(WorkerProcess(args, placement, log_path, self._server))
@@ -168,11 +172,27 @@ class WorkerPool:
         again = f"; {lost} given back" if n_orphans and death.kind in RETRIES else ""
         cause = death.cause.replace("its worker", "a worker", 1)
         self._note(f"{cause}{again}; another worker takes its place; log: {worker.log_path}")
+        self._give_up_lanes(worker.placement.lanes)
         self._n_fruitless_deaths = 0 if n_orphans else self._n_fruitless_deaths + 1
         if self._n_fruitless_deaths >= FAILURE_STREAK:
             raise StudyError(
                 f"{FAILURE_STREAK} workers in a row died before they could claim a trial "
                 f"({cause}); the last words of the last one:\n{death.details}"
+            )
+
+    def _give_up_lanes(self, lanes: LanePlan) -> None:
+        """Have trials trained one by one after two deaths with nothing finished between.
+
+        It may be that they do not bear CUDA graphs here. What the file asks for stays.
+        """
+        self._deaths_at.append(self._study.n_finished())
+        if not self._has_lanes or lanes.is_asked or not lanes.has_lanes:
+            return
+        if len(self._deaths_at) >= 2 and self._deaths_at[-2] == self._deaths_at[-1]:
+            self._has_lanes = False
+            self._note(
+                "two workers died and no trial was finished between; from now on this command "
+                "trains trials one by one, operator by operator, as with run.lanes: off"
             )
 
     def _reclaim(self, worker: WorkerProcess, cause: str, death: Death | None = None) -> int:

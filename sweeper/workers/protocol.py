@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Self
 
 from sweeper.config.problems import Origin
+from sweeper.workers.lane_plan import LanePlan
 
 #: So long a worker may take to finish its batch and put its trial back; a scheduler that sent
 #: SIGTERM kills what is left after 30 s (the defaults of Slurm and Kubernetes).
@@ -57,6 +58,7 @@ class WorkerArgs:
         visible: Its CUDA_VISIBLE_DEVICES; empty if it sees whatever the agent sees.
         n_threads: torch's threads.
         n_sharing: Workers of the agent on that device, this one included.
+        lanes: How it trains.
         data_label: Name of the data in the records, as it may be a fallback.
         failed_before: Numbers of trials that had failed when the command began; they do not count.
         tracking_uri: Of the MLflow store, where the trials' own code logs to it; else empty.
@@ -80,6 +82,7 @@ class WorkerArgs:
     visible: str
     n_threads: int
     n_sharing: int
+    lanes: LanePlan
     data_label: str
     failed_before: list[int]
     tracking_uri: str
@@ -100,7 +103,8 @@ class WorkerArgs:
         """
         given = json.loads(_read(fd, int(_read(fd, _LENGTH_DIGITS))))
         origins = {path: Origin(*origin) for path, origin in given.pop("origins").items()}
-        return cls(**given, origins=origins)
+        lanes = LanePlan(**given.pop("lanes"))
+        return cls(**given, origins=origins, lanes=lanes)
 
 
 def _read(fd: int, n_bytes: int) -> bytes:

@@ -35,6 +35,7 @@ from sweeper.training.seed import low_seed
 from sweeper.training.user_trial import UserTrial
 from sweeper.workers.cgroup import count_memory_kills
 from sweeper.workers.devices import join_names
+from sweeper.workers.lane_plan import LanePlan
 from sweeper.workers.memory import resident_limit
 from sweeper.workers.process_state import ProcessState
 from sweeper.workers.protocol import WorkerArgs
@@ -54,6 +55,7 @@ class TrialRunner:
         args: What the agent said.
         study: Of the trials.
         stopping: Set when the process must end after the current batch.
+        plan: How trials are trained.
         ledger: Where the import of the user's code is booked.
         note: Lets the agent tell the user.
 
@@ -69,10 +71,12 @@ class TrialRunner:
         study: SweepStudy,
         stopping: StopRequest,
         *,
+        plan: LanePlan,
         ledger: TimeLedger,
         note: Callable[[str], None],
     ) -> None:
         self._args = args
+        self._plan = plan
         self._study = study
         self._stopping = stopping
         self._note = note
@@ -93,10 +97,15 @@ class TrialRunner:
         self._state = ProcessState() if self.code else None
 
     def _new_packs(self) -> Packs | None:
-        run, device = self._study.spec.run, self.runtime.device
-        if device.type == "cuda" and run.asks_for_lanes:
-            return Packs(run.n_packed, self._note_once, partial(CudaCapture, device))
-        return Packs(run.n_packed, self._note_once) if run.n_packed > 1 else None
+        plan = self._plan
+        if not plan.is_captured and plan.n_packed == 1:
+            return None
+        return Packs(
+            plan.n_packed,
+            self._note_once,
+            partial(CudaCapture, self.runtime.device) if plan.is_captured else None,
+            takes_convolutions=plan.packs_convolutions,
+        )
 
     def _import_user_code(self, ledger: TimeLedger) -> None:
         """Import it before any trial, so that what it switches then holds for all of them."""
@@ -190,7 +199,7 @@ class TrialRunner:
     @property
     def _pack_tag(self) -> dict[str, str]:
         """Of how many at most a trial may be computed as one; its numbers are near those alone."""
-        n_packed = self._study.spec.run.n_packed
+        n_packed = self._plan.n_packed
         return {"pack": str(n_packed)} if n_packed > 1 else {}
 
     @contextmanager
@@ -206,7 +215,7 @@ class TrialRunner:
 
     def _membership_tags(self, membership: Membership | None) -> dict[str, str]:
         """In which pack a trial was, and with how many, itself included, it was computed."""
-        if self._study.spec.run.n_packed == 1:
+        if self._plan.n_packed == 1:
             return {}
         if membership is None:
             return {"packed": "1"}

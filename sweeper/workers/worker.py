@@ -6,7 +6,7 @@ once a trial. It never talks to MLflow.
 
 import logging
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 
@@ -16,6 +16,7 @@ from sweeper.config.draws import drawing_key
 from sweeper.errors import TrialInterrupted
 from sweeper.study.attributes import is_suspect, wants_device_alone
 from sweeper.study.failures import is_over
+from sweeper.study.lane_counts import BestLanes, best_lanes, keep_best_lanes
 from sweeper.study.ownership import Ownership
 from sweeper.study.reports import TurnReports
 from sweeper.study.running_trial import RunningTrial, draw_together
@@ -26,6 +27,8 @@ from sweeper.study.study import SweepStudy
 from sweeper.study.tell import put_back
 from sweeper.timing import Entry, TimeLedger
 from sweeper.trial import TrialState
+from sweeper.workers.lane_count import LaneCount
+from sweeper.workers.lane_plan import ALONE, LanePlan
 from sweeper.workers.lanes import Lane, Lanes
 from sweeper.workers.memory import LaneMemory, Room, return_device_memory, return_freed_memory
 from sweeper.workers.protocol import WorkerArgs
@@ -79,28 +82,46 @@ class Worker:
         self._failed_before = frozenset(args.failed_before)
         self._ledger = TimeLedger(max(0.0, time.time() - args.given_s))
         self._reports = TurnReports(study)
-        self._runner = TrialRunner(args, study, stopping, ledger=self._ledger, note=self._note)
-        self._n_lanes = self._count_lanes()
+        self._plan = self._settle_plan()
+        self._count = LaneCount(self._plan, self._keep_best)
+        self._runner = TrialRunner(
+            args, study, stopping, plan=self._plan, ledger=self._ledger, note=self._note
+        )
         self._n_at_work = 0
         self._memory = LaneMemory(self._runner.runtime.device, self._note)
-        is_captured = study.spec.run.n_lanes == 1 and self._runner.packs is not None
-        self._has_lanes = self._n_lanes > 1 or is_captured
         self._rooms = [
             [Room(study.paths.device_room(device)) for device in args.devices]
-            for _ in range(self._n_lanes)
+            for _ in range(self._plan.most)
         ]
 
-    def _count_lanes(self) -> int:
-        """Trials to train at once; fewer than the file asks for only if that is said."""
-        n_wanted, key = self._study.spec.run.n_lanes, drawing_key(self._study.spec)
-        if n_wanted == 1 or self._study.draws == "batch" or not key:
-            return n_wanted
-        self._note(
-            f"the study's trials are trained one by one, not {n_wanted} at once: it began without "
-            f"lanes, so what {key} draws would change with the company; begin another study with "
-            "`--name NEW`, or leave run.lanes and run.pack out"
-        )
-        return 1
+    @store_errors()
+    def _settle_plan(self) -> LanePlan:
+        """The plan, as far as this study's trials can follow it, with what is known of the device.
+
+        What is asked for and cannot be done is said.
+        """
+        study, plan = self._study, self._args.lanes
+        key = drawing_key(study.spec) if study.draws == "stream" else ""
+        if key and plan.is_asked and plan.most > 1:
+            self._note(
+                f"the study's trials are trained one by one, not {plan.most} at once: it began "
+                f"with an older sweeper, so what {key} draws would change with the company; begin "
+                "another study with `--name NEW`, or leave run.lanes and run.pack out"
+            )
+        if key:
+            return ALONE
+        known = best_lanes(study.storage, study.study_id).get(self._device_name)
+        return plan if known is None else plan.found(known.n)
+
+    @property
+    def _device_name(self) -> str:
+        device = torch.device(self._args.device)
+        return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+    def _keep_best(self, n: int, rates: Mapping[int, float]) -> None:
+        best = BestLanes(n, list(rates.items()))
+        keep_best_lanes(self._study.storage, self._study.study_id, self._device_name, best)
+        self._note(f"{self._device_name}: {best.explain()}")
 
     def work(self) -> None:
         """Claim and train until the goal is reached, or it makes no sense to go on.
@@ -141,7 +162,7 @@ class Worker:
             self._end(lane, lane.run())
         else:
             Lanes(
-                self._n_lanes,
+                self._count,
                 self._ledger,
                 packs=self._runner.packs,
                 reports=self._reports,
@@ -151,10 +172,9 @@ class Worker:
         return True
 
     def _open_beside(self, places: Sequence[int]) -> list[Lane]:
-        n = min(len(places), self._n_lanes - self._n_at_work)
-        if n <= 0 or not self._is_needed():
+        if not self._is_needed():
             return []
-        n = min(n, self._count_unclaimed())
+        n = min(len(places), self._count_unclaimed())
         fitting = self._memory.fitting(n, self._n_at_work) if n else 0
         return self._open_lanes(places[:fitting], beside=True)
 
@@ -230,7 +250,7 @@ class Worker:
             trials = []
             for each in claimed:
                 if self._has_files(Ownership.of(self._study, each)):
-                    is_alone = alone or not self._has_lanes or is_suspect(each)
+                    is_alone = alone or not self._plan.has_lanes or is_suspect(each)
                     trial = RunningTrial(
                         self._study,
                         each,
@@ -289,8 +309,8 @@ class Worker:
         """
         trial = self._study.storage.get_trial(self._study.trial_id(number))
         n = self._n_at_work
-        if wants_device_alone(trial) and 0 < n < self._n_lanes:
-            self._n_lanes = n
+        if wants_device_alone(trial) and 0 < n < self._count.n:
+            self._count.lower(n)
             self._note(
                 f"trial {number}: there was not enough memory for {n + 1} trials at once; from "
                 f"now on this worker trains {n}, and that one is tried again alone"

@@ -17,6 +17,7 @@ from sweeper.errors import StudyError, TrialPruned
 from sweeper.study.agents import AgentInfo, register_agent
 from sweeper.study.attributes import settle_data
 from sweeper.study.code_versions import keep_code_version
+from sweeper.study.lane_counts import BestLanes, keep_best_lanes
 from sweeper.study.presence import Presence
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
@@ -287,6 +288,30 @@ def test_versions_of_the_code_are_counted_once_there_are_two(tmp_path: Path) -> 
     at = lines.index("code     trials ran with 2 versions of it, and may not compare:")
     assert lines[at + 1 : at + 3] == ["         0a1b since trial 0", "         ff00 since trial 7"]
     assert shown_json(study)["code_versions"] == {"0a1b": 0, "ff00": 7}
+
+
+def test_how_many_trials_at_once_proved_best_is_shown_for_each_device(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    assert shown_json(study)["lanes"] == {}
+    assert not any(line.startswith("lanes") for line in shown(study))
+    found = {
+        "NVIDIA H100": BestLanes(16, [(1, 0.93), (2, 1.81), (16, 12.4), (32, 12.9)]),
+        "NVIDIA T4": BestLanes(1, [(1, 0.25), (2, 0.26)]),
+    }
+    for device, best in found.items():
+        keep_best_lanes(study.storage, study.study_id, device, best)
+    lines = shown(study)
+    at = lines.index(
+        "lanes    NVIDIA H100: 16 trials at once: 1, 2, 16, 32 did 0.93, 1.81, 12.4, 12.9 epochs "
+        "a second"
+    )
+    assert lines[at + 1] == (
+        "         NVIDIA T4: one trial at a time: 1, 2 did 0.25, 0.26 epochs a second"
+    )
+    assert shown_json(study)["lanes"]["NVIDIA T4"] == {
+        "n": 1,
+        "epochs_per_s": {"1": 0.25, "2": 0.26},
+    }
 
 
 def test_the_pruner_and_a_pruned_trial_that_was_better_than_the_best_are_shown(

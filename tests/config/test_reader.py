@@ -85,7 +85,8 @@ seed: 2
          "3: run.workers_per_device: must be greater than or equal to 1, got 0"),
         ("run: {pack: 1}", "3: run.pack: must be 'auto' or 'off' or "
          "greater than or equal to 2, got 1"),
-        ("run: {lanes: off}", "3: run.lanes: must be 'auto' or a whole number, got 'off'"),
+        ("run: {lanes: some}", "3: run.lanes: must be 'auto' or 'off' or a whole number, got "
+         "'some'"),
         ("tracking: {log_models: all}",
          "3: tracking.log_models: must be 'none', 'best' or 'completed', got 'all'"),
         (r'train: {function: "a:b", x: "a\0b", y: ["\ud800"]}',

@@ -78,6 +78,7 @@ def test_the_names_on_disk_are_those_of_studies_that_have_begun() -> None:
         "sweeper.fingerprint",
         "sweeper.frozen",
         "sweeper.key",
+        "sweeper.lanes",
         "sweeper.owner",
         "sweeper.resumed",
         "sweeper.retries",

@@ -92,6 +92,7 @@ def test_json_holds_what_a_script_wants_to_know(tmp_path: Path) -> None:
         "warm_start": "",
         "drawn_by": {"enqueue": 1, "random": 5},
         "code_versions": {},
+        "lanes": {},
         "model": None,
         "pruner": {
             "name": "none",

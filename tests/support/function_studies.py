@@ -14,6 +14,7 @@ from sweeper.config.user_code import code_digest
 from sweeper.paths import RunPaths
 from sweeper.study.create import create_study
 from sweeper.study.study import SweepStudy
+from sweeper.workers.lane_plan import plan_lanes
 from sweeper.workers.protocol import WorkerArgs
 from tests.support.mlflow_store import copy_empty_database
 from tests.support.sweep_studies import AGENT
@@ -116,6 +117,7 @@ def worker_args(study: SweepStudy, **changes: Any) -> WorkerArgs:
         visible="",
         n_threads=1,
         n_sharing=1,
+        lanes=plan_lanes(study.spec, str(changes.get("device", "cpu")), n_workers=1),
         data_label="",
         failed_before=[],
         tracking_uri="",

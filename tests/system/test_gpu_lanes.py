@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from sweeper.events import Interrupted, Started
+from sweeper.study.lane_counts import best_lanes
 from sweeper.study.study import SweepStudy
 from sweeper.training.checkpoint import load_checkpoint
 from sweeper.training.packed.pack import Pack
 from sweeper.trial import EpochMetrics, TrialState
+from sweeper.workers.lane_plan import ALONE
 from tests.support.captured_trials import Twin, train_twins
 from tests.support.paired_trials import rows_of
 from tests.support.sweep import Sweep
@@ -84,10 +86,9 @@ def work(study: SweepStudy, device: torch.device = CUDA, **changes: Any) -> Foll
 
 
 def alone(folder: Path, **changes: Any) -> SweepStudy:
-    """The same study, which began with lanes, operator by operator and one by one."""
-    begin_lanes(folder, **changes)
-    study = begin_lanes(folder, **{**changes, "run": {}})
-    work(study)
+    """The same study, operator by operator and one by one."""
+    study = begin_lanes(folder, **changes)
+    work(study, lanes=ALONE)
     return study
 
 
@@ -97,13 +98,27 @@ def alone(folder: Path, **changes: Any) -> SweepStudy:
     ids=["one", "lanes", "pack", "packs"],
 )
 def test_a_worker_trains_what_it_trains_one_by_one(tmp_path: Path, run: dict[str, int]) -> None:
-    # That it began with lanes decides how its trials draw.
-    begin_lanes(tmp_path / "many", **PLAIN)
     study = begin_lanes(tmp_path / "many", **{**PLAIN, "run": run})
     followed = work(study)
     assert followed.notes == []
     assert study.counts() == {TrialState.COMPLETE: 5}
     assert_nearly_same(study, alone(tmp_path / "one", **PLAIN), range(5))
+
+
+def test_by_default_a_worker_finds_out_how_many_trials_at_once_are_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeper.workers.lane_count._LEAST_S", 0.05)
+    search = {"sampler": {"name": "random"}, "run": {}}
+    longer = {**PLAIN, "train": {**PLAIN["train"], "epochs": 40}, **search}
+    study = begin_lanes(tmp_path / "auto", trials=40, **longer)
+    followed = work(study)
+    assert study.counts() == {TrialState.COMPLETE: 40}
+    [(device, best)] = best_lanes(study.storage, study.study_id).items()
+    assert device == torch.cuda.get_device_name(CUDA)
+    assert followed.notes == [f"{device}: {best.explain()}"]
+    assert [n for n, _ in best.rates][:2] == [1, 2]
+    assert best.n in dict(best.rates)
 
 
 class Hungry(nn.Sequential):

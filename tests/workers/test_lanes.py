@@ -4,6 +4,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch.utils.data import Dataset
 from sweeper.events import Ended, Interrupted, Started
 from sweeper.models.dropout import drawing_by
 from sweeper.study.failures import count_failure
+from sweeper.study.lane_counts import best_lanes
 from sweeper.study.study import SweepStudy
 from sweeper.study.tell import put_back
 from sweeper.training.checkpoint import load_checkpoint
@@ -23,11 +25,12 @@ from sweeper.training.packed.member import Member
 from sweeper.training.packed.packs import Packs
 from sweeper.training.seed import BatchSeeds
 from sweeper.trial import EpochMetrics, FailureKind, Outcome, TrialState
+from sweeper.workers.lane_plan import LanePlan, plan_lanes
 from sweeper.workers.signals import StopRequest
 from sweeper.workers.worker import Worker
 from tests.support.disk_calls import note_disk_calls
 from tests.support.function_studies import worker_args
-from tests.support.sweep_studies import begin, claim_trial, log
+from tests.support.sweep_studies import begin, begin_older, claim_trial, log
 from tests.support.tape import TapeCapture
 
 LANES, PACK = {"lanes": 3}, {"pack": 3}
@@ -59,6 +62,7 @@ class Followed:
         study: To work on.
         stop: Told of each trial's progress; whether the worker is to stop.
         device: On which it trains.
+        lanes: Its plan; None for that of the study file.
     """
 
     def __init__(
@@ -66,14 +70,16 @@ class Followed:
         study: SweepStudy,
         stop: Callable[[int, float], bool] = lambda n, epochs: False,
         device: str = "cpu",
+        lanes: LanePlan | None = None,
     ) -> None:
         self.notes: list[str] = []
         self.epochs: list[tuple[int, float]] = []
         self.over: list[int] = []
         self._stop = stop
         self._stopping = StopRequest()
+        args = worker_args(study, device=device, devices=[device])
         self.worker = Worker(
-            worker_args(study, device=device, devices=[device]),
+            args if lanes is None else replace(args, lanes=lanes),
             study,
             self._stopping,
             tell=self.notes.append,
@@ -316,16 +322,37 @@ def test_whose_workers_die_is_tried_without_company(
 def test_trials_of_an_older_study_that_draw_go_on_one_by_one_which_is_said(
     tmp_path: Path,
 ) -> None:
-    begin_lanes(tmp_path, run={})
+    begin_older(tmp_path, **DRAWING, budget={"trials": 5})
     study = begin_lanes(tmp_path)
     followed = work(study)
     assert followed.notes == [
-        "the study's trials are trained one by one, not 3 at once: it began without lanes, so "
-        "what model.dropout draws would change with the company; begin another study with "
-        "`--name NEW`, or leave run.lanes and run.pack out"
+        "the study's trials are trained one by one, not 3 at once: it began with an older "
+        "sweeper, so what model.dropout draws would change with the company; begin another study "
+        "with `--name NEW`, or leave run.lanes and run.pack out"
     ]
     spans = sorted(seconds_of(study).values())
     assert all(one[1] <= other[0] for one, other in zip(spans, spans[1:], strict=False))
+
+
+def test_their_number_grows_while_that_is_faster_and_is_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeper.workers.lane_count._LEAST_S", 0.0)
+    monkeypatch.setattr("sweeper.workers.lane_count._LEAST_STRETCHES", 2)
+    monkeypatch.setattr("sweeper.workers.lane_count._WORTH", 0.0)  # of whatever speed
+    study, plan = begin_lanes(tmp_path, trials=12, run={}), LanePlan(first=1, most=4)
+    followed = work(study, lanes=plan)
+    [note] = followed.notes
+    assert note.startswith("cpu: 4 trials at once: 1, 2, 4 did ")
+    [(device, best)] = best_lanes(study.storage, study.study_id).items()
+    assert (device, best.n, [n for n, _ in best.rates]) == ("cpu", 4, [1, 2, 4])
+    assert note == f"cpu: {best.explain()}"
+    at_work = {number for number, _ in followed.epochs[: [n for n, _ in followed.epochs].index(1)]}
+    assert at_work == {0}
+    further = begin_lanes(tmp_path, trials=16, run={})
+    again = work(further, lanes=plan)
+    assert again.notes == []
+    assert [number for number, _ in again.epochs[:4]] == [12, 13, 14, 15]
 
 
 def test_trials_of_an_older_study_that_draw_nothing_take_lanes(tmp_path: Path) -> None:
@@ -334,7 +361,7 @@ def test_trials_of_an_older_study_that_draw_nothing_take_lanes(tmp_path: Path) -
         "model": {"architecture": "mlp", "width": 16},
         "train": {"epochs": 2, "learning_rate": rates},
     }
-    begin_lanes(tmp_path / "lanes", **plain, run={})
+    begin_older(tmp_path / "lanes", **{**DRAWING, **plain})
     study = begin_lanes(tmp_path / "lanes", **plain)
     followed = work(study)
     assert followed.notes == []
@@ -578,6 +605,28 @@ def test_lanes_wait_for_the_device_only_if_none_can_go_on(tmp_path: Path, size: 
     assert Late.n_looks
     assert size == 2 or not Late.n_waits  # who joins others lets them end what they are at
     assert_nearly_same(study, one_by_one(tmp_path / "one", **plain), range(5))
+
+
+@pytest.mark.usefixtures("keys")
+def test_what_a_gpu_does_by_default_is_what_trials_come_to_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"LEAST_S": 0.0, "LEAST_STRETCHES": 1, "WORTH": 0.0}.items():
+        monkeypatch.setattr(f"sweeper.workers.lane_count._{name}", value)
+    monkeypatch.setattr("sweeper.workers.runner.CudaCapture", lambda device: TapeCapture())
+    plain: dict[str, Any] = {
+        "data": {"name": "digits", "batch_size": 32},
+        "model": {"architecture": "mlp", "width": 16, "dropout": {"low": 0.1, "high": 0.5}},
+        "train": {"epochs": 2, "optimizer": "sgd", "learning_rate": {"low": 0.001, "high": 0.1}},
+    }
+    study = begin_lanes(tmp_path / "auto", trials=12, run={}, **plain)
+    spec = replace(study.spec, sampler=replace(study.spec.sampler, name="random"))
+    followed = work(study, lanes=plan_lanes(spec, "cuda:0", n_workers=3))
+    [note] = followed.notes
+    assert note.startswith("cpu: 4 trials at once: 1, 2, 4 did ")
+    packed = [int(last_tags(study, number)["packed"]) for number in range(12)]
+    assert max(packed) > 1
+    assert_nearly_same(study, one_by_one(tmp_path / "one", trials=12, **plain), range(12))
 
 
 def test_what_cannot_be_packed_has_lanes_which_is_said_once(tmp_path: Path) -> None:

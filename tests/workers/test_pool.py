@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,9 @@ from sweeper.errors import StoreError, StudyError
 from sweeper.events import Interrupted, Started, read_events
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
+from sweeper.workers.devices import place_workers
 from sweeper.workers.forkserver import ForkServer
+from sweeper.workers.lane_plan import LanePlan
 from sweeper.workers.pool import WorkerPool
 from sweeper.workers.protocol import DRAIN_S
 from tests.support.function_studies import GO_ON, HANG_FIRST, MEASURE, begin_function, worker_args
@@ -25,6 +27,9 @@ pytestmark = pytest.mark.gate  # real workers, killed and drained
 DIE_FIRST = f"""if is_first("died"):
         os.kill(os.getpid(), signal.SIGKILL)
     {MEASURE}"""
+
+#: As :data:`DIE_FIRST`, the second one too.
+DIE_TWICE = DIE_FIRST.replace('is_first("died")', 'is_first("died") or is_first("again")')
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +107,30 @@ def test_the_log_of_a_worker_that_was_let_go_stays_if_it_has_something(
     pool = begun(begin_function(tmp_path, f"print({said!r}, end='')\n    {MEASURE}"))
     pool.look_to_the_end()
     assert [log.read_text() for log in pool.logs()] == [said] * bool(said)
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_workers_that_die_with_nothing_finished_between_give_lanes_up_if_nobody_asked_for_them(
+    is_asked: bool, tmp_path: Path, begun: Begun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = LanePlan(most=2, first=2 if is_asked else 1, is_asked=is_asked)
+    monkeypatch.setattr(
+        "sweeper.workers.pool.place_workers",
+        lambda spec: [replace(each, lanes=plan) for each in place_workers(spec)],
+    )
+    pool = begun(begin_function(tmp_path, DIE_TWICE))
+    pool.look_to_the_end()
+    assert pool.states() == {"complete": 1}
+    said = [note for note in pool.notes if not note.startswith("a worker died")]
+    assert len(pool.notes) - len(said) == 2
+    assert said == (
+        []
+        if is_asked
+        else [
+            "two workers died and no trial was finished between; from now on this command trains "
+            "trials one by one, operator by operator, as with run.lanes: off"
+        ]
+    )
 
 
 def test_a_dead_worker_is_replaced_and_its_trial_given_back(tmp_path: Path, begun: Begun) -> None:

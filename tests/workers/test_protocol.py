@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.config.problems import Origin
+from sweeper.workers.lane_plan import LanePlan
 from sweeper.workers.protocol import Messages, WorkerArgs
 
 ARGS = WorkerArgs(
@@ -26,6 +27,7 @@ ARGS = WorkerArgs(
     devices=["cuda:2", "cuda:3"],
     visible="4,7",
     n_threads=3,
+    lanes=LanePlan(most=4, n_packed=2),
     n_sharing=2,
     data_label="mnist-on-digits",
     failed_before=[3, 5],

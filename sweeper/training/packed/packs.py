@@ -23,6 +23,7 @@ from sweeper.training.packed.signature import eager_reason, signature
 
 #: Seconds between two looks at whether the device is done.
 _LOOK_EVERY_S = 2e-4
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Packs:
         tell: Told what is done otherwise than was asked.
         new_capture: Makes what captures the programs of a pack; None to compute operator by
             operator.
+        takes_convolutions: Whether networks with convolutions are packed too.
     """
 
     def __init__(
@@ -53,10 +55,13 @@ class Packs:
         size: int,
         tell: Callable[[str], None],
         new_capture: Callable[[], Capture] | None = None,
+        *,
+        takes_convolutions: bool = True,
     ) -> None:
         self._tell = tell
         self._size = size
         self._new_capture = new_capture
+        self._takes_convolutions = takes_convolutions
         self._packs: dict[Hashable, list[Pack]] = {}
         self._n_begun = 0
         self._unfit: dict[Hashable, str | None] = {}
@@ -89,7 +94,9 @@ class Packs:
         assert config.model is not None
         key = signature(config, data.info, runtime)
         is_own = is_reference(config.model.architecture)
-        is_packed = self._size > 1 and not self._is_unfit(key, config, data, runtime)
+        is_packed = self._is_worth_packing(alone.model) and not self._is_unfit(
+            key, config, data, runtime
+        )
         reason = _uncaptured_reason(config, data, alone, is_drawn_for=is_packed and is_own)
         is_captured = self._new_capture is not None and not self._is_said(
             "computed without CUDA graphs", reason
@@ -101,6 +108,10 @@ class Packs:
         else:
             return alone
         return pack.join(alone, name, takes_rows=is_captured)
+
+    def _is_worth_packing(self, model: nn.Module) -> bool:
+        is_dense = not any(isinstance(module, _CONVOLUTIONS) for module in model.modules())
+        return self._size > 1 and (is_dense or self._takes_convolutions)
 
     def _is_unfit(
         self, key: Hashable, config: TrialConfig, data: TrialData, runtime: Runtime

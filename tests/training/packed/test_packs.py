@@ -34,6 +34,11 @@ def own_network(shape: Sequence[int], n_outputs: int, dropout: float = 0.0) -> n
     return nn.Sequential(nn.Flatten(), *layers, nn.Linear(6, n_outputs))
 
 
+def convolutional(shape: Sequence[int], n_outputs: int) -> nn.Module:
+    layers = [nn.Unflatten(1, (1, 6)), nn.Conv1d(1, 2, 3), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(8, n_outputs))
+
+
 class TwoDtypes(nn.Module):
     def __init__(self, shape: Sequence[int], n_outputs: int) -> None:
         super().__init__()
@@ -67,6 +72,16 @@ def build(packs: Packs, config: TrialConfig, name: str) -> Member:
     learner = packs.build(config, DATA, Runtime(CPU), name=name)
     assert isinstance(learner, Member)
     return learner
+
+
+@pytest.mark.parametrize("takes_convolutions", [True, False])
+def test_networks_with_convolutions_can_be_left_out(takes_convolutions: bool) -> None:
+    packs = Packs(2, print, TapeCapture, takes_convolutions=takes_convolutions)
+    cnn = trial(f"{__name__}:convolutional", {})
+    names = given(packs, [build(packs, cnn, name) for name in ("first", "second")])
+    assert names == ([["first", "second"]] if takes_convolutions else [["first"], ["second"]])
+    names = given(packs, [build(packs, trial(), name) for name in ("third", "fourth")])
+    assert names[-1] == ["third", "fourth"]
 
 
 def test_those_of_one_program_are_in_one_pack() -> None:

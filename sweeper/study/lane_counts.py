@@ -1,0 +1,55 @@
+"""How many trials at once were found to be best on the devices of a study."""
+
+from typing import Any, NamedTuple
+
+from optuna.storages import BaseStorage
+
+from sweeper.durable import Step, durable
+from sweeper.study.attributes import Attr, read_attribute
+from sweeper.study.storage.backend import store_errors
+
+_PREFIX = f"{Attr.LANES}."
+
+
+class BestLanes(NamedTuple):
+    """What ``run.lanes: auto`` has come to on a device.
+
+    Attributes:
+        n: Trials that one worker trains at once.
+        rates: A number that was tried, and the epochs a second of all those trials together.
+    """
+
+    n: int
+    rates: list[tuple[int, float]]
+
+    def explain(self) -> str:
+        """For people: how many, and why."""
+        numbers = ", ".join(str(n) for n, _ in self.rates)
+        rates = ", ".join(f"{rate:.3g}" for _, rate in self.rates)
+        at_once = "one trial at a time" if self.n == 1 else f"{self.n} trials at once"
+        return f"{at_once}: {numbers} did {rates} epochs a second"
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts."""
+        return {"n": self.n, "epochs_per_s": dict(self.rates)}
+
+
+def best_lanes(storage: BaseStorage, study_id: int) -> dict[str, BestLanes]:
+    """Name of a device -> what is best there, where that is known.
+
+    Raises:
+        StudyError: If something else stands there than sweeper writes.
+    """
+    attributes = storage.get_study_user_attrs(study_id)
+    return {
+        key.removeprefix(_PREFIX): read_attribute(BestLanes, value, "what run.lanes has come to")
+        for key, value in attributes.items()
+        if key.startswith(_PREFIX)
+    }
+
+
+@store_errors()
+def keep_best_lanes(storage: BaseStorage, study_id: int, device: str, best: BestLanes) -> None:
+    """Keep what is best on a device of that name, in place of what was."""
+    with durable(Step.ATTRIBUTE):
+        storage.set_study_user_attr(study_id, f"{_PREFIX}{device}", best)

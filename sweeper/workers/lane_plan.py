@@ -1,0 +1,98 @@
+"""How many trials a worker trains at once, and how, by the study file and the device."""
+
+from dataclasses import dataclass, replace
+
+from sweeper.config.grid import count_goal
+from sweeper.config.study import StudySpec, has_own_training
+
+#: The most trials at once by ``auto``, and the part of all that the study is to reach: a trial is
+#: drawn without knowing how those beside it end. 8 at once of 40 cost the search no more than
+#: chance does, 16 to 32 of 40 do (benchmarks/RESULTS.md).
+_MOST, _PART = 64, 5
+#: Samplers that draw by what is drawn, not by how it ends.
+_BLIND = ("random", "grid", "qmc")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanePlan:
+    """How a worker trains; by default one trial after the other, operator by operator.
+
+    Attributes:
+        first: Trials at once, before it is known how many are best.
+        most: Trials at once at most.
+        n_packed: The most of them that are one program, if theirs are alike; 1 for none.
+        packs_convolutions: Whether networks with convolutions are packed too.
+        is_captured: Whether what trials compute is captured as CUDA graphs.
+        is_asked: Whether the study file says how many trials at once.
+    """
+
+    first: int = 1
+    most: int = 1
+    n_packed: int = 1
+    packs_convolutions: bool = False
+    is_captured: bool = False
+    is_asked: bool = False
+
+    @property
+    def has_lanes(self) -> bool:
+        """Whether trials have their steps in turns, be it a single one."""
+        return self.most > 1 or self.is_captured
+
+    def found(self, n: int) -> "LanePlan":
+        """With so many trials at once, at most, if the file leaves it open how many."""
+        if self.first == self.most:
+            return self
+        n = min(n, self.most)
+        return replace(self, first=n, most=n)
+
+    def explain(self) -> str:
+        """For people, to follow the number of workers; empty if they train one at a time."""
+        if self.most == 1:
+            return ""
+        upto = "" if self.first == self.most else "1 to "
+        line = f"; {upto}{self.most} trials at once in each"
+        return line + (f", up to {self.n_packed} of them as one" if self.n_packed > 1 else "")
+
+
+#: One trial after the other.
+ALONE = LanePlan()
+
+
+def plan_lanes(spec: StudySpec, device: str, n_workers: int) -> LanePlan:
+    """The plan of one worker.
+
+    On a GPU ``run.lanes: auto`` begins with one trial and looks for the best number, a power of
+    two; ``run.pack: auto`` packs networks without convolutions: on an H100 packs of MLPs did 60
+    to 280 times what one process did, graphs on streams 22 to 57 times, and packs of CNNs less
+    than those (7 to 8 times against 9 to 11). On a CPU both are off: there is nothing to gain.
+
+    Args:
+        spec: The study file.
+        device: As torch names it.
+        n_workers: That share the study's trials.
+    """
+    run, is_gpu = spec.run, device.startswith("cuda")
+    if run.lanes == "off" or has_own_training(spec.sections["train"]):
+        return ALONE
+    n_lanes = run.lanes if isinstance(run.lanes, int) else 1
+    n_packed = run.pack if isinstance(run.pack, int) else 1
+    is_asked = isinstance(run.lanes, int) or n_packed > 1
+    first = max(n_lanes, n_packed)
+    most = _most_at_once(spec, n_workers) if is_gpu and not is_asked else first
+    return LanePlan(
+        first=first,
+        most=most,
+        n_packed=most if run.pack == "auto" and is_gpu else n_packed,
+        packs_convolutions=n_packed > 1,
+        is_captured=is_gpu,
+        is_asked=is_asked,
+    )
+
+
+def _most_at_once(spec: StudySpec, n_workers: int) -> int:
+    """A power of two; one if the time of a trial is limited, which is longer in company."""
+    if spec.budget.trial_timeout is not None:
+        return 1
+    n_trials = count_goal(spec)
+    n_each = (n_trials if spec.sampler.name in _BLIND else n_trials // _PART) // n_workers
+    return 1 << min(_MOST, max(1, n_each)).bit_length() - 1
