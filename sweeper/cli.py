@@ -1,27 +1,32 @@
 """Command line -> one call -> exit code. Importing it loads neither torch, mlflow nor optuna."""
 
-import inspect
 import json
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
-from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from sweeper.arguments import (
+    ROOT,
+    AsJson,
+    Name,
+    Overrides,
+    StudyFile,
+    StudyOrFolder,
+    find,
+    load,
+    study_file,
+    with_cluster_options,
+)
 from sweeper.errors import CommandStopped, ExitCode, SweeperError
-from sweeper.paths import RunPaths
 from sweeper.text import log_to_stderr, redacted
 from sweeper.workers.signals import exit_when_told
-
-if TYPE_CHECKING:
-    from sweeper.config.study import StudySpec
 
 app = typer.Typer(
     name="sweeper",
@@ -33,85 +38,11 @@ app = typer.Typer(
     "Example: sweeper run studies/mnist.yaml",
 )
 
-#: Where studies, caches and the default MLflow store lie, below the working directory.
-ROOT = Path("mlruns")
-
-
-def _begun(path: Path | None) -> RunPaths | None:
-    """The study that is named in place of a file, if one of that name has begun here."""
-    if path is None or path.exists() or len(path.parts) > 1:
-        return None
-    paths = RunPaths(ROOT, str(path))
-    return paths if paths.resolved_spec.exists() else None
-
-
-def _study_file(path: Path | None) -> Path | None:
-    if not (paths := _begun(path)):
-        return path
-    from sweeper.study.find import file_by_name
-
-    return file_by_name(paths)
-
-
-def _study_folder(path: Path) -> Path:
-    """Not the file, as then no code that it names is imported."""
-    paths = _begun(path)
-    return paths.study_dir if paths else path
-
-
-StudyFile = Annotated[
-    Path,
-    typer.Argument(
-        metavar="STUDY",
-        callback=_study_file,
-        help="The study file (YAML), or the name of a study that has begun here.",
-    ),
-]
-StudyOrFolder = Annotated[
-    Path,
-    typer.Argument(
-        metavar="STUDY",
-        callback=_study_folder,
-        help="The study file, the name of a study that has begun here, or a folder "
-        "mlruns/studies/NAME.",
-    ),
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="KEY=VALUE",
-        help="Laid over the file: train.epochs=3, or ~train.l1 to drop a key.",
-    ),
-]
-Name = Annotated[
-    str | None, typer.Option("--name", help="The study's name, in place of the file's.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-
 
 def _show_version(wanted: bool) -> None:
     if wanted:
         print(f"sweeper {version('sweeper')}")
         raise typer.Exit
-
-
-def _load(path: Path, overrides: list[str] | None, name: str | None) -> "StudySpec":
-    from sweeper.config.overrides import name_override
-    from sweeper.config.reader import load_study
-
-    return load_study(path, [*(overrides or []), *([] if name is None else [name_override(name)])])
-
-
-def _find(path: Path, overrides: list[str] | None, name: str | None) -> "Path | StudySpec":
-    """A study file as it was read, or the folder of a study."""
-    if not path.is_dir():
-        return _load(path, overrides, name)
-    if overrides or name is not None:
-        raise typer.BadParameter(
-            "a folder says how its study was run, and nothing is laid over that; name the file",
-            param_hint="STUDY",
-        )
-    return path
 
 
 @app.callback()
@@ -164,7 +95,7 @@ def init(
 def check(
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="STUDY", callback=_study_file, help="The study file (YAML)."),
+        typer.Argument(metavar="STUDY", callback=study_file, help="The study file (YAML)."),
     ] = None,
     overrides: Overrides = None,
     name: Name = None,
@@ -183,7 +114,7 @@ def check(
         return
     if path is None:
         raise typer.BadParameter("name a study file, or ask for --schema", param_hint="STUDY")
-    spec = _load(path, overrides, name)
+    spec = load(path, overrides, name)
     from sweeper.commands.check import check_study
 
     for line in check_study(spec, ROOT, _note):
@@ -214,11 +145,11 @@ def run(
     if debug:
         from sweeper.commands.debug import debug_study
 
-        raise typer.Exit(debug_study(_load(path, overrides, name), ROOT, _show))
+        raise typer.Exit(debug_study(load(path, overrides, name), ROOT, _show))
     from sweeper.commands.run import begun_server, run_study
 
     with begun_server() as server:
-        spec = _load(path, overrides, name)
+        spec = load(path, overrides, name)
         result = run_study(spec, root=ROOT, as_json=as_json, server=server)
     raise typer.Exit(result.exit_code or ExitCode.GOAL_REACHED)
 
@@ -250,7 +181,7 @@ def status(
         raise typer.BadParameter(
             f"CSV is printed once, and alone; leave {other} out", param_hint="--csv"
         )
-    spec = _load(path, overrides, name)
+    spec = load(path, overrides, name)
     from sweeper.commands.status import show_csv, show_status, watch_status
 
     if as_csv:
@@ -262,55 +193,8 @@ def status(
         print(text if as_json else redacted(text))
 
 
-#: Key of the study file's `cluster` -> type as an option, help, and names if not the key's.
-_CLUSTER: dict[str, tuple[type, str, *tuple[str, ...]]] = {
-    "to": (str, "The scheduler: slurm, kubernetes."),
-    "profile": (str, "Entry of ~/.config/sweeper/clusters.yaml."),
-    "jobs": (int, "Agents, each a job on a node.", "--jobs", "--nodes"),
-    "array_parallelism": (int, "So many of them at once."),
-    "time": (str, "Time limit: 2h, 02:00:00, 20 (minutes). Slurm: of a job, put back then."),
-    "cpus": (int, "Cores of each agent."),
-    "mem": (str, "Memory of each agent: 16G."),
-    "gpus_per_node": (str, "GPUs of each agent: 1, a100:2."),
-    "partition": (str, "Slurm's partition."),
-    "account": (str, "Slurm's account."),
-    "qos": (str, "Slurm's quality of service."),
-    "setup": (list[str], "A line of shell before the agent; repeat it."),
-    "python": (str, "What runs Python in a job."),
-    "sbatch": (list[str], "An option of sbatch, key=value or key; repeat it."),
-    "image": (str, "Kubernetes: the image."),
-    "volume_claim": (str, "Kubernetes: PersistentVolumeClaim of all agents."),
-    "secret": (str, "Kubernetes: Secret with the environment."),
-    "time_zone": (str, "Kubernetes: of a schedule; default Etc/UTC."),
-}
-
-
-def _with_cluster_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each key of `cluster`; it gets all as its `options`."""
-
-    @wraps(command)
-    def collected(**given: Any) -> None:
-        options = {key: given.pop(key) for key in _CLUSTER}
-        asked = {key: value for key, value in options.items() if value not in (None, [])}
-        command(**given, options=asked)
-
-    parameters = list(inspect.signature(command).parameters.values())
-    at = [parameter.name for parameter in parameters].index("options")
-    parameters[at : at + 1] = [
-        inspect.Parameter(
-            key,
-            inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            default=None,
-            annotation=Annotated[kind | None, typer.Option(*names, help=words)],
-        )
-        for key, (kind, words, *names) in _CLUSTER.items()
-    ]
-    collected.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return collected
-
-
 @app.command()
-@_with_cluster_options
+@with_cluster_options
 def submit(
     path: StudyFile,
     options: dict[str, Any],
@@ -333,7 +217,7 @@ def submit(
     """
     from sweeper.config.cluster import parse_options
 
-    spec, cluster = _load(path, overrides, name), parse_options(options)
+    spec, cluster = load(path, overrides, name), parse_options(options)
     from sweeper.commands.submit import submit_study
     from sweeper.launchers.request import build_request
 
@@ -350,7 +234,7 @@ def cancel(path: StudyFile, overrides: Overrides = None, name: Name = None) -> N
 
     Example: sweeper cancel studies/mnist.yaml
     """
-    spec = _load(path, overrides, name)
+    spec = load(path, overrides, name)
     from sweeper.commands.cancel import cancel_study
 
     for line in cancel_study(spec, ROOT, _note):
@@ -368,7 +252,7 @@ def sync(path: StudyOrFolder, overrides: Overrides = None, name: Name = None) ->
     """
     from sweeper.commands.sync import sync_study
 
-    _show(sync_study(_find(path, overrides, name), root=ROOT, note=_note))
+    _show(sync_study(find(path, overrides, name), root=ROOT, note=_note))
 
 
 @app.command()
@@ -385,7 +269,7 @@ def doctor(
     from sweeper.commands.doctor.examine import examine_study
 
     is_well = examine_study(
-        _find(path, overrides, name), root=ROOT, fix=fix, show=_show, note=_note
+        find(path, overrides, name), root=ROOT, fix=fix, show=_show, note=_note
     )
     raise typer.Exit(ExitCode.GOAL_REACHED if is_well else ExitCode.FAILURE)
 
@@ -413,7 +297,7 @@ def verify(
     """
     if n_trials is not None and trial is not None:
         raise typer.BadParameter("names one trial, and --n asks for more", param_hint="--trial")
-    spec = _load(path, overrides, name)
+    spec = load(path, overrides, name)
     from sweeper.commands.verify.verify import verify_study
 
     is_verified = verify_study(
@@ -440,7 +324,7 @@ def ui(
 
     Example: sweeper ui studies/mnist.yaml --port 5001
     """
-    spec = _load(path, overrides, name)
+    spec = load(path, overrides, name)
     from sweeper.commands.ui import serve_ui
 
     serve_ui(spec, ROOT, port, with_dashboard=dashboard)

@@ -16,7 +16,8 @@ ROWS = (
     ("tracking", "launchers"),
     ("workers",),
     ("commands",),
-    ("__init__", "cli", "integrations"),
+    ("__init__", "arguments", "integrations"),
+    ("cli",),
     ("__main__",),
 )
 #: The same inside ``study``: its modules, and its two packages as one part each.
@@ -73,7 +74,7 @@ LIBRARIES = {
     "cloudpickle": {"config.in_memory"},
     "rich": {"commands"},
     "IPython": {"commands.screen"},
-    "typer": {"cli"},
+    "typer": {"arguments", "cli"},
     "starlette": {"commands", "tracking"},
     "uvicorn": {"commands"},
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -23,7 +24,6 @@ from sweeper.config.settings import (
 from sweeper.config.space import Suggest, first_value, is_forbidden, suggest_config
 from sweeper.config.study import StudySpec
 from sweeper.errors import SweeperError
-from sweeper.paths import RunPaths
 from sweeper.study.pruners import epochs_of, explain_pruner
 from sweeper.study.samplers.auto import choose_sampler
 from sweeper.text import format_count
@@ -59,6 +59,35 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
     check_torch_pair()
     prepared = prepare_study(spec, root, note)
     spec = prepared.spec
+    yield from _tell_search(spec, root)
+    placements = place_workers(spec)
+    yield _tell_workers(spec, placements)
+    here = replace(placements[0], device=placements[0].devices[0])  # this process sees all GPUs
+    timed: list[Mapping[Precision, Sequence[float]]] = []
+    told: set[str] = set()
+    found = spec.ranges().get(_ARCHITECTURE)
+    for option in found.options if isinstance(found, Choices) else (None,):
+        first = _config(spec, option, first_value)
+        if not isinstance(first.train, TrainConfig):
+            yield _try_own_training(prepared, first, placements[0])
+            continue
+        yield from _new_lines(_try_batch(prepared, first), told)
+        if seconds := _time_precisions(prepared, first, here):
+            timed.append(seconds)
+            yield _tell_times(first, seconds, here)
+        largest = _config(spec, option, _largest_value)
+        is_drawn = not is_forbidden(spec, largest.params)
+        if is_drawn and largest.train != first.train:
+            _try_training(prepared, largest)
+        if is_drawn and (largest.model, largest.data) != (first.model, first.data):
+            yield _try_size(prepared, largest)
+    if proposal := propose_precision(spec.run.precision, timed, here.device):
+        yield proposal
+    yield f"ready: {spec.command('run')}"
+
+
+def _tell_search(spec: StudySpec, root: Path) -> Iterator[str]:
+    """What is searched, and what decides how."""
     sampler, why = choose_sampler(spec)
     n_trials = format_count(count_goal(spec), "trial")
     n_ranges = format_count(len(spec.ranges()), "range")
@@ -69,30 +98,6 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
         yield f"warm start: {warm.explain(sampler)}"
     pruner = explain_pruner(spec.pruner, epochs_of(spec))
     yield f"pruner {pruner.name}: {pruner.why}"
-    placements = place_workers(spec)
-    yield _tell_workers(spec, placements)
-    here = replace(placements[0], device=placements[0].devices[0])  # this process sees all GPUs
-    timed: list[Mapping[Precision, Sequence[float]]] = []
-    told: set[str] = set()
-    found = spec.ranges().get(_ARCHITECTURE)
-    for option in found.options if isinstance(found, Choices) else (None,):
-        first = _config(spec, option, first_value)
-        if not isinstance(first.train, TrainConfig):
-            yield _try_own_training(prepared, root, first, placements[0])
-            continue
-        yield from _new_lines(_try_batch(prepared, root, first), told)
-        if seconds := _time_precisions(prepared, root, first, here):
-            timed.append(seconds)
-            yield _tell_times(first, seconds, here)
-        largest = _config(spec, option, _largest_value)
-        is_drawn = not is_forbidden(spec, largest.params)
-        if is_drawn and largest.train != first.train:
-            _try_training(prepared, root, largest)
-        if is_drawn and (largest.model, largest.data) != (first.model, first.data):
-            yield _try_size(prepared, root, largest)
-    if proposal := propose_precision(spec.run.precision, timed, here.device):
-        yield proposal
-    yield f"ready: {spec.command('run')}"
 
 
 def _tell_workers(spec: StudySpec, placements: Sequence[Placement]) -> str:
@@ -135,33 +140,32 @@ def _largest_value(name: str, values: Range) -> Scalar:
     return max(numbers) if len(numbers) == len(values.options) else values.options[-1]
 
 
-def _try_own_training(
-    prepared: PreparedStudy, root: Path, config: TrialConfig, placement: Placement
-) -> str:
+def _try_own_training(prepared: PreparedStudy, config: TrialConfig, placement: Placement) -> str:
     from sweeper.commands.probe import try_own_training
 
     key = "function" if isinstance(config.train, FunctionConfig) else "command"
     with _placed(prepared.spec, config, f"train.{key}"):
-        cache_dir = RunPaths(root, prepared.spec.name).cache_dir
-        said = try_own_training(prepared.spec, config, placement, cache_dir=cache_dir)
+        said = try_own_training(
+            prepared.spec, config, placement, cache_dir=prepared.paths.cache_dir
+        )
     name = f" {config.train.function}" if isinstance(config.train, FunctionConfig) else ""
     return f"train.{key}{name} {said}"
 
 
-def _try_batch(prepared: PreparedStudy, root: Path, config: TrialConfig) -> Iterator[str]:
+def _try_batch(prepared: PreparedStudy, config: TrialConfig) -> Iterator[str]:
     # These load torch, which a function of the user's own may not need.
-    from sweeper.commands.probe import check_objective, time_batch
+    from sweeper.commands.probe import check_objective, try_batch
 
     assert config.data is not None
     assert config.model is not None
-    data = _load(prepared, root, config)
+    data = _load(prepared, config)
     with _placed(prepared.spec, config, "objective.metric"):
         check_objective(config, data.info, prepared.spec.objective)
     needs = _measure(prepared.spec, config, data)
     with _placed(prepared.spec, config, "data.name"):
         batch = next(data.train.batches(config.data.batch_size))
     with _placed(prepared.spec, config, _ARCHITECTURE):
-        step_s = time_batch(config, data, batch)
+        loss, step_s = try_batch(config, data, batch)
     info = data.info
     yield from data.inferred
     if data.remark:
@@ -172,21 +176,22 @@ def _try_batch(prepared: PreparedStudy, root: Path, config: TrialConfig) -> Iter
         f"{info.n_train} + {info.n_validation} rows, fingerprint {info.fingerprint}: "
         f"{config.model.architecture} with {needs.n_weights:,} weights, "
         f"first batch of {len(batch[1])} in {step_s:.2g} s"
+        + ("" if isfinite(loss) else f"; its loss is {loss}, and such a trial diverges")
     )
 
 
-def _try_training(prepared: PreparedStudy, root: Path, config: TrialConfig) -> None:
+def _try_training(prepared: PreparedStudy, config: TrialConfig) -> None:
     from sweeper.commands.probe import check_training
 
-    data = _load(prepared, root, config)
+    data = _load(prepared, config)
     with _placed(prepared.spec, config, _ARCHITECTURE):
         check_training(config, data)
 
 
-def _try_size(prepared: PreparedStudy, root: Path, config: TrialConfig) -> str:
+def _try_size(prepared: PreparedStudy, config: TrialConfig) -> str:
     assert config.data is not None
     assert config.model is not None
-    needs = _measure(prepared.spec, config, _load(prepared, root, config))
+    needs = _measure(prepared.spec, config, _load(prepared, config))
     return (
         f"largest {config.model.architecture}: {needs.n_weights:,} weights, "
         f"{needs.n_bytes / 2**20:,.1f} MiB with a batch of {config.data.batch_size}"
@@ -194,7 +199,7 @@ def _try_size(prepared: PreparedStudy, root: Path, config: TrialConfig) -> str:
 
 
 def _time_precisions(
-    prepared: PreparedStudy, root: Path, config: TrialConfig, placement: Placement
+    prepared: PreparedStudy, config: TrialConfig, placement: Placement
 ) -> dict[Precision, list[float]]:
     """Seconds of updates in each precision, the study's first; empty if there is but one."""
     from sweeper.commands.probe import time_updates
@@ -203,7 +208,7 @@ def _time_precisions(
     precisions = list(dict.fromkeys((own, *known_precisions(placement.device))))
     if len(precisions) == 1:
         return {}
-    data = _load(prepared, root, config)
+    data = _load(prepared, config)
     with _placed(prepared.spec, config, _ARCHITECTURE):
         return time_updates(config, data, placement, precisions)
 
@@ -240,7 +245,7 @@ def propose_precision(
     )
 
 
-def _load(prepared: PreparedStudy, root: Path, config: TrialConfig) -> "TrialData":
+def _load(prepared: PreparedStudy, config: TrialConfig) -> "TrialData":
     import torch
 
     from sweeper.data.dataset import load_data
@@ -250,7 +255,7 @@ def _load(prepared: PreparedStudy, root: Path, config: TrialConfig) -> "TrialDat
     with _placed(prepared.spec, config, "data.name"):
         return load_data(
             config.data,
-            cache_dir=RunPaths(root, prepared.spec.name).cache_dir,
+            cache_dir=prepared.paths.cache_dir,
             seed=prepared.spec.seed,
             device=device,
             resident_bytes=resident_limit(device),

@@ -11,7 +11,6 @@ from sweeper.config.settings import Scalar, TrialConfig
 from sweeper.config.space import first_value, suggest_config
 from sweeper.config.study import StudySpec
 from sweeper.errors import ExitCode, TrialDiverged, TrialInterrupted, TrialPruned
-from sweeper.paths import RunPaths
 from sweeper.study.failures import FailedTrial, latest_failed, meaning
 from sweeper.study.find import FoundStudy
 from sweeper.study.samplers.seeds import trial_seed
@@ -36,8 +35,8 @@ def debug_study(spec: StudySpec, root: Path, show: Callable[[str], None]) -> Exi
         SweeperError: If the study cannot be prepared or its storage not be opened.
     """
     keep_to_own_gpus()
-    spec = prepare_study(spec, root, show).spec
-    paths = RunPaths(root, spec.name)
+    prepared = prepare_study(spec, root, show)
+    spec, paths = prepared.spec, prepared.paths
     study = FoundStudy(spec, paths).open()
     failed = latest_failed(study.trials()) if study else None
     config = _config(spec, failed)

@@ -32,10 +32,12 @@ class PreparedStudy:
 
     Attributes:
         spec: As the file says, or of the fallback: then its name says so too.
+        paths: Its files.
         data_label: Name of the data in every record; empty when user code brings its own.
     """
 
     spec: StudySpec
+    paths: RunPaths
     data_label: str
 
 
@@ -75,7 +77,7 @@ def prepare_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> P
     check_stores(spec, paths, note, mountinfo=read_mountinfo())
     config = suggest_config(spec, first_value, seed=spec.seed).data
     if config is None:
-        return PreparedStudy(spec, "")
+        return PreparedStudy(spec, paths, "")
     _fetch_weights(spec)
     if config.fallback and (fault := study_name_fault(spec.name + FALLBACK_SUFFIX)):
         message = f"with data.fallback, {FALLBACK_SUFFIX} may be added, and a name {fault}"
@@ -87,10 +89,10 @@ def prepare_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> P
             raise DataError(placed(spec, str(exc), "data.name")) from exc
         reason = exc
     else:
-        return PreparedStudy(spec, label_of(config))
+        return PreparedStudy(spec, paths, label_of(config))
     stand_in = fallback(config)
     prepare_data(stand_in, cache_dir=paths.cache_dir)
-    prepared = _on_other_data(spec, config, stand_in)
+    prepared = _on_other_data(spec, paths.root, config, stand_in)
     note(
         f"WARNING: {reason}\n"
         f"WARNING: training on {stand_in.name} instead, as data.fallback says; "
@@ -134,7 +136,9 @@ def _options(value: Any) -> tuple[Scalar, ...]:
     return value.options if isinstance(value, Choices) else (value,)
 
 
-def _on_other_data(spec: StudySpec, wanted: DataConfig, stand_in: DataConfig) -> PreparedStudy:
+def _on_other_data(
+    spec: StudySpec, root: Path, wanted: DataConfig, stand_in: DataConfig
+) -> PreparedStudy:
     """The study on its fallback, which its name and that of its data say."""
     kept = {
         key: spec.sections["data"][key]
@@ -143,14 +147,9 @@ def _on_other_data(spec: StudySpec, wanted: DataConfig, stand_in: DataConfig) ->
         and not isinstance(spec.sections["data"][key], Mapping)  # the digits have no columns
     }
     section = {"name": stand_in.name, **stand_in.params, **kept}
-    return PreparedStudy(
-        replace(
-            spec,
-            name=spec.name + FALLBACK_SUFFIX,
-            sections={**spec.sections, "data": section},
-        ),
-        wanted.name + FALLBACK_SUFFIX,
-    )
+    name = spec.name + FALLBACK_SUFFIX
+    fallen_back = replace(spec, name=name, sections={**spec.sections, "data": section})
+    return PreparedStudy(fallen_back, RunPaths(root, name), wanted.name + FALLBACK_SUFFIX)
 
 
 def _check_search(spec: StudySpec) -> None:

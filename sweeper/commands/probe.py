@@ -2,10 +2,8 @@
 
 import logging
 import signal
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -32,7 +30,14 @@ from sweeper.errors import (
     TrialInterrupted,
     TrialPruned,
 )
-from sweeper.models.build import BUILDERS, build_for, check_model, check_outputs, torch_dtype
+from sweeper.models.build import (
+    BUILDERS,
+    build_for,
+    check_model,
+    check_outputs,
+    line_of,
+    torch_dtype,
+)
 from sweeper.study.failures import failure_kind, meaning
 from sweeper.training.augmentation import build_augmentation
 from sweeper.training.build import build_learner
@@ -177,8 +182,10 @@ def check_training(config: TrialConfig, data: TrialData) -> None:
     build_augmentation(config.train, data.info)
 
 
-def time_batch(config: TrialConfig, data: TrialData, batch: tuple[Tensor, Tensor]) -> float:
-    """Build a trial's learner and train it on a batch; the seconds that the update took.
+def try_batch(
+    config: TrialConfig, data: TrialData, batch: tuple[Tensor, Tensor]
+) -> tuple[float, float]:
+    """Build a trial's learner and train it on a batch; its loss, and the seconds of the update.
 
     Raises:
         TrainingError: If a part of it cannot be built or cannot take the batch, or a setting
@@ -188,8 +195,8 @@ def time_batch(config: TrialConfig, data: TrialData, batch: tuple[Tensor, Tensor
     with _blamed_on(config.model):
         learner = build_learner(config, data, Runtime(batch[0].device))
         begun = time.perf_counter()
-        train_epoch(learner, [batch])
-    return time.perf_counter() - begun
+        loss = train_epoch(learner, [batch])
+    return loss, time.perf_counter() - begun
 
 
 def time_updates(
@@ -291,8 +298,5 @@ def _blamed_on(model: ModelConfig) -> Iterator[None]:
 
 def _origin(name: str, exc: BaseException) -> str:
     """Where in the user's own file it was raised; nothing for a model of torchvision."""
-    module = sys.modules.get(split_reference(name)[0]) if is_reference(name) else None
-    file = getattr(module, "__file__", None)
-    frames = traceback.extract_tb(exc.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == file]
-    return f" ({file}:{lines[-1]})" if lines else ""
+    line = line_of(split_reference(name)[0], exc) if is_reference(name) else ""
+    return f" ({line})" if line else ""

@@ -80,9 +80,7 @@ def work_on(spec: StudySpec, root: Path, screen: Screen, server: ForkServer) -> 
     prepared = prepare_study(spec, root, screen.note)
     with store_errors():
         study = create_study(
-            prepared.spec,
-            RunPaths(root, prepared.spec.name),
-            partial(read_warm_start, prepared.spec, root),
+            prepared.spec, prepared.paths, partial(read_warm_start, prepared.spec, root)
         )
         _write_resolved(study)
         study.queue.top_up()

@@ -4,6 +4,8 @@ import copy
 import difflib
 import inspect
 import io
+import sys
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -163,8 +165,13 @@ def check_model(
             outputs = model(batch)
     except (RuntimeError, ValueError, TypeError, AssertionError) as exc:
         kind = "" if dtype == torch.float32 else f"{dtype} ".removeprefix("torch.")
+        samples = f"{kind}samples of shape {list(input_shape)}"
+        if line := line_of(type(model).__module__, exc):
+            raise TrainingError(
+                f"{place} raised {type(exc).__name__} for {samples}: {exc} ({line})"
+            ) from exc
         raise TrainingError(
-            f"{place} cannot take {kind}samples of shape {list(input_shape)}: {exc}; "
+            f"{place} cannot take {samples}: {exc}; "
             "change the size of the data or take another architecture"
         ) from exc
     finally:
@@ -223,6 +230,19 @@ def restored(values: Any) -> Any:
     return torch.load(file, weights_only=True)
 
 
+def line_of(module: str, exc: BaseException) -> str:
+    """``net.py:12``, the innermost line of a module that raised it; empty if none did.
+
+    Of torch's and torchvision's own modules there is none: who reads it cannot mend them.
+    """
+    if module.partition(".")[0] in ("torch", "torchvision", "sweeper"):
+        return ""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    frames = traceback.extract_tb(exc.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == file]
+    return f"{file}:{lines[-1]}" if lines else ""
+
+
 def _place(model: nn.Module) -> str:
     return f"model.architecture: {type(model).__name__}"
 
@@ -262,9 +282,11 @@ def _find_builder(architecture: str) -> Builder:
 def _check_arguments(architecture: str, builder: Builder, params: Mapping[str, Any]) -> None:
     signature = inspect.signature(builder)
     try:
+        signature.bind_partial((), 0)
+        way_out = f"it takes {', '.join(list(signature.parameters)[2:]) or 'no others'}"
+    except TypeError:
+        way_out = "its first two must be the shape of a sample and the number of outputs"
+    try:
         signature.bind((), 0, **params)
     except TypeError as exc:
-        accepted = list(signature.parameters)[2:]
-        raise TrainingError(
-            f"model.architecture: {architecture}: {exc}; it takes {', '.join(accepted)}"
-        ) from exc
+        raise TrainingError(f"model.architecture: {architecture}: {exc}; {way_out}") from exc

@@ -1,8 +1,7 @@
 """The loop over epochs, from which a stopped trial goes on bit for bit."""
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,15 +16,11 @@ from sweeper.errors import TrialInterrupted
 from sweeper.timing import Entry
 from sweeper.training.build import BuildLearner, build_learner
 from sweeper.training.checkpoint import load_checkpoint, save_checkpoint
-from sweeper.training.learner import EpochTotals, Learner, Runtime
+from sweeper.training.learner import Learner, Runtime
 from sweeper.training.metrics import require_measured
+from sweeper.training.progress import Progress
 from sweeper.training.reporter import Reporter
-from sweeper.training.seed import (
-    BatchSeeds,
-    capture_rng_state,
-    restore_rng_state,
-    seed_everything,
-)
+from sweeper.training.seed import BatchSeeds, seed_everything
 from sweeper.training.stretch import Stretch, stretches
 from sweeper.trial import EpochMetrics, Objective
 
@@ -88,155 +83,182 @@ def training(
         TrialInterrupted: If the process must stop; also from ``reporter``.
         TrialPruned, TrialDiverged, TrialLost: From ``reporter``.
     """
-    assert config.data is not None
     assert isinstance(config.train, TrainConfig)
-    ledger, batch_size = reporter.ledger, config.data.batch_size
+    ledger = reporter.ledger
     seed_everything(config.seed)
     with ledger.booked(Entry.CHECKPOINT):
         saved = load_checkpoint(checkpoint)
     with ledger.booked(Entry.MODEL):
         learner = build(config, data, runtime, is_resumed=saved is not None)
-    state = _TrialProgress(learner, objective, seed=config.seed, device=runtime.device)
+    progress = Progress(learner, objective, seed=config.seed, device=runtime.device)
     if saved is not None:
-        state.restore(saved)
-        for metrics in state.history:
+        progress.restore(saved)
+        for metrics in progress.history:
             reporter.report(metrics)
+    saver = _Saver(progress, checkpoint, reporter, every_s=save_every_s)
+    epochs = _Epochs(config, data, learner, progress=progress, reporter=reporter, runtime=runtime)
+    while not _is_over(progress.history, config.train, objective):
+        started_s = time.perf_counter() - progress.seconds
+        try:
+            measured = yield from epochs.measured()
+        except TrialInterrupted:
+            progress.seconds = time.perf_counter() - started_s
+            saver.save()
+            raise
+        values = {**measured, "epoch_seconds": time.perf_counter() - started_s}
+        require_measured(objective, data.info, values)
+        yield from _end_epoch(values, progress, reporter, saver)
+    return progress.best_weights
 
-    saved_s = time.monotonic()
 
-    @ledger.booked(Entry.CHECKPOINT)
-    def save() -> None:
-        nonlocal saved_s
-        reporter.require_ownership()
-        save_checkpoint(checkpoint, state.capture())
-        saved_s = time.monotonic()
+class _Epochs:
+    """Trains and measures a trial, an epoch at a time.
 
-    seeds = _seeds_of(config, runtime.device)
-    n_training = ceil(data.train.n_rows / batch_size)
-    n_batches = n_training + ceil(data.validation.n_rows / batch_size)
+    Args:
+        config: Of the trial.
+        data: Of the trial.
+        learner: Of the trial.
+        progress: Of the trial; which epoch is under way, and from where its rows are shuffled.
+        reporter: Hears of the progress.
+        runtime: Of the trial.
+    """
 
-    def steps(batches: Pass, take: Callable[[Stretch], None], n_done: int) -> Iterator[None]:
-        first = (epoch - 1) * n_batches + n_done
+    def __init__(
+        self,
+        config: TrialConfig,
+        data: TrialData,
+        learner: Learner,
+        *,
+        progress: Progress,
+        reporter: Reporter,
+        runtime: Runtime,
+    ) -> None:
+        assert config.data is not None
+        self._data = data
+        self._learner = learner
+        self._progress = progress
+        self._reporter = reporter
+        self._ledger = reporter.ledger
+        self._seeds = _seeds_of(config, runtime.device)
+        self._batch_size = config.data.batch_size
+        self._n_training = ceil(data.train.n_rows / self._batch_size)
+        self._n_batches = self._n_training + ceil(data.validation.n_rows / self._batch_size)
+
+    def measured(self) -> Generator[None, None, dict[str, float]]:
+        """What the epoch under way comes to, from the batch on that it has come to.
+
+        Raises:
+            TrialInterrupted: If the process must stop.
+        """
+        train_loss = yield from self._train()
+        self._progress.end_training()
+        val_loss, measured = yield from self._evaluate()
+        return {
+            "train_loss": train_loss,
+            "val_loss": val_loss,
+            **measured,
+            "learning_rate": self._learner.learning_rate,
+        }
+
+    def _train(self) -> Generator[None, None, float]:
+        n_done = self._learner.totals.n_batches
+        with self._ledger.booked(Entry.DATA):
+            batches = self._data.train.batches(
+                self._batch_size, generator=self._progress.shuffle, skip=n_done
+            )
+        with self._ledger.booked(Entry.STEP):
+            yield from self._steps(batches, self._learner.train, n_done)
+            return self._learner.end_training()
+
+    def _evaluate(self) -> Generator[None, None, tuple[float, Mapping[str, float]]]:
+        batches = self._data.validation.batches(self._batch_size)
+        with self._ledger.booked(Entry.EVALUATE):
+            yield from self._steps(batches, self._learner.evaluate, self._n_training)
+            return self._learner.end_evaluation()
+
+    def _steps(
+        self, batches: Pass, take: Callable[[Stretch], None], n_done: int
+    ) -> Iterator[None]:
+        """Give the learner a pass, a stretch at each step.
+
+        Args:
+            batches: All that is left of the pass.
+            take: Of the learner.
+            n_done: Batches of the epoch before these.
+        """
+        epoch, learner, reporter = self._progress.epoch, self._learner, self._reporter
         parts = stretches(
-            batches, lambda: learner.stride, ledger=ledger, seeds=seeds, number=first
+            batches,
+            lambda: learner.stride,
+            ledger=self._ledger,
+            seeds=self._seeds,
+            number=(epoch - 1) * self._n_batches + n_done,
         )
         for stretch in parts:
             n_done += stretch.n_left
             take(stretch)
             yield
-            reporter.show_progress(epoch, n_done / n_batches)
+            reporter.show_progress(epoch, n_done / self._n_batches)
             if reporter.is_stopping():
                 raise TrialInterrupted(f"stopped in epoch {epoch}")
 
-    while not _is_over(state.history, config.train, objective):
-        epoch, started_s = len(state.history) + 1, time.perf_counter() - state.seconds
-        n_done = learner.totals.n_batches
-        try:
-            with ledger.booked(Entry.DATA):
-                batches = data.train.batches(batch_size, generator=state.shuffle, skip=n_done)
-            with ledger.booked(Entry.STEP):
-                yield from steps(batches, learner.train, n_done)
-                train_loss = learner.end_training()
-            state.end_training()
-            batches = data.validation.batches(batch_size)
-            with ledger.booked(Entry.EVALUATE):
-                yield from steps(batches, learner.evaluate, n_training)
-                val_loss, measured = learner.end_evaluation()
-        except TrialInterrupted:
-            state.seconds = time.perf_counter() - started_s
-            save()
-            raise
-        values = {
-            "train_loss": train_loss,
-            "val_loss": val_loss,
-            **measured,
-            "learning_rate": learner.learning_rate,
-            "epoch_seconds": time.perf_counter() - started_s,
-        }
-        require_measured(objective, data.info, values)
-        known = [earlier for earlier in reporter.history if earlier.epoch == epoch]
-        [metrics] = known or [EpochMetrics(epoch, values, time.time())]
-        state.end_epoch(metrics)
-        if is_saved := time.monotonic() - saved_s >= save_every_s:
-            save()
-        if reporter.announce(metrics):
-            with ledger.booked(Entry.REPORT):
-                yield
-        try:
-            reporter.report(metrics)
-        except TrialInterrupted:
-            if not is_saved:
-                save()
-            raise
-    return state.best_weights
 
+class _Saver:
+    """Writes the checkpoints of a trial.
 
-class _TrialProgress:
-    """How far a trial has come: all that another process needs to go on from here.
-
-    Attributes:
-        shuffle: Draws the order of the training rows, once an epoch.
-        history: Of the epochs that are done.
-        best_weights: Of the epoch that counts, on the CPU; empty before the first one.
-        seconds: That the epoch under way took in processes that were stopped.
+    Args:
+        progress: That is saved.
+        file: Replaced each time.
+        reporter: Of the trial.
+        every_s: Seconds between two that nothing else calls for, >= 0.
     """
 
     def __init__(
-        self, learner: Learner, objective: Objective, *, seed: int, device: torch.device
+        self, progress: Progress, file: Path, reporter: Reporter, *, every_s: float
     ) -> None:
-        self._learner = learner
-        self._objective = objective
-        self._device = device
-        self.shuffle = torch.Generator().manual_seed(seed)
-        self.history: list[EpochMetrics] = []
-        self.best_weights: dict[str, Any] = {}
-        self._start_epoch()
+        self._progress = progress
+        self._file = file
+        self._reporter = reporter
+        self._every_s = every_s
+        self._saved_s = time.monotonic()
 
-    def _start_epoch(self) -> None:
-        self._learner.totals, self.seconds = EpochTotals(), 0.0
-        self._order = self.shuffle.get_state()  # from which the order of the rows is drawn
-        self._rng: dict[str, Any] | None = None
+    @property
+    def is_due(self) -> bool:
+        """Whether the latest is old enough."""
+        return time.monotonic() - self._saved_s >= self._every_s
 
-    def end_training(self) -> None:
-        """All batches are trained on; an evaluation that is stopped is done again from here."""
-        self._rng = capture_rng_state(self._device)
+    def save(self) -> None:
+        """Write one.
 
-    def end_epoch(self, metrics: EpochMetrics) -> None:
-        """The epoch is measured: keep its weights if it is the one that counts."""
-        self.history.append(metrics)
-        if self._is_latest_best():
-            self.best_weights = self._learner.weights()
-        self._start_epoch()
+        Raises:
+            StoreError: If it cannot be written.
+            TrialLost: If another process has taken the trial over.
+        """
+        with self._reporter.ledger.booked(Entry.CHECKPOINT):
+            self._reporter.require_ownership()
+            save_checkpoint(self._file, self._progress.capture())
+            self._saved_s = time.monotonic()
 
-    def _is_latest_best(self) -> bool:
-        return self._objective.best(self.history) is self.history[-1]
 
-    def capture(self) -> dict[str, Any]:
-        """What a checkpoint holds, after an epoch or in its midst; the tensors are no copies."""
-        state = self._learner.state_dict()
-        averaged = "average" in state
-        totals = self._learner.totals
-        is_best = not totals.n_batches and self._is_latest_best()
-        return {
-            "learner": state,
-            "rng": self._rng or capture_rng_state(self._device),
-            "shuffle": self._order,
-            "history": [asdict(metrics) for metrics in self.history],
-            # The same tensors twice take the room of one; an average of them is others.
-            "best_weights": state["model"] if is_best and not averaged else self.best_weights,
-            "totals": vars(totals),
-            "seconds": self.seconds,
-        }
-
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from what another process captured, of the same trial."""
-        self._learner.load_state_dict(saved["learner"])
-        restore_rng_state(saved["rng"], self._device)
-        self.shuffle.set_state(saved["shuffle"])
-        self._start_epoch()
-        self.history = [EpochMetrics(**record) for record in saved["history"]]
-        self.best_weights = saved["best_weights"]
-        self._learner.totals, self.seconds = EpochTotals(**saved["totals"]), saved["seconds"]
+def _end_epoch(
+    values: Mapping[str, float], progress: Progress, reporter: Reporter, saver: _Saver
+) -> Iterator[None]:
+    """Save what was measured if that is due, then report it: as it was reported before, if so."""
+    epoch = progress.epoch
+    known = [earlier for earlier in reporter.history if earlier.epoch == epoch]
+    [metrics] = known or [EpochMetrics(epoch, values, time.time())]
+    progress.end_epoch(metrics)
+    if is_saved := saver.is_due:
+        saver.save()
+    if reporter.announce(metrics):
+        with reporter.ledger.booked(Entry.REPORT):
+            yield
+    try:
+        reporter.report(metrics)
+    except TrialInterrupted:
+        if not is_saved:
+            saver.save()
+        raise
 
 
 def _seeds_of(config: TrialConfig, device: torch.device) -> BatchSeeds | None:

@@ -28,6 +28,8 @@ _STACK_S = 2.0
 _TEARDOWN_S = 5.0
 #: How the log begins to tell where a process hangs (faulthandler).
 _STACK = "(most recent call first):"
+#: How it begins to tell where one crashed.
+_CRASH = "Fatal Python error: "
 
 
 class WorkerProcess:
@@ -102,11 +104,13 @@ class WorkerProcess:
         return self.last_lines()
 
     def last_lines(self) -> str:
-        """The end of its log."""
+        """The end of its log; of a crash, where that was, innermost call first."""
         with self.log_path.open("rb") as log_file:
             log_file.seek(max(self.log_path.stat().st_size - _LOG_BYTES, 0))
             lines = redacted(log_file.read().decode(errors="replace")).splitlines()
-        return "\n".join(lines[-_LOG_LINES:])
+        crashes = [number for number, line in enumerate(lines) if line.startswith(_CRASH)]
+        first = crashes[-1] if crashes else max(len(lines) - _LOG_LINES, 0)
+        return "\n".join(lines[first : first + _LOG_LINES])
 
     @cached_property
     def end(self) -> str | None:

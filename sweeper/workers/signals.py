@@ -37,7 +37,11 @@ def reset_signals() -> None:
 
 
 def write_stack_when_asked() -> None:
-    """On SIGUSR2, write where the main thread is to standard error, whatever it is doing."""
+    """On SIGUSR2, write where the main thread is to standard error, whatever it is doing.
+
+    So is written where it crashed, as by a segmentation fault in what user code calls.
+    """
+    faulthandler.enable(all_threads=False)
     faulthandler.unregister(signal.SIGUSR2)  # else a handler of Python's stays above it
     faulthandler.register(signal.SIGUSR2, all_threads=False)
 

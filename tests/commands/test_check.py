@@ -83,6 +83,21 @@ def test_each_architecture_runs_a_batch_and_its_largest_model_is_measured(tmp_pa
     assert lines[-1] == f"ready: sweeper run {tmp_path}/small.yaml"
 
 
+def test_a_first_batch_that_has_no_finite_loss_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "net_without_loss.py").write_text(
+        "from torch import nn\n"
+        "def build(input_shape, n_outputs):\n"
+        "    net = nn.Sequential(nn.Flatten(), nn.Linear(64, n_outputs))\n"
+        "    nn.init.constant_(net[1].bias, float('nan'))\n"
+        "    return net\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    lines = checked(tmp_path, model={"architecture": "net_without_loss:build"})
+    assert any(line.endswith("; its loss is nan, and such a trial diverges") for line in lines)
+
+
 needs_bf16 = pytest.mark.skipif(
     "bf16" not in known_precisions("cpu"), reason="this processor has no units for bf16"
 )

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sweeper.commands import probe
-from sweeper.commands.probe import measure_model, time_batch, try_own_training
+from sweeper.commands.probe import measure_model, try_batch, try_own_training
 from sweeper.config.references import make_importable
 from sweeper.config.settings import DataConfig, ModelConfig, TrainConfig, TrialConfig
 from sweeper.config.space import first_value, suggest_config
@@ -66,7 +66,9 @@ def test_a_batch_that_no_machine_holds_is_refused() -> None:
 
 def test_a_batch_is_trained_on() -> None:
     batch = torch.rand(6, 3), torch.tensor([0, 1, 0, 1, 0, 1])
-    assert time_batch(trial(mlp()), TRIAL_DATA, batch) > 0
+    loss, seconds = try_batch(trial(mlp()), TRIAL_DATA, batch)
+    assert 0 < loss < 10
+    assert seconds > 0
 
 
 def with_closure(groups: list[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
@@ -81,12 +83,12 @@ def test_a_batch_takes_part_in_an_update() -> None:
     batch = torch.rand(6, 3), torch.tensor([0, 1, 0, 1, 0, 1])
     config = trial(mlp(), optimizer=f"{__name__}:with_closure")
     with pytest.raises(TrainingError, match=r"train.optimizer: .*: step\(\) raised TypeError"):
-        time_batch(config, TRIAL_DATA, batch)
+        try_batch(config, TRIAL_DATA, batch)
 
 
 def test_a_single_row_cannot_be_normalised() -> None:
     with pytest.raises(TrainingError, match="mlp raised ValueError: Expected more than 1 value"):
-        time_batch(trial(mlp(batch_norm=True)), TRIAL_DATA, (torch.rand(1, 3), torch.tensor([0])))
+        try_batch(trial(mlp(batch_norm=True)), TRIAL_DATA, (torch.rand(1, 3), torch.tensor([0])))
 
 
 @pytest.fixture

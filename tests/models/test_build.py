@@ -1,4 +1,5 @@
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +118,19 @@ def test_a_users_builder_that_goes_wrong_is_named(user_module: str) -> None:
         build_model(f"{user_module}:forgetful", (4,), 2)
 
 
+@pytest.mark.parametrize("name", ["narrow", "nothing"])
+def test_a_builder_of_other_arguments_is_told_what_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "users_nets_of_other_arguments.py").write_text(
+        "def narrow(width): ...\ndef nothing(): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    wanted = "its first two must be the shape of a sample and the number of outputs"
+    with pytest.raises(TrainingError, match=f":{name}: too many positional arguments; {wanted}$"):
+        build_model(f"users_nets_of_other_arguments:{name}", (4,), 2)
+
+
 def test_a_builder_that_asks_for_the_data_is_given_them(user_module: str) -> None:
     info = DataInfo("t", "0" * 16, (6,), 2, 9, 3, input_dtype="int64", tokens=Tokens(12))
     config = ModelConfig(architecture=f"{user_module}:embed", params={"width": 5})
@@ -156,6 +170,19 @@ def test_a_model_that_does_not_return_logits_is_refused_with_what_came() -> None
         check_model(nn.Linear(5, 3), (7,), 3)
     with pytest.raises(TrainingError, match="no parameter that requires a gradient"):
         check_model(nn.Linear(5, 3).requires_grad_(False), (5,), 3)
+
+
+class Mistaken(nn.Linear):
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return super().forward(batch[:, :4])
+
+
+def test_what_a_users_model_raises_is_told_with_its_line() -> None:
+    line = inspect.getsourcelines(Mistaken)[1] + 2
+    begin = "model.architecture: Mistaken raised RuntimeError for samples of shape [5]: "
+    with pytest.raises(TrainingError, match=f"^{re.escape(begin)}.*mat1 and mat2.*") as caught:
+        check_model(Mistaken(5, 3), (5,), 3)
+    assert str(caught.value).endswith(f" ({__file__}:{line})")
 
 
 class IdNet(nn.Sequential):

@@ -1,8 +1,16 @@
 """How a worker died, as its agent tells it."""
 
 import os
+import subprocess
+import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, cast
 
+from sweeper.workers.devices import Placement
+from sweeper.workers.forkserver import ForkServer
+from sweeper.workers.process import WorkerProcess
+from sweeper.workers.protocol import WorkerArgs
 from tests.support.control_groups import limit_memory, real_group, run_in
 
 #: A worker that is a mere ``sleep``, told apart from a process beside it that takes too much.
@@ -35,6 +43,40 @@ server.process.kill()
 death = worker.cause_of_death()
 print(death.kind, death.cause, sep=": ")
 """
+
+
+class Crashing:
+    """Starts a file of Python as a worker is started."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def start(self, *, stdin: int, output: int, n_threads: int) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [sys.executable, str(self._path)], stdin=stdin, stdout=output, stderr=output
+        )
+
+
+def test_of_a_crash_the_innermost_calls_are_its_last_words(tmp_path: Path) -> None:
+    code = (
+        "import ctypes\n"
+        "from sweeper.workers.signals import write_stack_when_asked\n"
+        "write_stack_when_asked()\n"
+        "def deep(n):\n"
+        "    return deep(n - 1) if n else ctypes.string_at(0)\n"
+        "print('before', flush=True)\n"
+        "deep(40)\n"
+    )
+    (tmp_path / "code.py").write_text(code)
+    told: dict[str, Any] = {field.name: "w" for field in fields(WorkerArgs)}  # which nobody reads
+    args = WorkerArgs(**told)
+    server = cast(ForkServer, Crashing(tmp_path / "code.py"))
+    death = WorkerProcess(args, Placement("cpu", 1, 1), tmp_path / "log", server).cause_of_death()
+    assert death.cause == "its worker died: killed by SIGSEGV"
+    words = death.details.splitlines()
+    assert words[0] == "Fatal Python error: Segmentation fault"
+    assert words[4] == f'  File "{tmp_path / "code.py"}", line 5 in deep'
+    assert len(words) == 12
 
 
 def death(tmp_path: Path, *words: str) -> str:
