@@ -29,6 +29,7 @@ from step import break_down, first_config
 
 from sweeper.config.study import StudySpec
 from sweeper.data.dataset import load_data
+from sweeper.data.shuffle import Shuffle
 from sweeper.errors import SweeperError
 from sweeper.training.build import build_learner
 from sweeper.training.learner import Runtime, train_epoch
@@ -46,12 +47,12 @@ def our_epochs(study: StudySpec, cache: Path) -> tuple[Mapping[str, Callable[[],
     assert config.data is not None
     load = partial(load_data, seed=study.seed, device=CPU, resident_bytes=2**40)
     data, size = load(config.data, cache_dir=cache), config.data.batch_size
-    generator = torch.Generator().manual_seed(0)
+    shuffle = Shuffle(0)
     learner = build_learner(config, data, Runtime(CPU))
     updates, n_steps = list_updates(study, data), -(-data.train.n_rows // size)
     n_epochs = sum(n for _, n in updates) // n_steps
     return {
-        "sweeper": lambda: train_epoch(learner, data.train.batches(size, generator=generator)),
+        "sweeper": lambda: train_epoch(learner, data.train.batches(size, shuffle=shuffle)),
         "products": partial(run_share, updates, 0, n_epochs),
     }, n_steps
 

@@ -23,6 +23,7 @@ import sweeper
 from sweeper.config.study import StudySpec
 from sweeper.data.cache import prepare_data
 from sweeper.data.dataset import TrialData, load_data
+from sweeper.data.shuffle import Shuffle
 from sweeper.training.build import build_learner
 from sweeper.training.learner import Runtime
 from sweeper.workers.devices import available_cores
@@ -47,8 +48,8 @@ def list_updates(study: StudySpec, data: TrialData) -> list[tuple[Sequence[Block
     torch.manual_seed(0)
     model = build_learner(config, data, Runtime(CPU)).model
     batches, counts = {}, Counter[torch.Size]()
-    generator = torch.Generator().manual_seed(0)
-    for inputs, _ in data.train.batches(config.data.batch_size, generator=generator):
+    shuffle = Shuffle(0)
+    for inputs, _ in data.train.batches(config.data.batch_size, shuffle=shuffle):
         batches[inputs.shape] = inputs
         counts[inputs.shape] += study.n_trials * epochs
     return [(list_products(model, batches[form]), n) for form, n in counts.items()]

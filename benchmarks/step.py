@@ -40,6 +40,7 @@ from sweeper.config.space import suggest_config
 from sweeper.config.study import StudySpec
 from sweeper.data.batches import Normalisation, ResidentSplit
 from sweeper.data.dataset import TrialData
+from sweeper.data.shuffle import Shuffle
 from sweeper.training.build import build_learner
 from sweeper.training.learner import Learner, Runtime, train_epoch
 from sweeper.trial import DataInfo
@@ -89,8 +90,8 @@ def build_step(case: Case) -> tuple[nn.Module, Tensor, Block]:
     split = random_images()
     info = DataInfo("random", "", INPUT_SHAPE, N_CLASSES, N_ROWS, N_ROWS)
     learner = build_learner(config, TrialData(info, split, split), Runtime(torch.device("cpu")))
-    generator = torch.Generator().manual_seed(0)
-    batches = chain.from_iterable(split.batches(size, generator=generator) for _ in count())
+    shuffle = Shuffle(0)
+    batches = chain.from_iterable(split.batches(size, shuffle=shuffle) for _ in count())
     return learner.model, next(batches)[0], partial(train_block, learner, batches, case.n_steps)
 
 

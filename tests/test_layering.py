@@ -38,8 +38,9 @@ STUDY_ROWS = (
 )
 #: The same inside ``data``: its modules, and each of its packages as one part.
 DATA_ROWS = (
-    ("batches", "channels", "content", "fingerprint", "identity", "lengths", "preprocessing",
+    ("channels", "content", "fingerprint", "identity", "lengths", "preprocessing", "shuffle",
      "targets"),
+    ("batches",),
     ("labelled", "partition"),
     ("rows",),
     ("audio", "images", "own", "tables", "texts"),

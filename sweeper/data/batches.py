@@ -10,6 +10,8 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from sweeper.data.shuffle import Shuffle
+
 #: Inputs and targets.
 Batch = tuple[Tensor, Tensor]
 #: What is made of the inputs of a batch, on the device, of each row by itself.
@@ -133,16 +135,14 @@ class Split(Protocol):
     def n_rows(self) -> int:
         """Rows of this split, > 0."""
 
-    def batches(
-        self, batch_size: int, *, generator: Generator | None = None, skip: int = 0
-    ) -> Pass:
+    def batches(self, batch_size: int, *, shuffle: Shuffle | None = None, skip: int = 0) -> Pass:
         """One pass over the rows.
 
         Args:
             batch_size: Rows of each batch but the last, > 0.
-            generator: Shuffles the rows by one ``torch.randperm``, and batches of rows that were
-                sorted by a second one; the same state gives the same order in every
-                implementation. None keeps the order of the rows, or sorts them.
+            shuffle: Gives the order of the rows, and then that of batches of rows that were
+                sorted; the same state gives the same batches in every implementation. None keeps
+                the order of the rows, or sorts them.
             skip: Batches at the start that are left out and not loaded, >= 0. The order is drawn
                 all the same, so the others are those of a whole pass.
 
@@ -202,14 +202,12 @@ class ResidentSplit:
         self._lengths = lengths
         self.n_rows = len(rows)
 
-    def batches(
-        self, batch_size: int, *, generator: Generator | None = None, skip: int = 0
-    ) -> Pass:
+    def batches(self, batch_size: int, *, shuffle: Shuffle | None = None, skip: int = 0) -> Pass:
         """See :class:`Split`."""
         if self._lengths is None:
-            rows = _ordered(self._rows, batch_size, generator)[skip * batch_size :]
+            rows = _ordered(self._rows, batch_size, shuffle)[skip * batch_size :]
             return TablePass(self._table, rows, batch_size)
-        chunks = _chunks(self._rows, self._lengths, batch_size, generator)[skip:]
+        chunks = _chunks(self._rows, self._lengths, batch_size, shuffle)[skip:]
         return LoadedPass((self._table.batch(*chunk) for chunk in chunks), len(chunks))
 
 
@@ -243,19 +241,17 @@ class LoaderSplit:
         self._lengths = lengths
         self.n_rows = len(rows)
 
-    def batches(
-        self, batch_size: int, *, generator: Generator | None = None, skip: int = 0
-    ) -> Pass:
+    def batches(self, batch_size: int, *, shuffle: Shuffle | None = None, skip: int = 0) -> Pass:
         """See :class:`Split`."""
-        chunks = self._chunks(batch_size, generator)[skip:]
+        chunks = self._chunks(batch_size, shuffle)[skip:]
         return LoadedPass(self._loaded(chunks), len(chunks))
 
     def _chunks(
-        self, batch_size: int, generator: Generator | None
+        self, batch_size: int, shuffle: Shuffle | None
     ) -> Sequence[tuple[Tensor, int | None]]:
         if self._lengths is not None:
-            return _chunks(self._rows, self._lengths, batch_size, generator)
-        rows = _ordered(self._rows, batch_size, generator)
+            return _chunks(self._rows, self._lengths, batch_size, shuffle)
+        rows = _ordered(self._rows, batch_size, shuffle)
         return [(chunk, None) for chunk in torch.split(rows, batch_size)]
 
     def _loaded(self, chunks: Sequence[tuple[Tensor, int | None]]) -> Iterator[Batch]:
@@ -284,35 +280,34 @@ class LoaderSplit:
         return load(batch_sampler=[chunk.tolist() for chunk in chunks])
 
 
-def _ordered(rows: Tensor, batch_size: int, generator: Generator | None) -> Tensor:
+def _ordered(rows: Tensor, batch_size: int, shuffle: Shuffle | None) -> Tensor:
     """The rows of a pass in their order, on their device."""
-    order = _shuffled(len(rows), batch_size, generator)
+    order = _shuffled(len(rows), batch_size, shuffle)
     return rows if order is None else rows[_brought(order, rows.device)]
 
 
-def _shuffled(n_rows: int, batch_size: int, generator: Generator | None) -> Tensor | None:
-    """An order of rows, without one that would be a batch by itself; None without a generator."""
-    if generator is None:
+def _shuffled(n_rows: int, batch_size: int, shuffle: Shuffle | None) -> Tensor | None:
+    """An order of rows, without one that would be a batch by itself; None unless shuffled."""
+    if shuffle is None:
         return None
-    order = torch.randperm(n_rows, generator=generator, device=generator.device)
+    order = shuffle.order(n_rows)
     return order[:-1] if n_rows % batch_size == 1 < batch_size < n_rows else order
 
 
 def _chunks(
-    rows: Tensor, lengths: Tensor, batch_size: int, generator: Generator | None
+    rows: Tensor, lengths: Tensor, batch_size: int, shuffle: Shuffle | None
 ) -> Sequence[tuple[Tensor, int]]:
     """The rows of each batch and the length of its longest."""
-    order = _sorted(lengths, _shuffled(len(rows), batch_size, generator), batch_size)
+    order = _sorted(lengths, _shuffled(len(rows), batch_size, shuffle), batch_size)
     chunks = torch.split(rows[_brought(order, rows.device)], batch_size)
     ends = [
         min(end, len(order)) - 1 for end in range(batch_size, len(order) + batch_size, batch_size)
     ]
     longest = lengths[order[ends]].tolist()
     found = list(zip(chunks, longest, strict=True))
-    if generator is None:
+    if shuffle is None:
         return found
-    places = torch.randperm(len(found), generator=generator, device=generator.device)
-    return [found[place] for place in places.tolist()]
+    return [found[place] for place in shuffle.order(len(found)).tolist()]
 
 
 def _sorted(lengths: Tensor, order: Tensor | None, batch_size: int) -> Tensor:

@@ -134,6 +134,8 @@ class _Epochs:
         runtime: Runtime,
     ) -> None:
         assert config.data is not None
+        assert isinstance(config.train, TrainConfig)
+        self._n_epochs = config.train.epochs
         self._data = data
         self._learner = learner
         self._progress = progress
@@ -161,11 +163,11 @@ class _Epochs:
         }
 
     def _train(self) -> Generator[None, None, float]:
-        n_done = self._learner.totals.n_batches
+        n_done, shuffle = self._learner.totals.n_batches, self._progress.shuffle
         with self._ledger.booked(Entry.DATA):
-            batches = self._data.train.batches(
-                self._batch_size, generator=self._progress.shuffle, skip=n_done
-            )
+            batches = self._data.train.batches(self._batch_size, shuffle=shuffle, skip=n_done)
+            if self._learner.stride > 1 and self._progress.epoch < self._n_epochs:
+                shuffle.draw_ahead(self._data.train.n_rows)  # while the device is at work
         with self._ledger.booked(Entry.STEP):
             yield from self._steps(batches, self._learner.train, n_done)
             return self._learner.end_training()

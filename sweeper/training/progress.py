@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from sweeper.data.shuffle import Shuffle
 from sweeper.training.learner import EpochTotals, Learner
 from sweeper.training.seed import capture_rng_state, restore_rng_state
 from sweeper.trial import EpochMetrics, Objective
@@ -32,7 +33,7 @@ class Progress:
         self._learner = learner
         self._objective = objective
         self._device = device
-        self.shuffle = torch.Generator().manual_seed(seed)
+        self.shuffle = Shuffle(seed)
         self.history: list[EpochMetrics] = []
         self.best_weights: dict[str, Any] = {}
         self._start_epoch()
@@ -44,7 +45,7 @@ class Progress:
 
     def _start_epoch(self) -> None:
         self._learner.totals, self.seconds = EpochTotals(), 0.0
-        self._order = self.shuffle.get_state()  # from which the order of the rows is drawn
+        self._order = self.shuffle.state
         self._rng: dict[str, Any] | None = None
 
     def end_training(self) -> None:
@@ -82,7 +83,7 @@ class Progress:
         """Go on from what another process captured, of the same trial."""
         self._learner.load_state_dict(saved["learner"])
         restore_rng_state(saved["rng"], self._device)
-        self.shuffle.set_state(saved["shuffle"])
+        self.shuffle.state = saved["shuffle"]
         self._start_epoch()
         self.history = [EpochMetrics(**record) for record in saved["history"]]
         self.best_weights = saved["best_weights"]

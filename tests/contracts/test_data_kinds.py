@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from sweeper.config.holdout import WITH_COLUMNS
 from sweeper.config.settings import DataConfig
 from sweeper.data.batches import Split
 from sweeper.data.dataset import TrialData
+from sweeper.data.shuffle import Shuffle
 from tests.support import loaded_data
 from tests.support.picture_files import picture
 from tests.support.table_files import write_table
@@ -73,9 +73,9 @@ def load(
     return loaded_data.load(config, folder, seed=seed, resident_bytes=resident_bytes)
 
 
-def numbers(split: Split, generator: torch.Generator | None = None) -> list[int]:
+def numbers(split: Split, shuffle: Shuffle | None = None) -> list[int]:
     """Of the rows, each as often as it occurs."""
-    batches = split.batches(5, generator=generator)
+    batches = split.batches(5, shuffle=shuffle)
     return sorted(int(number) for _, targets in batches for number in targets[:, 0])
 
 
@@ -94,7 +94,7 @@ def test_a_share_is_held_out(tmp_path: Path, kind: str, resident_bytes: int) -> 
     train, validation = numbers(data.train), numbers(data.validation)
     assert len(validation) == 6
     assert sorted(train + validation) == list(range(N))
-    shuffled = numbers(data.train, torch.Generator().manual_seed(1))
+    shuffled = numbers(data.train, Shuffle(1))
     assert shuffled == train
     other = load(kind, tmp_path, 0.25, seed=1, resident_bytes=resident_bytes)
     assert numbers(other.validation) != validation

@@ -19,6 +19,7 @@ from sweeper.config.settings import (
 )
 from sweeper.data.batches import ResidentSplit
 from sweeper.data.dataset import TrialData
+from sweeper.data.shuffle import Shuffle
 from sweeper.data.targets import count_rows
 from sweeper.errors import TrainingError
 from sweeper.training.build import build_learner
@@ -116,9 +117,9 @@ def test_a_network_learns_by_it_and_all_metrics_of_the_task_are_measured(
 ) -> None:
     learner, data = learner_of(task, n_outputs, **settings, metrics=f"{__name__}:own_metrics")
     loss_before, before = evaluate(learner, data.validation.batches(32))
-    shuffle = torch.Generator().manual_seed(0)
+    shuffle = Shuffle(0)
     for _ in range(12):
-        train_epoch(learner, data.train.batches(32, generator=shuffle))
+        train_epoch(learner, data.train.batches(32, shuffle=shuffle))
     loss, measured = evaluate(learner, data.validation.batches(32))
     assert loss < loss_before
     assert list(measured) == [*measured_of(task, n_outputs), "val_rows"]

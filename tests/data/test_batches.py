@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from sweeper.data.batches import LoaderSplit, Normalisation, ResidentSplit, Split
+from sweeper.data.shuffle import Shuffle
 
 CPU = torch.device("cpu")
 INPUTS = torch.arange(7 * 2 * 2 * 1, dtype=torch.uint8).view(7, 2, 2, 1) * 9
@@ -40,7 +41,7 @@ every_split = pytest.mark.parametrize("split", [resident, tensor_loader, dataset
 
 
 @every_split
-def test_without_a_generator_all_rows_come_in_order(split: MakeSplit) -> None:
+def test_all_rows_come_in_order_unless_shuffled(split: MakeSplit) -> None:
     batches = list(split().batches(2))
     assert [targets.tolist() for _, targets in batches] == [[0, 1], [2, 4], [6]]
     for inputs, targets in batches:
@@ -51,12 +52,12 @@ def test_without_a_generator_all_rows_come_in_order(split: MakeSplit) -> None:
 
 
 @every_split
-def test_a_generator_shuffles_by_one_permutation(split: MakeSplit) -> None:
+def test_rows_are_shuffled_by_one_permutation(split: MakeSplit) -> None:
     order = ROWS[torch.randperm(5, generator=torch.Generator().manual_seed(11))]
-    generator = torch.Generator().manual_seed(11)
-    first = [targets for _, targets in split().batches(3, generator=generator)]
+    shuffle = Shuffle(11)
+    first = [targets for _, targets in split().batches(3, shuffle=shuffle)]
     assert torch.equal(torch.cat(first), order)
-    second = torch.cat([targets for _, targets in split().batches(3, generator=generator)])
+    second = torch.cat([targets for _, targets in split().batches(3, shuffle=shuffle)])
     again = torch.Generator().manual_seed(11)
     torch.randperm(5, generator=again)
     assert torch.equal(second, ROWS[torch.randperm(5, generator=again)])
@@ -66,12 +67,12 @@ def test_a_generator_shuffles_by_one_permutation(split: MakeSplit) -> None:
 @pytest.mark.parametrize("skip", [0, 1, 2, 3])
 @pytest.mark.parametrize("shuffled", [True, False])
 def test_skipped_batches_change_nothing_else(split: MakeSplit, shuffled: bool, skip: int) -> None:
-    whole, cut = (torch.Generator().manual_seed(11) if shuffled else None for _ in range(2))
-    expected = [targets.tolist() for _, targets in split().batches(2, generator=whole)][skip:]
-    batches = split().batches(2, generator=cut, skip=skip)
+    whole, cut = (Shuffle(11) if shuffled else None for _ in range(2))
+    expected = [targets.tolist() for _, targets in split().batches(2, shuffle=whole)][skip:]
+    batches = split().batches(2, shuffle=cut, skip=skip)
     assert [targets.tolist() for _, targets in batches] == expected
     if whole is not None and cut is not None:
-        assert torch.equal(whole.get_state(), cut.get_state())
+        assert torch.equal(whole.state, cut.state)
 
 
 def test_skipped_batches_are_not_loaded() -> None:
@@ -96,7 +97,7 @@ def test_a_last_single_row_is_dropped_when_shuffling_alone(
     split: MakeSplit, n_rows: int, batch_size: int, sizes: list[int]
 ) -> None:
     part = split(ROWS[:n_rows])
-    shuffled = part.batches(batch_size, generator=torch.Generator())
+    shuffled = part.batches(batch_size, shuffle=Shuffle(0))
     assert [len(targets) for _, targets in shuffled] == sizes
     assert sum(len(targets) for _, targets in part.batches(batch_size)) == n_rows
 
@@ -104,7 +105,7 @@ def test_a_last_single_row_is_dropped_when_shuffling_alone(
 @every_split
 def test_the_global_generator_is_left_alone(split: MakeSplit) -> None:
     state = torch.get_rng_state()
-    list(split().batches(2, generator=torch.Generator()))
+    list(split().batches(2, shuffle=Shuffle(0)))
     list(split().batches(2))
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -129,9 +130,9 @@ every_sorted_split = pytest.mark.parametrize("is_resident", [True, False])
 @every_sorted_split
 def test_each_batch_is_as_long_as_its_longest(is_resident: bool) -> None:
     split = sorted_split(torch.arange(3, 70), is_resident=is_resident)
-    for generator in (None, torch.Generator().manual_seed(11)):
+    for shuffle in (None, Shuffle(11)):
         seen = []
-        for inputs, targets in split.batches(4, generator=generator):
+        for inputs, targets in split.batches(4, shuffle=shuffle):
             assert inputs.dtype == torch.int64
             assert inputs.shape[1] == LENGTHS[targets].max()
             assert torch.equal(inputs, IDS[targets, : inputs.shape[1]].long())
@@ -151,8 +152,8 @@ def test_shuffled_rows_are_sorted_within_windows_and_their_batches_shuffled(
     is_resident: bool,
 ) -> None:
     split = sorted_split(torch.arange(70), is_resident=is_resident)
-    generator = torch.Generator().manual_seed(11)
-    batches = [targets.tolist() for _, targets in split.batches(2, generator=generator)]
+    shuffle = Shuffle(11)
+    batches = [targets.tolist() for _, targets in split.batches(2, shuffle=shuffle)]
     drawn = torch.Generator().manual_seed(11)
     order = torch.randperm(70, generator=drawn).tolist()
     # Of 35 batches of two the first 32 make a window.
@@ -162,7 +163,7 @@ def test_shuffled_rows_are_sorted_within_windows_and_their_batches_shuffled(
     rows = [row for window in windows for row in window]
     chunks = [rows[first : first + 2] for first in range(0, 70, 2)]
     assert batches == [chunks[place] for place in torch.randperm(35, generator=drawn).tolist()]
-    assert torch.equal(generator.get_state(), drawn.get_state())
+    assert torch.equal(shuffle.state, drawn.get_state())
 
 
 @every_sorted_split
@@ -170,19 +171,17 @@ def test_shuffled_rows_are_sorted_within_windows_and_their_batches_shuffled(
 def test_skipped_batches_of_sorted_rows_change_nothing_else(is_resident: bool, skip: int) -> None:
     split = sorted_split(torch.arange(70), is_resident=is_resident)
     for draws in (False, True):
-        whole, cut = (torch.Generator().manual_seed(11) if draws else None for _ in range(2))
-        expected = [targets.tolist() for _, targets in split.batches(4, generator=whole)][skip:]
-        batches = split.batches(4, generator=cut, skip=skip)
+        whole, cut = (Shuffle(11) if draws else None for _ in range(2))
+        expected = [targets.tolist() for _, targets in split.batches(4, shuffle=whole)][skip:]
+        batches = split.batches(4, shuffle=cut, skip=skip)
         assert [targets.tolist() for _, targets in batches] == expected
 
 
 @every_sorted_split
 def test_the_row_that_is_dropped_is_not_the_longest(is_resident: bool) -> None:
     split = sorted_split(torch.arange(9), is_resident=is_resident)
-    generator = torch.Generator().manual_seed(11)
-    seen = {
-        row for _, targets in split.batches(4, generator=generator) for row in targets.tolist()
-    }
+    shuffle = Shuffle(11)
+    seen = {row for _, targets in split.batches(4, shuffle=shuffle) for row in targets.tolist()}
     last = int(torch.randperm(9, generator=torch.Generator().manual_seed(11))[-1])
     assert seen == set(range(9)) - {last}
 

@@ -10,6 +10,7 @@ from sweeper.config.settings import DataConfig
 from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.built_in.sources import fallback
 from sweeper.data.dataset import TrialData, load_data
+from sweeper.data.shuffle import Shuffle
 from sweeper.errors import DataError
 from tests.support.data_files import IMAGES, LABELS, write_mnist
 
@@ -169,9 +170,9 @@ def test_big_tensors_go_through_a_loader_with_the_same_result(
     assert big.info == small.info
     train: tuple[Split, Split] = (small.train, big.train)
     for seed in (3, 4):
-        generators = (torch.Generator().manual_seed(seed) for _ in range(2))
-        splits = zip(train, generators, strict=True)
-        one, other = (list(split.batches(4, generator=generator)) for split, generator in splits)
+        shuffles = (Shuffle(seed) for _ in range(2))
+        splits = zip(train, shuffles, strict=True)
+        one, other = (list(split.batches(4, shuffle=shuffle)) for split, shuffle in splits)
         assert len(one) == len(other) == 2
         for (inputs, targets), (other_inputs, other_targets) in zip(one, other, strict=True):
             assert torch.equal(inputs, other_inputs)

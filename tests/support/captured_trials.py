@@ -9,6 +9,7 @@ from torch import nn
 
 from sweeper.config.settings import ModelConfig
 from sweeper.data.dataset import TrialData
+from sweeper.data.shuffle import Shuffle
 from sweeper.timing import TimeLedger
 from sweeper.training.eager import EagerLearner
 from sweeper.training.learner import Batches, EpochTotals, Learner, Runtime
@@ -60,7 +61,7 @@ class Twin:
 
     def train(self, n_epochs: int) -> Iterator[None]:
         """Both are trained and measured; the pack is to do what the member has at each step."""
-        orders = [torch.Generator().manual_seed(self._seed) for _ in range(2)]
+        orders = [Shuffle(self._seed) for _ in range(2)]
         for epoch in range(n_epochs):
             measured = []
             learners: tuple[Learner, Learner] = self.alone, self.member
@@ -82,14 +83,14 @@ class Twin:
         learner: Learner,
         take: Callable[[Batches], None],
         epoch: int,
-        order: torch.Generator | None,
+        order: Shuffle | None,
     ) -> Iterator[None]:
         seeds = None
         if order is not None:
             seeds = BatchSeeds(
                 self._seed, self._device, has_own_code=self._has_own_code, has_keys=True
             )
-        batches, number = self._data.train.batches(BATCH_SIZE, generator=order), epoch * N_BATCHES
+        batches, number = self._data.train.batches(BATCH_SIZE, shuffle=order), epoch * N_BATCHES
         parts = stretches(
             batches, lambda: learner.stride, ledger=TimeLedger(), seeds=seeds, number=number
         )

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from sweeper.config.settings import DataConfig, ModelConfig, Precision, TrainConfig, TrialConfig
 from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.dataset import TrialData, load_data
+from sweeper.data.shuffle import Shuffle
 from sweeper.training.build import build_learner
 from sweeper.training.eager import EagerLearner
 from sweeper.training.learner import Learner, Runtime, evaluate, train_epoch
@@ -81,21 +82,21 @@ def learner_on(data: TrialData, model: ModelConfig, **train: Any) -> EagerLearne
 
 
 def unsynchronised(
-    split: Split, batch_size: int, generator: torch.Generator | None
+    split: Split, batch_size: int, shuffle: Shuffle | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches, between whose first and last whatever waits for the device is an error."""
     torch.cuda.set_sync_debug_mode("error")
     try:
-        yield from split.batches(batch_size, generator=generator)
+        yield from split.batches(batch_size, shuffle=shuffle)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
 
 def train_and_evaluate_unsynchronised(data: TrialData, learner: Learner, batch_size: int) -> None:
-    generator = torch.Generator().manual_seed(0)
-    train_epoch(learner, data.train.batches(batch_size, generator=generator))  # kernels are chosen
+    shuffle = Shuffle(0)
+    train_epoch(learner, data.train.batches(batch_size, shuffle=shuffle))  # kernels are chosen
     evaluate(learner, data.validation.batches(batch_size))
-    train_epoch(learner, unsynchronised(data.train, batch_size, generator))
+    train_epoch(learner, unsynchronised(data.train, batch_size, shuffle))
     evaluate(learner, unsynchronised(data.validation, batch_size, None))
 
 
@@ -129,17 +130,17 @@ def test_resident_data_lie_on_the_device_as_bytes(tmp_path: Path) -> None:
     # 3,000 rows: 48,000 bytes of inputs, 24,000 each of targets and of the splits' rows; the
     # inputs as float32 would be 192,000.
     assert torch.cuda.memory_allocated(CUDA) - before < 120_000
-    for inputs, targets in data.train.batches(64, generator=torch.Generator()):
+    for inputs, targets in data.train.batches(64, shuffle=Shuffle(0)):
         assert inputs.device == targets.device == CUDA
         assert inputs.dtype == torch.float32
 
 
 def test_batches_are_those_of_a_cpu(mnist: DataConfig, tmp_path: Path) -> None:
     cpu = load(mnist, tmp_path, device=torch.device("cpu"))
-    wanted = list(cpu.train.batches(2, generator=torch.Generator().manual_seed(3)))
+    wanted = list(cpu.train.batches(2, shuffle=Shuffle(3)))
     for resident_bytes in (2**30, 0):
         split = load(mnist, tmp_path, resident_bytes=resident_bytes).train
-        came = list(split.batches(2, generator=torch.Generator().manual_seed(3)))
+        came = list(split.batches(2, shuffle=Shuffle(3)))
         for (inputs, targets), (cpu_inputs, cpu_targets) in zip(came, wanted, strict=True):
             assert torch.equal(targets.cpu(), cpu_targets)
             torch.testing.assert_close(inputs.cpu(), cpu_inputs, rtol=0, atol=1e-6)

@@ -3,6 +3,7 @@
 import torch
 
 from sweeper.data.batches import ResidentSplit
+from sweeper.data.shuffle import Shuffle
 from sweeper.timing import TimeLedger
 from sweeper.training.seed import BatchSeeds
 from sweeper.training.stretch import Stretch, stretches
@@ -13,13 +14,13 @@ SPLIT = ResidentSplit(ROWS.float(), ROWS, ROWS, None)
 
 
 def test_all_batches_come_once_in_their_order() -> None:
-    batches = SPLIT.batches(SIZE, generator=torch.Generator().manual_seed(3))
+    batches = SPLIT.batches(SIZE, shuffle=Shuffle(3))
     seen: list[torch.Tensor] = []
     for stretch in stretches(batches, lambda: 4, ledger=TimeLedger(), seeds=None, number=0):
         assert stretch.n_left == 4 if not seen else 2
         seen += [targets for _, targets in stretch]
         assert stretch.n_left == 0
-    wanted = SPLIT.batches(SIZE, generator=torch.Generator().manual_seed(3))
+    wanted = SPLIT.batches(SIZE, shuffle=Shuffle(3))
     assert [rows.tolist() for rows in seen] == [rows.tolist() for _, rows in wanted]
     assert batches.n_left == 0
 
