@@ -36,7 +36,7 @@ class LaneCount:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._most = plan.most
-        self._is_found = plan.first == plan.most
+        self._is_found = not plan.is_open
         self._found = found
         self._now = now
         self._rates: dict[int, float] = {}

@@ -38,10 +38,13 @@ class LanePlan:
         """Whether trials have their steps in turns, be it a single one."""
         return self.most > 1 or self.is_captured
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is to be found out how many trials at once are best."""
+        return self.first < self.most
+
     def found(self, n: int) -> "LanePlan":
-        """With so many trials at once, at most, if the file leaves it open how many."""
-        if self.first == self.most:
-            return self
+        """With ``n`` trials at once, as far as that is within what is planned."""
         n = min(n, self.most)
         return replace(self, first=n, most=n)
 
@@ -49,7 +52,7 @@ class LanePlan:
         """For people, to follow the number of workers; empty if they train one at a time."""
         if self.most == 1:
             return ""
-        upto = "" if self.first == self.most else "1 to "
+        upto = "1 to " if self.is_open else ""
         line = f"; {upto}{self.most} trials at once in each"
         return line + (f", up to {self.n_packed} of them as one" if self.n_packed > 1 else "")
 

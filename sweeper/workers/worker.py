@@ -110,6 +110,8 @@ class Worker:
             )
         if key:
             return ALONE
+        if not plan.is_open:
+            return plan
         known = best_lanes(study.storage, study.study_id).get(self._device_name)
         return plan if known is None else plan.found(known.n)
 

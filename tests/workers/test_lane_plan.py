@@ -58,6 +58,7 @@ def test_what_the_file_says_is_done_on_every_device(
 ) -> None:
     plan = planned(tmp_path, "cpu", run=run)
     assert (plan.first, plan.most, plan.n_packed) == (most, most, n_packed)
+    assert not plan.is_open
     assert (plan.is_asked, plan.is_captured) == (True, False)
     on_gpu = planned(tmp_path, run=run)
     assert (on_gpu.first, on_gpu.most, on_gpu.is_captured) == (most, most, True)
@@ -79,10 +80,9 @@ def test_training_of_ones_own_takes_no_lanes(tmp_path: Path) -> None:
     assert plan_lanes(spec, "cuda:0", n_workers=1) == ALONE
 
 
-def test_a_number_that_is_known_takes_the_place_of_what_is_open_alone(tmp_path: Path) -> None:
+def test_a_number_that_is_known_takes_the_place_of_the_search(tmp_path: Path) -> None:
     plan = planned(tmp_path, budget={"trials": 50})
     known = plan.found(4)
     assert (known.first, known.most, known.n_packed) == (4, 4, 8)
+    assert not known.is_open
     assert plan.found(64).most == 8
-    asked = planned(tmp_path, run={"lanes": 6})
-    assert asked.found(4) == asked
