@@ -165,9 +165,9 @@ class Packs:
         return [pack for pack in self._all() if not pack.is_ready]
 
     def wait(self) -> None:
-        """Wait until some of those that are busy are not."""
+        """Wait until some of those that are busy are not; no time if none is."""
         busy = self.busy
-        while not any(pack.is_ready for pack in busy):
+        while busy and not any(pack.is_ready for pack in busy):
             time.sleep(_LOOK_EVERY_S)
 
     def _all(self) -> list[Pack]:

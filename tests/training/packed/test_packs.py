@@ -228,6 +228,18 @@ def test_whoever_is_done_first_is_waited_for() -> None:
     assert [pack.names for pack in packs.busy] == [["first"], ["third"]]
 
 
+def test_who_is_done_just_before_the_wait_begins_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def sleep(seconds: float) -> None:
+        raise AssertionError("it waits for nobody")
+
+    packs = Packs(1, pytest.fail, TapeCapture)
+    build(packs, trial(), "first")
+    monkeypatch.setattr("sweeper.training.packed.packs.time.sleep", sleep)
+    packs.wait()
+
+
 def test_a_pack_without_members_is_given_back() -> None:
     captures: weakref.WeakSet[TapeCapture] = weakref.WeakSet()
 
