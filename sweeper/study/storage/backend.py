@@ -47,6 +47,11 @@ def opening_errors(spec: StudySpec) -> Iterator[None]:
         yield
     except (SweeperError, OSError):
         raise
+    except RuntimeError as exc:  # Optuna's, of tables that are none of its own of this version
+        raise StudyError(
+            f"{spec.place('storage')}: another version of Optuna, or another program such as "
+            f"MLflow, has made the tables there ({describe(exc)}); name another database"
+        ) from exc
     except Exception as exc:  # whatever the database's driver raises
         server = "`sweeper proxy`" if spec.is_proxied else "the server"
         raise StudyError(

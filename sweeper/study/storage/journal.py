@@ -11,6 +11,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from sweeper.errors import StudyError
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
 
@@ -65,6 +66,24 @@ class _JournalFile(JournalFileBackend):
             del self._gathered.logs
         if logs:
             self.append_logs(logs)
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        """Whole lines behind so many.
+
+        Raises:
+            StudyError: If one is damaged, which Optuna finds when another follows it.
+        """
+        n_read = log_number_from
+        try:
+            for log in super().read_logs(log_number_from):
+                yield log
+                n_read += 1
+        except ValueError as exc:  # of JSON, or of UTF-8
+            raise StudyError(
+                f"{self._file_path}: line {n_read + 1} is damaged ({exc}), by another program or "
+                "by the disk; bring the file back from a copy, or begin another study with "
+                "`--name NEW`"
+            ) from exc
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         gathered: list[dict[str, Any]] | None = getattr(self._gathered, "logs", None)

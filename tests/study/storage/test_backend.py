@@ -1,3 +1,5 @@
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,3 +22,17 @@ def test_a_database_that_cannot_be_opened_is_told_without_its_password(tmp_path:
         "file"
     )
     assert "secret" not in text
+
+
+def test_a_database_of_another_program_is_named_as_that(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, storage=f"sqlite:///{tmp_path}/shared.db", run={"workers": 1})
+    open_storage(spec, RunPaths(tmp_path, "small"))
+    with closing(sqlite3.connect(tmp_path / "shared.db")) as database:
+        database.execute("UPDATE alembic_version SET version_num = 'of mlflow'")
+        database.commit()
+    with pytest.raises(StudyError) as caught:
+        open_storage(spec, RunPaths(tmp_path, "small"))
+    assert "storage: another version of Optuna, or another program such as MLflow, has" in str(
+        caught.value
+    )
+    assert str(caught.value).endswith("; name another database")

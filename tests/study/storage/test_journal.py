@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.errors import StoreError
+from sweeper.errors import StoreError, StudyError
 from sweeper.locks import FileLock
 from sweeper.paths import RunPaths
 from sweeper.trial import TrialState
@@ -19,6 +19,20 @@ def test_a_line_that_a_dead_process_left_torn_does_no_harm(tmp_path: Path, torn:
     assert study.counts()[TrialState.COMPLETE] == 1
     run_all(study, reports(0.6))
     assert begin(tmp_path).counts() == {TrialState.COMPLETE: 10}
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"), [(b"x", "Expecting value"), (b"\xff", "utf-8"), (b"\n", "Expecting value")]
+)
+def test_a_damaged_line_is_named_with_the_way_out(tmp_path: Path, damage: bytes, why: str) -> None:
+    study = begin(tmp_path)
+    lines = study.paths.journal.read_bytes().splitlines(keepends=True)
+    study.paths.journal.write_bytes(b"".join([*lines[:4], damage + lines[4][1:], *lines[5:]]))
+    with pytest.raises(StudyError) as caught:
+        begin(tmp_path)
+    assert str(caught.value).startswith(f"{study.paths.journal}: line 5 is damaged (")
+    assert why in str(caught.value)
+    assert str(caught.value).endswith("from a copy, or begin another study with `--name NEW`")
 
 
 def test_a_full_disk_does_not_spoil_the_journal(tmp_path: Path) -> None:
