@@ -117,9 +117,15 @@ def begin_sweep(folder: Path, *, trials: int, **changes: Any) -> TrackedSweep:
     }
     file = folder / "small.yaml"
     file.write_text(yaml.safe_dump({**plain, **changes}, sort_keys=False))
+    sweep = open_sweep(folder)
+    sweep.study.queue.top_up()
+    sweep.paths.resolved_spec.write_text(render_study(sweep.study.spec))
+    copy_empty_database(sweep.paths.mlflow_db)
+    return sweep
+
+
+def open_sweep(folder: Path) -> TrackedSweep:
+    """The study whose file lies in a folder, with all that is there already."""
+    file = folder / "small.yaml"
     spec = load_study(file)
-    study = create_study(spec, RunPaths(folder / "mlruns", spec.name))
-    study.queue.top_up()
-    study.paths.resolved_spec.write_text(render_study(spec))
-    copy_empty_database(study.paths.mlflow_db)
-    return TrackedSweep(file, study)
+    return TrackedSweep(file, create_study(spec, RunPaths(folder / "mlruns", spec.name)))
