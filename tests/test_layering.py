@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import sweeper
@@ -90,8 +91,13 @@ def module_of(path: Path) -> str:
 FILE_OF = {module_of(path): path for path in PACKAGE.rglob("*.py")}
 
 
-def imported_by(module: str) -> Iterator[str]:
-    """Dotted names that a module imports, also inside functions and for types alone."""
+@cache
+def imports() -> dict[str, set[str]]:
+    """Dotted names that each module imports, also inside functions and for types alone."""
+    return {module: set(_imported_by(module)) for module in FILE_OF}
+
+
+def _imported_by(module: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(FILE_OF[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -107,16 +113,18 @@ def _nearest(name: str) -> str:
     return name if name in FILE_OF else "__init__"
 
 
-IMPORTS = {module: set(imported_by(module)) for module in FILE_OF}
-EDGES = {
-    module: {
-        _nearest(name.removeprefix("sweeper").removeprefix("."))
-        for name in names
-        if name == "sweeper" or name.startswith("sweeper.")
+@cache
+def edges() -> dict[str, set[str]]:
+    """The other modules of sweeper that each module imports."""
+    return {
+        module: {
+            _nearest(name.removeprefix("sweeper").removeprefix("."))
+            for name in names
+            if name == "sweeper" or name.startswith("sweeper.")
+        }
+        - {module}
+        for module, names in imports().items()
     }
-    - {module}
-    for module, names in IMPORTS.items()
-}
 
 
 def part_of(module: str, package: str = "") -> str:
@@ -132,7 +140,7 @@ def upward(rows: Sequence[Sequence[str]], package: str = "") -> set[tuple[str, s
     return {
         (module, target)
         for module in inside
-        for target in EDGES[module].intersection(inside)
+        for target in edges()[module].intersection(inside)
         if (part := part_of(module, package)) != (aim := part_of(target, package))
         and row_of[aim] >= row_of[part]
     }
@@ -154,7 +162,7 @@ def test_imports_inside_the_data_point_to_rows_above() -> None:
 def test_a_library_is_imported_where_it_belongs() -> None:
     importing = {
         (module, library)
-        for module, names in IMPORTS.items()
+        for module, names in imports().items()
         for library in {name.partition(".")[0] for name in names} & set(LIBRARIES)
     }
     assert {library for _, library in importing} == set(LIBRARIES)
@@ -166,7 +174,7 @@ def test_a_library_is_imported_where_it_belongs() -> None:
 
 
 def test_no_import_circle() -> None:
-    left = EDGES
+    left = edges()
     while leaves := {name for name, targets in left.items() if not targets & left.keys()}:
         left = {name: targets for name, targets in left.items() if name not in leaves}
     assert left == {}
@@ -176,4 +184,4 @@ def test_to_import_a_package_takes_no_time() -> None:
     """The public ones import inside functions, and for types alone."""
     packages = [name for name, path in FILE_OF.items() if path.name == "__init__.py"]
     inner = [name for name in packages if name not in ("__init__", "integrations")]
-    assert {name: EDGES[name] for name in inner if EDGES[name]} == {}
+    assert {name: edges()[name] for name in inner if edges()[name]} == {}
