@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from typing import Any, Protocol, Self
 
 import torch
@@ -101,13 +102,16 @@ class TablePass(Pass):
     """
 
     def __init__(self, table: Table, rows: Tensor, batch_size: int) -> None:
-        self._chunks = torch.split(rows, batch_size) if len(rows) else ()
-        super().__init__(len(self._chunks))
+        self._n_batches = ceil(len(rows) / batch_size)
+        super().__init__(self._n_batches)
         self.table = table
         self._rows = rows
         self._batch_size = batch_size
+        self._chunks: Sequence[Tensor] | None = None  # which take time, and may not be needed
 
     def _next(self) -> Batch:
+        if self._chunks is None:
+            self._chunks = torch.split(self._rows, self._batch_size)
         return self.table.batch(self._chunks[-self.n_left])
 
     def take(self, n_batches: int) -> Tensor:
@@ -116,7 +120,7 @@ class TablePass(Pass):
         Args:
             n_batches: At most so many, >= 1; fewer if there are no more, or the last is shorter.
         """
-        first = len(self._chunks) - self.n_left
+        first = self._n_batches - self.n_left
         rows = self._rows[first * self._batch_size :]
         n = max(1, min(n_batches, len(rows) // self._batch_size))
         self.n_left -= n
