@@ -62,7 +62,7 @@ class Packs:
         self._size = size
         self._new_capture = new_capture
         self._takes_convolutions = takes_convolutions
-        self._packs: dict[Hashable, list[Pack]] = {}
+        self._packs: list[tuple[Hashable, Pack]] = []
         self._n_begun = 0
         self._unfit: dict[Hashable, str | None] = {}
         self._said: set[str] = set()
@@ -129,8 +129,8 @@ class Packs:
         return reason is not None
 
     def _pack_with_room(self, key: Hashable, *, is_own: bool) -> Pack:
-        for pack in self._packs.get(key, ()):
-            if 0 < len(pack.members) < self._size:
+        for other, pack in self._packs:
+            if other == key and len(pack.members) < self._size:
                 return pack
         return self._new_pack(key, is_own=is_own)
 
@@ -138,20 +138,18 @@ class Packs:
         capture = None if self._new_capture is None else self._new_capture()
         pack = Pack(self._tell, capture, number=self._n_begun, is_single=is_single, is_own=is_own)
         self._n_begun += 1
-        self._packs.setdefault(key, []).append(pack)
+        self._packs.append((key, pack))
         return pack
 
     def leave(self, name: Hashable) -> Membership | None:
         """Let the member of that name go; None if there is none."""
-        for packs in self._packs.values():
-            for pack in packs:
-                for member in pack.members:
-                    if member.name == name:
-                        with suppress(torch.OutOfMemoryError):  # how it ended is known already
-                            pack.leave(member)
-                        if not pack.members:
-                            packs.remove(pack)
-                        return Membership(pack.number, member.most)
+        for pack in self._all():
+            for member in pack.members:
+                if member.name == name:
+                    with suppress(torch.OutOfMemoryError):  # how it ended is known already
+                        pack.leave(member)
+                    self._packs = [each for each in self._packs if each[1].members]
+                    return Membership(pack.number, member.most)
         return None
 
     @property
@@ -171,7 +169,7 @@ class Packs:
             time.sleep(_LOOK_EVERY_S)
 
     def _all(self) -> list[Pack]:
-        return [pack for packs in self._packs.values() for pack in packs]
+        return [pack for _, pack in self._packs]
 
 
 def _uncaptured_reason(
