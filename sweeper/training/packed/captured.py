@@ -1,8 +1,4 @@
-"""Batches of the same members and form: one program, which is captured once and replayed.
-
-All that differs from batch to batch lies in tensors on the device, from which a counter that the
-program itself moves on takes its part.
-"""
+"""Batches of the same members and form: one program, which is captured once and replayed."""
 
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
@@ -14,17 +10,18 @@ from sweeper.data.batches import Table
 from sweeper.training.eager import Evaluation
 from sweeper.training.packed.capture import Capture
 from sweeper.training.packed.compute import (
-    Batches,
     Forward,
     Group,
+    GroupBatch,
     Trained,
     UnusedParameterError,
     evaluate,
     train,
 )
 from sweeper.training.packed.dropouts import DropoutCall, dropout_calls, keyed_masks
+from sweeper.training.packed.feed import Feed
 from sweeper.training.packed.member import Member
-from sweeper.training.packed.numbers import N_NUMBERS, numbers_from, table_of
+from sweeper.training.packed.numbers import numbers_from
 from sweeper.training.packed.rows import Rows
 from sweeper.training.packed.watched import Watched, difference, watch
 from sweeper.training.packed.work import RowsWork
@@ -89,26 +86,20 @@ class Captured:
         self._rows = rows
         self._group = group
         self._capture = capture
+        self._is_own = is_own
         self._tell = tell
         self._table: Table = works[0].table
         self._is_training = works[0].is_training
-        self._is_own = is_own
         self._stage = _Stage.WARM_UP
         self._n_done = 0
         self._watched: list[Watched] = []
         self._replay: Callable[[], None] | None = None
         parameters = rows.parameters.values
-        shape = (most, len(members), works[0].rows.shape[1])
-        self._order = torch.zeros(shape, dtype=torch.int64, device=parameters.device)
-        self._at = torch.zeros(1, dtype=torch.int64, device=parameters.device)
+        self._draws = self._is_training and (is_own or members[0].draws.are_needed)
+        self._feed = Feed(members, works[0], like=parameters, most=most, draws=self._draws)
         self._losses = torch.zeros(len(members), device=parameters.device)
         self._outputs = parameters.new_empty(0)
-        self._numbers = parameters.new_zeros(most, N_NUMBERS, len(members), 1)
-        self._keys = None
         self._dropouts: list[DropoutCall] = []
-        self._draws = self._is_training and (is_own or members[0].draws.are_needed)
-        if self._draws and works[0].keys(1):
-            self._keys = torch.zeros(shape[:2], dtype=torch.int64, device=parameters.device)
         if self._is_training and forward.has_masks:
             sample, _ = self._table.batch(works[0].rows[0])
             self._dropouts = dropout_calls(members, sample)
@@ -133,31 +124,17 @@ class Captured:
             BaseException: What else fails has changed nobody, but for batches before it, which are
                 counted.
         """
-        order = torch.stack([work.rows[:n_batches] for work in works], 1)
-        self._order[:n_batches].copy_(order)
-        if self._is_training:
-            numbers = table_of(self._members, n_batches).to(self._numbers.dtype)
-            self._numbers[:n_batches].copy_(_pinned(numbers, self._numbers), non_blocking=True)
-            self._set_keys(works, n_batches)
-        self._at.zero_()
+        self._feed.load(works, n_batches)
         # Summed in the order of the batches, wherever a stretch begins.
         torch.stack(self._sums(), out=self._losses)
         n_done = 0
         try:
             while n_done < n_batches and not self.is_refused:
-                if self._draws and (self._is_own or self._keys is None):
+                if self._draws and (self._is_own or not self._feed.has_keys):
                     works[0].seed(n_done)
                 n_done += self._step()
         finally:
             self._count(works, n_done)
-
-    def _set_keys(self, works: Sequence[RowsWork], n_batches: int) -> None:
-        """Of the next batches, by which dropouts draw."""
-        if self._keys is not None:
-            keys = torch.tensor([work.keys(n_batches) for work in works])
-            self._keys[:n_batches].copy_(
-                _pinned(keys.T.contiguous(), self._keys), non_blocking=True
-            )
 
     def _step(self) -> bool:
         """Do a batch; False if it is not done, as the program is refused."""
@@ -217,21 +194,19 @@ class Captured:
         else:
             self._evaluate()
 
-    def _batches(self) -> Batches:
-        """Those that the counter is at."""
-        rows = self._order.index_select(0, self._at)[0]
+    def _batch(self) -> GroupBatch:
+        """That it is at."""
+        rows, keys = self._feed.rows(), self._feed.keys()
         inputs, targets = self._table.batch(rows.flatten())
-        shape = rows.shape
-        keys = None if self._keys is None else self._keys.index_select(0, self._at)[0]
-        return Batches(
-            inputs.view(*shape, *inputs.shape[1:]),
-            targets.view(*shape, *targets.shape[1:]),
+        return GroupBatch(
+            inputs.view(*rows.shape, *inputs.shape[1:]),
+            targets.view(*rows.shape, *targets.shape[1:]),
             masks=keyed_masks(self._dropouts, keys),
             keys=keys,
         )
 
     def _train(self) -> None:
-        found = train(self._forward, self._rows, self._group, self._batches())
+        found = train(self._forward, self._rows, self._group, self._batch())
         try:
             self._update(found)
         except BaseException as exc:
@@ -239,28 +214,27 @@ class Captured:
 
     @torch.no_grad()
     def _update(self, found: Trained) -> None:
-        numbers = numbers_from(self._numbers.index_select(0, self._at)[0], self._group.uses)
+        numbers = numbers_from(self._feed.numbers(), self._group.uses)
         self._rows.put_others(self._group.places, found.others)
         self._rows.update(self._group.places, found.gradients, numbers)
-        self._losses.add_(found.losses * self._order.shape[2])
-        self._at.add_(1)
+        self._losses.add_(found.losses * self._feed.batch_size)
+        self._feed.advance()
 
     @torch.no_grad()
     def _evaluate(self) -> None:
-        found = evaluate(self._forward, self._rows, self._group, self._batches())
+        found = evaluate(self._forward, self._rows, self._group, self._batch())
         if not len(self._outputs):  # their form is known now
-            most = len(self._order)
-            self._outputs = found.outputs.new_empty(most, *found.outputs.shape)
-        self._outputs.index_copy_(0, self._at, found.outputs[None])
+            self._outputs = found.outputs.new_empty(self._feed.most, *found.outputs.shape)
+        self._feed.put(found.outputs, self._outputs)
         self._losses.add_(found.losses)
-        self._at.add_(1)
+        self._feed.advance()
 
     def _count(self, works: Sequence[RowsWork], n_batches: int) -> None:
         """Hand over to the members what came of so many batches."""
         torch._foreach_copy_(self._sums(), list(self._losses.clone().unbind()))
         if self._is_training:
             for member in self._members:
-                member.count_updates(n_batches, self._order.shape[2])
+                member.count_updates(n_batches, self._feed.batch_size)
         elif n_batches:
             self._measure(works, n_batches)
         for work in works:
@@ -281,8 +255,3 @@ class Captured:
         for place, (evaluation, work) in enumerate(parts):
             targets = self._table.targets.index_select(0, work.rows[:n_batches].flatten())
             evaluation.measure(outputs[:, place].flatten(0, 1), targets)
-
-
-def _pinned(values: Tensor, like: Tensor) -> Tensor:
-    """Where a copy to a GPU does not wait for it."""
-    return values.pin_memory() if like.is_cuda else values

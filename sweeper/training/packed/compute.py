@@ -38,7 +38,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Batches:
+class GroupBatch:
     """A batch of each member of a group.
 
     Attributes:
@@ -117,11 +117,11 @@ class Forward(Protocol):
         """That it calls."""
         ...
 
-    def train(self, rows: Rows, group: Group, batches: Batches) -> Outputs:
+    def train(self, rows: Rows, group: Group, batch: GroupBatch) -> Outputs:
         """Of a batch to train on; nothing that the rows hold is changed."""
         ...
 
-    def evaluate(self, rows: Rows, group: Group, batches: Batches) -> Tensor:
+    def evaluate(self, rows: Rows, group: Group, batch: GroupBatch) -> Tensor:
         """Of a batch to measure [G, B, n_outputs], by the averages where there are any."""
         ...
 
@@ -143,22 +143,22 @@ class ForwardOfMany:
         """See :class:`Forward`."""
         return self._program.template
 
-    def train(self, rows: Rows, group: Group, batches: Batches) -> Outputs:
+    def train(self, rows: Rows, group: Group, batch: GroupBatch) -> Outputs:
         """See :class:`Forward`."""
         values = rows.parameters.taken(group.places)
         leaves = [tensor.detach().requires_grad_() for tensor in rows.parameters.tensors(values)]
         others = _others(rows, group.places)
         named = dict(zip(rows.names, leaves, strict=True))
-        outputs = self._program(named, others, batches.inputs, batches.masks, group.segments)
+        outputs = self._program(named, others, batch.inputs, batch.masks, group.segments)
         return Outputs(outputs, leaves, others)
 
-    def evaluate(self, rows: Rows, group: Group, batches: Batches) -> Tensor:
+    def evaluate(self, rows: Rows, group: Group, batch: GroupBatch) -> Tensor:
         """See :class:`Forward`."""
         parameters = rows.averages or rows.parameters
         tensors = parameters.tensors(parameters.taken(group.places))
         named = dict(zip(rows.names, tensors, strict=True))
         others = _others(rows, group.places, are_averaged=True)
-        return self._program(named, others, batches.inputs, None, group.segments)
+        return self._program(named, others, batch.inputs, None, group.segments)
 
 
 class ForwardOfOne:
@@ -180,41 +180,41 @@ class ForwardOfOne:
         """See :class:`Forward`."""
         return self._alone.model
 
-    def train(self, rows: Rows, group: Group, batches: Batches) -> Outputs:
+    def train(self, rows: Rows, group: Group, batch: GroupBatch) -> Outputs:
         """See :class:`Forward`."""
         self._alone.model.train()
-        with drawing_by(None if batches.keys is None else Key(batches.keys[0])):
-            outputs = self._alone.outputs(batches.inputs[0])
+        with drawing_by(None if batch.keys is None else Key(batch.keys[0])):
+            outputs = self._alone.outputs(batch.inputs[0])
         return Outputs(outputs[None], self._alone.parameters, {})
 
-    def evaluate(self, rows: Rows, group: Group, batches: Batches) -> Tensor:
+    def evaluate(self, rows: Rows, group: Group, batch: GroupBatch) -> Tensor:
         """See :class:`Forward`."""
         self._alone.model.eval()
         with self._alone.averaged():
-            return self._alone.outputs(batches.inputs[0])[None]
+            return self._alone.outputs(batch.inputs[0])[None]
 
 
-def stacked(works: Sequence[BatchWork]) -> Batches:
-    """Batches of one form."""
+def stacked(works: Sequence[BatchWork]) -> GroupBatch:
+    """A batch of each, of one form."""
     masks = zip(*(work.masks or () for work in works), strict=True)
-    return Batches(
+    return GroupBatch(
         torch.stack([work.inputs for work in works]),
         torch.stack([work.targets for work in works]),
         [torch.stack(of_members) for of_members in masks],
     )
 
 
-def train(forward: Forward, rows: Rows, group: Group, batches: Batches) -> Trained:
+def train(forward: Forward, rows: Rows, group: Group, batch: GroupBatch) -> Trained:
     """Gradients of a batch of each member.
 
     Raises:
         UnusedParameterError: If some parameter has none.
     """
-    outputs = forward.train(rows, group, batches)
-    losses = group.loss(outputs.values, batches.targets).mean(1)
+    outputs = forward.train(rows, group, batch)
+    losses = group.loss(outputs.values, batch.targets).mean(1)
     total = losses
     if any(group.are_sums):
-        n_samples = float(batches.inputs.shape[1])
+        n_samples = float(batch.inputs.shape[1])
         total = losses * losses.new_tensor([n_samples if s else 1.0 for s in group.are_sums])
     found = torch.autograd.grad(total.sum(), outputs.leaves, allow_unused=True)
     gradients = [gradient for gradient in found if gradient is not None]
@@ -225,10 +225,10 @@ def train(forward: Forward, rows: Rows, group: Group, batches: Batches) -> Train
 
 
 @torch.no_grad()
-def evaluate(forward: Forward, rows: Rows, group: Group, batches: Batches) -> Measured:
+def evaluate(forward: Forward, rows: Rows, group: Group, batch: GroupBatch) -> Measured:
     """What a batch of each member is measured at."""
-    outputs = forward.evaluate(rows, group, batches)
-    return Measured(outputs, group.loss(outputs, batches.targets).sum(1))
+    outputs = forward.evaluate(rows, group, batch)
+    return Measured(outputs, group.loss(outputs, batch.targets).sum(1))
 
 
 def _others(rows: Rows, places: Tensor | None, *, are_averaged: bool = False) -> dict[str, Tensor]:
