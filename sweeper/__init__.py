@@ -101,14 +101,17 @@ def run(study: Study | Path | str, *, root: Path | str = "mlruns") -> "Result":
         ``result.plot`` draws them, and ``result.exit_code`` says whether the goal was reached.
 
     Raises:
-        SweeperError: If the study cannot be worked on.
+        SweeperError: If the study cannot be worked on, or a study that imports this call would
+            begin it.
         KeyboardInterrupt: On Ctrl-C, or a notebook's button to interrupt, once all trials that
             ran are put back.
     """
     _import_progress_bars()
     from sweeper.commands.run import run_study
     from sweeper.config.in_memory import remember
+    from sweeper.config.references import refuse_within_import
 
+    refuse_within_import()
     study = study if isinstance(study, Study) else load(study)
     remember(study._functions)
     result = run_study(study.spec, root=Path(root))

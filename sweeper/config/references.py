@@ -20,6 +20,9 @@ log = logging.getLogger("sweeper")
 
 _FORM = re.compile(r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
 
+#: Modules of a study's own that are imported now, each by the one before it.
+_being_imported: list[str] = []
+
 
 def is_reference(name: str) -> bool:
     """Whether ``name`` means a user's own code rather than something built in."""
@@ -89,8 +92,25 @@ def load_reference(reference: str) -> Callable[..., Any]:
     return target  # type: ignore[no-any-return]
 
 
+def refuse_within_import() -> None:
+    """Raise SpecError if a study imports its own code now, which would begin a study then.
+
+    The workers of that one would import it, too, and so on.
+    """
+    if _being_imported:
+        raise _RunWithinImportError(
+            f"{_being_imported[-1]} calls sweeper.run while a study imports it; put the call "
+            'below an `if __name__ == "__main__":`'
+        )
+
+
+class _RunWithinImportError(SpecError):
+    """A module would begin a study as it is imported."""
+
+
 def _import_module(module: str, name: str) -> ModuleType:
     here = os.getcwd()
+    _being_imported.append(module)
     try:
         with chdir(here):
             found = importlib.import_module(module)
@@ -100,6 +120,8 @@ def _import_module(module: str, name: str) -> ModuleType:
                     module,
                 )
         return found
+    except _RunWithinImportError:
+        raise
     except ModuleNotFoundError as exc:
         if exc.name is None or not f"{module}.".startswith(f"{exc.name}."):
             raise SpecError(_failed_import(module, name, exc)) from exc
@@ -110,6 +132,8 @@ def _import_module(module: str, name: str) -> ModuleType:
         ) from exc
     except (Exception, SystemExit) as exc:  # a script without a __main__ guard may call sys.exit
         raise SpecError(_failed_import(module, name, exc)) from exc
+    finally:
+        _being_imported.pop()
 
 
 def _failed_import(module: str, name: str, exc: BaseException) -> str:

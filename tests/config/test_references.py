@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import sweeper
 from sweeper.config.references import is_reference, load_reference, make_importable
 from sweeper.errors import SpecError
 
@@ -89,6 +90,18 @@ def test_a_module_that_fails_while_imported_is_told_apart(
     text = message("reference_broken:build")
     assert "the module fails while it is imported, with " + reason in text
     assert "`python -c 'import reference_broken'` shows where" in text
+
+
+def test_a_module_that_begins_a_study_as_it_is_imported_is_refused(folder: Path) -> None:
+    (folder / "reference_script.py").write_text(
+        "import sweeper\ndef build(): return 9\nsweeper.run('other.yaml')\n"
+    )
+    assert message("reference_script:build") == (
+        "reference_script calls sweeper.run while a study imports it; put the call below an "
+        '`if __name__ == "__main__":`'
+    )
+    with pytest.raises(SpecError, match=r"other\.yaml"):  # which anybody else may begin
+        sweeper.run("other.yaml")
 
 
 def test_an_absent_name_comes_with_the_nearest_one_and_the_file(folder: Path) -> None:
