@@ -289,4 +289,5 @@ def _placed(spec: StudySpec, config: TrialConfig, path: str) -> Iterator[None]:
             if name in config.params and name.startswith(f"{section}.")
         )
         tried = f"; tried with {drawn}" if drawn else ""
-        raise type(exc)(f"{placed(spec, str(exc), path)}{tried}") from exc
+        exc.args = (f"{placed(spec, str(exc), path)}{tried}",)
+        raise

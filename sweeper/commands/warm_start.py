@@ -29,7 +29,8 @@ def read_warm_start(spec: StudySpec, root: Path) -> WarmStart:
     except SpecError:
         raise
     except SweeperError as exc:
-        raise type(exc)(placed(spec, str(exc), "warm_start.from")) from exc
+        exc.args = (placed(spec, str(exc), "warm_start.from"),)
+        raise
 
 
 def _read_source(spec: StudySpec, root: Path) -> Source:

@@ -465,6 +465,10 @@ def test_a_program_is_tried_and_what_it_says_is_told_at_its_place(tmp_path: Path
     train = {"command": command, "x": {"choices": [1]}, "report": {"val_accuracy": "loss=(.*)"}}
     [line] = [each for each in checked(tmp_path, train=train) if each.startswith("train.command ")]
     assert line.startswith("train.command reported val_accuracy 1 in ")
+    train["command"] = ["sh", "-c", "echo no such option; exit 2", "${train.x}"]
+    assert refusal(tmp_path, TrainingError, train=train) == (
+        "train.command: sh ended with exit code 2: no such option; tried with train.x=1"
+    )
     train["command"] = ["sh", "-c", "echo loss=low", "${train.x}"]
     assert refusal(tmp_path, TrainingError, train=train) == (
         "train.report.val_accuracy: 'loss=(.*)' finds 'low', which is no number, in the line "
