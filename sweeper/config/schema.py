@@ -58,38 +58,11 @@ def _laid_over(key: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
 def study_keys() -> dict[str, Any]:
     """The schema of each key of a study file that builds on no other."""
     return {
-        "defaults": {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": "Files that this one builds on, seen from its folder",
-        },
-        "name": {
-            "type": "string",
-            "description": "Of the study in Optuna, the experiment in MLflow, the folder on "
-            "disk; default the file's stem",
-        },
-        "objective": {
-            "type": "object",
-            "additionalProperties": False,
-            "properties": {
-                "metric": {
-                    **_one_or_more({"type": "string"}),
-                    "description": "What is optimised; a list for several metrics",
-                    "examples": list(METRICS),
-                    "default": "val_accuracy",
-                },
-                "direction": {
-                    **_one_or_more({"type": "string", "enum": list(get_args(Direction))}),
-                    "description": "One for each metric; default from the metric's name",
-                },
-            },
-        },
+        "defaults": _DEFAULTS,
+        "name": _NAME,
+        "objective": _objective(),
         "budget": _constants(BudgetSpec),
-        "seed": {
-            "type": "integer",
-            "description": "Of the split, the samplers and, with its number, of each trial",
-            "default": 0,
-        },
+        "seed": _SEED,
         "sampler": _constants(SamplerSpec),
         "pruner": _constants(PrunerSpec),
         "data": {
@@ -102,46 +75,77 @@ def study_keys() -> dict[str, Any]:
             "required": ["architecture"],
             **_keys_if("architecture", ARCHITECTURE_PARAMS, ModelConfig),
         },
-        "train": {
-            "type": ["object", "null"],
-            "if": {"required": ["function"]},
-            "then": {
-                "properties": {
-                    **_fields_of(FunctionConfig),
-                    "function": _searched(_fields_of(FunctionConfig)["function"]),
-                }
-            },
-            "else": {
-                "if": {"required": ["command"]},
-                "then": {"properties": _fields_of(CommandConfig)},
-                "else": _closed(
-                    {key: _searched(leaf) for key, leaf in _fields_of(TrainConfig).items()}
-                ),
-            },
-        },
+        "train": _train(),
         "forbid": {**_SETTINGS, "description": "Combinations of values that are never drawn"},
-        "enqueue": {
-            **_SETTINGS,
-            "description": "Settings that are tried first; the rest of each is drawn",
-        },
+        "enqueue": _ENQUEUE,
         "warm_start": _WARM_START,
         "run": _constants(RunSpec),
         "tracking": _constants(TrackingSpec),
         "cluster": _constants(ClusterSpec),
-        "storage": {
-            "type": "string",
-            "description": "Where Optuna keeps the study",
-            "examples": [
-                "auto",
-                "postgresql+psycopg://...",
-                "sqlite:///...",
-                "grpc://host:13000",
-            ],
-            "default": "auto",
+        "storage": _STORAGE,
+    }
+
+
+def _objective() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "metric": {
+                **_one_or_more({"type": "string"}),
+                "description": "What is optimised; a list for several metrics",
+                "examples": list(METRICS),
+                "default": "val_accuracy",
+            },
+            "direction": {
+                **_one_or_more({"type": "string", "enum": list(get_args(Direction))}),
+                "description": "One for each metric; default from the metric's name",
+            },
         },
     }
 
 
+def _train() -> dict[str, Any]:
+    """The keys of the training that the section names: a function, a program, or the built-in."""
+    function = _fields_of(FunctionConfig)
+    built_in = {key: _searched(leaf) for key, leaf in _fields_of(TrainConfig).items()}
+    return {
+        "type": ["object", "null"],
+        "if": {"required": ["function"]},
+        "then": {"properties": {**function, "function": _searched(function["function"])}},
+        "else": {
+            "if": {"required": ["command"]},
+            "then": {"properties": _fields_of(CommandConfig)},
+            "else": _closed(built_in),
+        },
+    }
+
+
+_DEFAULTS = {
+    "type": "array",
+    "items": {"type": "string"},
+    "description": "Files that this one builds on, seen from its folder",
+}
+_NAME = {
+    "type": "string",
+    "description": "Of the study in Optuna, the experiment in MLflow, the folder on disk; default "
+    "the file's stem",
+}
+_SEED = {
+    "type": "integer",
+    "description": "Of the split, the samplers and, with its number, of each trial",
+    "default": 0,
+}
+_ENQUEUE = {
+    **_SETTINGS,
+    "description": "Settings that are tried first; the rest of each is drawn",
+}
+_STORAGE = {
+    "type": "string",
+    "description": "Where Optuna keeps the study",
+    "examples": ["auto", "postgresql+psycopg://...", "sqlite:///...", "grpc://host:13000"],
+    "default": "auto",
+}
 _WARM_START = {
     "type": "object",
     "additionalProperties": False,
