@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.durable import Step, durable, replace_file
@@ -12,6 +13,7 @@ from sweeper.errors import DamagedPushError, EventLogError, StoreError
 from sweeper.events import Ended, Event, Interrupted, Started, encode_event, read_events
 from sweeper.paths import RunPaths
 from sweeper.study.storage.backend import store_errors
+from sweeper.study.storage.manifest import Manifest
 from sweeper.study.storage.object_store import ObjectStore
 from sweeper.trial import EpochMetrics
 
@@ -89,35 +91,71 @@ def _fetch_once(
         raise DamagedPushError(f"the log in the object store is none of ours: {exc}") from exc
     ours, n_whole = read_events(path)
     if missing := _missing(theirs, ours):
-        places = kept_preprocessing(paths, theirs)
-        logged = [n for n in manifest.files if _belongs(n, paths.logged_files(number))]
-        # What is here and further stays: on this machine the trial is further.
-        if has_ended or _last_epoch(theirs) >= _last_epoch(ours):
-            places += paths.model_files(number)
-            if not has_ended:
-                places += [paths.checkpoint(number), paths.user_checkpoint(number)]
-        else:
-            logged = [name for name in logged if not (path.parent / name).exists()]
-        for name in manifest.files:
-            if name in logged or any(_belongs(name, place) for place in places):
-                object_store.fetch(number, manifest, name, folder / name)
-        for place in places:
-            if (folder / place.name).exists():
-                if place.is_dir():
-                    shutil.rmtree(place)
-                place.parent.mkdir(exist_ok=True)
-                with durable(Step.OBJECT_STORE_RENAME):
-                    os.replace(folder / place.name, place)
-        for name in logged:  # beside what only the code of this machine has logged
-            (path.parent / name).parent.mkdir(parents=True, exist_ok=True)
-            with durable(Step.OBJECT_STORE_RENAME):
-                os.replace(folder / name, path.parent / name)
+        is_further = not has_ended and _last_epoch(ours) > _last_epoch(theirs)
+        wanted = _wanted(
+            paths, number, manifest, theirs, has_ended=has_ended, is_further=is_further
+        )
+        for name in filter(wanted.has, manifest.files):
+            object_store.fetch(number, manifest, name, folder / name)
+        wanted.put_in_place(folder, path.parent)
         if not has_ended and not isinstance(missing[-1], Interrupted | Ended):
             missing.append(Interrupted(time.time(), "its node was not heard of any more"))
         # Last, as long as it lacks them all is done again; and at once, so that whoever reads it
         # sees that another process began the trial.
         _extend(path, n_whole, missing)
     shutil.rmtree(folder)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What of a push comes here.
+
+    Attributes:
+        places: Files and folders here that it takes the place of.
+        logged: Names of files that stand beside what only the code of this machine has logged.
+    """
+
+    places: Sequence[Path]
+    logged: Sequence[str]
+
+    def has(self, name: str) -> bool:
+        """Whether a name of the manifest is among it."""
+        return name in self.logged or any(_belongs(name, place) for place in self.places)
+
+    def put_in_place(self, folder: Path, trial_dir: Path) -> None:
+        """Move all of it that lies in a folder to where the trial has it."""
+        for place in self.places:
+            if (folder / place.name).exists():
+                if place.is_dir():
+                    shutil.rmtree(place)
+                place.parent.mkdir(exist_ok=True)
+                with durable(Step.OBJECT_STORE_RENAME):
+                    os.replace(folder / place.name, place)
+        for name in self.logged:
+            (trial_dir / name).parent.mkdir(parents=True, exist_ok=True)
+            with durable(Step.OBJECT_STORE_RENAME):
+                os.replace(folder / name, trial_dir / name)
+
+
+def _wanted(
+    paths: RunPaths,
+    number: int,
+    manifest: Manifest,
+    theirs: Sequence[Event],
+    *,
+    has_ended: bool,
+    is_further: bool,
+) -> _Wanted:
+    """What is here stays where the trial is further on this machine."""
+    places = kept_preprocessing(paths, theirs)
+    logged = [name for name in manifest.files if _belongs(name, paths.logged_files(number))]
+    if is_further:
+        folder = paths.trial_dir(number)
+        return _Wanted(places, [name for name in logged if not (folder / name).exists()])
+    places += paths.model_files(number)
+    if not has_ended:
+        places += [paths.checkpoint(number), paths.user_checkpoint(number)]
+    return _Wanted(places, logged)
 
 
 def kept_preprocessing(paths: RunPaths, events: Iterable[Event]) -> list[Path]:
