@@ -74,8 +74,9 @@ def forward_context(runtime: Runtime) -> Iterator[None]:
     with ExitStack() as stack:
         if runtime.precision == "bf16":
             stack.enter_context(torch.autocast(runtime.device.type, dtype=torch.bfloat16))
-        if runtime.device.type == "cpu":  # vmap knows none of a CPU's other kernels for attention
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        # vmap knows none of a CPU's other kernels for attention, and has those of a GPU leave out
+        # what gradients need, as no tensor of a member says that it requires one.
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         yield
 
 

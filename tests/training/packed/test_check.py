@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.backends import cuda as backends
+from torch.func import vmap
 
 from sweeper.config.settings import DataConfig, ModelConfig, TrainConfig, TrialConfig
 from sweeper.models.forms import Form
 from sweeper.training.learner import Runtime
 from sweeper.training.packed.check import unfit_reason
 from sweeper.training.packed.pack import Pack
+from sweeper.training.packed.program import forward_context
 from tests.support.architecture_samples import DATA, SMALL, TAKEN, samples
 from tests.support.paired_trials import (
     CPU,
@@ -68,6 +71,25 @@ def test_a_packed_network_is_trained_as_alone(architecture: str, form: Form) -> 
     evaluate_pairs(pack, pairs)
     for pair in pairs:
         pair.check()
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_attention_of_members_is_computed_by_what_any_device_differentiates(device: str) -> None:
+    """A GPU's own kernels keep what gradients need only of tensors that say they require one."""
+
+    def requires_grad(of_member: Tensor) -> Tensor:
+        return torch.tensor(of_member.requires_grad)
+
+    weights = torch.ones(2, 1, requires_grad=True)
+    assert not vmap(requires_grad, out_dims=None)(weights)  # else they could be used
+    with forward_context(Runtime(torch.device(device))):
+        assert backends.math_sdp_enabled()
+        others = (
+            backends.mem_efficient_sdp_enabled,
+            backends.flash_sdp_enabled,
+            backends.cudnn_sdp_enabled,
+        )
+        assert not any(is_enabled() for is_enabled in others)
 
 
 class Branching(nn.Linear):
