@@ -1,5 +1,6 @@
 """Several trials whose batches are computed as one."""
 
+from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from traceback import clear_frames
@@ -25,7 +26,7 @@ from sweeper.training.packed.member import Member
 from sweeper.training.packed.numbers import numbers_from, table_of
 from sweeper.training.packed.program import Program
 from sweeper.training.packed.rows import release_rows
-from sweeper.training.packed.work import BatchWork, RowsWork
+from sweeper.training.packed.work import BatchWork, RowsWork, Work
 
 #: Batches of a captured stretch, at first and at most: so many that the host's part of it, about a
 #: millisecond for 64 members, does not count ...
@@ -75,6 +76,7 @@ class Pack:
         self._most: int | None = None
         self._is_at_end = False
         self._stride = _FIRST_STRIDE
+        self._given: deque[list[Work | None]] = deque()  # that the device is still at
 
     @property
     def names(self) -> list[Hashable]:
@@ -96,6 +98,7 @@ class Pack:
         """Wait until the device has done all that members were given."""
         if self._capture is not None:
             self._capture.wait()
+        self._given.clear()
 
     def join(
         self, alone: EagerLearner, name: Hashable = None, *, takes_rows: bool = False
@@ -135,6 +138,7 @@ class Pack:
         What fails is raised by the member that it fails for, in the next call of a method.
         """
         self._adapt_stride()
+        self._keep_given()
         # On the stream of the tensors that it takes over, whose memory others may have at once.
         layout = self._layout = self._layout or self._new_layout()
         with self._capture.running() if self._capture else nullcontext():
@@ -145,6 +149,17 @@ class Pack:
             while layout and (forms := _forms(layout.members)):
                 for members in forms.values():
                     self._do(layout, members)
+
+    def _keep_given(self) -> None:
+        """Keep what members were given until the device has done it.
+
+        It was made on another stream, where its memory would be given to others at once.
+        """
+        if self._capture is None:
+            return
+        while len(self._given) > self._capture.n_under_way:
+            self._given.popleft()
+        self._given.append([member.work for member in self.members])
 
     def _adapt_stride(self) -> None:
         latest_s = self._capture.latest_s if self._capture else 0.0

@@ -3,7 +3,8 @@
 import copy
 import math
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from tests.support.paired_trials import (
     rows_of,
     train_pairs,
 )
+from tests.support.tape import TapeCapture
 
 DATA = rows_of()
 OPTIMIZERS: dict[str, dict[str, Any]] = {
@@ -67,6 +69,41 @@ def test_every_optimiser_with_every_penalty_and_schedule(name: str, ema: float) 
         pair.end_evaluation()
         pair.end_training()
         pair.check()
+
+
+class Behind(TapeCapture):
+    """A device that has done nothing before it is waited for."""
+
+    n_asked = 0
+
+    @property
+    def n_under_way(self) -> int:
+        return self.n_asked
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        self.n_asked += 1
+        yield
+
+    def wait(self) -> None:
+        self.n_asked = 0
+
+
+@pytest.mark.parametrize("is_trained", [True, False])
+def test_a_batch_is_kept_until_the_device_has_done_it(is_trained: bool) -> None:
+    pack = Pack(print, Behind())
+    member = Pair(pack, DATA).member
+    take = member.train if is_trained else member.evaluate
+    kept = []
+    for inputs, targets in list(DATA.train.batches(4))[:2]:
+        inputs = inputs.clone()  # nobody else has it
+        kept.append(weakref.ref(inputs))
+        take([(inputs, targets)])
+        del inputs
+        pack.step()
+    assert all(batch() is not None for batch in kept)
+    pack.wait()
+    assert all(batch() is None for batch in kept)
 
 
 def test_each_has_its_own_momentum_and_average() -> None:
