@@ -172,7 +172,8 @@ class WorkerPool:
         again = f"; {lost} given back" if n_orphans and death.kind in RETRIES else ""
         cause = death.cause.replace("its worker", "a worker", 1)
         self._note(f"{cause}{again}; another worker takes its place; log: {worker.log_path}")
-        self._give_up_lanes(worker.placement.lanes)
+        if death.kind != FailureKind.TRIAL_TIMEOUT:
+            self._give_up_lanes(worker.placement.lanes)
         self._n_fruitless_deaths = 0 if n_orphans else self._n_fruitless_deaths + 1
         if self._n_fruitless_deaths >= FAILURE_STREAK:
             raise StudyError(

@@ -312,6 +312,27 @@ def test_a_trial_that_takes_too_long_fails_with_where_it_hangs(
     assert note.startswith(f"{failure.cause}; another worker takes its place; log: ")
 
 
+def test_trials_that_take_too_long_do_not_give_lanes_up(
+    tmp_path: Path, begun: Begun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = LanePlan(is_captured=True)
+    monkeypatch.setattr(
+        "sweeper.workers.pool.place_workers",
+        lambda spec: [replace(each, lanes=plan) for each in place_workers(spec)],
+    )
+    budget = {"trials": 1, "trial_timeout": "30s"}
+    hang_twice = HANG_FIRST.replace('is_first("running")', 'is_first("a") or is_first("b")')
+    pool = begun(begin_function(tmp_path, hang_twice, budget=budget))
+    for name in ("a", "b"):
+        pool.look_until((tmp_path / name).exists)
+        pool.workers.look()  # from now on the trial's time counts
+        pool.now_s += 31.0
+        pool.workers.look()
+    pool.look_to_the_end()
+    assert pool.states() == {"failed": 2, "complete": 1}
+    assert all(note.startswith("trial timeout: ") for note in pool.notes)
+
+
 def test_killed_workers_are_gone_at_once(tmp_path: Path, begun: Begun) -> None:
     body = f'(FOLDER / "pid").write_text(str(os.getpid()))\n    {HANG_FIRST}'
     pool = begun(begin_function(tmp_path, body))
