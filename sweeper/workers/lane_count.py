@@ -17,8 +17,9 @@ _MEASURED = 2
 class LaneCount:
     """Doubles the trials at once as long as more epochs are done a second by all together.
 
-    A number is measured while so many are at work. Its first measurement does not count, as
-    trials that have just begun load and capture; of the next two the better one does.
+    A number is measured while so many are at work, be they the same trials or others. Its first
+    measurement does not count, as all of them have just begun: they load and capture; of the next
+    two the better one does.
 
     Args:
         plan: How many at first, and at most.
@@ -40,6 +41,8 @@ class LaneCount:
         self._found = found
         self._now = now
         self._rates: dict[int, float] = {}
+        self._looked_s = now()
+        self._epochs_since, self._n_since = 0.0, 0
         self._try(plan.first)
 
     def lower(self, n: int) -> None:
@@ -48,30 +51,31 @@ class LaneCount:
 
     def add(self, epochs: float) -> None:
         """Count what a stretch has done, as a part of its trial's epoch, in [0, 1]."""
-        self._epochs += epochs
-        self._n_stretches += 1
+        self._epochs_since += epochs
+        self._n_since += 1
 
     def look(self, n_at_work: int) -> None:
         """Judge the number as soon as it is measured.
 
         Args:
-            n_at_work: Trials that are trained now; while they are not as many as there should be,
-                nothing is learned.
+            n_at_work: Trials that were trained since the last look; if they were not as many as
+                there should be, nothing is learned from it.
         """
-        if self._is_found:
-            return
-        seconds = self._now() - self._begun_s
-        if n_at_work != self.n:
-            self._measure()
-        elif seconds >= _LEAST_S and self._n_stretches >= _LEAST_STRETCHES * self.n:
-            self._judge(self._epochs / seconds)
+        looked_s, self._looked_s = self._looked_s, self._now()
+        if n_at_work == self.n and not self._is_found:
+            self._seconds += self._looked_s - looked_s
+            self._epochs += self._epochs_since
+            self._n_stretches += self._n_since
+            if self._seconds >= _LEAST_S and self._n_stretches >= _LEAST_STRETCHES * self.n:
+                self._judge(self._epochs / self._seconds)
+        self._epochs_since, self._n_since = 0.0, 0
 
     def _try(self, n: int) -> None:
         self.n, self._n_measured = n, 0
         self._measure()
 
     def _measure(self) -> None:
-        self._epochs, self._n_stretches, self._begun_s = 0.0, 0, self._now()
+        self._epochs, self._n_stretches, self._seconds = 0.0, 0, 0.0
 
     def _judge(self, rate: float) -> None:
         self._n_measured += 1

@@ -123,13 +123,14 @@ class Lanes:
         try:
             while self._lanes:
                 self._fill()
+                n_at_work = len(self._lanes)
                 for lane in self._ready():
                     self._advance(lane)
                 for lane in self._record():
                     self._advance(lane)
                 for pack in self._packs.at_work if self._packs else ():
                     self._step(pack)
-                self._look()
+                self._look(n_at_work)
         finally:
             for lane in self._lanes:
                 lane.leave()
@@ -180,10 +181,10 @@ class Lanes:
         for lane in lanes:
             lane.busy_s += (time.monotonic() - begun_s) / len(lanes)
 
-    def _look(self) -> None:
-        """Count what was done, and begin more lanes as soon as there are to be more."""
+    def _look(self, n_at_work: int) -> None:
+        """Count what so many have done, and begin more as soon as there are to be more."""
         n = self._count.n
-        self._count.look(len(self._lanes))
+        self._count.look(n_at_work)
         if self._count.n > n:
             self._due_s = self._now()
 

@@ -72,6 +72,16 @@ def test_nothing_is_learned_while_others_are_at_work_than_there_should_be() -> N
     assert measured.found == []
 
 
+def test_trials_that_end_sooner_than_a_number_is_measured_are_measured_together() -> None:
+    measured = Measured(lambda n: n, most=4)
+    for _ in range(20):
+        measured.train(0.4)
+        measured.train(0.1, n_at_work=measured.count.n - 1)  # the next one is on its way
+    [(n, rates)] = measured.found
+    assert n == 4
+    assert {n: round(rate, 6) for n, rate in rates.items()} == {1: 1, 2: 2, 4: 4}
+
+
 def test_a_number_is_measured_by_enough_stretches_however_long_they_take() -> None:
     clock = Clock()
     count = LaneCount(LanePlan(first=1, most=2), lambda n, rates: None, clock)
