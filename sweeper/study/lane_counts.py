@@ -22,6 +22,11 @@ class BestLanes(NamedTuple):
     n: int
     rates: list[tuple[int, float]]
 
+    @property
+    def is_most_tried(self) -> bool:
+        """Whether more may be better still: they were beyond what was planned then."""
+        return all(n <= self.n for n, _ in self.rates)
+
     def explain(self) -> str:
         """For people: how many, and why."""
         numbers = ", ".join(str(n) for n, _ in self.rates)

@@ -43,10 +43,16 @@ class LanePlan:
         """Whether it is to be found out how many trials at once are best."""
         return self.first < self.most
 
-    def found(self, n: int) -> "LanePlan":
-        """With ``n`` trials at once, as far as that is within what is planned."""
+    def found(self, n: int, *, is_bound: bool = False) -> "LanePlan":
+        """With ``n`` trials at once, as far as that is within what is planned.
+
+        Args:
+            n: Found to be the best number.
+            is_bound: Whether more were not tried: then what is best is looked for from there on.
+        """
         n = min(n, self.most)
-        return replace(self, first=n, most=n)
+        most = self.most if is_bound else n
+        return replace(self, first=n, most=most, n_packed=min(self.n_packed, most))
 
     def explain(self) -> str:
         """For people, to follow the number of workers; empty if they train one at a time."""

@@ -113,12 +113,13 @@ class Worker:
         if not plan.is_open:
             return plan
         known = best_lanes(study.storage, study.study_id).get(self._device_name)
-        return plan if known is None else plan.found(known.n)
+        return plan if known is None else plan.found(known.n, is_bound=known.is_most_tried)
 
     @property
     def _device_name(self) -> str:
-        device = torch.device(self._args.device)
-        return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        device, n_sharing = torch.device(self._args.device), self._args.n_sharing
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        return name if n_sharing == 1 else f"{name} shared by {n_sharing} workers"
 
     def _keep_best(self, n: int, rates: Mapping[int, float]) -> None:
         best = BestLanes(n, list(rates.items()))
@@ -139,6 +140,7 @@ class Worker:
                 ):
                     with self._ledger.booked(Entry.WAITING):
                         self._stopping.wait(_POLL_S)
+                    self._count.look(0)
 
     @store_errors()
     def _is_needed(self) -> bool:
@@ -162,6 +164,7 @@ class Worker:
         [lane] = lanes
         if lane.is_alone:
             self._end(lane, lane.run())
+            self._count.look(0)
         else:
             Lanes(
                 self._count,

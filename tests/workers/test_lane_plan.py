@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from sweeper.study.lane_counts import BestLanes
 from sweeper.workers.lane_plan import ALONE, LanePlan, plan_lanes
 from tests.support.function_studies import function_spec
 from tests.support.sweep_studies import spec_of
@@ -83,6 +84,16 @@ def test_training_of_ones_own_takes_no_lanes(tmp_path: Path) -> None:
 def test_a_number_that_is_known_takes_the_place_of_the_search(tmp_path: Path) -> None:
     plan = planned(tmp_path, budget={"trials": 50})
     known = plan.found(4)
-    assert (known.first, known.most, known.n_packed) == (4, 4, 8)
+    assert (known.first, known.most, known.n_packed) == (4, 4, 4)
+    assert plan.found(1).n_packed == 1
     assert not known.is_open
     assert plan.found(64).most == 8
+
+
+def test_a_number_beyond_which_nothing_was_tried_is_where_the_search_goes_on(
+    tmp_path: Path,
+) -> None:
+    few = BestLanes(4, [(1, 1.0), (2, 2.0), (4, 4.0)])
+    plan = planned(tmp_path, budget={"trials": 100}).found(few.n, is_bound=few.is_most_tried)
+    assert (plan.first, plan.most, plan.n_packed, plan.is_open) == (4, 16, 16, True)
+    assert not BestLanes(4, [(1, 1.0), (2, 2.0), (4, 4.0), (8, 4.1)]).is_most_tried
