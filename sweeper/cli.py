@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shlex
 import sys
 import traceback
 from contextlib import suppress
@@ -88,7 +89,8 @@ def init(
     from sweeper.commands.init.write import write_study
 
     write_study(path, data=data, source=source)
-    print(f"wrote {path}; edit it, then: sweeper check {path} && sweeper run {path}")
+    word = shlex.quote(str(path))
+    print(f"wrote {path}; edit it, then: sweeper check {word} && sweeper run {word}")
 
 
 @app.command()

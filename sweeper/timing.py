@@ -26,6 +26,8 @@ class Entry(StrEnum):
 
 #: What a plain training script spends its time on as well.
 _WORK = (Entry.STEP, Entry.EVALUATE, Entry.DATA, Entry.MODEL, Entry.IMPORT)
+#: What passes before a trial has begun.
+_BEFORE = (Entry.CLAIM, Entry.START, Entry.WAITING)
 
 
 class TimeLedger:
@@ -109,6 +111,11 @@ def add_seconds(*ledgers: Mapping[str, float]) -> dict[str, float]:
     for entry, spent in chain.from_iterable(seconds.items() for seconds in ledgers):
         total[entry] += spent
     return dict(sorted(total.items(), key=lambda item: -item[1]))
+
+
+def seconds_at_work(seconds: Mapping[str, float]) -> float:
+    """Those of a trial from when a process took it on, by all processes that had it in turn."""
+    return sum(spent for entry, spent in seconds.items() if entry not in _BEFORE)
 
 
 def harness_share(seconds: Mapping[str, float]) -> float | None:

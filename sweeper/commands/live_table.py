@@ -85,7 +85,6 @@ class LiveTable:
 
     def _cells(self, row: TrialRow, columns: Sequence[ParamColumn], state: str = "") -> list[str]:
         values = row.best.values if row.best else {}
-        end_s = row.ended_s if row.ended_s is not None else time.time()
         done = f"{row.progress:.1f}" if row.progress % 1 else str(row.epoch)
         return [
             str(row.number),
@@ -93,7 +92,7 @@ class LiveTable:
             *(column.cell(row.params) for column in columns),
             f"{done}/{row.n_epochs}" if row.n_epochs else done,
             *(f"{values[name]:.5g}" if name in values else "" for name in self._objective.metrics),
-            format_seconds(end_s - row.begun_s),
+            format_seconds(row.seconds(time.time())),
         ]
 
     def _bar(self, tally: Tally) -> RenderableType:

@@ -75,7 +75,7 @@ class _Lines:
         pass
 
     def ended(self, row: TrialRow, tally: Tally) -> None:
-        seconds = format_seconds((row.ended_s or 0) - row.begun_s)
+        seconds = format_seconds(row.seconds(time.time()))
         is_over = tally.n_finished >= tally.goal
         left = f", {format_seconds(tally.left_s)} left" if tally.left_s and not is_over else ""
         self._print(

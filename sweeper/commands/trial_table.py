@@ -11,6 +11,7 @@ from sweeper.events import Ended, Event, Interrupted, Started, read_events
 from sweeper.paths import RunPaths
 from sweeper.study.best import BestSoFar
 from sweeper.study.trial_cache import Standing
+from sweeper.timing import seconds_at_work
 from sweeper.trial import EpochMetrics, Objective, TrialState
 
 #: Rows of trials that ended, or wait again, that are kept and shown.
@@ -27,7 +28,8 @@ class TrialRow:
         progress: As ``epoch``, with the part that is done of the next one.
         n_epochs: Epochs planned; 0 when only the training function knows.
         best: The epoch that counts so far.
-        begun_s: When a process last took it on, seconds since the Unix epoch.
+        earlier_s: Seconds in which earlier processes had it, as far as they could tell.
+        begun_s: When a process last took it on or put it back, seconds since the Unix epoch.
         ended_s: When it ended or was interrupted; None while it runs.
         cause: Why it ended, unless it is complete.
         details: Last lines of a traceback.
@@ -40,6 +42,7 @@ class TrialRow:
     progress: float = 0.0
     n_epochs: int = 0
     best: EpochMetrics | None = None
+    earlier_s: float = 0.0
     begun_s: float = 0.0
     ended_s: float | None = None
     cause: str = ""
@@ -49,6 +52,10 @@ class TrialRow:
     def counts(self) -> bool:
         """Whether it counts towards the goal."""
         return self.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.DIVERGED)
+
+    def seconds(self, now_s: float) -> float:
+        """In which processes had it, all of them together; until now while it runs."""
+        return self.earlier_s + (now_s if self.ended_s is None else self.ended_s) - self.begun_s
 
     def after(self, event: Event, objective: Objective) -> "TrialRow":
         """The row once the event has happened."""
@@ -67,7 +74,14 @@ class TrialRow:
             best = event if better else self.best
             return replace(self, epoch=event.epoch, progress=float(event.epoch), best=best)
         if isinstance(event, Interrupted):
-            return replace(self, state=TrialState.WAITING, ended_s=event.time_s, cause=event.cause)
+            return replace(
+                self,
+                state=TrialState.WAITING,
+                earlier_s=seconds_at_work(event.seconds) or self.earlier_s,
+                begun_s=event.time_s,
+                ended_s=event.time_s,
+                cause=event.cause,
+            )
         if not isinstance(event, Ended):
             return self
         return replace(
@@ -107,7 +121,7 @@ def row_of(best: BestSoFar) -> TrialRow:
         params=best.params,
         epoch=best.n_epochs,
         best=EpochMetrics(best.n_epochs, best.values, best.ended_s),
-        begun_s=best.begun_s,
+        begun_s=best.ended_s - best.seconds,
         ended_s=best.ended_s,
     )
 

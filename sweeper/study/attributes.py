@@ -16,6 +16,7 @@ from sweeper.config.settings import Draws
 from sweeper.durable import Step, durable
 from sweeper.errors import DataError, StudyError
 from sweeper.study.storage.backend import store_errors
+from sweeper.timing import seconds_at_work
 from sweeper.trial import DataInfo, FailureKind, Task, TrialState
 
 
@@ -145,6 +146,17 @@ def state_of(trial: FrozenTrial) -> TrialState:
     if trial.state == OptunaState.PRUNED:
         return TrialState(trial.user_attrs.get(Attr.STATE, TrialState.PRUNED))
     return TrialState(trial.state.name.lower())
+
+
+def seconds_of(trial: FrozenTrial) -> float | None:
+    """In which processes had a trial that ended, all of them together; else None.
+
+    Optuna's duration begins anew when it is resumed, and a killed process told nothing of its own.
+    """
+    if trial.duration is None:
+        return None
+    told = seconds_at_work(trial.user_attrs.get(Attr.SECONDS, {}))
+    return max(trial.duration.total_seconds(), told)
 
 
 def is_known(trial: FrozenTrial) -> bool:

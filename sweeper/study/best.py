@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.config.settings import Scalar
-from sweeper.study.attributes import state_of
+from sweeper.study.attributes import seconds_of, state_of
 from sweeper.trial import Direction, TrialState
 
 
@@ -78,15 +78,15 @@ class BestSoFar:
         values: The objective's metrics, of the epoch that counts.
         params: What was searched, by dotted name.
         n_epochs: Epochs that it reported; 0 with several metrics, as the storage has none then.
-        begun_s: When a process last took it on, seconds since the Unix epoch.
-        ended_s: When it ended.
+        seconds: In which processes had it, all of them together.
+        ended_s: When it ended, seconds since the Unix epoch.
     """
 
     number: int
     values: Mapping[str, float]
     params: Mapping[str, Scalar]
     n_epochs: int
-    begun_s: float
+    seconds: float
     ended_s: float
 
 
@@ -98,11 +98,11 @@ def best_so_far(trials: Iterable[FrozenTrial], metrics: Sequence[str]) -> list[B
             dict(zip(metrics, trial.values, strict=True)),
             trial.params,
             trial.last_step or 0,
-            trial.datetime_start.timestamp(),
+            seconds,
             trial.datetime_complete.timestamp(),
         )
         for trial in trials
-        if trial.datetime_start and trial.datetime_complete
+        if trial.datetime_complete and (seconds := seconds_of(trial)) is not None
     ]
 
 

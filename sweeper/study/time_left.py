@@ -7,6 +7,7 @@ from statistics import fmean
 
 from optuna.trial import FrozenTrial
 
+from sweeper.study.attributes import seconds_of
 from sweeper.study.trial_cache import FINISHED, Standing
 
 #: So many trials that ended last tell how long one takes: few enough to follow a change.
@@ -46,7 +47,7 @@ class TrialLengths:
 
         Source: own derivation.
         """
-        lengths = [length for trial in self.ended if (length := _length(trial)) is not None]
+        lengths = [length for trial in self.ended if (length := seconds_of(trial)) is not None]
         n_counted = sum(trial.state in FINISHED for trial in self.ended)
         if not lengths or not n_counted:
             return None
@@ -85,10 +86,6 @@ class TrialLengths:
     def _done(self, trial: FrozenTrial) -> float:
         """Epochs, as far as it is known."""
         return self.epochs.get(trial.number, 0.0) or trial.last_step or 0
-
-
-def _length(trial: FrozenTrial) -> float | None:
-    return trial.duration.total_seconds() if trial.duration is not None else None
 
 
 def trials_per_hour(finished: Iterable[FrozenTrial], begun: datetime) -> float | None:

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial
 from sweeper.config.settings import Scalar
 from sweeper.config.study import StudySpec
 from sweeper.events import read_events
-from sweeper.study.attributes import Attr, state_of
+from sweeper.study.attributes import Attr, seconds_of, state_of
 from sweeper.study.best import loss_of
 from sweeper.study.study import SweepStudy
 from sweeper.study.trial_cache import FINISHED
@@ -54,7 +54,7 @@ class TrialRows:
             "state": state_of(trial).value,
             **dict(zip(metrics, trial.values or [None] * len(metrics), strict=True)),
             "epochs": trial.last_step or self._n_epochs(trial.number),
-            "seconds": trial.duration.total_seconds() if trial.duration else None,
+            "seconds": seconds_of(trial),
             "cause": trial.user_attrs.get(Attr.CAUSE, ""),
             "drawn_by": trial.user_attrs.get(Attr.DRAWN_BY, ""),
             **searched_params(self.study.spec, trial),

@@ -136,6 +136,17 @@ def test_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
     assert why(proposal, "target") == "guessed; others: age"
 
 
+def test_a_file_that_no_study_can_be_called_as_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "my study.yaml"
+    with pytest.raises(SpecError) as caught:
+        write_study(path)
+    assert str(caught.value) == (
+        f"{path}: a study has the name of its file, which must be up to 100 letters, digits, '.', "
+        "'_' or '-', a letter or digit first; take another"
+    )
+    assert not path.exists()
+
+
 def test_folders_are_classes(tmp_path: Path) -> None:
     clips(tmp_path / "said", [f"{'ab'[n % 2]}/{n}.wav" for n in range(6)])
     proposal = propose(str(tmp_path / "said"))

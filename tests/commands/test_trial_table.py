@@ -129,6 +129,20 @@ def test_a_trial_that_ended_is_told_once(paths: RunPaths, state: TrialState) -> 
     assert [row.number for row in table.running()] == [1]
 
 
+def test_the_seconds_of_a_trial_are_those_of_all_its_processes(paths: RunPaths) -> None:
+    table = TrialTable(paths, SPEC, NOTHING)
+    told = {"start": 9.0, "step": 30.0, "evaluate": 5.0}
+    append(paths, 0, started(100.0), epoch(1, 0.5), Interrupted(136.0, "stopped", told))
+    table.poll(FIVE)
+    assert [row.seconds(1000.0) for row in table.stopped()] == [35.0]
+    append(paths, 0, started(1000.0, resumed=1), epoch(2, 0.6), Interrupted(1007.0, "killed"))
+    append(paths, 0, started(2000.0, resumed=2))
+    table.poll(FIVE)
+    assert [row.seconds(2001.0) for row in table.running()] == [36.0]
+    append(paths, 0, Ended(2004.0, Outcome(TrialState.COMPLETE, epoch(2, 0.6))))
+    assert [row.seconds(9999.0) for row in table.poll(FIVE)] == [39.0]
+
+
 def test_a_trial_without_a_finite_epoch_has_no_best(paths: RunPaths) -> None:
     table = TrialTable(paths, SPEC, NOTHING)
     append(paths, 0, started(1.0), NAN, ended(TrialState.DIVERGED, None, "val_accuracy is nan"))

@@ -1,5 +1,6 @@
 import math
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,15 @@ from optuna.trial import TrialState as OptunaState
 from optuna.trial import create_trial
 
 from sweeper.errors import DataError, StudyError
-from sweeper.study.attributes import Attr, Owner, TrialRecord, is_bad, settle, settle_data
+from sweeper.study.attributes import (
+    Attr,
+    Owner,
+    TrialRecord,
+    is_bad,
+    seconds_of,
+    settle,
+    settle_data,
+)
 from sweeper.study.study import SweepStudy
 from sweeper.trial import DataInfo, FailureKind, TrialState
 from tests.support.sweep_studies import (
@@ -149,3 +158,16 @@ def test_a_key_that_is_a_path_names_no_place_in_the_object_store(tmp_path: Path)
     study.storage.set_study_user_attr(study.study_id, Attr.KEY, "../another")
     with pytest.raises(StudyError, match="^the key in the study's storage is not what sweeper"):
         _ = study.object_store
+
+
+def test_the_seconds_of_a_trial_are_those_of_all_its_processes() -> None:
+    trial = create_trial(value=1.0)
+    trial.datetime_start = datetime(2026, 1, 31, 12, 0, 0)
+    trial.datetime_complete = None
+    assert seconds_of(trial) is None
+    trial.datetime_complete = trial.datetime_start + timedelta(seconds=2)
+    assert seconds_of(trial) == 2
+    trial.set_user_attr(Attr.SECONDS, {"start": 60.0, "claim": 3.0, "step": 1.5, "data": 0.25})
+    assert seconds_of(trial) == 2
+    trial.set_user_attr(Attr.SECONDS, {"start": 60.0, "claim": 3.0, "step": 30.0, "data": 0.25})
+    assert seconds_of(trial) == 30.25

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from sweeper.commands.init.template import render_template
+from sweeper.config.names import study_name_fault
 from sweeper.errors import SpecError
 
 
@@ -17,9 +18,12 @@ def write_study(path: Path, *, data: str | None = None, source: str | None = Non
             for a module beside it that trains with these.
 
     Raises:
-        SpecError: If a file exists already or cannot be written, or the script cannot be read.
+        SpecError: If no study can be called as the file, a file exists already or cannot be
+            written, or the script cannot be read.
         DataError: If the data cannot be read, or nothing could be learned from them.
     """
+    if fault := study_name_fault(path.stem):
+        raise SpecError(f"{path}: a study has the name of its file, which {fault}; take another")
     texts = _render(path, data, source)
     for place in texts:
         if place.exists():
