@@ -26,13 +26,17 @@ def unfit_reason(config: TrialConfig, data: TrialData, runtime: Runtime) -> str 
     """Why a model must be trained by itself; None if members can share its program.
 
     Two models of different weights are computed in float64 on a CPU, with rows of the data: as
-    members and each alone, in training with its draws and gradients, and in evaluation. Random
-    generators stay as they are.
+    members and each alone, in training with its draws and gradients, and in evaluation. Then they
+    are as members where the trial is, whose kernels may be others. Random generators stay as they
+    are.
 
     Args:
         config: Of a trial.
         data: Of the trial.
         runtime: Of the trial.
+
+    Raises:
+        OutOfMemoryError: If the device has not the memory to find out.
     """
     kept = capture_rng_state(runtime.device)
     try:
@@ -43,12 +47,17 @@ def unfit_reason(config: TrialConfig, data: TrialData, runtime: Runtime) -> str 
             assert config.model is not None
             models.append(build_for(config.model, data.info).double())
         with drawing_by(None):
-            inputs = _in_float64(inputs)
-            return (
+            rows = _in_float64(inputs)
+            reason = (
                 _state_reason(models[0])
-                or _difference(models, inputs)
-                or _habit_reason(models[0], inputs)
+                or _difference(models, rows)
+                or _habit_reason(models[0], rows)
             )
+            if reason is None:
+                _require_device(models, inputs, runtime)
+            return reason
+    except torch.OutOfMemoryError:
+        raise
     except Exception as exc:
         cause = str(exc).strip().partition("\n")[0]
         return f"vmap does not take it ({type(exc).__name__}: {cause})"
@@ -92,16 +101,30 @@ def _difference(models: Sequence[nn.Module], inputs: Tensor) -> str | None:
     return None
 
 
+def _require_device(models: Sequence[nn.Module], inputs: Tensor, runtime: Runtime) -> None:
+    """Compute a batch of all where trials are; raises what a program there would raise."""
+    for model in models:
+        model.to(runtime.device, torch.float32)
+    weights = torch.ones(len(inputs), 1, device=runtime.device)
+    inputs = inputs.float() if inputs.is_floating_point() else inputs
+    _together(models, [inputs] * len(models), weights, runtime)
+
+
 def _together(
-    models: Sequence[nn.Module], batches: list[Tensor], weights: Tensor
+    models: Sequence[nn.Module],
+    batches: list[Tensor],
+    weights: Tensor,
+    runtime: Runtime = _RUNTIME,
 ) -> Mapping[str, Tensor | None]:
     """As :func:`_alone`, of all models."""
-    program, segments = Program(models[0], _RUNTIME), [(activations_of(models[0]), len(models))]
+    program, segments = Program(models[0], runtime), [(activations_of(models[0]), len(models))]
+    members = zip(models, batches, strict=True)
     trained = [name for name, p in models[0].named_parameters() if p.requires_grad]
     tensors = [dict(model.named_parameters()) | dict(model.named_buffers()) for model in models]
     others = {name: torch.stack([t[name].detach() for t in tensors]) for name in tensors[0]}
     leaves = {name: others.pop(name).requires_grad_() for name in trained}
-    calls = zip(*map(_masks, models, batches, range(len(models))), strict=True)
+    drawn = [_masks(model, batch, n, runtime) for n, (model, batch) in enumerate(members)]
+    calls = zip(*drawn, strict=True)
     masks = [torch.stack(list(of_members)) for of_members in calls]
     outputs = program(leaves, others, torch.stack(batches), masks, segments)
     loss = (outputs * weights).sum()
@@ -112,8 +135,8 @@ def _together(
     return {**named, **others, "outputs": outputs.detach(), _EVALUATED: measured}
 
 
-def _masks(model: nn.Module, batch: Tensor, seed: int) -> list[Tensor]:
-    draws = Draws(model, _RUNTIME)
+def _masks(model: nn.Module, batch: Tensor, seed: int, runtime: Runtime) -> list[Tensor]:
+    draws = Draws(model, runtime)
     draws.masks(batch)
     torch.manual_seed(seed)
     return draws.masks(batch)

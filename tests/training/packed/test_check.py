@@ -145,6 +145,14 @@ class Warming(nn.Linear):
         return super().forward(inputs.flatten(1)) * (1.0 if self.n_seen < 100 else 0.5)
 
 
+class Singular(nn.Linear):
+    """Goes another way where trials are computed than in double precision."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs = super().forward(inputs.flatten(1))
+        return outputs / outputs.abs().max().item() if outputs.dtype == torch.float32 else outputs
+
+
 class Idle(nn.Linear):
     """Has a parameter that no output depends on."""
 
@@ -178,8 +186,8 @@ def _builder(kind: Callable[[int, int], nn.Module]) -> Callable[..., nn.Module]:
     return lambda shape, n_outputs: kind(torch.Size(shape).numel(), n_outputs)
 
 
-branching, noisy, projected, counting, warming, idle, plain = map(
-    _builder, (Branching, Noisy, Projected, Counting, Warming, Idle, Plain)
+branching, noisy, projected, counting, warming, singular, idle, plain = map(
+    _builder, (Branching, Noisy, Projected, Counting, Warming, Singular, Idle, Plain)
 )
 
 
@@ -194,6 +202,10 @@ branching, noisy, projected, counting, warming, idle, plain = map(
         ("projected", "for several trials at once its weight would be others"),
         ("counting", "it keeps _extra_state beside tensors"),
         ("warming", "its forward pass changes n_seen"),
+        (
+            "singular",
+            "vmap does not take it (RuntimeError: vmap: It looks like you're calling .item()",
+        ),
         ("idle", "no output depends on its unused"),
     ],
 )
