@@ -21,7 +21,7 @@ class LanePlan:
         first: Trials at once, before it is known how many are best.
         most: Trials at once at most.
         n_packed: The most of them that are one program, if theirs are alike; 1 for none.
-        packs_convolutions: Whether networks with convolutions are packed too.
+        packs_all: Whether trials are packed, too, of which nobody knows that it is worth it.
         is_captured: Whether what trials compute is captured as CUDA graphs.
         is_asked: Whether the study file says how many trials at once.
     """
@@ -29,7 +29,7 @@ class LanePlan:
     first: int = 1
     most: int = 1
     n_packed: int = 1
-    packs_convolutions: bool = False
+    packs_all: bool = False
     is_captured: bool = False
     is_asked: bool = False
 
@@ -92,7 +92,7 @@ def plan_lanes(spec: StudySpec, device: str, n_workers: int) -> LanePlan:
         first=first,
         most=most,
         n_packed=most if run.pack == "auto" and is_gpu else n_packed,
-        packs_convolutions=n_packed > 1,
+        packs_all=n_packed > 1,
         is_captured=is_gpu,
         is_asked=is_asked,
     )

@@ -104,7 +104,7 @@ class TrialRunner:
             plan.n_packed,
             self._note_once,
             partial(CudaCapture, self.runtime.device) if plan.is_captured else None,
-            takes_convolutions=plan.packs_convolutions,
+            takes_all=plan.packs_all,
         )
 
     def _import_user_code(self, ledger: TimeLedger) -> None:

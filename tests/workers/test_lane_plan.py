@@ -63,7 +63,7 @@ def test_what_the_file_says_is_done_on_every_device(
     assert (plan.is_asked, plan.is_captured) == (True, False)
     on_gpu = planned(tmp_path, run=run)
     assert (on_gpu.first, on_gpu.most, on_gpu.is_captured) == (most, most, True)
-    assert on_gpu.packs_convolutions == plan.packs_convolutions == ("pack" in run and n_packed > 1)
+    assert on_gpu.packs_all == plan.packs_all == ("pack" in run and n_packed > 1)
 
 
 def test_packs_are_off_on_a_gpu_only_if_the_file_says_so(tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ from sweeper.training.packed.signature import eager_reason, signature
 #: Seconds between two looks at whether the device is done.
 _LOOK_EVERY_S = 2e-4
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+#: Parameters of a network that is packed without being asked for: a batch of more keeps a GPU at
+#: work by itself, and whether they can be packed is found out on a CPU.
+_LARGEST = 2**22
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Packs:
         tell: Told what is done otherwise than was asked.
         new_capture: Makes what captures the programs of a pack; None to compute operator by
             operator.
-        takes_convolutions: Whether networks with convolutions are packed too.
+        takes_all: Whether networks are packed, too, that are large or have convolutions, or whose
+            batches are not captured.
     """
 
     def __init__(
@@ -56,12 +60,12 @@ class Packs:
         tell: Callable[[str], None],
         new_capture: Callable[[], Capture] | None = None,
         *,
-        takes_convolutions: bool = True,
+        takes_all: bool = True,
     ) -> None:
         self._tell = tell
         self._size = size
         self._new_capture = new_capture
-        self._takes_convolutions = takes_convolutions
+        self._takes_all = takes_all
         self._packs: list[tuple[Hashable, Pack]] = []
         self._n_begun = 0
         self._unfit: dict[Hashable, str | None] = {}
@@ -94,7 +98,7 @@ class Packs:
         assert config.model is not None
         key = signature(config, data.info, runtime)
         is_own = is_reference(config.model.architecture)
-        is_packed = self._is_worth_packing(alone.model) and not self._is_unfit(
+        is_packed = self._is_worth_packing(config, data, alone) and not self._is_unfit(
             key, config, data, runtime
         )
         reason = _uncaptured_reason(config, data, alone, is_drawn_for=is_packed and is_own)
@@ -109,9 +113,15 @@ class Packs:
             return alone
         return pack.join(alone, name, takes_rows=is_captured)
 
-    def _is_worth_packing(self, model: nn.Module) -> bool:
-        is_dense = not any(isinstance(module, _CONVOLUTIONS) for module in model.modules())
-        return self._size > 1 and (is_dense or self._takes_convolutions)
+    def _is_worth_packing(self, config: TrialConfig, data: TrialData, alone: EagerLearner) -> bool:
+        if self._size == 1 or self._takes_all:
+            return self._size > 1
+        modules = alone.model.modules()
+        return (
+            not any(isinstance(module, _CONVOLUTIONS) for module in modules)
+            and sum(parameter.numel() for parameter in alone.parameters) <= _LARGEST
+            and _uncaptured_reason(config, data, alone, is_drawn_for=False) is None
+        )
 
     def _is_unfit(
         self, key: Hashable, config: TrialConfig, data: TrialData, runtime: Runtime

@@ -74,14 +74,31 @@ def build(packs: Packs, config: TrialConfig, name: str) -> Member:
     return learner
 
 
-@pytest.mark.parametrize("takes_convolutions", [True, False])
-def test_networks_with_convolutions_can_be_left_out(takes_convolutions: bool) -> None:
-    packs = Packs(2, print, TapeCapture, takes_convolutions=takes_convolutions)
+@pytest.mark.parametrize("takes_all", [True, False])
+def test_networks_with_convolutions_can_be_left_out(takes_all: bool) -> None:
+    packs = Packs(2, print, TapeCapture, takes_all=takes_all)
     cnn = trial(f"{__name__}:convolutional", {})
     names = given(packs, [build(packs, cnn, name) for name in ("first", "second")])
-    assert names == ([["first", "second"]] if takes_convolutions else [["first"], ["second"]])
+    assert names == ([["first", "second"]] if takes_all else [["first"], ["second"]])
     names = given(packs, [build(packs, trial(), name) for name in ("third", "fourth")])
     assert names[-1] == ["third", "fourth"]
+
+
+def test_what_is_not_known_to_be_worth_a_pack_can_be_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = LoaderSplit(TensorDataset(*BATCHES[0]), torch.arange(8), None, device=CPU)
+    loaded = replace(DATA, train=rows)
+    told: list[str] = []
+    packs = Packs(2, told.append, TapeCapture, takes_all=False)
+    assert isinstance(packs.build(trial(), loaded, Runtime(CPU)), EagerLearner)
+    assert told == [
+        "run.pack: computed without CUDA graphs: batches are loaded one by one, or differ in "
+        "their length"
+    ]
+    monkeypatch.setattr("sweeper.training.packed.packs._LARGEST", 1)
+    names = given(packs, [build(packs, trial(), name) for name in ("first", "second")])
+    assert names == [["first"], ["second"]]
 
 
 def test_those_of_one_program_are_in_one_pack() -> None:
