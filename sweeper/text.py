@@ -118,6 +118,11 @@ def format_number(value: float) -> str:
     return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
 
 
+def format_values(values: Mapping[str, float], n_digits: int = 6) -> str:
+    """``val_accuracy 0.972222, val_loss 0.1``."""
+    return ", ".join(f"{name} {value:.{n_digits}g}" for name, value in values.items())
+
+
 def format_seconds(seconds: float) -> str:
     """``7s``, ``3m05s`` or ``2h10m``."""
     whole = round(seconds)

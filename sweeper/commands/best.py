@@ -6,11 +6,12 @@ from sweeper.config.grid import count_settings
 from sweeper.config.render import render_setting
 from sweeper.study.best import Best, BestPruned
 from sweeper.study.result import Result
+from sweeper.text import format_values
 
 
 def format_best(best: Best) -> list[str]:
     """The values of a best trial on one line, then a line for each of its parameters."""
-    return [f"trial {best.number}: {_values(best)}", *_params(best)]
+    return [f"trial {best.number}: {format_values(best.values)}", *_params(best)]
 
 
 def format_best_pruned(result: Result) -> list[str]:
@@ -31,17 +32,13 @@ def format_best_pruned(result: Result) -> list[str]:
     # Before, the trials that are still to come would not be pruned either.
     when = "" if result.n_finished >= result.goal else " once the goal is reached"
     return [
-        f"trial {pruned.number}: {_values(pruned)}, better than any complete one; it was pruned "
-        f"after epoch {pruned.epoch}, so it has no model",
+        f"trial {pruned.number}: {format_values(pruned.values)}, better than any complete one; "
+        f"it was pruned after epoch {pruned.epoch}, so it has no model",
         *_params(pruned),
         f"to train it to its end{when}: set {', '.join(changes)}, add this to enqueue, and run "
         "the study again",
         *added,
     ]
-
-
-def _values(best: Best | BestPruned) -> str:
-    return ", ".join(f"{name} {value:.6g}" for name, value in best.values.items())
 
 
 def _params(best: Best | BestPruned) -> list[str]:

@@ -14,7 +14,7 @@ from sweeper.errors import ExitCode, TrialDiverged, TrialInterrupted, TrialPrune
 from sweeper.study.failures import FailedTrial, latest_failed, meaning
 from sweeper.study.find import FoundStudy
 from sweeper.study.samplers.seeds import trial_seed
-from sweeper.text import redacted
+from sweeper.text import format_values, redacted
 from sweeper.trial import EpochMetrics
 from sweeper.workers.devices import place_workers
 from sweeper.workers.gpus import keep_to_own_gpus
@@ -85,5 +85,4 @@ def _drawn(spec: StudySpec, config: TrialConfig) -> list[str]:
 
 
 def _describe(metrics: EpochMetrics) -> str:
-    values = ", ".join(f"{name} {value:.5g}" for name, value in metrics.values.items())
-    return f"epoch {metrics.epoch}: {values}"
+    return f"epoch {metrics.epoch}: {format_values(metrics.values, 5)}"

@@ -39,6 +39,7 @@ from sweeper.models.build import (
     torch_dtype,
 )
 from sweeper.study.failures import failure_kind, meaning
+from sweeper.text import format_values
 from sweeper.training.augmentation import build_augmentation
 from sweeper.training.build import build_learner
 from sweeper.training.learner import Runtime, train_epoch
@@ -137,7 +138,7 @@ def try_own_training(
         ) from exc
     if not reported:
         return f"has reported nothing in {_CALL_S} s, and check waits no longer"
-    values = ", ".join(f"{key} {value:.5g}" for key, value in reported[0].values.items())
+    values = format_values(reported[0].values, 5)
     return f"reported {values} in {time.perf_counter() - begun:.2g} s, and was ended there"
 
 

@@ -15,7 +15,7 @@ from sweeper.commands.live_table import LiveTable
 from sweeper.commands.redrawn import Redrawn
 from sweeper.commands.trial_table import Tally, TrialRow, TrialTable
 from sweeper.study.result import Result
-from sweeper.text import format_counts, format_seconds, redacted
+from sweeper.text import format_counts, format_seconds, format_values, redacted
 from sweeper.timing import render_seconds
 from sweeper.trial import Objective, TrialState
 
@@ -57,7 +57,7 @@ class Screen(Protocol):
 def _describe(row: TrialRow, objective: Objective) -> str:
     if row.best is None:
         return row.cause or "nothing reported"
-    values = ", ".join(f"{name} {row.best.values[name]:.5g}" for name in objective.metrics)
+    values = format_values({name: row.best.values[name] for name in objective.metrics}, 5)
     return f"{values}  (epoch {row.best.epoch} of {row.epoch})"
 
 

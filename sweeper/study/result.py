@@ -28,7 +28,7 @@ from sweeper.study.study import SweepStudy
 from sweeper.study.time_left import N_TELLING, TrialLengths, trials_per_hour
 from sweeper.study.trial_cache import FINISHED
 from sweeper.study.trial_rows import TOLD, TrialRows, searched_params
-from sweeper.text import format_count, html_table
+from sweeper.text import format_count, format_values, html_table
 from sweeper.timing import add_seconds, harness_share
 from sweeper.trial import TrialState
 
@@ -77,11 +77,7 @@ class Result:
     def _describe(self) -> str:
         """``digits: 20 of 20 trials, best val_accuracy 0.9722 (trial 7)``."""
         progress = f"{self.name}: {self.n_finished} of {format_count(self.goal, 'trial')}"
-        found = [
-            ", ".join(f"{name} {value:.6g}" for name, value in best.values.items())
-            + f" (trial {best.number})"
-            for best in self.front
-        ]
+        found = [f"{format_values(best.values)} (trial {best.number})" for best in self.front]
         return f"{progress}, best {'; '.join(found)}" if found else progress
 
     @property

@@ -10,7 +10,7 @@ from sweeper.imports import loading
 from sweeper.study.best import Best, BestPruned
 from sweeper.study.failure_causes import Failure
 from sweeper.study.result import Result
-from sweeper.text import format_counts, redacted
+from sweeper.text import format_counts, format_values, redacted
 from sweeper.tracking.batch import run_tags
 from sweeper.tracking.client import artifact_errors
 from sweeper.tracking.parent import Parent
@@ -135,23 +135,19 @@ def _relative(place: str) -> str:
 def _best(description: Description, name: Callable[[int], str]) -> Iterator[str]:
     front, pruned = description.front, description.best_pruned
     if len(front) == 1:
-        yield f"Best: {name(front[0].number)}, {_values(front[0])}."
+        yield f"Best: {name(front[0].number)}, {format_values(front[0].values)}."
         rows = [f"| {key} | {_shown(value)} |" for key, value in front[0].params.items()]
         if rows:
             yield "\n".join(["| searched | best |", "|---|---|", *rows])
     elif front:
-        lines = [f"- {name(best.number)}: {_values(best)}" for best in front[:_MOST]]
+        lines = [f"- {name(best.number)}: {format_values(best.values)}" for best in front[:_MOST]]
         more = len(front) - len(lines)
         yield "\n".join(["Pareto front:", "", *lines, *([f"- and {more} more"] * bool(more))])
     if pruned is not None:
         yield (
             f"Better before it was pruned, after epoch {pruned.epoch}, and without a model: "
-            f"{name(pruned.number)}, {_values(pruned)}."
+            f"{name(pruned.number)}, {format_values(pruned.values)}."
         )
-
-
-def _values(best: Best | BestPruned) -> str:
-    return ", ".join(f"{metric} {value:.6g}" for metric, value in best.values.items())
 
 
 def _failures(failures: Sequence[Failure]) -> Iterator[str]:
