@@ -108,17 +108,15 @@ class Pack:
         Args:
             alone: As it is by itself.
             name: By which others know it.
-            takes_rows: Whether its batches may be computed by a captured program.
+            takes_rows: Whether its batches may be computed by a captured program, where there is
+                what captures it.
         """
         self.wait()
-        if self._forward is None or self._is_single:
-            self._forward = (
-                ForwardOfOne(alone)
-                if self._is_single
-                else ForwardOfMany(Program(alone.model, alone.runtime))
-            )
-        has_rows = takes_rows and self._capture is not None
-        stride = (lambda: self._stride) if has_rows else None
+        if self._is_single:
+            self._forward = ForwardOfOne(alone)
+        elif self._forward is None:
+            self._forward = ForwardOfMany(Program(alone.model, alone.runtime))
+        stride = (lambda: self._stride) if takes_rows else None
         member = Member(alone, name, stride=stride, wait=self.wait)
         self.members.append(member)
         self._layout = None

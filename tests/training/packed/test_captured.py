@@ -289,6 +289,27 @@ def test_where_memory_is_short_a_program_is_captured_once_some_is_given_back(
         assert (capture.n_attempts, capture.n_captured) == (2 * len(told), 0)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+def test_after_a_capture_that_failed_others_draw_and_are_captured() -> None:
+    capture, sums = CudaCapture(CUDA), torch.zeros(4, device=CUDA)
+
+    def ask() -> None:
+        sums.fill_(sums.sum().item())
+
+    def count() -> None:
+        sums.add_(torch.ones_like(sums))
+
+    for n in range(1, 3):
+        with capture.running(), pytest.raises(RuntimeError):
+            capture.capture(ask)
+        assert torch.rand(3, device=CUDA).unique().numel() == 3
+        with capture.running():
+            capture.capture(count)()
+        capture.wait()
+        assert sums.tolist() == [n] * 4
+
+
 class Own(nn.Module):
     """A network with a quirk.
 
