@@ -30,7 +30,13 @@ from sweeper.trial import TrialState
 from sweeper.workers.lane_count import LaneCount
 from sweeper.workers.lane_plan import ALONE, LanePlan
 from sweeper.workers.lanes import Lane, Lanes
-from sweeper.workers.memory import LaneMemory, Room, return_device_memory, return_freed_memory
+from sweeper.workers.memory import (
+    LaneMemory,
+    Room,
+    return_device_memory,
+    return_freed_memory,
+    return_idle_memory,
+)
 from sweeper.workers.protocol import WorkerArgs
 from sweeper.workers.runner import TrialRunner
 from sweeper.workers.signals import StopRequest
@@ -300,10 +306,12 @@ class Worker:
         self._tell_over(trial.number)
         self._tell_of_odd_metrics(trial)
         self._asking.spend(trial.asking_s, lane.busy_s - trial.asking_s)
-        has_cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-        if has_cuda and state == TrialState.FAILED:
+        if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            return
+        if state == TrialState.FAILED:
             # Some errors spoil the whole process.
             torch.cuda.synchronize(self._runner.runtime.device)
+        return_idle_memory(self._runner.runtime.device, self._args.n_sharing)
 
     @store_errors()
     def _lower_lanes(self, number: int) -> None:

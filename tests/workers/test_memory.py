@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeper.workers.memory import LaneMemory, Room, available_memory, resident_limit
+from sweeper.workers.memory import (
+    LaneMemory,
+    Room,
+    available_memory,
+    resident_limit,
+    return_idle_memory,
+)
 from tests.support.forks import FORKS
 
 #: Blocks that are freed and taken again, then the pages that this faulted in, kept or returned.
@@ -161,6 +167,17 @@ def test_no_further_lane_fits_before_one_has_shown_what_it_takes(
     assert memory.fitting(2, 6) == 1
     gpu.free = 50 * GIB  # three have ended: what all took was that of six
     assert memory.fitting(5, 3) == 4
+
+
+def test_much_that_lies_idle_on_a_gpu_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu, returned = torch.device("cuda:0"), list[torch.device]()
+    monkeypatch.setattr("sweeper.workers.memory.return_device_memory", returned.append)
+    monkeypatch.setattr("sweeper.workers.memory._idle_part", lambda device: 0.1)
+    return_idle_memory(gpu)
+    assert returned == []
+    return_idle_memory(gpu, n_sharing=3)
+    return_idle_memory(torch.device("cpu"), n_sharing=3)
+    assert returned == [gpu]
 
 
 def test_lanes_on_a_cpu_are_not_bounded_by_what_others_take() -> None:
