@@ -123,14 +123,14 @@ class Lanes:
         try:
             while self._lanes:
                 self._fill()
-                n_at_work = len(self._lanes)
+                at_work = [lane.trial.number for lane in self._lanes]
                 for lane in self._ready():
                     self._advance(lane)
                 for lane in self._record():
                     self._advance(lane)
                 for pack in self._packs.at_work if self._packs else ():
                     self._step(pack)
-                self._look(n_at_work)
+                self._look(at_work)
         finally:
             for lane in self._lanes:
                 lane.leave()
@@ -151,7 +151,7 @@ class Lanes:
         n_done = lane.trial.n_done
         with self._ledger.lent_to(lane.trial.ledger):
             state = lane.advance()
-        self._count.add(max(0.0, lane.trial.n_done - n_done))
+        self._count.add(lane.trial.number, max(0.0, lane.trial.n_done - n_done))
         if state is not None:
             self._lanes.remove(lane)
             lane.leave()
@@ -181,10 +181,10 @@ class Lanes:
         for lane in lanes:
             lane.busy_s += (time.monotonic() - begun_s) / len(lanes)
 
-    def _look(self, n_at_work: int) -> None:
-        """Count what so many have done, and begin more as soon as there are to be more."""
+    def _look(self, at_work: Sequence[int]) -> None:
+        """Count what trials have done, and begin more as soon as there are to be more."""
         n = self._count.n
-        self._count.look(n_at_work)
+        self._count.look(at_work)
         if self._count.n > n:
             self._due_s = self._now()
 

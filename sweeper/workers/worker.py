@@ -146,7 +146,7 @@ class Worker:
                 ):
                     with self._ledger.booked(Entry.WAITING):
                         self._stopping.wait(_POLL_S)
-                    self._count.look(0)
+                    self._count.look(())
 
     @store_errors()
     def _is_needed(self) -> bool:
@@ -170,7 +170,7 @@ class Worker:
         [lane] = lanes
         if lane.is_alone:
             self._end(lane, lane.run())
-            self._count.look(0)
+            self._count.look(())
         else:
             Lanes(
                 self._count,

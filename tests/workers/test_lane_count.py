@@ -29,9 +29,9 @@ class Measured:
         for _ in range(round(10 * seconds)):
             n = self.count.n if n_at_work is None else n_at_work
             self.clock.now_s += 0.1
-            for _ in range(n):
-                self.count.add(self._speed(n) / n / 10)
-            self.count.look(n)
+            for trial in range(n):
+                self.count.add(trial, self._speed(n) / n / 10)
+            self.count.look(range(n))
 
 
 def test_the_number_doubles_to_the_most_while_it_is_worth_it() -> None:
@@ -82,16 +82,31 @@ def test_trials_that_end_sooner_than_a_number_is_measured_are_measured_together(
     assert {n: round(rate, 6) for n, rate in rates.items()} == {1: 1, 2: 2, 4: 4}
 
 
+def test_numbers_are_compared_by_the_trials_that_were_measured_with_both() -> None:
+    clock, found = Clock(), list[tuple[int, dict[int, float]]]()
+    plan = LanePlan(first=1, most=2)
+    count = LaneCount(plan, lambda n, rates: found.append((n, dict(rates))), clock)
+    epochs_per_s = {0: 0.5, 1: 20.0}  # the second one is small, and would seem to gain much
+    while not found:
+        clock.now_s += 0.1
+        for trial in range(count.n):
+            count.add(trial, epochs_per_s[trial] / count.n / 10)
+        count.look(range(count.n))
+    [(n, rates)] = found
+    assert n == 1
+    assert {n: round(rate, 6) for n, rate in rates.items()} == {1: 0.5, 2: 0.5}
+
+
 def test_a_number_is_measured_by_enough_stretches_however_long_they_take() -> None:
     clock = Clock()
     count = LaneCount(LanePlan(first=1, most=2), lambda n, rates: None, clock)
     for _ in range(15):
         clock.now_s += 10
-        count.add(0.1)
-        count.look(1)
+        count.add(0, 0.1)
+        count.look([0])
     assert count.n == 1
-    count.add(0.1)
-    count.look(1)
+    count.add(0, 0.1)
+    count.look([0])
     assert count.n == 2
 
 
@@ -99,8 +114,8 @@ def test_a_number_that_is_given_stays_and_is_not_measured() -> None:
     found: list[int] = []
     count = LaneCount(LanePlan(first=4, most=4), lambda n, rates: found.append(n), Clock())
     for _ in range(100):
-        count.add(1.0)
-        count.look(4)
+        count.add(0, 1.0)
+        count.look(range(4))
     assert (count.n, found) == (4, [])
 
 
