@@ -102,7 +102,8 @@ class TablePass(Pass):
     """
 
     def __init__(self, table: Table, rows: Tensor, batch_size: int) -> None:
-        self._n_batches = ceil(len(rows) / batch_size)
+        self._n_rows = len(rows)
+        self._n_batches = ceil(self._n_rows / batch_size)
         super().__init__(self._n_batches)
         self.table = table
         self._rows = rows
@@ -120,11 +121,10 @@ class TablePass(Pass):
         Args:
             n_batches: At most so many, >= 1; fewer if there are no more, or the last is shorter.
         """
-        first = self._n_batches - self.n_left
-        rows = self._rows[first * self._batch_size :]
-        n = max(1, min(n_batches, len(rows) // self._batch_size))
+        first = (self._n_batches - self.n_left) * self._batch_size
+        n = max(1, min(n_batches, (self._n_rows - first) // self._batch_size))
         self.n_left -= n
-        return rows[: n * self._batch_size].view(n, -1)
+        return self._rows[first : first + n * self._batch_size].view(n, -1)
 
 
 class Split(Protocol):
