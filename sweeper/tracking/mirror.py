@@ -67,7 +67,6 @@ class Mirror:
         self._is_start = is_start
         self._founding = founding
         self._now = now
-        self._parent: Parent | None = None
         self._sender: Sender | None = None
         self._cursors: dict[int, Cursor] = {}
         self._finished: set[int] = set()
@@ -84,30 +83,29 @@ class Mirror:
         Raises:
             TrackerError: If MLflow cannot be used now. Call again later.
         """
-        return self._open()[0]
+        return self._open().parent
 
-    def _open(self) -> tuple[Parent, Sender]:
-        if self._parent is None or self._sender is None:
-            client = open_client(self._uri, self._paths)
-            study = self._paths.study
-            public = render_public(self._paths.resolved_spec.read_text(encoding="utf-8"))
-            experiment_id = find_or_create_experiment(
-                client, study, uri=self._uri, paths=self._paths
+    def _open(self) -> Sender:
+        if self._sender is None:
+            self._sender = Sender(self._open_parent(), self._study)
+        return self._sender
+
+    def _open_parent(self) -> Parent:
+        client, study = open_client(self._uri, self._paths), self._paths.study
+        public = render_public(self._paths.resolved_spec.read_text(encoding="utf-8"))
+        experiment_id = find_or_create_experiment(client, study, uri=self._uri, paths=self._paths)
+        with tracker_errors(self._uri):
+            parent = open_parent(
+                client,
+                experiment_id,
+                study,
+                self._tags,
+                is_start=self._is_start,
+                founding=self._founding,
             )
-            with tracker_errors(self._uri):
-                parent = open_parent(
-                    client,
-                    experiment_id,
-                    study,
-                    self._tags,
-                    is_start=self._is_start,
-                    founding=self._founding,
-                )
-                with artifact_errors(self._uri), durable(Step.MIRROR_SEND):
-                    client.log_text(parent.run_id, public, self._paths.resolved_spec.name)
-            self._sender = Sender(parent, self._study)
-            self._parent = parent
-        return self._parent, self._sender
+            with artifact_errors(self._uri), durable(Step.MIRROR_SEND):
+                client.log_text(parent.run_id, public, self._paths.resolved_spec.name)
+        return parent
 
     def send(self, show: Callable[[int, int], None] = lambda done, total: None) -> int:
         """One pass over all trials with unsent events.
@@ -123,7 +121,7 @@ class Mirror:
                 have been sent then. A later call sends what is missing.
             StoreError: If the disk does not take what must be remembered.
         """
-        parent, sender = self._open()
+        sender = self._open()
         now = self._now()
         if now - self._passed_s > LEASE_S:
             sender.forget()  # this process stood still for so long that others took over
@@ -135,7 +133,7 @@ class Mirror:
             show(n_done, len(numbers))
             try:
                 with tracker_errors(self._uri):
-                    self._send_trial(parent, sender, number)
+                    self._send_trial(sender, number)
             except RequestRefusedError as exc:
                 refusal = refusal or exc
         if refusal:
@@ -185,8 +183,8 @@ class Mirror:
         Raises:
             TrackerError: If MLflow cannot be used now. Call again later.
         """
-        parent, sender = self._open()
-        loaded = {number: self._cursor(parent, number) for number in best_trials}
+        sender = self._open()
+        loaded = {number: self._cursor(sender.parent, number) for number in best_trials}
         cursors = {number: cursor for number, cursor in loaded.items() if cursor.run_id}
         metrics = self._summary(list(loaded.values()), counts.get(TrialState.COMPLETE, 0))
         tags = {
@@ -201,7 +199,7 @@ class Mirror:
                 for number, cursor in cursors.items():
                     sender.models.log(number, cursor)
             status = parent_status(goal_reached=goal_reached, counts=counts)
-            close_parent(parent, status, metrics=metrics, tags=tags)
+            close_parent(sender.parent, status, metrics=metrics, tags=tags)
             if self._uri == local_uri(self._paths):
                 merge_wal(self._paths)
 
@@ -213,7 +211,7 @@ class Mirror:
         Raises:
             TrackerError: If MLflow cannot be used now. Call again later.
         """
-        parent, _ = self._open()
+        parent = self.open()
         cursors = {best.number: self._cursor(parent, best.number) for best in description.told}
         runs = {number: cursor.run_id for number, cursor in cursors.items() if cursor.run_id}
         with tracker_errors(self._uri):
@@ -231,7 +229,8 @@ class Mirror:
         Raises:
             TrackerError: If MLflow cannot be used now.
         """
-        parent, sender = self._open()
+        sender = self._open()
+        parent = sender.parent
         with tracker_errors(self._uri):
             found = {n: sender.models.find(self._cursor(parent, n)) for n in best_trials}
         models = {number: f"models:/{model_id}" for number, model_id in found.items() if model_id}
@@ -254,8 +253,8 @@ class Mirror:
             return Cursor(parent_id=parent.run_id)
         return cursor
 
-    def _send_trial(self, parent: Parent, sender: Sender, number: int) -> None:
-        before = self._cursor(parent, number)
+    def _send_trial(self, sender: Sender, number: int) -> None:
+        before = self._cursor(sender.parent, number)
         cursor = before if before.is_ended else sender.send_next(number, before)
         if cursor != before:
             cursor.save(self._paths.shipped(number), self._paths.events(number))

@@ -35,6 +35,7 @@ class Sender:
         study: Whose trials they are.
 
     Attributes:
+        parent: The study's run.
         sent: So far.
         models: Those of complete trials.
     """
@@ -42,7 +43,7 @@ class Sender:
     def __init__(self, parent: Parent, study: MirroredStudy) -> None:
         self.sent = Sent()
         self.models = TrialModels(parent, study, self.sent)
-        self._parent = parent
+        self.parent = parent
         self._study = study
         self._paths = study.paths
         self._runs = TrialRuns(parent, study.paths.study)
@@ -126,7 +127,7 @@ class Sender:
         """The trial's run: known, created before a crash, begun by another machine, or new."""
         run_id = run_id or self._runs.find(number, anew=is_resumed)
         while run_id:
-            known = read_run_state(self._parent.client, run_id, self._study.objective, events)
+            known = read_run_state(self.parent.client, run_id, self._study.objective, events)
             if not known.is_deleted:
                 return known
             run_id = self._runs.find(number, anew=True)
@@ -146,7 +147,7 @@ class Sender:
         unsent: Sequence[Event],
     ) -> Cursor:
         """Send what the batch is with these events, and the files of those not sent before."""
-        client, run_id = self._parent.client, cursor.run_id
+        client, run_id = self.parent.client, cursor.run_id
         self._tell_left_out(events)
         for event in events:
             batch.add(event)
@@ -171,7 +172,7 @@ class Sender:
         if batch.is_ended and self._shared_runs:
             self._shared_runs.compare(run_id, self._study.read_log(number)[0])
         if batch.state is not None:
-            set_status(self._parent, run_id, batch.state, batch.ended_s)
+            set_status(self.parent, run_id, batch.state, batch.ended_s)
         self._certain.add(number)
         return cursor
 
