@@ -26,7 +26,7 @@ from sweeper.arguments import (
     with_cluster_options,
 )
 from sweeper.errors import CommandStopped, ExitCode, SweeperError
-from sweeper.text import log_to_stderr, redacted
+from sweeper.text import log_to_stderr, redacted, write_out
 from sweeper.workers.signals import exit_when_told
 
 app = typer.Typer(
@@ -90,7 +90,7 @@ def init(
 
     write_study(path, data=data, source=source)
     word = shlex.quote(str(path))
-    print(f"wrote {path}; edit it, then: sweeper check {word} && sweeper run {word}")
+    write_out(f"wrote {path}; edit it, then: sweeper check {word} && sweeper run {word}")
 
 
 @app.command()
@@ -112,7 +112,7 @@ def check(
     if schema:
         from sweeper.config.schema import study_schema
 
-        print(json.dumps(study_schema(), indent=2))
+        write_out(json.dumps(study_schema(), indent=2))
         return
     if path is None:
         raise typer.BadParameter("name a study file, or ask for --schema", param_hint="STUDY")
@@ -187,12 +187,12 @@ def status(
     from sweeper.commands.status import show_csv, show_status, watch_status
 
     if as_csv:
-        print(show_csv(spec, ROOT, top=top))
+        write_out(show_csv(spec, ROOT, top=top))
     elif watch:
         watch_status(spec, ROOT, as_json=as_json, top=top)
     else:
         text = show_status(spec, ROOT, as_json=as_json, top=top)
-        print(text if as_json else redacted(text))
+        write_out(text if as_json else redacted(text))
 
 
 @app.command()
@@ -364,7 +364,7 @@ def proxy(
 
 
 def _show(text: str) -> None:
-    print(redacted(text), flush=True)
+    write_out(redacted(text))
 
 
 def _note(text: str) -> None:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
+from sweeper.errors import SweeperError
+
 _QUOTED = r"""[bru]?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _CUT = r"""[bru]?\\*['"].*"""  # a quote that is not closed, or one within quotes
 #: From its scheme on; but for paths, which hold no user, and may hold an @.
@@ -121,6 +123,21 @@ def format_number(value: float) -> str:
 def format_values(values: Mapping[str, float], n_digits: int = 6) -> str:
     """``val_accuracy 0.972222, val_loss 0.1``."""
     return ", ".join(f"{name} {value:.{n_digits}g}" for name, value in values.items())
+
+
+def write_out(text: str) -> None:
+    """A text to standard output, at once, with the end of its line.
+
+    Raises:
+        SweeperError: If there is no room for it, as on a full disk.
+        BrokenPipeError: If whoever read it has gone.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        raise SweeperError(f"standard output cannot be written: {exc.strerror}") from exc
 
 
 def format_seconds(seconds: float) -> str:

@@ -1,9 +1,13 @@
 import io
 import logging
+import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from sweeper.errors import SweeperError
 from sweeper.text import (
     format_count,
     format_counts,
@@ -11,6 +15,7 @@ from sweeper.text import (
     format_seconds,
     html_table,
     log_to_stderr,
+    write_out,
 )
 from sweeper.trial import TrialState
 
@@ -80,6 +85,26 @@ def test_log_lines_go_to_what_standard_error_is_by_then(monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "stderr", above_a_table)
     logging.getLogger("sweeper").warning("look")
     assert above_a_table.getvalue() == "WARNING look\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_output_that_finds_no_room_is_a_known_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(full, write_through=True))
+        with pytest.raises(SweeperError, match=r"^standard output cannot be written: No space"):
+            write_out("a line")
+
+
+def test_output_that_nobody_reads_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", buffering=1) as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with pytest.raises(BrokenPipeError):
+            write_out("a line")
+        monkeypatch.undo()
+        with suppress(BrokenPipeError):
+            pipe.close()
 
 
 def test_a_table_for_a_notebook_holds_neither_secrets_nor_tags_of_what_it_shows() -> None:

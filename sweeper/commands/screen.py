@@ -15,7 +15,7 @@ from sweeper.commands.live_table import LiveTable
 from sweeper.commands.redrawn import Redrawn
 from sweeper.commands.trial_table import Tally, TrialRow, TrialTable
 from sweeper.study.result import Result
-from sweeper.text import format_counts, format_seconds, format_values, redacted
+from sweeper.text import format_counts, format_seconds, format_values, redacted, write_out
 from sweeper.timing import render_seconds
 from sweeper.trial import Objective, TrialState
 
@@ -109,7 +109,7 @@ class _Lines:
         pass
 
     def _print(self, text: str) -> None:
-        print(redacted(text), flush=True)
+        write_out(redacted(text))
 
 
 class _Json(_Lines):
@@ -138,7 +138,7 @@ class _Json(_Lines):
         pass
 
     def _emit(self, **record: Any) -> None:
-        print(json.dumps(record), flush=True)
+        write_out(json.dumps(record))
 
 
 class _Terminal(_Lines):

@@ -22,7 +22,7 @@ from sweeper.study.agents import render_agent
 from sweeper.study.find import FoundStudy, find_study
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
-from sweeper.text import format_counts, format_number, format_seconds, redacted
+from sweeper.text import format_counts, format_number, format_seconds, redacted, write_out
 from sweeper.timing import render_seconds
 from sweeper.trial import NAIVE_METRICS, Task
 
@@ -88,14 +88,14 @@ def watch_status(
             if study is None:
                 _refuse_to_wait(found, queue)
             if screen is None:
-                print(_to_json(spec, study, queue, top), flush=True)
+                write_out(_to_json(spec, study, queue, top))
             else:
                 screen.draw(Text(redacted(_render(spec, study, queue, top))))
             if study is not None and study.n_finished() >= study.goal:
                 break
             time.sleep(_WATCH_S)
     if screen is not None:
-        print(redacted(_render(spec, study, queue, top)))
+        write_out(redacted(_render(spec, study, queue, top)))
 
 
 def _open_queue(spec: StudySpec, root: Path) -> StudyQueue:

@@ -11,7 +11,7 @@ from sweeper.config.study import StudySpec
 from sweeper.paths import RunPaths
 from sweeper.study.dashboard import build_dashboard, dashboard_place
 from sweeper.study.find import find_study
-from sweeper.text import redacted
+from sweeper.text import redacted, write_out
 from sweeper.tracking.address import tracking_uri
 from sweeper.tracking.client import open_client, tracker_errors
 from sweeper.tracking.view import save_view, view_link
@@ -51,9 +51,9 @@ def serve_ui(spec: StudySpec, root: Path, port: int, *, with_dashboard: bool) ->
         lines.append(f"optuna-dashboard: {guarded.link(place)}")
     if pages:
         lines.append("Ctrl-C ends it")
-        serve(pages, lambda: print("\n".join(lines), flush=True))
+        serve(pages, lambda: write_out("\n".join(lines)))
     else:
-        print("\n".join(lines))
+        write_out("\n".join(lines))
 
 
 def _dashboard(spec: StudySpec, root: Path) -> "tuple[ASGIApp, str]":
