@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.locks import FileLock
+from sweeper.text import format_count
 from sweeper.workers.cgroup import memory_limit
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ class LaneMemory:
         if n < n_wanted and not self._is_told:
             self._is_told = True
             self._note(
-                f"the device has memory for {n_at_work + n} trials at once, not "
+                f"the device has memory for {format_count(n_at_work + n, 'trial')} at once, not "
                 f"{n_at_work + n_wanted}; others begin as these end"
             )
         return n

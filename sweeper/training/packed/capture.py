@@ -122,7 +122,7 @@ class CudaCapture:
         """
         index = self._stream.device_index
         try:
-            torch._C._cuda_endAllocateToPool(index, pool)
+            _end_allocation(index, pool)
         except RuntimeError:  # torch knows: it has ended the capture itself
             return
         torch._C._cuda_releasePool(index, pool)
@@ -138,6 +138,18 @@ class CudaCapture:
         while self._ends:
             self._ends[0][1].synchronize()
             self._pop()
+
+
+def _end_allocation(device: int, pool: Any) -> None:
+    """Have nothing more come from a pool; a RuntimeError if nothing has.
+
+    Args:
+        device: Its number.
+        pool: Handle.
+    """
+    older = getattr(torch._C, "_cuda_endAllocateCurrentStreamToPool", None)  # before 2.8
+    end = older or torch._C._cuda_endAllocateToPool
+    end(device, pool)
 
 
 def _graph_of(body: Callable[[], object], pool: Any) -> torch.cuda.CUDAGraph:

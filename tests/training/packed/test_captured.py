@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sweeper.config.settings import ModelConfig
 from sweeper.data.dataset import TrialData
 from sweeper.models.dropout import drawing_by
-from sweeper.training.packed.capture import CudaCapture
+from sweeper.training.packed.capture import CudaCapture, _end_allocation
 from sweeper.training.packed.pack import Pack
 from tests.support.captured_trials import Twin, train_twins
 from tests.support.paired_trials import CPU, rows_of
@@ -308,6 +308,19 @@ def test_after_a_capture_that_failed_others_draw_and_are_captured() -> None:
             capture.capture(count)()
         capture.wait()
         assert sums.tolist() == [n] * 4
+
+
+@pytest.mark.parametrize(
+    "name", ["_cuda_endAllocateToPool", "_cuda_endAllocateCurrentStreamToPool"]
+)
+def test_a_pool_is_ended_by_whatever_torch_calls_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[tuple[int, str]] = []
+    monkeypatch.delattr(torch._C, "_cuda_endAllocateToPool", raising=False)
+    monkeypatch.setattr(torch._C, name, lambda *args: ended.append(args), raising=False)
+    _end_allocation(1, "pool")
+    assert ended == [(1, "pool")]
 
 
 class Own(nn.Module):
