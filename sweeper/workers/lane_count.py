@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Mapping
 
 from sweeper.workers.lane_plan import LanePlan
 
-#: A number is judged by so many seconds at least, and so many stretches of each trial ...
-_LEAST_S, _LEAST_STRETCHES = 1.0, 8
+#: A number is judged by so many seconds at least, and so many stretches of each trial; and by an
+#: epoch of each, as batches that are evaluated take less time than others, or so many seconds ...
+_LEAST_S, _LEAST_STRETCHES, _ENOUGH_S = 1.0, 8, 10.0
 #: ... and twice as many trials are worth it if they do so many times the epochs a second. Each
 #: takes longer then, and more are drawn without knowing how the others end.
 _WORTH = 1.2
@@ -37,9 +38,14 @@ class _Measurement:
             self._seconds[trial] = self._seconds.get(trial, 0.0) + seconds
 
     @property
+    def epochs(self) -> float:
+        """Of all together."""
+        return sum(self._epochs.values())
+
+    @property
     def rate(self) -> float:
         """Epochs a second of all together."""
-        return sum(self._epochs.values()) / self.seconds
+        return self.epochs / self.seconds
 
     @property
     def rates(self) -> Mapping[int, float]:
@@ -116,7 +122,9 @@ class LaneCount:
 
     def _judge_if_enough(self) -> None:
         done = self._measurement
-        if done.seconds >= _LEAST_S and done.n_stretches >= _LEAST_STRETCHES * self.n:
+        if done.seconds < _LEAST_S or done.n_stretches < _LEAST_STRETCHES * self.n:
+            return
+        if done.epochs >= self.n or done.seconds >= _ENOUGH_S:
             self._measurement = _Measurement()
             self._judge(done)
 

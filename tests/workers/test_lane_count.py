@@ -46,7 +46,7 @@ def test_the_number_doubles_to_the_most_while_it_is_worth_it() -> None:
 
 
 def test_it_goes_back_by_half_once_a_second_measurement_was_no_better() -> None:
-    measured = Measured(lambda n: min(n, 4) + 0.01 * n, most=64)
+    measured = Measured(lambda n: 10 * min(n, 4) + 0.1 * n, most=64)
     measured.train(9)
     assert measured.count.n == 8  # once is not enough
     measured.train(1)
@@ -60,7 +60,9 @@ def test_it_goes_back_by_half_once_a_second_measurement_was_no_better() -> None:
 
 def test_one_slow_measurement_decides_nothing() -> None:
     slow_until = 4.0
-    measured = Measured(lambda n: n if n < 2 or measured.clock.now_s > slow_until else 0.5, most=4)
+    measured = Measured(
+        lambda n: 10 * n if n < 2 or measured.clock.now_s > slow_until else 5, most=4
+    )
     measured.train(12)
     assert measured.count.n == 4
 
@@ -73,13 +75,28 @@ def test_nothing_is_learned_while_others_are_at_work_than_there_should_be() -> N
 
 
 def test_trials_that_end_sooner_than_a_number_is_measured_are_measured_together() -> None:
-    measured = Measured(lambda n: n, most=4)
+    measured = Measured(lambda n: 2 * n, most=4)
     for _ in range(20):
         measured.train(0.4)
         measured.train(0.1, n_at_work=measured.count.n - 1)  # the next one is on its way
     [(n, rates)] = measured.found
     assert n == 4
-    assert {n: round(rate, 6) for n, rate in rates.items()} == {1: 1, 2: 2, 4: 4}
+    assert {n: round(rate, 6) for n, rate in rates.items()} == {1: 2, 2: 4, 4: 8}
+
+
+def test_what_is_measured_has_batches_that_are_trained_on_and_evaluated() -> None:
+    clock, found = Clock(), list[dict[int, float]]()
+    count = LaneCount(LanePlan(first=1, most=2), lambda n, rates: found.append({**rates}), clock)
+    n_seconds = 0
+    while not found:
+        clock.now_s += 1.0
+        part = 0.2 if n_seconds % 3 else 0.6  # of an epoch, which takes three seconds
+        for trial in range(count.n):
+            for _ in range(10):
+                count.add(trial, part / 10)
+        count.look(range(count.n))
+        n_seconds += 1
+    assert {n: round(rate, 6) for n, rate in found[0].items()} == {1: 0.333333, 2: 0.666667}
 
 
 def test_numbers_are_compared_by_the_trials_that_were_measured_with_both() -> None:

@@ -339,6 +339,7 @@ def test_their_number_grows_while_that_is_faster_and_is_remembered(
 ) -> None:
     monkeypatch.setattr("sweeper.workers.lane_count._LEAST_S", 0.0)
     monkeypatch.setattr("sweeper.workers.lane_count._LEAST_STRETCHES", 2)
+    monkeypatch.setattr("sweeper.workers.lane_count._ENOUGH_S", 0.0)
     monkeypatch.setattr("sweeper.workers.lane_count._WORTH", 0.0)  # of whatever speed
     study, plan = begin_lanes(tmp_path, trials=12, run={}), LanePlan(first=1, most=4)
     followed = work(study, lanes=plan)
@@ -611,7 +612,12 @@ def test_lanes_wait_for_the_device_only_if_none_can_go_on(tmp_path: Path, size: 
 def test_what_a_gpu_does_by_default_is_what_trials_come_to_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"LEAST_S": 0.0, "LEAST_STRETCHES": 1, "WORTH": 0.0}.items():
+    for name, value in {
+        "LEAST_S": 0.0,
+        "LEAST_STRETCHES": 1,
+        "ENOUGH_S": 0.0,
+        "WORTH": 0.0,
+    }.items():
         monkeypatch.setattr(f"sweeper.workers.lane_count._{name}", value)
     monkeypatch.setattr("sweeper.workers.runner.CudaCapture", lambda device: TapeCapture())
     plain: dict[str, Any] = {
