@@ -20,6 +20,7 @@ from sweeper.data.dataset import TrialData
 from sweeper.models.dropout import drawing_by
 from sweeper.training.packed.capture import CudaCapture, _end_allocation
 from sweeper.training.packed.pack import Pack
+from sweeper.training.packed.rows import Rows
 from tests.support.captured_trials import Twin, train_twins
 from tests.support.paired_trials import CPU, rows_of
 from tests.support.tape import TapeCapture
@@ -245,6 +246,23 @@ def test_what_no_graph_can_hold_is_computed_operator_by_operator(place: Place) -
     assert all(
         line.startswith("no CUDA graph, so computed operator by operator: ") for line in told
     )
+
+
+def test_what_fails_while_members_change_fails_all_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    pack = Pack(pytest.fail, TapeCapture())  # who would be told of halves, which are not tried
+    twins = [Twin(pack, DATA, seed=seed) for seed in range(2)]
+    monkeypatch.setattr(Rows, "update", refuse)
+    for twin in twins:
+        next(twin.train(1))
+    pack.step()
+    for twin in twins:
+        with pytest.raises(torch.OutOfMemoryError):
+            twin.member.weights()
 
 
 class Short(TapeCapture):
