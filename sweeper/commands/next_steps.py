@@ -1,7 +1,7 @@
 """How to go on from where ``sweeper run`` ends: the last lines that it shows."""
 
 from sweeper.config.from_python import ORIGIN
-from sweeper.config.grid import explain_goal
+from sweeper.config.grid import explain_end
 from sweeper.config.overrides import COMMAND_LINE
 from sweeper.errors import ExitCode
 from sweeper.study.result import Result
@@ -25,8 +25,8 @@ def next_steps(
     if result.n_finished < result.goal:
         again = "call goes on" if is_from_python else f"command goes on: {spec.command('run')}"
         lines.append(f"the same {again}")
-    elif explain_goal(spec):
-        pass  # every setting has been tried
+    elif reason := explain_end(spec):
+        lines.append(reason)
     elif is_from_python:
         lines.append("to go on, raise budget.trials and run it again")
     else:

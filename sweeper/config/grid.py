@@ -53,8 +53,19 @@ def explain_goal(spec: StudySpec) -> str:
         return ""
     return (
         f"the space has {format_count(goal, 'setting')}, so the goal is not {budget} trials; "
-        "`sampler: {duplicates: reseed}` tries settings again, with other seeds"
+        f"{_RESEED}"
     )
+
+
+def explain_end(spec: StudySpec) -> str:
+    """Why a larger budget would bring no more trials; empty if it would."""
+    goal = count_goal(spec)
+    if spec.sampler.duplicates == "reseed" or count_settings(spec, goal + 1) > goal:
+        return ""
+    return f"the space has {format_count(goal, 'setting')}, all tried; {_RESEED}"
+
+
+_RESEED = "`sampler: {duplicates: reseed}` tries settings again, with other seeds"
 
 
 def grid_points(

@@ -87,12 +87,19 @@ def test_before_the_goal_the_same_command_goes_on(tmp_path: Path) -> None:
     ]
 
 
-def test_where_every_setting_was_tried_more_trials_are_not_offered(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_trials", [2, 3])
+def test_where_every_setting_was_tried_more_trials_are_not_offered(
+    tmp_path: Path, n_trials: int
+) -> None:
     train = {"epochs": 1, "optimizer": {"choices": ["sgd", "adamw"]}}
-    study = begin_in_memory(tmp_path, train=train)
+    study = begin_in_memory(tmp_path, train=train, budget={"trials": n_trials})
     for _ in range(2):
         run_trial(study, reports(0.5))
-    assert steps(study) == [f"compare them: sweeper ui {study.spec.path}"]
+    assert steps(study) == [
+        f"compare them: sweeper ui {study.spec.path}",
+        "the space has 2 settings, all tried; `sampler: {duplicates: reseed}` tries settings "
+        "again, with other seeds",
+    ]
 
 
 def reports_both(value: float) -> Body:

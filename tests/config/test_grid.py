@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sweeper.config.grid import (
     count_goal,
     count_settings,
+    explain_end,
     explain_goal,
     grid_points,
     untried,
@@ -255,6 +256,22 @@ def test_the_goal_is_the_budget_or_every_setting(text: str, goal: int) -> None:
     spec = study(text)
     assert count_goal(spec) == goal
     assert explain_goal(spec) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "is_over"),
+    [
+        (BASE, True),
+        (FOUR + "budget: {trials: 3}", False),
+        (FOUR + "budget: {trials: 4}", True),
+        (FOUR + "budget: {trials: 9}", True),
+        (FOUR + "budget: {trials: 4}\nsampler: {duplicates: reseed}", False),
+        (FOUR + "sampler: {name: grid}", True),
+        (BASE + "train: {l1: {low: 0, high: 1}}", False),
+    ],
+)
+def test_a_space_that_is_all_tried_is_told_at_its_end(text: str, is_over: bool) -> None:
+    assert bool(explain_end(study(text))) == is_over
 
 
 @pytest.mark.parametrize(
