@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sweeper.data.batches import Table
 from sweeper.training.eager import Evaluation
+from sweeper.training.packed.arena import Arena
 from sweeper.training.packed.capture import Capture
 from sweeper.training.packed.compute import (
     Forward,
@@ -23,7 +24,7 @@ from sweeper.training.packed.feed import Feed
 from sweeper.training.packed.member import Member
 from sweeper.training.packed.numbers import numbers_from
 from sweeper.training.packed.rows import Rows
-from sweeper.training.packed.watched import Watched, difference, watch
+from sweeper.training.packed.watched import Kept, Watched, difference, watch
 from sweeper.training.packed.work import RowsWork
 
 #: Batches that are computed before the program is captured: libraries choose their kernels and
@@ -93,6 +94,7 @@ class Captured:
         self._stage = _Stage.WARM_UP
         self._n_done = 0
         self._watched: list[Watched] = []
+        self._kept: Kept | None = None  # by a network of the user's own when it was captured
         self._replay: Callable[[], None] | None = None
         parameters = rows.parameters.values
         self._draws = self._is_training and (is_own or members[0].draws.are_needed)
@@ -124,6 +126,7 @@ class Captured:
             BaseException: What else fails has changed nobody, but for batches before it, which are
                 counted.
         """
+        self._give_up_if_changed()
         self._feed.load(works, n_batches)
         # Summed in the order of the batches, wherever a stretch begins.
         torch.stack(self._sums(), out=self._losses)
@@ -142,15 +145,25 @@ class Captured:
             self._try_to_capture()
         if self.is_refused:
             return False
+        others = self._others_before()
         try:
             self._do_batch()
         except UnusedParameterError as exc:
             if self._forward.has_masks:
                 raise
+            for arena, values in others:  # the batch is done again
+                arena.put(None, values)
             self._refuse(str(exc))
             return False
         self._n_done += 1
         return True
+
+    @torch.no_grad()
+    def _others_before(self) -> list[tuple[Arena, Tensor]]:
+        """What the model of an only member may change before it is known to be refused."""
+        if not self._is_training or self._forward.has_masks or self._stage is not _Stage.WARM_UP:
+            return []
+        return [(each.arena, each.arena.values.clone()) for each in self._rows.others]
 
     def _do_batch(self) -> None:
         if self._replay is not None:
@@ -170,8 +183,18 @@ class Captured:
                 reason = str(exc).strip().partition("\n")[0]
         if reason is None:
             self._stage = _Stage.CAPTURED
+            self._kept = Kept(self._forward.model) if self._is_own else None
         else:
             self._refuse(reason)
+
+    def _give_up_if_changed(self) -> None:
+        """Compute by operators again if a network keeps something else than what is captured.
+
+        What batches of another kind leave behind shows only now.
+        """
+        if self._kept is not None and (name := self._kept.changed()):
+            self._kept = self._replay = None
+            self._refuse(f"its forward pass changes {name}")
 
     def _recorded(self) -> Callable[[], None]:
         """The program, by a second attempt if memory lies idle that the first one was short of."""

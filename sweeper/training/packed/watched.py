@@ -45,11 +45,11 @@ def watch(body: Callable[[], None], model: nn.Module, device: torch.device) -> W
         model: That it calls.
         device: On which it computes.
     """
-    before, drawn = _attributes(model), _generators(device)
+    kept, drawn = Kept(model), _generators(device)
     with _Calls() as calls:
         body()
     reason = None
-    if changed := _changed(before, _attributes(model)):
+    if changed := kept.changed():
         reason = f"its forward pass changes {changed}"
     elif _generators(device) != drawn:
         reason = "its forward pass draws random numbers, and not by nn.Dropout"
@@ -68,8 +68,38 @@ def difference(batches: Sequence[Watched]) -> str | None:
     return None
 
 
+class Kept:
+    """What the modules of a network keep now, of tensors which they are.
+
+    Args:
+        model: The network.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._attributes = _attributes(model)
+
+    def changed(self) -> str:
+        """The first attribute that is another one by now; empty if all are as they were."""
+        before, after = self._attributes, _attributes(self._model)
+        names = {**before, **after}
+        return next((name for name in names if before.get(name) != after.get(name)), "")
+
+
+class _Itself:
+    """Equal for the same object alone, which lives so long that no other can be taken for it."""
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and other._value is self._value
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 def _attributes(model: nn.Module) -> dict[str, object]:
-    """What its modules keep, by name; of tensors, which they are."""
+    """By name."""
     return {
         f"{name}.{key}".lstrip("."): _content(value)
         for name, module in model.named_modules()
@@ -85,13 +115,7 @@ def _content(value: object) -> object:
     if isinstance(value, dict):
         return tuple((key, _content(item)) for key, item in value.items())
     is_plain = value is None or isinstance(value, bool | int | float | complex | str | bytes)
-    return value if is_plain else id(value)
-
-
-def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> str:
-    """The first attribute that is another one; empty if all are as they were."""
-    names = {**before, **after}
-    return next((name for name in names if before.get(name) != after.get(name)), "")
+    return value if is_plain else _Itself(value)
 
 
 def _generators(device: torch.device) -> tuple[object, ...]:

@@ -369,6 +369,12 @@ class Own(nn.Module):
         elif self.quirk == "replaces" and self.training:
             self.mean = 0.9 * self.mean + 0.1 * inputs.detach().mean(0)
             inputs = inputs - self.mean
+        elif self.quirk == "measures by":
+            if self.training:
+                self.mean = 0.9 * self.mean + 0.1 * inputs.detach().mean(0)
+            inputs = inputs - self.mean
+        elif self.quirk == "leaves out" and self.training:
+            self.mean.lerp_(inputs.detach().mean(0), 0.1)
         elif self.quirk == "asks":
             inputs = inputs[inputs.sum(1) > -1e9]
         elif self.quirk == "draws" and random.random() < 0.5:
@@ -385,6 +391,7 @@ class Own(nn.Module):
         ("counts", "its forward pass changes n_calls"),
         ("keeps", "its forward pass changes latest"),
         ("replaces", "its forward pass changes mean"),
+        ("measures by", "its forward pass changes mean"),
         ("asks", "its forward pass needs the host for aten.index"),
         ("draws", "its forward pass draws random numbers, and not by nn.Dropout"),
         ("leaves out", "not all of its parameters are used in each batch"),
@@ -396,7 +403,7 @@ def test_a_network_of_ones_own_is_captured_if_it_does_the_same_in_each_batch(
     told: list[str] = []
     pack = Pack(told.append, place.capture, is_single=True, is_own=True)
     twin = place.twin(pack, DATA, Own(quirk), own_code=True)
-    train_twins([pack], [twin], 3)
+    train_twins([pack], [twin], 4)
     twin.check()
     n_trained = 3 * 5 - 2 * 3  # replayed, of batches of two forms
     assert place.capture.n_replayed >= (0 if reason else n_trained)
