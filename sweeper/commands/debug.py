@@ -59,6 +59,7 @@ def debug_study(spec: StudySpec, root: Path, show: Callable[[str], None]) -> Exi
         return ExitCode.INTERRUPTED
     except (TrialPruned, TrialDiverged, TrialInterrupted) as signal:
         show(f"it ended itself: {type(signal).__name__}: {signal}")
+        return ExitCode.GOAL_REACHED
     except (Exception, SystemExit) as exc:
         if state := meaning(exc):
             show(f"it ended itself as {state}: {type(exc).__name__}: {exc}")
