@@ -11,6 +11,7 @@ from sweeper.training.eager import Evaluation
 from sweeper.training.packed.arena import Arena
 from sweeper.training.packed.capture import Capture
 from sweeper.training.packed.compute import (
+    BackwardError,
     Forward,
     Group,
     GroupBatch,
@@ -94,6 +95,7 @@ class Captured:
         self._stage = _Stage.WARM_UP
         self._n_done = 0
         self._watched: list[Watched] = []
+        self._reason = ""  # why nothing is captured, which is still to be told
         self._kept: Kept | None = None  # by a network of the user's own when it was captured
         self._replay: Callable[[], None] | None = None
         parameters = rows.parameters.values
@@ -148,12 +150,12 @@ class Captured:
         others = self._others_before()
         try:
             self._do_batch()
-        except UnusedParameterError as exc:
-            if self._forward.has_masks:
+        except (UnusedParameterError, BackwardError) as exc:
+            if not self._may_be_refused:
                 raise
             for arena, values in others:  # the batch is done again
                 arena.put(None, values)
-            self._refuse(str(exc))
+            self._refuse(_first_line(exc))
             return False
         self._n_done += 1
         return True
@@ -161,9 +163,14 @@ class Captured:
     @torch.no_grad()
     def _others_before(self) -> list[tuple[Arena, Tensor]]:
         """What the model of an only member may change before it is known to be refused."""
-        if not self._is_training or self._forward.has_masks or self._stage is not _Stage.WARM_UP:
-            return []
-        return [(each.arena, each.arena.values.clone()) for each in self._rows.others]
+        others = self._rows.others if self._may_be_refused else ()
+        return [(each.arena, each.arena.values.clone()) for each in others]
+
+    @property
+    def _may_be_refused(self) -> bool:
+        """Whether it is not known yet that the model of an only member is trained here."""
+        is_alone = self._is_training and not self._forward.has_masks
+        return is_alone and self._stage is _Stage.WARM_UP
 
     def _do_batch(self) -> None:
         if self._replay is not None:
@@ -180,7 +187,7 @@ class Captured:
             try:
                 self._replay = self._recorded()
             except (RuntimeError, UnusedParameterError) as exc:  # nothing was done
-                reason = str(exc).strip().partition("\n")[0]
+                reason = _first_line(exc)
         if reason is None:
             self._stage = _Stage.CAPTURED
             self._kept = Kept(self._forward.model) if self._is_own else None
@@ -209,7 +216,22 @@ class Captured:
     def _refuse(self, reason: str) -> None:
         is_for_alone = self._is_training and not self._forward.has_masks
         self._stage = _Stage.REFUSED if is_for_alone else _Stage.UNCAPTURED
-        self._tell(f"no CUDA graph, so computed operator by operator: {reason}")
+        self._reason = reason
+        if not is_for_alone:
+            self._say_why()
+
+    def _say_why(self) -> None:
+        if self._reason:
+            self._tell(f"no CUDA graph, so computed operator by operator: {self._reason}")
+        self._reason = ""
+
+    def train_alone(self) -> None:
+        """Where it is refused, have the member train on what is left of its batches by itself.
+
+        If that can be done, it is told why it is.
+        """
+        self._members[0].train_alone()
+        self._say_why()
 
     def _body(self) -> None:
         if self._is_training:
@@ -278,3 +300,7 @@ class Captured:
         for place, (evaluation, work) in enumerate(parts):
             targets = self._table.targets.index_select(0, work.rows[:n_batches].flatten())
             evaluation.measure(outputs[:, place].flatten(0, 1), targets)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -103,6 +103,10 @@ class UnusedParameterError(Exception):
     """No output depends on a parameter, which an update leaves as it is then."""
 
 
+class BackwardError(RuntimeError):
+    """The gradients of an only member cannot be had, at least not apart from its parameters."""
+
+
 class Forward(Protocol):
     """Computes the outputs of the members of a group.
 
@@ -209,6 +213,7 @@ def train(forward: Forward, rows: Rows, group: Group, batch: GroupBatch) -> Trai
 
     Raises:
         UnusedParameterError: If some parameter has none.
+        BackwardError: If a model by itself does not give them so.
     """
     outputs = forward.train(rows, group, batch)
     losses = group.loss(outputs.values, batch.targets).mean(1)
@@ -216,7 +221,12 @@ def train(forward: Forward, rows: Rows, group: Group, batch: GroupBatch) -> Trai
     if any(group.are_sums):
         n_samples = float(batch.inputs.shape[1])
         total = losses * losses.new_tensor([n_samples if s else 1.0 for s in group.are_sums])
-    found = torch.autograd.grad(total.sum(), outputs.leaves, allow_unused=True)
+    try:
+        found = torch.autograd.grad(total.sum(), outputs.leaves, allow_unused=True)
+    except RuntimeError as exc:
+        if forward.has_masks or isinstance(exc, torch.OutOfMemoryError):
+            raise
+        raise BackwardError(str(exc)) from exc
     gradients = [gradient for gradient in found if gradient is not None]
     if len(gradients) < len(found):
         raise UnusedParameterError("not all of its parameters are used in each batch")

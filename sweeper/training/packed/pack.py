@@ -215,7 +215,7 @@ class Pack:
             for member in members:
                 member.most = max(member.most, len(members))
             if captured.is_refused:
-                members[0].train_alone()
+                captured.train_alone()
         except BaseException as exc:
             captured = None  # its memory is needed for fewer members
             layout.forget_captured()

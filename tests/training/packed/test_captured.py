@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from sweeper.config.settings import ModelConfig
 from sweeper.data.dataset import TrialData
@@ -341,6 +342,14 @@ def test_a_pool_is_ended_by_whatever_torch_calls_it(
     assert ended == [(1, "pool")]
 
 
+#: What torch says of a checkpoint that is computed again by a backward pass of its own.
+INCOMPATIBLE = (
+    "When use_reentrant=True, torch.utils.checkpoint is incompatible with .grad() or passing an "
+    "`inputs` parameter to .backward(). To resolve this error, you can either set "
+    "use_reentrant=False, or call .backward() without passing the `inputs` argument."
+)
+
+
 class Own(nn.Module):
     """A network with a quirk.
 
@@ -380,6 +389,8 @@ class Own(nn.Module):
         elif self.quirk == "draws" and random.random() < 0.5:
             inputs = 2 * inputs
         outputs: Tensor = self.dropout(self.linear(inputs))
+        if self.quirk == "computes again" and self.training:
+            outputs = checkpoint(torch.tanh, outputs, use_reentrant=True)
         return outputs if self.quirk == "leaves out" else outputs + self.other(inputs)
 
 
@@ -395,6 +406,7 @@ class Own(nn.Module):
         ("asks", "its forward pass needs the host for aten.index"),
         ("draws", "its forward pass draws random numbers, and not by nn.Dropout"),
         ("leaves out", "not all of its parameters are used in each batch"),
+        ("computes again", INCOMPATIBLE),
     ],
 )
 def test_a_network_of_ones_own_is_captured_if_it_does_the_same_in_each_batch(
