@@ -47,7 +47,9 @@ def sync_study(source: Path | StudySpec, *, root: Path, note: Callable[[str], No
         raise begun.not_begun()
     check_tracking_place(begun.spec, begun.paths, mountinfo=read_mountinfo())
     lock = FileLock(begun.paths.mirror_lock)
-    if not lock.try_acquire():
+    with store_errors():
+        is_ours = lock.try_acquire()
+    if not is_ours:
         return f"{begun.paths.study}: another command on this machine sends its events right now"
     try:
         study, problem = begun.try_open()

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from sweeper.commands.sync import sync_study
-from sweeper.errors import SpecError, StudyError, SweeperError, TrackerError
+from sweeper.errors import SpecError, StoreError, StudyError, SweeperError, TrackerError
 from sweeper.locks import FileLock
 from sweeper.study.find import find_study
 from tests.support.mlflow_store import copy_empty_database
@@ -45,6 +45,13 @@ def carry(sweep: TrackedSweep, target: Path) -> Path:
     shutil.rmtree(sweep.file.parent)
     target.joinpath("elsewhere").mkdir()
     return folder
+
+
+def test_a_folder_that_cannot_be_written_is_a_known_failure(sweep: TrackedSweep) -> None:
+    sweep.paths.mirror_lock.unlink(missing_ok=True)
+    sweep.paths.mirror_lock.mkdir()  # as a disk that is read-only, which root could write to
+    with pytest.raises(StoreError, match="the study's folder or storage cannot be used: IsADir"):
+        sync(sweep.file, sweep.root)
 
 
 def test_everything_is_sent_and_the_line_says_how_much(sweep: TrackedSweep) -> None:

@@ -1,5 +1,6 @@
 """Where Optuna keeps a study: a journal file, or the database that the study file names."""
 
+import errno
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from sweeper.errors import StoreError, StudyError, SweeperError
 from sweeper.paths import RunPaths
 from sweeper.study.storage.journal import Journal
 from sweeper.text import redacted
+
+#: Errors of a system call where nothing may be written.
+_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def open_storage(spec: StudySpec, paths: RunPaths) -> BaseStorage:
@@ -73,7 +77,7 @@ def store_errors() -> Iterator[None]:
             raise  # the former is of whoever read our output
         raise StoreError(
             f"the study's folder or storage cannot be used: {describe(exc)}. What it held before "
-            "is intact: make room, or see to the database; then the same command goes on"
+            f"is intact: {_way_out(exc)}; then the same command goes on"
         ) from exc
 
 
@@ -81,6 +85,12 @@ def _is_from_store(error: Exception) -> bool:
     if isinstance(error, OSError | StorageInternalError):
         return True
     return _package(error) in ("sqlalchemy", "psycopg", "psycopg2", "grpc")
+
+
+def _way_out(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+        return "see that you may write there"
+    return "make room, or see to the database"
 
 
 def _package(error: Exception) -> str:

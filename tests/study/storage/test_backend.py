@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.errors import StudyError
+from sweeper.errors import StoreError, StudyError
 from sweeper.paths import RunPaths
-from sweeper.study.storage.backend import open_storage
+from sweeper.study.storage.backend import open_storage, store_errors
 from tests.support.sweep_studies import spec_of
 
 
@@ -36,3 +36,13 @@ def test_a_database_of_another_program_is_named_as_that(tmp_path: Path) -> None:
         caught.value
     )
     assert str(caught.value).endswith("; name another database")
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="there is no folder that refuses all")
+def test_where_nothing_may_be_written_nobody_is_told_to_make_room() -> None:
+    with pytest.raises(StoreError) as caught, store_errors():
+        Path("/sys/kernel/sweeper").mkdir()
+    assert str(caught.value).endswith(
+        ". What it held before is intact: see that you may write there; then the same command "
+        "goes on"
+    )
