@@ -58,6 +58,31 @@ def test_an_agent_needs_neither_torch_nor_mlflow_to_begin() -> None:
 
 
 @IMPORTS_ANEW
+def test_an_agent_that_logs_models_never_imports_torch(tmp_path: Path) -> None:
+    found = run_python(
+        f"""
+import json, sys
+from pathlib import Path
+from sweeper.commands.run import run_study
+from sweeper.config.reader import parse_study
+from sweeper.tracking.completion import find_completion
+
+text = '''
+budget: {{trials: 2}}
+data: {{name: digits}}
+model: {{architecture: mlp, depth: 1, width: 8}}
+train: {{epochs: 1, learning_rate: {{low: 0.01, high: 0.1}}}}
+run: {{device: cpu}}
+'''
+result = run_study(parse_study(text, Path("small.yaml")), root=Path({str(tmp_path)!r}))
+models = find_completion(result._study).models
+print(json.dumps([len(models), "torch" in sys.modules, "mlflow" in sys.modules]))
+"""
+    )
+    assert json.loads(found.splitlines()[-1]) == [1, False, True]
+
+
+@IMPORTS_ANEW
 def test_what_forks_workers_begins_before_the_agent_imports_what_it_needs() -> None:
     found = run_python(
         """
@@ -183,14 +208,13 @@ def test_a_worker_never_imports_mlflow() -> None:
 
 
 @pytest.mark.slow  # it imports MLflow, torch and Lightning
-def test_models_are_logged_without_importing_lightning_which_who_asks_for_it_gets() -> None:
+def test_models_are_loaded_without_importing_lightning_which_who_asks_for_it_gets() -> None:
     found = run_python(
         """
 import sys
-import sweeper.tracking
-from sweeper.tracking.torch_flavor import torch_flavor
+import sweeper.tracking.load
 import mlflow.pytorch
-print("pytorch_lightning" in sys.modules, mlflow.pytorch is torch_flavor)
+print("pytorch_lightning" in sys.modules, "_find_callback" in repr(mlflow.pytorch.__getattr__))
 from mlflow.pytorch import MlflowModelCheckpointCallback
 print(MlflowModelCheckpointCallback.__name__, hasattr(mlflow.pytorch, "Callback"))
 """

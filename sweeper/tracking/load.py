@@ -18,6 +18,7 @@ from sweeper.tracking.client import (
 )
 from sweeper.tracking.parent import find_parent, list_children
 from sweeper.tracking.runs import find_model
+from sweeper.tracking.torch_flavor import torch_flavor  # noqa: F401  (before MLflow imports it)
 
 
 def load_model(study: SweepStudy, number: int) -> Any:

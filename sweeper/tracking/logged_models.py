@@ -2,30 +2,23 @@
 
 import logging
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.models import Model
 
 from sweeper.config.names import WEIGHTS
 from sweeper.config.references import is_reference
-from sweeper.config.settings import ModelConfig
-from sweeper.data.preprocessing import read_preprocessing
 from sweeper.durable import Step, durable
 from sweeper.events import ModelLogged, Started
-from sweeper.models.build import build_for
 from sweeper.tracking.batch import param_texts
-from sweeper.tracking.exported import ExportedModel, ExportedModels, save_exported
-from sweeper.tracking.programs import save_program
-from sweeper.tracking.served import Served
-from sweeper.tracking.trained import build_trained, form_of, probe_of
-from sweeper.trial import DataInfo
+from sweeper.tracking.exporting import Exporting, ExportTask, UnreadableError
+from sweeper.tracking.program_form import ProgramForm
+from sweeper.tracking.programs import PROGRAM, save_program
 
 _logger = logging.getLogger("sweeper")
 
@@ -55,6 +48,7 @@ class ModelLogger:
     Args:
         client: Of the store that holds the runs.
         experiment_id: Of the runs.
+        exporter: Exports what the study file describes.
         searched: Names of the study's ranges.
         references: The user's own code that may be called. Of what else a log names none is
             imported: others may have written it.
@@ -64,6 +58,7 @@ class ModelLogger:
         self,
         client: MlflowClient,
         experiment_id: str,
+        exporter: Exporting,
         *,
         searched: Collection[str],
         references: Collection[str],
@@ -72,7 +67,7 @@ class ModelLogger:
         self._experiment_id = experiment_id
         self._searched = searched
         self._references = references
-        self._exported = ExportedModels()
+        self._exporter = exporter
         self._told: set[str] = set()
 
     def log(
@@ -107,51 +102,57 @@ class ModelLogger:
         begun = self._find(run_id)
         if begun and begun.status == LoggedModelStatus.READY:
             return LoggedForm("pt2", begun.model_id)
-        try:
-            state = _read_state(weights)
-        except Exception as exc:  # whatever torch meets in a file of somebody else
-            _logger.warning("%s: holds no state_dict (%s); it is not sent", weights, exc)
-            return LoggedForm("unreadable")
-        architecture = _subject(started)[0].architecture
-        if is_reference(architecture) and architecture not in self._references:
-            self._log_weights(run_id, weights, _reference(started))
-            return LoggedForm("weights")
-        served = self._find_served(name, _subject(started)[1], preprocessing)
+        task = _task(started, weights, preprocessing)
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "model"
             try:
-                with _one_thread():
-                    description = self._save(started, state, served, folder).describe(run_id)
-            except (Exception, SystemExit) as exc:  # of a user's builder
+                description = self._save(name, task, folder)
+            except UnreadableError as exc:
+                _logger.warning("%s: holds no state_dict (%s); it is not sent", weights, exc)
+                return LoggedForm("unreadable")
+            except Exception as exc:
+                cause = str(exc).partition("\n")[0]
                 _logger.warning(
                     "%s: cannot be logged as pt2 (%s); logged as state_dict and reference instead",
                     weights,
-                    str(exc).partition("\n")[0],
+                    cause,
                 )
-                self._log_weights(run_id, weights, _reference(started))
+                self._log_weights(run_id, weights, _reference(task))
                 return LoggedForm("state_dict")
+            if description is None:
+                self._log_weights(run_id, weights, _reference(task))
+                return LoggedForm("weights")
+            description.run_id = run_id
             model = begun or self._create(run_id, name, started)
             self._upload(run_id, model, description, folder, may_be_linked=begun is not None)
         return LoggedForm("pt2", model.model_id)
 
-    def prepare(self, name: str, started: Started, preprocessing: Path) -> None:
-        """Export a network like that of a trial, so that :meth:`log` need not.
+    def _save(self, name: str, task: ExportTask, folder: Path) -> Model | None:
+        """Write the model but for what is its own in MLflow; None if it may not be built."""
+        if not self._may_build(task):
+            self._exporter.check(task.weights)
+            return None
+        program = folder.with_name(PROGRAM.name)
+        exported = self._exporter.export(task, program)
+        if exported.bare:
+            self._tell_bare(name, exported.bare)
+        return save_program(exported.form, program, folder)
+
+    def prepare(self, started: Started, weights: Path, preprocessing: Path) -> None:
+        """Let a network like that of a trial be exported, so that :meth:`log` need not wait.
 
         Args:
-            name: Of the model.
             started: Of the trial, with ``model`` and ``data``.
+            weights: As of :meth:`log`, where they will lie.
             preprocessing: As of :meth:`log`.
-
-        Raises:
-            Exception: Whatever building or ``torch.export`` raises.
         """
-        model, data = _subject(started)
-        if is_reference(model.architecture) and model.architecture not in self._references:
-            return
-        served = self._find_served(name, data, preprocessing)
-        state = build_for(model, data).state_dict()
-        with tempfile.TemporaryDirectory() as scratch, _one_thread():
-            self._save(started, state, served, Path(scratch) / "model")
+        task = _task(started, weights, preprocessing)
+        if self._may_build(task):
+            self._exporter.prepare(task)
+
+    def _may_build(self, task: ExportTask) -> bool:
+        architecture = task.model.architecture
+        return not is_reference(architecture) or architecture in self._references
 
     def log_own(
         self, run_id: str, name: str, started: Started, own: ModelLogged, file: Path
@@ -181,7 +182,8 @@ class ModelLogger:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "model"
             try:
-                description = save_program(own, file, folder)
+                form = ProgramForm(own.inputs, own.outputs, own.packages)
+                description = save_program(form, file, folder)
             except Exception as exc:
                 cause = str(exc).partition("\n")[0]
                 _logger.warning(
@@ -199,43 +201,14 @@ class ModelLogger:
         known = self._client.search_logged_models([self._experiment_id], condition)
         return known[0] if known else None
 
-    def _find_served(self, name: str, data: DataInfo, path: Path) -> Served | None:
-        if not data.preprocessing:
-            if data.features is not None:
-                self._tell_bare(name, "it was trained by an older version of sweeper")
-            return None
-        try:
-            return Served(read_preprocessing(path, data.preprocessing), data)
-        except FileNotFoundError:
-            self._tell_bare(name, f"{path} is absent")
-        except Exception as exc:  # whatever torch meets in a file of somebody else
-            self._tell_bare(name, f"{path} {exc}")
-        return None
-
     def _tell_bare(self, name: str, cause: str) -> None:
         if cause not in self._told:
             self._told.add(cause)
             _logger.warning(
                 "the model %s takes samples as its network does, and answers without names: %s",
                 name,
-                cause.partition("\n")[0],
+                cause,
             )
-
-    def _save(
-        self, started: Started, state: Mapping[str, Any], served: Served | None, folder: Path
-    ) -> ExportedModel:
-        """Write the model but for ``MLmodel``."""
-        model, data = _subject(started)
-        module = build_trained(model, data, state, served)
-        probe = served.probe() if served else probe_of(data)
-        kind = form_of(model, data, served)
-        exported = self._exported.find(kind)
-        if exported:
-            exported.save(module, probe, folder)
-        else:
-            exported = save_exported(module, probe, folder, served)
-            self._exported.keep(kind, exported)
-        return exported
 
     def _create(self, run_id: str, name: str, started: Started) -> LoggedModel:
         params = param_texts(started, self._searched)
@@ -277,32 +250,12 @@ class ModelLogger:
             self._client.log_dict(run_id, dict(reference), f"{WEIGHTS}/reference.json")
 
 
-def _reference(started: Started) -> Mapping[str, Any]:
-    """What builds the module that a state_dict is of."""
-    model, data = _subject(started)
-    return {"model": asdict(model), "data": asdict(data)}
-
-
-def _read_state(weights: Path) -> Mapping[str, Any]:
-    """The state_dict of a file; nothing in it can run code."""
-    state = torch.load(weights, map_location="cpu", weights_only=True)
-    if not isinstance(state, Mapping):
-        raise TypeError(f"it holds a {type(state).__name__}")
-    return state
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """For three samples, threads mostly wait for each other, and each burns a core at it."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)
-
-
-def _subject(started: Started) -> tuple[ModelConfig, DataInfo]:
+def _task(started: Started, weights: Path, preprocessing: Path) -> ExportTask:
     assert started.model is not None
     assert started.data is not None
-    return started.model, started.data
+    return ExportTask(started.model, started.data, weights, preprocessing)
+
+
+def _reference(task: ExportTask) -> Mapping[str, Any]:
+    """What builds the module that a state_dict is of."""
+    return {"model": asdict(task.model), "data": asdict(task.data)}

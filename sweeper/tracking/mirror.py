@@ -27,6 +27,7 @@ from sweeper.tracking.description import (
     prepare_description,
     write_description,
 )
+from sweeper.tracking.exporting import Exporting
 from sweeper.tracking.local_store import merge_wal
 from sweeper.tracking.mirrored_study import MirroredStudy, Sent
 from sweeper.tracking.parent import Parent, close_parent, open_parent, parent_status
@@ -49,6 +50,7 @@ class Mirror:
             it is until ``finish``.
         founding: Entered to create the parent run, so that no other machine does so meanwhile.
         now: Seconds of a clock that counts on while the machine sleeps.
+        exporter: Exports models in another process; None for this one.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class Mirror:
         is_start: bool = True,
         founding: Callable[[], AbstractContextManager[None]] = nullcontext,
         now: Callable[[], float] = time.time,
+        exporter: Exporting | None = None,
     ) -> None:
         self._study = study
+        self._exporter = exporter
         self._paths = study.paths
         self._uri = study.uri
         self._tags = tags
@@ -87,7 +91,7 @@ class Mirror:
 
     def _open(self) -> Sender:
         if self._sender is None:
-            self._sender = Sender(self._open_parent(), self._study)
+            self._sender = Sender(self._open_parent(), self._study, self._exporter)
         return self._sender
 
     def _open_parent(self) -> Parent:

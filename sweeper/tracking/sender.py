@@ -11,6 +11,7 @@ from sweeper.events import Event, FileLogged, Interrupted, Started
 from sweeper.tracking.batch import Batch
 from sweeper.tracking.client import artifact_errors
 from sweeper.tracking.cursor import Cursor
+from sweeper.tracking.exporting import Exporting
 from sweeper.tracking.logged_files import send_files
 from sweeper.tracking.mirrored_study import MirroredStudy, Sent
 from sweeper.tracking.parent import Parent
@@ -33,6 +34,7 @@ class Sender:
     Args:
         parent: The study's run.
         study: Whose trials they are.
+        exporter: As of :class:`~sweeper.tracking.trial_models.TrialModels`.
 
     Attributes:
         parent: The study's run.
@@ -40,9 +42,11 @@ class Sender:
         models: Those of complete trials.
     """
 
-    def __init__(self, parent: Parent, study: MirroredStudy) -> None:
+    def __init__(
+        self, parent: Parent, study: MirroredStudy, exporter: Exporting | None = None
+    ) -> None:
         self.sent = Sent()
-        self.models = TrialModels(parent, study, self.sent)
+        self.models = TrialModels(parent, study, self.sent, exporter)
         self.parent = parent
         self._study = study
         self._paths = study.paths

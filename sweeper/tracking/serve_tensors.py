@@ -4,6 +4,8 @@ MLflow runs a copy of this file in the model's folder, where there is no sweeper
 
     data/model.pt2       the network, as torch exported it
     data/tensors.json    names of what it takes and answers, in its order
+
+MLflow runs it too where a model is logged, and torch is not imported for that.
 """
 
 from __future__ import annotations
@@ -12,9 +14,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import mlflow.pytorch
+import mlflow
 import numpy as np
-import torch
 from mlflow.pyfunc.model import PythonModel
 
 _FOLDER = Path(__file__).parent
@@ -27,6 +28,8 @@ class ServedTensors(PythonModel):
         """Read the files of the model."""
         text = (_FOLDER / "data" / "tensors.json").read_text(encoding="utf-8")
         self._names = json.loads(text)
+        import mlflow.pytorch
+
         self._program = mlflow.pytorch.load_model(str(_FOLDER))
 
     def predict(
@@ -36,6 +39,8 @@ class ServedTensors(PythonModel):
 
         What is given is a dict of arrays; declared as one, MLflow would warn whoever loads it.
         """
+        import torch
+
         arrays = (np.asarray(model_input[name]) for name in self._names["inputs"])
         with torch.no_grad():
             answers = self._program(*map(torch.from_numpy, arrays))

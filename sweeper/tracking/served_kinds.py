@@ -3,11 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Literal
 
 import torch
-from mlflow.types import DataType
-from mlflow.types.schema import AnyType
 from torch import Tensor, nn
 
 from sweeper.data.audio import waves
@@ -48,14 +46,14 @@ class ServedKind:
             module takes.
         build: The module, by the tensors that were fitted.
         probe: Some samples to try the module with.
-        column: Of a row, in the signature; None if samples are arrays.
+        column: As :class:`~sweeper.tracking.program_form.RowForm` has it.
         packages: That the reader imports, beside torch and what serves.
     """
 
     reader: ModuleType
     build: Callable[[Mapping[str, Tensor]], nn.Module]
     probe: Callable[[Mapping[str, Tensor], DataInfo], Tensor]
-    column: Any
+    column: Literal["any", "binary", "string"] | None
     packages: Sequence[str]
 
 
@@ -114,15 +112,11 @@ def _probe_text(fitted: Mapping[str, Tensor], data: DataInfo) -> Tensor:  # noqa
     return ids
 
 
-# MLflow would refuse whole numbers where it was told of fractions, and numbers as text.
-_ANY = AnyType()  # type: ignore[no-untyped-call]
 KINDS: Mapping[str, ServedKind] = {
-    "audio": ServedKind(waves, _build_audio, _probe_audio, _ANY, ()),
+    "audio": ServedKind(waves, _build_audio, _probe_audio, "any", ()),
     "arrays": ServedKind(picture_arrays, _build_pictures, _probe_pictures, None, ()),
-    "images": ServedKind(
-        picture_pixels, _build_images, _probe_images, DataType.binary, ("Pillow",)
-    ),
-    "table": ServedKind(table_cells, TableInputs, _probe_table, _ANY, ("pyarrow",)),
-    "text": ServedKind(words, _build_text, _probe_text, DataType.string, ()),
-    "text_parts": ServedKind(words, _build_text, _probe_text, DataType.string, ("tokenizers",)),
+    "images": ServedKind(picture_pixels, _build_images, _probe_images, "binary", ("Pillow",)),
+    "table": ServedKind(table_cells, TableInputs, _probe_table, "any", ("pyarrow",)),
+    "text": ServedKind(words, _build_text, _probe_text, "string", ()),
+    "text_parts": ServedKind(words, _build_text, _probe_text, "string", ("tokenizers",)),
 }

@@ -1,5 +1,6 @@
 """A study's events sent to MLflow: all of them at once, or from a thread while others train."""
 
+import logging
 import math
 import threading
 import time
@@ -24,9 +25,12 @@ from sweeper.study.study import SweepStudy
 from sweeper.text import format_counts
 from sweeper.tracking.address import tracking_uri
 from sweeper.tracking.completion import find_completion, sendable
+from sweeper.tracking.exporting import Exporting, OwnedExporter
 
 if TYPE_CHECKING:
     from sweeper.tracking.mirror import Mirror
+
+_logger = logging.getLogger("sweeper")
 
 _INTERVAL_S = 0.5
 _RETRY_S = 15.0
@@ -42,6 +46,7 @@ def build_mirror(
     references: Collection[str],
     is_start: bool,
     has_storage: bool = True,
+    exporter: Exporting | None = None,
 ) -> "Mirror":
     """The mirror of a study.
 
@@ -53,6 +58,7 @@ def build_mirror(
         is_start: Somebody begins to work on the study.
         has_storage: The study's storage can be reached, which sees to it that machines which
             send at once begin one run for the study.
+        exporter: Exports models in another process; None for this one.
     """
     with loading("the mirror"):
         from sweeper.tracking.mirror import Mirror  # most of a second of a core
@@ -72,6 +78,7 @@ def build_mirror(
         tags,
         is_start=is_start,
         founding=partial(founding, spec) if has_storage else nullcontext,
+        exporter=exporter,
     )
 
 
@@ -162,12 +169,23 @@ class BackgroundSync:
     Trouble with MLflow is noted once and never disturbs training: what was not accepted is sent
     later, by this command or the next. If the thread dies of anything else, that is noted and it
     begins anew, as whatever it had sent is known by the cursors.
+
+    Args:
+        study: Begun.
+        tags: Of the study's run in MLflow.
+        note: Told of trouble.
+        exporter: Exports models in another process, which it ends; None for this one.
     """
 
     def __init__(
-        self, study: SweepStudy, tags: dict[str, str], note: Callable[[str], None]
+        self,
+        study: SweepStudy,
+        tags: dict[str, str],
+        note: Callable[[str], None],
+        exporter: OwnedExporter | None = None,
     ) -> None:
         self._study = study
+        self._exporter = exporter
         self._tags = tags
         self._note = note
         self._lock = FileLock(study.paths.mirror_lock)
@@ -228,10 +246,13 @@ class BackgroundSync:
                 self._done.wait(_RETRY_S)
         finally:
             self._lock.release()
+            if self._exporter:
+                self._exporter.close()
 
     def _send_to_the_end(self) -> None:
         if find_completion(self._study):
             return  # without MLflow, whose import takes longer than all else then
+        self._begin_exporter()
         spec = self._study.spec
         mirror = build_mirror(
             spec,
@@ -239,12 +260,20 @@ class BackgroundSync:
             self._tags,
             references={name for _, name in references(spec)},
             is_start=True,
+            exporter=self._exporter,
         )
         while not self._done.is_set():
             self._try(mirror.send)
             mirror.prepare_end()
             self._done.wait(_RETRY_S if self._outage.is_on else _INTERVAL_S)
         self._try(lambda: send_all(mirror, self._study))
+
+    def _begin_exporter(self) -> None:
+        """If each trial's model is to be exported, let a thread begin with what that takes."""
+        spec = self._study.spec
+        if self._exporter and spec.tracking.log_models == "completed" and "model" in spec.sections:
+            args = (self._study, self._exporter)
+            threading.Thread(target=_prepare, args=args, name="models", daemon=True).start()
 
     def _tell_death(self, exc: BaseException) -> None:
         """Note once that it died of that, though it may die of it again and again."""
@@ -273,3 +302,18 @@ class BackgroundSync:
             self._outage.bear(exc)
         else:
             self._outage.end()
+
+
+def _prepare(study: SweepStudy, exporter: OwnedExporter) -> None:
+    """Begin it once what forks it has torch, and import meanwhile what else an end takes."""
+    try:
+        if study.n_finished() >= study.goal:
+            return  # it is begun if a model is missing
+        exporter.begin()
+        from sweeper.tracking.description import prepare_description
+        from sweeper.tracking.programs import prepare_programs
+
+        prepare_programs()
+        prepare_description()
+    except Exception:  # it comes again with the first model, or with the pictures
+        _logger.debug("what a study's end takes is not prepared", exc_info=True)

@@ -1,7 +1,6 @@
 """Models of complete trials, on their way to MLflow."""
 
 import logging
-import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,9 @@ from sweeper.imports import loading
 from sweeper.tracking.batch import epoch_metrics, run_tags
 from sweeper.tracking.client import artifact_errors
 from sweeper.tracking.cursor import Cursor
+from sweeper.tracking.exporting import Exporting
 from sweeper.tracking.mirrored_study import MirroredStudy, Sent
+from sweeper.tracking.own_exporter import import_exporter
 from sweeper.tracking.parent import Parent
 from sweeper.tracking.runs import find_model, trial_name
 
@@ -31,43 +32,36 @@ class TrialModels:
         parent: The study's run.
         study: Whose trials they are.
         sent: Counts them.
+        exporter: Exports what the study file describes; None for this process.
     """
 
-    def __init__(self, parent: Parent, study: MirroredStudy, sent: Sent) -> None:
+    def __init__(
+        self, parent: Parent, study: MirroredStudy, sent: Sent, exporter: Exporting | None
+    ) -> None:
         self._parent = parent
         self._study = study
         self._paths = study.paths
         self._sent = sent
-        self._preparing: threading.Thread | None = None
+        self._exporter = exporter
+        self._is_prepared = False
 
     def prepare(self, number: int) -> None:
-        """Let a thread export a network like that of a trial which runs, unless one has already.
+        """Let a network like that of a trial which runs be exported, unless one was already.
 
-        What is imported for it, and the exporting, is most of what a first model takes. A trial's
-        model that is built alike then only takes its place.
+        That is most of what a first model takes, and is left out in this process, which has else
+        to do. A trial's model that is built alike then only takes its place.
         """
-        if self._preparing is None and "_models" not in self.__dict__:
-            self._preparing = threading.Thread(
-                target=self._prepare, args=[number], name="models", daemon=True
-            )
-            self._preparing.start()
-
-    def _prepare(self, number: int) -> None:
-        try:
-            events, _ = self._study.read_log(number)
-            started = next((event for event in events if isinstance(event, Started)), None)
-            if started and started.model and started.data:
-                name = trial_name(self._paths.study, number, started)
-                kept = self._paths.preprocessing(started.data.preprocessing)
-                self._models.prepare(name, started, kept)
-        except BaseException:  # user code is called, and plugins of MLflow are
-            # It comes again with the first model, and is told then.
-            _logger.debug("trial %d: its network is not exported yet", number, exc_info=True)
+        if self._is_prepared or self._exporter is None:
+            return
+        events, _ = self._study.read_log(number)
+        started = next((event for event in events if isinstance(event, Started)), None)
+        if started and started.model and started.data:
+            self._is_prepared = True
+            kept = self._paths.preprocessing(started.data.preprocessing)
+            self._models.prepare(started, self._paths.model(number), kept)
 
     def log(self, number: int, cursor: Cursor) -> None:
         """Log the model of a complete trial, built of the study file or logged by its own code."""
-        if self._preparing:
-            self._preparing.join()  # torch.export is for one thread at a time
         events, _ = self._study.read_log(number)
         started = next((event for event in events if isinstance(event, Started)), None)
         own = next((event for event in reversed(events) if isinstance(event, ModelLogged)), None)
@@ -119,14 +113,12 @@ class TrialModels:
 
     @cached_property
     def _models(self) -> "ModelLogger":
-        with loading("torch.export"):
-            from sweeper.tracking.exported import import_export
-            from sweeper.tracking.logged_models import ModelLogger  # loads torch
-
-            import_export()
+        with loading("models of MLflow"):
+            from sweeper.tracking.logged_models import ModelLogger
         return ModelLogger(
             self._parent.client,
             self._parent.experiment_id,
+            self._exporter or import_exporter(),
             searched=self._study.searched,
             references=self._study.references,
         )

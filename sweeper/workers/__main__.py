@@ -1,4 +1,4 @@
-"""``python -m sweeper.workers``: one worker's process, or the server that forks them.
+"""``python -m sweeper.workers``: one worker's process, or what exports models, or what forks them.
 
 An agent starts it, see :mod:`sweeper.workers.protocol`.
 """
@@ -29,7 +29,7 @@ with loading("what a worker needs"):
     from sweeper.study.presence import Presence
     from sweeper.study.storage.backend import store_errors
     from sweeper.text import log_to_stderr
-    from sweeper.workers.forkserver import SERVE, name_process, serve
+    from sweeper.workers.forkserver import EXPORTER, SERVE, WORKER, name_process, serve
     from sweeper.workers.gpus import see_only
     from sweeper.workers.memory import keep_freed_memory
     from sweeper.workers.protocol import DRAIN_S, Channel, WorkerArgs
@@ -142,9 +142,20 @@ def run_process() -> NoReturn:
     os._exit(code)
 
 
+def run_exporter() -> NoReturn:
+    """Export models until the agent is gone."""
+    # How MLflow behaves in an agent is set with it, and must not be in workers.
+    from sweeper.workers.export_models import export_models
+
+    export_models()
+
+
+#: What each process that is started here does.
+LIVES = {WORKER: run_process, EXPORTER: run_exporter}
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == [SERVE]:
-        del sys.argv[1:]  # which a user's own argument parser may read
-        serve(run_process)
+    kind = sys.argv.pop()  # else a user's own argument parser might read it
+    if kind == SERVE:
+        serve(LIVES)
     else:
-        run_process()
+        LIVES[kind]()

@@ -22,6 +22,7 @@ from sweeper.study.trial_cache import Standing
 from sweeper.tracking.completion import Completion, find_completion
 from sweeper.tracking.sync import BackgroundSync
 from sweeper.workers.cleanup import Cleanup
+from sweeper.workers.exporter import ExporterProcess
 from sweeper.workers.forkserver import ForkServer
 from sweeper.workers.pool import WorkerPool
 from sweeper.workers.protocol import WorkerArgs
@@ -83,7 +84,9 @@ class Agent:
         self._name = args.agent
         self._failed_before = args.failed_before
         self._display = display
-        self._sync = BackgroundSync(study, args.tags, display.note)
+        log_path = study.paths.worker_log(f"exporter-{args.agent}")
+        exporter = ExporterProcess(server, args.import_dirs, args.functions, log_path)
+        self._sync = BackgroundSync(study, args.tags, display.note, exporter)
         self._cleanup = Cleanup(study, display.note)
         self._pool = WorkerPool(study, args, server, display.note)
         self._signals = StopSignals()

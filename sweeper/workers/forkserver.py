@@ -1,4 +1,4 @@
-"""Workers that share one import of torch: a process that has it forks them.
+"""Workers, and what exports models, share one import of torch: a process that has it forks them.
 
 A fork takes milliseconds where an import takes a second of a core, and shares the 300 MB that
 come with it. It is safe here because the server runs one thread and touches no device. A worker
@@ -13,7 +13,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +26,9 @@ log = logging.getLogger("sweeper")
 
 #: Argument that makes a worker's process the server.
 SERVE = "--serve"
-#: Of a request, which is the names of modules to import, or comes with what a worker is given.
+#: What a process may be: its argument if it is started anew, and what the server is asked for.
+WORKER, EXPORTER = "--worker", "--exporter"
+#: Of a request: one of those with what it is given, or names of modules to import.
 _MOST_BYTES = 4096
 #: So long the first request waits for the server, which may be importing from a slow disk ...
 _IMPORT_S = 60.0
@@ -66,6 +69,7 @@ class ForkServer:
         self._modules: tuple[str, ...] = ()
         self._has_begun = False
         self._server: subprocess.Popen[bytes] | None = None
+        self._starting = threading.Lock()
 
     def begin(self) -> None:
         """Let it begin to import, which takes seconds; :meth:`start` does it too."""
@@ -100,23 +104,29 @@ class ForkServer:
             with suppress(OSError):  # it is lost, which the start of a worker says
                 self._requests.sendall(" ".join(modules).encode())
 
-    def start(self, *, stdin: int, output: int, n_threads: int) -> Child:
-        """Start a worker as the leader of a session.
+    def start(self, *, stdin: int, output: int, n_threads: int = 1, kind: str = WORKER) -> Child:
+        """Start a process as the leader of a session.
 
         Args:
             stdin: File descriptor.
             output: File descriptor of what it prints.
             n_threads: Of libraries that start threads on import.
+            kind: What it is.
         """
-        self.begin()
-        if self._server is not None:
-            try:
-                return self._fork(stdin, output)
-            except OSError as exc:
-                self.note(f"the process that forks workers is lost ({exc}); starting them anew")
-                self._end_server()
+        with self._starting:
+            self.begin()
+            if self._server is not None:
+                try:
+                    return self._fork(kind, stdin, output)
+                except OSError as exc:
+                    if not self._has_begun:
+                        raise  # it was closed meanwhile
+                    self.note(
+                        f"the process that forks workers is lost ({exc}); starting them anew"
+                    )
+                    self._end_server()
         return subprocess.Popen(
-            _WORKER,
+            [*_WORKER, kind],
             stdin=stdin,
             stdout=output,
             stderr=output,
@@ -124,8 +134,8 @@ class ForkServer:
             start_new_session=True,  # Ctrl-C in the terminal is for the agent alone
         )
 
-    def _fork(self, stdin: int, output: int) -> "ForkedProcess":
-        socket.send_fds(self._requests, [b"f"], [stdin, output])
+    def _fork(self, kind: str, stdin: int, output: int) -> "ForkedProcess":
+        socket.send_fds(self._requests, [kind.encode()], [stdin, output])
         reply = self._requests.recv(256)
         if not reply.isdigit():
             raise ChildProcessError(reply.decode() or "it ended")
@@ -134,8 +144,8 @@ class ForkServer:
 
     def close(self) -> None:
         """End the server, as if it had never begun; workers live on."""
-        self._end_server()
         self._has_begun = False
+        self._end_server()
 
     def _end_server(self) -> None:
         if self._server is not None:
@@ -205,11 +215,11 @@ def name_process(name: str) -> None:
         Path("/proc/self/comm").write_text(name, encoding="ascii")
 
 
-def serve(run: Callable[[], NoReturn]) -> None:
+def serve(lives: Mapping[str, Callable[[], NoReturn]]) -> None:
     """The server's side: import or fork as each request on standard input says, until its end.
 
     Args:
-        run: The life of a forked process; never returns.
+        lives: The whole life of a forked process, by what it is asked to be.
     """
     name_process("sweeper-forks")
     gc.collect()
@@ -224,6 +234,7 @@ def serve(run: Callable[[], NoReturn]) -> None:
                 continue
             stdin, output = fds
             try:
+                run = lives[request.decode()]
                 reply = str(_fork_orphan(requests, stdin, output, run))
             except OSError as exc:
                 reply = str(exc)

@@ -118,18 +118,23 @@ def _read(fd: int, n_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-class Channel:
-    """A worker's end of the channel.
+def take_standard_input() -> int:
+    """What was standard input, as a descriptor that processes of the user's code do not inherit.
 
-    What it found as standard input is another descriptor from then on, which processes that the
-    user's code starts do not inherit. Who reads standard input is at its end at once.
+    Who reads standard input is at its end at once.
     """
+    taken = os.dup(_STDIN)  # which Python closes on exec
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, _STDIN)
+    os.close(nothing)
+    return taken
+
+
+class Channel:
+    """A worker's end of the channel, which it found as standard input."""
 
     def __init__(self) -> None:
-        self._fd = os.dup(_STDIN)  # which Python closes on exec
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, _STDIN)
-        os.close(nothing)
+        self._fd = take_standard_input()
 
     def read_args(self) -> WorkerArgs:
         """What to do; raises as :meth:`WorkerArgs.read`."""

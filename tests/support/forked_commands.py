@@ -102,7 +102,7 @@ class _Server:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             with _adopting():
-                socket.send_fds(self._requests, [b"f"], [theirs.fileno(), theirs.fileno()])
+                socket.send_fds(self._requests, [b"command"], [theirs.fileno(), theirs.fileno()])
                 reply = self._requests.recv(256)
             if not reply.isdigit():
                 raise ChildProcessError(reply.decode() or "no command can be forked any more")
@@ -145,7 +145,7 @@ def _serve() -> None:
 
     import_export()
     gc.enable()
-    forkserver.serve(_live)
+    forkserver.serve({"command": _live})
     os._exit(0)  # nothing is taken apart, which takes a second
 
 
@@ -198,9 +198,9 @@ class _WorkerServer(subprocess.Popen[bytes]):
                 os.setsid()
                 _become(["sweeper.workers"], (pipes[0], pipes[3], pipes[5]), env)
                 logging.root.handlers.clear()
-                from sweeper.workers.__main__ import run_process
+                from sweeper.workers.__main__ import LIVES
 
-                forkserver.serve(run_process)
+                forkserver.serve(LIVES)
             finally:
                 os._exit(1)
         self._child_created = True

@@ -15,6 +15,7 @@ from sweeper.events import Ended, Event, EventWriter, Started
 from sweeper.models.build import build_for
 from sweeper.paths import RunPaths
 from sweeper.tracking.client import find_or_create_experiment
+from sweeper.tracking.exporting import Exporting
 from sweeper.tracking.mirror import Mirror
 from sweeper.tracking.mirrored_study import LogModels, MirroredStudy
 from sweeper.trial import DataInfo, EpochMetrics, Objective, Outcome, TrialState
@@ -46,6 +47,7 @@ class Store:
         is_start: bool = True,
         founding: Callable[[], AbstractContextManager[None]] = nullcontext,
         now: Callable[[], float] = time.time,
+        exporter: Exporting | None = None,
     ) -> Mirror:
         return Mirror(
             MirroredStudy(
@@ -61,6 +63,7 @@ class Store:
             is_start=is_start,
             founding=founding,
             now=now,
+            exporter=exporter,
         )
 
     def append(self, number: int, *events: Event) -> None:

@@ -3,11 +3,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pytest
 import torch
 
 from sweeper.paths import RunPaths
+from sweeper.tracking import exported as exported_module
 from sweeper.tracking.address import tracking_uri
 from sweeper.tracking.client import open_client
 from tests.support.mlflow_store import copy_empty_database
@@ -29,13 +29,14 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 
 @pytest.fixture
 def traces(monkeypatch: pytest.MonkeyPatch) -> list[torch.nn.Module]:
-    """What MLflow was given to export, in this order."""
+    """What torch was given to export, in this order."""
     exported = []
-    save_model = mlflow.pytorch.save_model
+    export = torch.export.export
 
-    def save_and_note(module: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
+    def export_and_note(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
         exported.append(module)
-        save_model(module, *args, **kwargs)
+        return export(module, *args, **kwargs)
 
-    monkeypatch.setattr(mlflow.pytorch, "save_model", save_and_note)
+    monkeypatch.setattr(exported_module, "import_export", lambda: None)  # of no trial's network
+    monkeypatch.setattr(torch.export, "export", export_and_note)
     return exported

@@ -24,6 +24,7 @@ from sweeper.errors import TrackerError
 from sweeper.models.build import build_model
 from sweeper.paths import RunPaths
 from sweeper.tracking.exported import ExportedModels
+from sweeper.tracking.exporter import Exporter
 from sweeper.tracking.mirrored_study import LogModels
 from sweeper.trial import Features, Objective, TrialState
 from tests.support.tracked_study import (
@@ -164,22 +165,15 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.message for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def await_preparation() -> None:
-    for thread in threading.enumerate():
-        if thread.name == "models":
-            thread.join()
-
-
 def test_while_a_first_trial_runs_a_network_like_its_own_is_exported(
     store: Store, traces: list[torch.nn.Module]
 ) -> None:
     store.append(0, started(), epoch(1, 0.5))
-    mirror = store.mirror(log_models="completed")
+    mirror = store.mirror(log_models="completed", exporter=Exporter())
     mirror.prepare_end()
     mirror.send()
     for _ in range(2):
         mirror.prepare_end()
-    await_preparation()
     assert len(traces) == 1
     store.append(0, ended(TrialState.COMPLETE, epoch(1, 0.5)))
     net = write_weights(store, 0, MODEL)
@@ -199,10 +193,9 @@ def test_where_not_each_model_is_logged_none_is_exported_before_it_must_be(
     store: Store, traces: list[torch.nn.Module], log_models: LogModels
 ) -> None:
     store.append(0, started(), epoch(1, 0.5))
-    mirror = store.mirror(log_models=log_models)
+    mirror = store.mirror(log_models=log_models, exporter=Exporter())
     mirror.send()
     mirror.prepare_end()
-    await_preparation()
     assert traces == []
 
 
@@ -221,10 +214,9 @@ def test_a_network_that_cannot_be_exported_yet_is_told_of_once_when_its_trial_is
     monkeypatch.syspath_prepend(tmp_path / "mlruns")
     model = ModelConfig(architecture="lurking_model:build")
     store.append(0, replace(started(), model=model), epoch(1, 0.5))
-    mirror = store.mirror(log_models="completed", references=references)
+    mirror = store.mirror(log_models="completed", references=references, exporter=Exporter())
     mirror.send()
     mirror.prepare_end()
-    await_preparation()
     assert mark.exists() == bool(references)
     assert not told(caplog)
     store.append(0, ended(TrialState.COMPLETE, epoch(1, 0.5)))
@@ -366,6 +358,8 @@ def test_a_model_is_listed_with_its_run_and_needs_nothing_of_ours(store: Store) 
     requirements = (folder / "requirements.txt").read_text().split()
     version = torch.__version__.partition("+")[0]
     assert requirements == [f"mlflow=={mlflow.__version__}", f"torch=={version}"]
+    flavor = Model.load(str(folder)).flavors["pytorch"]
+    assert flavor["pytorch_version"] == torch.__version__  # else MLflow warns whoever loads it
 
 
 def test_logging_a_model_is_silent_also_in_a_thread(

@@ -12,6 +12,7 @@ from sweeper.commands.sync import sync_study
 from sweeper.errors import TrackerError
 from sweeper.study.running_trial import RunningTrial
 from sweeper.tracking import sync as sync_module
+from sweeper.tracking.exporter import Exporter
 from sweeper.tracking.sync import BackgroundSync, build_mirror
 from tests.support.sweep import wait_until
 from tests.support.sweep_studies import reports
@@ -36,11 +37,24 @@ def test_the_end_of_a_command_sends_all_and_closes_the_parent_run(sweep: Tracked
     assert all(text.startswith("sending the rest to MLflow") for text in notes)
 
 
+class ExporterHere(Exporter):
+    """One that needs no process."""
+
+    is_closed = False
+
+    def begin(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
 def test_what_the_end_needs_is_made_before_there_is_anything_to_send(
     tmp_path: Path, traces: list[nn.Module]
 ) -> None:
     sweep = begin_sweep(tmp_path, trials=1)
-    sync = BackgroundSync(sweep.study, TAGS, lambda text: None)
+    exporter = ExporterHere()
+    sync = BackgroundSync(sweep.study, TAGS, lambda text: None, exporter)
     sync.start()
     wait_until(lambda: sweep.client.get_experiment_by_name("small") is not None)
 
@@ -51,6 +65,7 @@ def test_what_the_end_needs_is_made_before_there_is_anything_to_send(
     sweep.run(train, model=MODEL)
     assert sync.finish(lambda: False)
     assert len(traces) == 1
+    assert exporter.is_closed
     [run] = sweep.runs()
     assert run.data.tags["sweeper.model"] == "pt2"
 

@@ -131,8 +131,8 @@ def test_without_a_server_workers_start_by_themselves_and_that_is_said(tmp_path:
 THREADED = """
 import threading, time
 threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
-from sweeper.workers.forkserver import serve
-serve(print)
+from sweeper.workers.forkserver import WORKER, serve
+serve({WORKER: print})
 """
 
 
