@@ -24,6 +24,8 @@ class LanePlan:
         packs_all: Whether trials are packed, too, of which nobody knows that it is worth it.
         is_captured: Whether what trials compute is captured as CUDA graphs.
         is_asked: Whether the study file says how many trials at once.
+        most_running: Trials of the study that run, on whatever machine, with which a worker begins
+            one beside another, at most; None for any number.
     """
 
     first: int = 1
@@ -32,6 +34,7 @@ class LanePlan:
     packs_all: bool = False
     is_captured: bool = False
     is_asked: bool = False
+    most_running: int | None = None
 
     @property
     def has_lanes(self) -> bool:
@@ -87,7 +90,8 @@ def plan_lanes(spec: StudySpec, device: str, n_workers: int) -> LanePlan:
     n_packed = run.pack if isinstance(run.pack, int) else 1
     is_asked = isinstance(run.lanes, int) or n_packed > 1
     first = max(n_lanes, n_packed)
-    most = _most_at_once(spec, n_workers) if is_gpu and not is_asked else first
+    is_found_out = is_gpu and not is_asked
+    most = _most_at_once(spec, n_workers) if is_found_out else first
     return LanePlan(
         first=first,
         most=most,
@@ -95,6 +99,7 @@ def plan_lanes(spec: StudySpec, device: str, n_workers: int) -> LanePlan:
         packs_all=n_packed > 1,
         is_captured=is_gpu,
         is_asked=is_asked,
+        most_running=_most_running(spec) if is_found_out else None,
     )
 
 
@@ -102,6 +107,11 @@ def _most_at_once(spec: StudySpec, n_workers: int) -> int:
     """A power of two; one if the time of a trial is limited, which is longer in company."""
     if spec.budget.trial_timeout is not None:
         return 1
-    n_trials = count_goal(spec)
-    n_each = (n_trials if spec.sampler.name in _BLIND else n_trials // _PART) // n_workers
+    most = _most_running(spec)
+    n_each = (count_goal(spec) if most is None else most) // n_workers
     return 1 << min(_MOST, max(1, n_each)).bit_length() - 1
+
+
+def _most_running(spec: StudySpec) -> int | None:
+    """What the search may lose, however many machines work on the study; None for any number."""
+    return None if spec.sampler.name in _BLIND else count_goal(spec) // _PART

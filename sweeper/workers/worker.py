@@ -185,14 +185,18 @@ class Worker:
     def _open_beside(self, places: Sequence[int]) -> list[Lane]:
         if not self._is_needed():
             return []
-        n = min(len(places), self._count_unclaimed())
+        n = min(len(places), self._count_wanted())
         fitting = self._memory.fitting(n, self._n_at_work) if n else 0
         return self._open_lanes(places[:fitting], beside=True)
 
     @store_errors()
-    def _count_unclaimed(self) -> int:
+    def _count_wanted(self) -> int:
         """Trials that are still wanted beside those that are finished or run."""
-        return max(0, self._study.goal - self._study.cache.look().n_claimed)
+        trials, most = self._study.cache.look(), self._plan.most_running
+        n = self._study.goal - trials.n_claimed
+        if most is not None:
+            n = min(n, most - len(trials.running))
+        return max(0, n)
 
     def _open_lanes(
         self, places: Sequence[int], *, alone: bool = False, beside: bool = False

@@ -356,6 +356,17 @@ def test_their_number_grows_while_that_is_faster_and_is_remembered(
     assert [number for number, _ in again.epochs[:4]] == [12, 13, 14, 15]
 
 
+@pytest.mark.parametrize(("most_running", "wanted"), [(None, 6), (3, 1), (2, 0), (1, 0)])
+def test_what_runs_elsewhere_counts_among_what_a_search_may_lose(
+    tmp_path: Path, most_running: int | None, wanted: int
+) -> None:
+    study = begin_lanes(tmp_path, trials=8, run={})
+    for _ in range(2):
+        claim_trial(study, "elsewhere")
+    plan = LanePlan(first=1, most=8, most_running=most_running)
+    assert Followed(study, lanes=plan).worker._count_wanted() == wanted
+
+
 def test_trials_of_an_older_study_that_draw_nothing_take_lanes(tmp_path: Path) -> None:
     rates = DRAWING["train"]["learning_rate"]
     plain: dict[str, Any] = {
