@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from sweeper.config.duration import parse_duration
 from sweeper.config.names import Line, matching
@@ -43,9 +43,15 @@ def _parse_time_limit(value: Any) -> Any:
     )
 
 
+def _check_long_enough(seconds: float) -> float:
+    if seconds < _SHORTEST_S:
+        raise ValueError(f"must be {_SHORTEST_S / 60:g}m or longer")
+    return seconds
+
+
 TimeLimit = Annotated[
     float,
-    Field(ge=_SHORTEST_S),
+    AfterValidator(_check_long_enough),
     BeforeValidator(_parse_time_limit),
     WithJsonSchema({"type": ["string", "integer"], "examples": ["2h", "02:00:00"]}),
 ]

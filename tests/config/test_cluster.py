@@ -37,7 +37,7 @@ def test_all_problems_of_a_cluster_section_come_at_once() -> None:
         """
         4: cluster.to: must be 'slurm' or 'kubernetes', got 'pbs'
         5: cluster.jobs: must be greater than or equal to 1, got 0
-        6: cluster.time: must be greater than or equal to 120, got '90s'
+        6: cluster.time: must be 2m or longer, got '90s'
         7: cluster.mem: must be a number with its unit, such as 16G, got '16 GB'
         8: cluster.partition: must be one word, without quotes, $ or backslash, got 'a b'
         9: cluster.partion: unknown key; did you mean 'partition'?
