@@ -73,17 +73,18 @@ ALONE = LanePlan()
 def plan_lanes(spec: StudySpec, device: str, n_workers: int) -> LanePlan:
     """The plan of one worker.
 
-    On a GPU ``run.lanes: auto`` begins with one trial and looks for the best number, a power of
-    two; ``run.pack: auto`` packs networks without convolutions: on an H100 packs of MLPs did 60
-    to 280 times what one process did, graphs on streams 22 to 57 times, and packs of CNNs less
-    than those (7 to 8 times against 9 to 11). On a CPU both are off: there is nothing to gain.
+    On an NVIDIA GPU ``run.lanes: auto`` begins with one trial and looks for the best number, a
+    power of two; ``run.pack: auto`` packs networks without convolutions: on an H100 packs of MLPs
+    did 60 to 280 times what one process did, graphs on streams 22 to 57 times, and packs of CNNs
+    less than those (7 to 8 times against 9 to 11). Elsewhere both are off: on a CPU there is
+    nothing to gain, and on other GPUs nobody has tried.
 
     Args:
         spec: The study file.
         device: As torch names it.
         n_workers: That share the study's trials.
     """
-    run, is_gpu = spec.run, device.startswith("cuda")
+    run, is_gpu = spec.run, _is_nvidia(device)
     if run.lanes == "off" or has_own_training(spec.sections["train"]):
         return ALONE
     n_lanes = run.lanes if isinstance(run.lanes, int) else 1
@@ -101,6 +102,14 @@ def plan_lanes(spec: StudySpec, device: str, n_workers: int) -> LanePlan:
         is_asked=is_asked,
         most_running=_most_running(spec) if is_found_out else None,
     )
+
+
+def _is_nvidia(device: str) -> bool:
+    if not device.startswith("cuda"):
+        return False
+    import torch  # which has found the device
+
+    return torch.version.hip is None  # AMD's go by that name, too
 
 
 def _most_at_once(spec: StudySpec, n_workers: int) -> int:

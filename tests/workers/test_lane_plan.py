@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from sweeper.study.lane_counts import BestLanes
 from sweeper.workers.lane_plan import ALONE, LanePlan, plan_lanes
@@ -44,6 +45,14 @@ def test_a_trial_whose_time_is_limited_has_no_company_that_nobody_asked_for(
 def test_elsewhere_auto_is_one_trial_after_the_other(tmp_path: Path, device: str) -> None:
     assert planned(tmp_path, device, budget={"trials": 100}) == ALONE
     assert not ALONE.has_lanes
+
+
+def test_a_gpu_of_amd_has_no_graphs_of_nvidia(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    assert planned(tmp_path, budget={"trials": 100}) == ALONE
+    assert not planned(tmp_path, run={"lanes": 3}).is_captured
 
 
 @pytest.mark.parametrize(
