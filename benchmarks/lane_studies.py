@@ -23,8 +23,9 @@ from sweeper.paths import RunPaths
 from sweeper.study.create import create_study
 from sweeper.study.study import SweepStudy
 from sweeper.training.packed.pack import Pack
+from sweeper.workers.devices import Placement
 from sweeper.workers.lane_plan import plan_lanes
-from sweeper.workers.protocol import WorkerArgs
+from sweeper.workers.protocol import AgentArgs, WorkerArgs
 from sweeper.workers.signals import StopRequest
 from sweeper.workers.worker import Worker
 
@@ -150,43 +151,16 @@ def _work_alone(study: SweepStudy, name: str) -> None:
             renewed_s = time.monotonic()
             study.leases.renew(_AGENT)
 
-    args = _args(study, name)
+    place = Placement("cpu", 1, 1, lanes=plan_lanes(study.spec, "cpu", n_workers=1))
+    args = AgentArgs.of(study, _AGENT, import_dirs=[], data_label="digits", tags={})
     Worker(
-        args,
+        WorkerArgs.new(args, place, name=name),
         study,
         StopRequest(),
         tell=lambda text: print(f"  {text}"),
         tell_epochs=tell_epochs,
         tell_over=lambda number: None,
     ).work()
-
-
-def _args(study: SweepStudy, name: str) -> WorkerArgs:
-    """As an agent has them for a worker on one core."""
-    return WorkerArgs(
-        root=str(study.paths.root),
-        study=study.spec.name,
-        study_file=str(study.spec.path),
-        origins={},
-        overrides=[],
-        storage=study.spec.storage,
-        agent=_AGENT,
-        name=name,
-        given_s=time.time(),
-        import_dirs=[],
-        functions="",
-        device="cpu",
-        devices=["cpu"],
-        visible="",
-        n_threads=1,
-        n_sharing=1,
-        lanes=plan_lanes(study.spec, "cpu", n_workers=1),
-        data_label="digits",
-        failed_before=[],
-        tracking_uri="",
-        code="",
-        tags={},
-    )
 
 
 @contextmanager

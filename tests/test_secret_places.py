@@ -22,7 +22,7 @@ from sweeper.tracking.client import artifact_errors, tracker_errors
 from sweeper.trial import Objective, TrialState
 from sweeper.workers.devices import Placement
 from sweeper.workers.process import WorkerProcess
-from sweeper.workers.protocol import WorkerArgs
+from sweeper.workers.protocol import AgentArgs, WorkerArgs
 from tests.support.secret_texts import all_forms
 from tests.support.slurm_programs import SlurmPrograms
 from tests.support.sweep_studies import begin_in_memory, last_outcome, raises, run_trial
@@ -133,8 +133,8 @@ class Echo:
 
 
 def test_the_last_lines_of_a_worker(tmp_path: Path) -> None:
-    told: dict[str, Any] = {field.name: "w" for field in fields(WorkerArgs)}  # which nobody reads
-    args = WorkerArgs(**told)
+    told: dict[str, Any] = {field.name: "w" for field in fields(AgentArgs)}  # which nobody reads
+    args = WorkerArgs.new(AgentArgs(**told), Placement("cpu", 1, 1), name="w")
     log = tmp_path / "log"
-    worker = WorkerProcess(args, Placement("cpu", 1, 1), log, Echo())  # type: ignore[arg-type]
+    worker = WorkerProcess(args, log, Echo())  # type: ignore[arg-type]
     assert_untold(worker.cause_of_death().details)

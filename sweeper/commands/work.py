@@ -15,7 +15,7 @@ from sweeper.config.references import import_folders, user_folders
 from sweeper.config.render import render_study
 from sweeper.config.space import first_value, suggest_config
 from sweeper.config.study import StudySpec
-from sweeper.config.user_code import code_digest, functions_in_memory, references
+from sweeper.config.user_code import functions_in_memory, references
 from sweeper.data.built_in.sources import SOURCES, raw_files
 from sweeper.durable import Step, durable, replace_file
 from sweeper.errors import SpecError
@@ -31,8 +31,7 @@ from sweeper.tracking.address import tracking_uri
 from sweeper.tracking.completion import Completion, find_completion
 from sweeper.workers.agent import Agent
 from sweeper.workers.forkserver import ForkServer
-from sweeper.workers.lane_plan import ALONE
-from sweeper.workers.protocol import WorkerArgs
+from sweeper.workers.protocol import AgentArgs
 from sweeper.workers.versions import version_tags
 
 
@@ -84,7 +83,7 @@ def work_on(spec: StudySpec, root: Path, screen: Screen, server: ForkServer) -> 
         )
         _write_resolved(study)
         study.queue.top_up()
-        args = _worker_args(study, prepared.data_label, functions, screen.note)
+        args = _agent_args(study, prepared.data_label, functions, screen.note)
         if study.n_finished() < study.goal:
             screen.begin(_opening_lines(study))
             versions = code_versions(study.storage, study.study_id)
@@ -129,36 +128,21 @@ def _write_resolved(study: SweepStudy) -> None:
         aside.write_text(render_study(study.spec), encoding="utf-8")
 
 
-def _worker_args(
+def _agent_args(
     study: SweepStudy, data_label: str, functions: str, note: Callable[[str], None]
-) -> WorkerArgs:
-    """What the workers of a new agent are told; each is given its own name and place."""
+) -> AgentArgs:
+    """What the workers of a new agent are told."""
     tags = version_tags(study.spec.path.absolute().parent, _written_by_sweeper(study), note)
-    return WorkerArgs(
-        root=str(study.paths.root),
-        study=study.spec.name,
-        study_file=str(study.spec.path),
-        origins=study.spec.origins,
-        overrides=list(study.spec.overrides),
-        storage=study.spec.storage,
-        agent=uuid.uuid4().hex[:12],
-        name="",
-        given_s=0.0,
+    shares_runs = study.spec.shares_runs
+    return AgentArgs.of(
+        study,
+        uuid.uuid4().hex[:12],
         # A script and a notebook have told this process alone where their modules lie.
         import_dirs=[*import_folders(study.spec.path), *user_folders()],
         functions=functions,
-        device="cpu",
-        devices=["cpu"],
-        visible="",
-        n_threads=1,
-        n_sharing=1,
-        lanes=ALONE,
         data_label=data_label,
         failed_before=failed_numbers(study.records()),
-        tracking_uri=(
-            tracking_uri(study.spec.tracking.uri, study.paths) if study.spec.shares_runs else ""
-        ),
-        code=code_digest(study.spec),
+        tracking_uri=tracking_uri(study.spec.tracking.uri, study.paths) if shares_runs else "",
         tags=tags,
     )
 

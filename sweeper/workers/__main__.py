@@ -44,7 +44,7 @@ def main(channel: Channel) -> None:
     """Run one worker to its end."""
     name_process("sweeper-worker")
     args = channel.read_args()
-    see_only(args.visible)  # before the user's code, or anything, starts CUDA
+    see_only(args.place.visible)  # before the user's code, or anything, starts CUDA
     log_to_stderr("%(asctime)s %(levelname)s %(message)s", logging.INFO)
     write_stack_when_asked()  # as the agent asks where it hangs
     stopping = StopRequest()
@@ -52,7 +52,7 @@ def main(channel: Channel) -> None:
     make_importable(args.import_dirs)
     take_over(args.functions)
     np.random.seed()  # else forks draw alike until a trial seeds it
-    _use_threads(args.n_threads)
+    _use_threads(args.place.n_threads)
     keep_freed_memory()
     paths = RunPaths(Path(args.root), args.study)
     with store_errors():

@@ -25,7 +25,7 @@ from sweeper.workers.cleanup import Cleanup
 from sweeper.workers.exporter import ExporterProcess
 from sweeper.workers.forkserver import ForkServer
 from sweeper.workers.pool import WorkerPool
-from sweeper.workers.protocol import WorkerArgs
+from sweeper.workers.protocol import AgentArgs
 from sweeper.workers.signals import StopSignals
 
 _POLL_S = 0.1
@@ -72,13 +72,13 @@ class Agent:
 
     Args:
         study: Begun, with trials that wait.
-        args: What each worker is told, but for its name and place.
+        args: What each worker is told.
         server: Starts them.
         display: Shows what happens.
     """
 
     def __init__(
-        self, study: SweepStudy, args: WorkerArgs, server: ForkServer, display: Display
+        self, study: SweepStudy, args: AgentArgs, server: ForkServer, display: Display
     ) -> None:
         self._study = study
         self._name = args.agent

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sweeper.config.grid import count_goal
 from sweeper.config.settings import Precision
@@ -43,6 +44,12 @@ class Placement:
     gpus: tuple[str, ...] = ()
     visible: str = ""
     lanes: LanePlan = ALONE
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "Placement":
+        """What ``dataclasses.asdict`` and JSON have made of one."""
+        gpus, lanes = tuple(record.pop("gpus")), LanePlan(**record.pop("lanes"))
+        return cls(**record, gpus=gpus, lanes=lanes)
 
     @property
     def devices(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from sweeper.workers.devices import Placement, join_names, place_workers
 from sweeper.workers.forkserver import ForkServer
 from sweeper.workers.lane_plan import ALONE, LanePlan
 from sweeper.workers.process import WorkerProcess
-from sweeper.workers.protocol import DRAIN_S, WorkerArgs
+from sweeper.workers.protocol import DRAIN_S, AgentArgs, WorkerArgs
 from sweeper.workers.trial_timeout import TrialTimeout
 
 _POLL_S = 0.1
@@ -31,7 +31,7 @@ class WorkerPool:
 
     Args:
         study: What they work on.
-        args: What each is told, but for its name and place.
+        args: What each is told.
         server: Starts them.
         note: Told of deaths.
         now: Seconds of a clock that never goes back.
@@ -40,7 +40,7 @@ class WorkerPool:
     def __init__(
         self,
         study: SweepStudy,
-        args: WorkerArgs,
+        args: AgentArgs,
         server: ForkServer,
         note: Callable[[str], None],
         now: Callable[[], float] = time.monotonic,
@@ -77,7 +77,7 @@ class WorkerPool:
     @property
     def devices(self) -> list[str]:
         """Where they compute, one entry a worker."""
-        return [join_names(worker.placement.devices) for worker in self._workers]
+        return [join_names(worker.place.devices) for worker in self._workers]
 
     def epochs(self) -> dict[int, float]:
         """Number of a trial -> epochs done, with the part of the next one, of all workers."""
@@ -89,20 +89,10 @@ class WorkerPool:
             self._start_worker(placement)
 
     def _start_worker(self, placement: Placement) -> None:
-        name = uuid.uuid4().hex[:12]
-        args = replace(
-            self._args,
-            name=name,
-            given_s=time.time(),
-            device=placement.device,
-            devices=list(placement.devices),
-            visible=placement.visible,
-            n_threads=placement.n_threads,
-            n_sharing=placement.n_sharing,
-            lanes=placement.lanes if self._has_lanes else ALONE,
-        )
-        log_path = self._study.paths.worker_log(name)
-        self._workers.append(WorkerProcess(args, placement, log_path, self._server))
+        place = placement if self._has_lanes else replace(placement, lanes=ALONE)
+        args = WorkerArgs.new(self._args, place, name=uuid.uuid4().hex[:12])
+        log_path = self._study.paths.worker_log(args.name)
+        self._workers.append(WorkerProcess(args, log_path, self._server))
 
     def look(self) -> None:
         """Replace dead workers, let go of those that found nothing more to do.
@@ -151,11 +141,11 @@ class WorkerPool:
         """Do what a worker's end asks for; the trouble with disk or storage that it ended of."""
         if worker.end is None:
             self._blame(worker, self._timed_out.get(worker.name) or worker.cause_of_death())
-            self._vacant.append(worker.placement)
+            self._vacant.append(worker.place)
         elif worker.end:
             # It writes to both, so this shows whether they work again.
             self._reclaim(worker, worker.end)
-            self._vacant.append(worker.placement)
+            self._vacant.append(worker.place)
             self._failed_s = self._now()
         else:
             worker.forget_log()
@@ -173,7 +163,7 @@ class WorkerPool:
         cause = death.cause.replace("its worker", "a worker", 1)
         self._note(f"{cause}{again}; another worker takes its place; log: {worker.log_path}")
         if death.kind != FailureKind.TRIAL_TIMEOUT:
-            self._give_up_lanes(worker.placement.lanes)
+            self._give_up_lanes(worker.place.lanes)
         self._n_fruitless_deaths = 0 if n_orphans else self._n_fruitless_deaths + 1
         if self._n_fruitless_deaths >= FAILURE_STREAK:
             raise StudyError(

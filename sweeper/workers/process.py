@@ -14,7 +14,6 @@ from sweeper.study.recovery import Death
 from sweeper.text import redacted
 from sweeper.trial import FailureKind
 from sweeper.workers.cgroup import count_memory_kills, memory_limit
-from sweeper.workers.devices import Placement
 from sweeper.workers.forkserver import ForkServer
 from sweeper.workers.protocol import Messages, WorkerArgs
 
@@ -37,15 +36,13 @@ class WorkerProcess:
 
     Attributes:
         name: Its own, unique among all that ever lived.
-        placement: Where it computes.
+        place: Where it computes.
         log_path: What it and the user's code print.
     """
 
-    def __init__(
-        self, args: WorkerArgs, placement: Placement, log_path: Path, server: ForkServer
-    ) -> None:
+    def __init__(self, args: WorkerArgs, log_path: Path, server: ForkServer) -> None:
         self.name = args.name
-        self.placement = placement
+        self.place = args.place
         self.log_path = log_path
         self._memory_kills = count_memory_kills()
         self._last_kill_s = -math.inf
@@ -54,7 +51,7 @@ class WorkerProcess:
         log_path.parent.mkdir(parents=True, exist_ok=True)
         with theirs, log_path.open("ab") as log_file:
             self._process = server.start(
-                stdin=theirs.fileno(), output=log_file.fileno(), n_threads=placement.n_threads
+                stdin=theirs.fileno(), output=log_file.fileno(), n_threads=self.place.n_threads
             )
         with suppress(OSError):  # it died already, which is noticed like any other death
             self._channel.sendall(args.encode())

@@ -9,13 +9,18 @@ import json
 import os
 import re
 import select
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from sweeper.config.problems import Origin
-from sweeper.workers.lane_plan import LanePlan
+from sweeper.config.user_code import code_digest
+from sweeper.workers.devices import Placement
+
+if TYPE_CHECKING:
+    from sweeper.study.study import SweepStudy
 
 #: So long a worker may take to finish its batch and put its trial back; a scheduler that sent
 #: SIGTERM kills what is left after 30 s (the defaults of Slurm and Kubernetes).
@@ -36,10 +41,8 @@ _OVER = "over"
 
 
 @dataclass(frozen=True)
-class WorkerArgs:
-    """What the agent tells a worker: one JSON object on their channel.
-
-    Not on its command line, which every user of the machine can read.
+class AgentArgs:
+    """What an agent tells all of its workers.
 
     Attributes:
         root: The ``mlruns`` folder.
@@ -49,16 +52,8 @@ class WorkerArgs:
         overrides: What the command line laid over that file.
         storage: As in the study file; the resolved file does not hold its password.
         agent: Name of the agent, which holds the lease.
-        name: The worker's own, unique among all that ever lived.
-        given_s: When, in seconds since the Unix epoch.
         import_dirs: Folders in which the user's code is found.
         functions: Those that no module has, for :func:`~sweeper.config.in_memory.take_over`.
-        device: As torch names it there, ``cuda:1``.
-        devices: All that it may use, as the agent's torch names them.
-        visible: Its CUDA_VISIBLE_DEVICES; empty if it sees whatever the agent sees.
-        n_threads: torch's threads.
-        n_sharing: Workers of the agent on that device, this one included.
-        lanes: How it trains.
         data_label: Name of the data in the records, as it may be a fallback.
         failed_before: Numbers of trials that had failed when the command began; they do not count.
         tracking_uri: Of the MLflow store, where the trials' own code logs to it; else empty.
@@ -73,21 +68,67 @@ class WorkerArgs:
     overrides: list[str]
     storage: str
     agent: str
-    name: str
-    given_s: float
     import_dirs: list[str]
     functions: str
-    device: str
-    devices: list[str]
-    visible: str
-    n_threads: int
-    n_sharing: int
-    lanes: LanePlan
     data_label: str
     failed_before: list[int]
     tracking_uri: str
     code: str
     tags: dict[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        study: "SweepStudy",
+        agent: str,
+        *,
+        import_dirs: Sequence[str],
+        functions: str = "",
+        data_label: str = "",
+        failed_before: Sequence[int] = (),
+        tracking_uri: str = "",
+        tags: Mapping[str, str],
+    ) -> Self:
+        """With what the study says of itself; the others as above."""
+        spec = study.spec
+        return cls(
+            root=str(study.paths.root),
+            study=spec.name,
+            study_file=str(spec.path),
+            origins=spec.origins,
+            overrides=list(spec.overrides),
+            storage=spec.storage,
+            agent=agent,
+            import_dirs=list(import_dirs),
+            functions=functions,
+            data_label=data_label,
+            failed_before=list(failed_before),
+            tracking_uri=tracking_uri,
+            code=code_digest(spec),
+            tags=dict(tags),
+        )
+
+
+@dataclass(frozen=True)
+class WorkerArgs(AgentArgs):
+    """What an agent tells one worker: one JSON object on their channel.
+
+    Not on its command line, which every user of the machine can read.
+
+    Attributes:
+        name: The worker's own, unique among all that ever lived.
+        given_s: When, in seconds since the Unix epoch.
+        place: Where it computes, and how it trains.
+    """
+
+    name: str
+    given_s: float
+    place: Placement
+
+    @classmethod
+    def new(cls, args: AgentArgs, place: Placement, *, name: str) -> Self:
+        """Of a worker of that name, as of now."""
+        return cls(**vars(args), name=name, given_s=time.time(), place=place)
 
     def encode(self) -> bytes:
         """As JSON, behind a fixed number of digits that say how long that is."""
@@ -103,8 +144,8 @@ class WorkerArgs:
         """
         given = json.loads(_read(fd, int(_read(fd, _LENGTH_DIGITS))))
         origins = {path: Origin(*origin) for path, origin in given.pop("origins").items()}
-        lanes = LanePlan(**given.pop("lanes"))
-        return cls(**given, origins=origins, lanes=lanes)
+        place = Placement.from_json(given.pop("place"))
+        return cls(**given, origins=origins, place=place)
 
 
 def _read(fd: int, n_bytes: int) -> bytes:

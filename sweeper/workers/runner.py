@@ -82,7 +82,7 @@ class TrialRunner:
         self._note = note
         self._noted: set[str] = set()
         self._remark = ""  # on the data of the latest trial
-        self.runtime = Runtime(torch.device(args.device), study.spec.run.precision)
+        self.runtime = Runtime(torch.device(args.place.device), study.spec.run.precision)
         self.packs = self._new_packs()
         self.code = code_digest(study.spec)
         self._is_code_kept = False  # once is enough, as it never changes in a worker
@@ -284,7 +284,7 @@ class TrialRunner:
                 seed=self._study.spec.seed,
                 device=self.runtime.device,
                 label=self._args.data_label,
-                resident_bytes=resident_limit(self.runtime.device, self._args.n_sharing),
+                resident_bytes=resident_limit(self.runtime.device, self._args.place.n_sharing),
             )
         if data.remark not in ("", self._remark):
             self._note(data.remark)
@@ -300,10 +300,10 @@ class TrialRunner:
             "sampler": self._study.sampler.explain()[0],
             **({"drawn_by": trial.drawn_by} if trial.drawn_by else {}),
             "seed": str(config.seed),
-            "device": join_names(self._args.devices),
+            "device": join_names(self._args.place.devices),
             "precision": self.runtime.precision,
             "host": socket.gethostname(),
-            "threads": str(self._args.n_threads),
+            "threads": str(self._args.place.n_threads),
             **({"job": job} if (job := job_of(os.environ)) else {}),
         }
 

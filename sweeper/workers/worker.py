@@ -96,7 +96,7 @@ class Worker:
         self._n_at_work = 0
         self._memory = LaneMemory(self._runner.runtime.device, self._note)
         self._rooms = [
-            [Room(study.paths.device_room(device)) for device in args.devices]
+            [Room(study.paths.device_room(device)) for device in args.place.devices]
             for _ in range(self._plan.most)
         ]
 
@@ -106,7 +106,7 @@ class Worker:
 
         What is asked for and cannot be done is said.
         """
-        study, plan = self._study, self._args.lanes
+        study, plan = self._study, self._args.place.lanes
         key = drawing_key(study.spec) if study.draws == "stream" else ""
         if key and plan.is_asked and plan.most > 1:
             self._note(
@@ -123,7 +123,7 @@ class Worker:
 
     @property
     def _device_name(self) -> str:
-        device, n_sharing = torch.device(self._args.device), self._args.n_sharing
+        device, n_sharing = torch.device(self._args.place.device), self._args.place.n_sharing
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
         return name if n_sharing == 1 else f"{name} shared by {n_sharing} workers"
 
@@ -315,7 +315,7 @@ class Worker:
         if state == TrialState.FAILED:
             # Some errors spoil the whole process.
             torch.cuda.synchronize(self._runner.runtime.device)
-        return_idle_memory(self._runner.runtime.device, self._args.n_sharing)
+        return_idle_memory(self._runner.runtime.device, self._args.place.n_sharing)
 
     @store_errors()
     def _lower_lanes(self, number: int) -> None:

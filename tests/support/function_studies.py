@@ -1,7 +1,6 @@
 """Studies of a training function of the user's own, for real workers in processes of their own."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,12 @@ import yaml
 from sweeper.config.reader import load_study
 from sweeper.config.render import render_study
 from sweeper.config.study import StudySpec
-from sweeper.config.user_code import code_digest
 from sweeper.paths import RunPaths
 from sweeper.study.create import create_study
 from sweeper.study.study import SweepStudy
+from sweeper.workers.devices import Placement
 from sweeper.workers.lane_plan import plan_lanes
-from sweeper.workers.protocol import WorkerArgs
+from sweeper.workers.protocol import AgentArgs, WorkerArgs
 from tests.support.mlflow_store import copy_empty_database
 from tests.support.sweep_studies import AGENT
 
@@ -98,30 +97,18 @@ def begin_function(folder: Path, body: str = MEASURE, **changes: Any) -> SweepSt
     return study
 
 
-def worker_args(study: SweepStudy, **changes: Any) -> WorkerArgs:
-    """What a worker of that agent is told, on one core."""
-    args = WorkerArgs(
-        root=str(study.paths.root),
-        study=study.spec.name,
-        study_file=str(study.spec.path),
-        origins=study.spec.origins,
-        overrides=list(study.spec.overrides),
-        storage=study.spec.storage,
-        agent=AGENT,
-        name="worker",
-        given_s=0.0,
-        import_dirs=[str(study.spec.path.parent)],
-        functions="",
-        device="cpu",
-        devices=["cpu"],
-        visible="",
-        n_threads=1,
-        n_sharing=1,
-        lanes=plan_lanes(study.spec, str(changes.get("device", "cpu")), n_workers=1),
-        data_label="",
-        failed_before=[],
-        tracking_uri="",
-        code=code_digest(study.spec),
-        tags={},
-    )
-    return replace(args, **changes)
+def agent_args(study: SweepStudy, **changes: Any) -> AgentArgs:
+    """What that agent tells its workers."""
+    said = {"import_dirs": [str(study.spec.path.parent)], "tags": {}, **changes}
+    return AgentArgs.of(study, AGENT, **said)
+
+
+def worker_args(study: SweepStudy, place: Placement | None = None, **changes: Any) -> WorkerArgs:
+    """What a worker of that agent is told; where none is said, on one core."""
+    return WorkerArgs.new(agent_args(study, **changes), place or one_place(study), name="worker")
+
+
+def one_place(study: SweepStudy, device: str = "cpu") -> Placement:
+    """Of the only worker of a study."""
+    lanes = plan_lanes(study.spec, device, n_workers=1)
+    return Placement(device, n_threads=1, n_sharing=1, lanes=lanes)

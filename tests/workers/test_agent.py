@@ -29,8 +29,8 @@ from tests.support.function_studies import (
     GO_ON,
     HANG_FIRST,
     MEASURE,
+    agent_args,
     begin_function,
-    worker_args,
 )
 from tests.support.sweep import wait_until
 from tests.support.sweep_studies import AGENT, reports, run_trial
@@ -88,7 +88,7 @@ Run = Callable[[SweepStudy], Result]
 @pytest.fixture
 def run(server: ForkServer, shown: Shown) -> Run:
     def run(study: SweepStudy) -> Result:
-        args = worker_args(study, failed_before=failed_numbers(study.records()))
+        args = agent_args(study, failed_before=failed_numbers(study.records()))
         return Agent(study, args, server, shown).run()
 
     return run
@@ -262,7 +262,7 @@ def test_a_signal_while_no_trial_runs_speaks_of_none(
         run_trial(study, reports(0.5))
     study.leases.renew("another")
     assert study.queue.claim("another", "its-worker") is None or n_done < 2
-    Agent(study, worker_args(study), server, shown)._drain("stopping")
+    Agent(study, agent_args(study), server, shown)._drain("stopping")
     assert shown.notes == said
 
 

@@ -29,7 +29,7 @@ from sweeper.workers.lane_plan import LanePlan, plan_lanes
 from sweeper.workers.signals import StopRequest
 from sweeper.workers.worker import Worker
 from tests.support.disk_calls import note_disk_calls
-from tests.support.function_studies import worker_args
+from tests.support.function_studies import one_place, worker_args
 from tests.support.sweep_studies import begin, begin_older, claim_trial, log
 from tests.support.tape import TapeCapture
 
@@ -77,9 +77,9 @@ class Followed:
         self.over: list[int] = []
         self._stop = stop
         self._stopping = StopRequest()
-        args = worker_args(study, device=device, devices=[device])
+        place = one_place(study, device)
         self.worker = Worker(
-            args if lanes is None else replace(args, lanes=lanes),
+            worker_args(study, place if lanes is None else replace(place, lanes=lanes)),
             study,
             self._stopping,
             tell=self.notes.append,

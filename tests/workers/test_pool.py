@@ -18,7 +18,7 @@ from sweeper.workers.forkserver import ForkServer
 from sweeper.workers.lane_plan import LanePlan
 from sweeper.workers.pool import WorkerPool
 from sweeper.workers.protocol import DRAIN_S
-from tests.support.function_studies import GO_ON, HANG_FIRST, MEASURE, begin_function, worker_args
+from tests.support.function_studies import GO_ON, HANG_FIRST, MEASURE, agent_args, begin_function
 from tests.support.sweep import wait_until
 
 pytestmark = pytest.mark.gate  # real workers, killed and drained
@@ -48,7 +48,7 @@ class Pool:
     now_s: float = 0.0
 
     def __post_init__(self) -> None:
-        args = worker_args(self.study)
+        args = agent_args(self.study)
         self.workers = WorkerPool(
             self.study, args, self.server, self.notes.append, lambda: self.now_s
         )

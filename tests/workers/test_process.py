@@ -10,7 +10,7 @@ from typing import Any, cast
 from sweeper.workers.devices import Placement
 from sweeper.workers.forkserver import ForkServer
 from sweeper.workers.process import WorkerProcess
-from sweeper.workers.protocol import WorkerArgs
+from sweeper.workers.protocol import AgentArgs, WorkerArgs
 from tests.support.control_groups import limit_memory, real_group, run_in
 
 #: A worker that is a mere ``sleep``, told apart from a process beside it that takes too much.
@@ -19,7 +19,7 @@ import os, signal, subprocess, sys
 from dataclasses import fields
 from pathlib import Path
 from sweeper.workers.devices import Placement
-from sweeper.workers.protocol import WorkerArgs
+from sweeper.workers.protocol import AgentArgs, WorkerArgs
 from sweeper.workers.process import WorkerProcess
 
 
@@ -29,9 +29,10 @@ class Sleepers:
         return self.process
 
 
-args = WorkerArgs(**{field.name: "w" for field in fields(WorkerArgs)})  # which nobody reads
+told = AgentArgs(**{field.name: "w" for field in fields(AgentArgs)})  # which nobody reads
+args = WorkerArgs.new(told, Placement("cpu", 1, 1), name="w")
 server = Sleepers()
-worker = WorkerProcess(args, Placement("cpu", 1, 1), Path(sys.argv[1]), server)
+worker = WorkerProcess(args, Path(sys.argv[1]), server)
 assert worker.is_alive
 if "too much" in sys.argv:
     if not (child := os.fork()):
@@ -68,10 +69,10 @@ def test_of_a_crash_the_innermost_calls_are_its_last_words(tmp_path: Path) -> No
         "deep(40)\n"
     )
     (tmp_path / "code.py").write_text(code)
-    told: dict[str, Any] = {field.name: "w" for field in fields(WorkerArgs)}  # which nobody reads
-    args = WorkerArgs(**told)
+    told: dict[str, Any] = {field.name: "w" for field in fields(AgentArgs)}  # which nobody reads
+    args = WorkerArgs.new(AgentArgs(**told), Placement("cpu", 1, 1), name="w")
     server = cast(ForkServer, Crashing(tmp_path / "code.py"))
-    death = WorkerProcess(args, Placement("cpu", 1, 1), tmp_path / "log", server).cause_of_death()
+    death = WorkerProcess(args, tmp_path / "log", server).cause_of_death()
     assert death.cause == "its worker died: killed by SIGSEGV"
     words = death.details.splitlines()
     assert words[0] == "Fatal Python error: Segmentation fault"

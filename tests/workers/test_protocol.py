@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.config.problems import Origin
+from sweeper.workers.devices import Placement
 from sweeper.workers.lane_plan import LanePlan
 from sweeper.workers.protocol import Messages, WorkerArgs
 
@@ -23,12 +24,14 @@ ARGS = WorkerArgs(
     given_s=1_700_000_000.5,
     import_dirs=["studies", "/home/me/my code"],
     functions="gASVEAAAAAAAAAA=" * 100_000,
-    device="cuda:0",
-    devices=["cuda:2", "cuda:3"],
-    visible="4,7",
-    n_threads=3,
-    lanes=LanePlan(most=4, n_packed=2),
-    n_sharing=2,
+    place=Placement(
+        "cuda:0",
+        n_threads=3,
+        n_sharing=2,
+        gpus=("cuda:2", "cuda:3"),
+        visible="4,7",
+        lanes=LanePlan(most=4, n_packed=2),
+    ),
     data_label="mnist-on-digits",
     failed_before=[3, 5],
     tracking_uri="https://me:secret@lab",

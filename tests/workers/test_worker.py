@@ -80,12 +80,18 @@ LOG_TO_MLFLOW = """import os, mlflow
     trial.report(1, score=trial.number)"""
 
 
-def work(study: SweepStudy, folder: Path, server: ForkServer, **changes: Any) -> WorkerProcess:
+def work(
+    study: SweepStudy,
+    folder: Path,
+    server: ForkServer,
+    place: Placement | None = None,
+    **changes: Any,
+) -> WorkerProcess:
     """A real worker of the study, at its end."""
     study.leases.renew("agent")
     study.paths.resolved_spec.write_text(render_study(study.spec))
-    args = worker_args(study, import_dirs=[str(folder)], data_label="digits", **changes)
-    worker = WorkerProcess(args, Placement("cpu", 1, 1), folder / "worker.log", server)
+    args = worker_args(study, place, import_dirs=[str(folder)], data_label="digits", **changes)
+    worker = WorkerProcess(args, folder / "worker.log", server)
     wait_until(lambda: not worker.is_alive)
     return worker
 
@@ -179,8 +185,9 @@ def test_a_trial_and_its_processes_see_the_gpus_that_the_worker_was_given(
     tmp_path: Path, server: ForkServer
 ) -> None:
     study = begin_function(tmp_path, TELL_GPUS)
-    gpus = ["cuda:2", "cuda:3"]
-    worker = work(study, tmp_path, server, device="cuda:0", devices=gpus, visible="4,7")
+    gpus = ("cuda:2", "cuda:3")
+    place = Placement("cuda:0", 1, 1, gpus=gpus, visible="4,7")
+    worker = work(study, tmp_path, server, place)
     assert worker.end == "", worker.last_lines()
     assert "cuda:0 4,7 4,7" in worker.last_lines()
     [begun, *_], _ = read_events(study.paths.events(0))
