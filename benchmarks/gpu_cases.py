@@ -97,7 +97,9 @@ FULL = Sizes(
         StepCase("32 CNNs", Steps("cnn", 32, n_steps=150), 1, "cnn", 8),
     ],
     spans=[
-        SpanCase("studies/mnist.yaml", "mnist", None, 20, None, [], [Before(1, goal=3)]),
+        SpanCase(
+            "studies/mnist.yaml", "mnist", None, 20, None, ["run.lanes=auto"], [Before(1, goal=3)]
+        ),
         SpanCase(
             "64 MLPs x 10 epochs",
             "mlps",

@@ -35,7 +35,6 @@ class _RunRules:
             self._check_gpus_per_trial(self._run.gpus_per_trial)
         self._check_precision()
         self._check_own_training()
-        self._check_lanes()
         self._check_sizes()
 
     def _add(self, path: str, message: str) -> None:
@@ -102,10 +101,6 @@ class _RunRules:
             if isinstance(value, int) and value > 1:
                 message = f"train.{own} has its worker to itself from begin to end; drop this"
                 self._add(path, message)
-
-    def _check_lanes(self) -> None:
-        if self._run.lanes == "off" and isinstance(self._run.pack, int):
-            self._add("run.pack", "trains several trials at once, and run.lanes is off; drop one")
 
     def _check_sizes(self) -> None:
         for path, most in _MOST.items():

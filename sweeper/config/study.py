@@ -168,14 +168,15 @@ class RunSpec:
         Literal["auto", "off"] | Annotated[int, Field(ge=1)],
         Field(
             description="Trials that a worker trains at once, batch by batch in turn; auto finds "
-            "out how many are fastest on an NVIDIA GPU, elsewhere it is 1"
+            "out how many are fastest on an NVIDIA GPU, elsewhere it is 1; off is one, operator "
+            "by operator"
         ),
-    ] = "auto"
+    ] = "off"
     pack: Annotated[
         Literal["auto", "off"] | Annotated[int, Field(ge=2)],
         Field(
             description="Most of a worker's trials that it trains as one program, if theirs are "
-            "alike; auto is all those whose networks have no convolutions on an NVIDIA GPU, "
+            "alike; auto is all lanes of an NVIDIA GPU whose networks have no convolutions, "
             "elsewhere off"
         ),
     ] = "auto"
@@ -194,6 +195,11 @@ class RunSpec:
             "event logs of trials: s3://bucket/prefix, gs://..., file:///folder"
         ),
     ] = None
+
+    @property
+    def has_lanes(self) -> bool:
+        """Whether trials may be trained beside others of their worker."""
+        return self.lanes != "off" or isinstance(self.pack, int)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,10 +95,9 @@ def _settle_meaning(
 ) -> Mapping[str, Any]:
     """What decides what its trials mean, as it was when it began.
 
-    How their batches draw comes first: studies that began when this was not kept draw from one
-    stream.
+    How their batches draw comes first: without it a study that has begun draws from one stream.
     """
-    if Attr.FROZEN not in storage.get_study_user_attrs(study_id):
+    if spec.run.has_lanes and Attr.FROZEN not in storage.get_study_user_attrs(study_id):
         draws: Draws = "batch"
         settle(storage, study_id, Attr.DRAWS, draws)
     settled: Mapping[str, Any] = settle(storage, study_id, Attr.FROZEN, frozen)

@@ -118,7 +118,7 @@ class SweepStudy:
     @cached_property
     @store_errors()
     def draws(self) -> Draws:
-        """How the batches of its trials draw; settled as it began."""
+        """How the batches of its trials draw; settled as it began, by whether it had lanes."""
         found = self.storage.get_study_user_attrs(self.study_id).get(Attr.DRAWS, "stream")
         [draws] = read_attribute(StudyDraws, [found], "how its trials draw")
         return draws

@@ -85,7 +85,7 @@ def plan_lanes(spec: StudySpec, device: str, n_workers: int) -> LanePlan:
         n_workers: That share the study's trials.
     """
     run, is_gpu = spec.run, _is_nvidia(device)
-    if run.lanes == "off" or has_own_training(spec.sections["train"]):
+    if not run.has_lanes or has_own_training(spec.sections["train"]):
         return ALONE
     n_lanes = run.lanes if isinstance(run.lanes, int) else 1
     n_packed = run.pack if isinstance(run.pack, int) else 1

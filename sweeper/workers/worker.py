@@ -108,11 +108,11 @@ class Worker:
         """
         study, plan = self._study, self._args.place.lanes
         key = drawing_key(study.spec) if study.draws == "stream" else ""
-        if key and plan.is_asked and plan.most > 1:
+        if key and plan.has_lanes:
             self._note(
-                f"the study's trials are trained one by one, not {plan.most} at once: it began "
-                f"with an older sweeper, so what {key} draws would change with the company; begin "
-                "another study with `--name NEW`, or leave run.lanes and run.pack out"
+                "the study's trials are trained one by one, operator by operator: it began "
+                f"without lanes, so what {key} draws would change with the company; begin another "
+                "study with `--name NEW`, or leave run.lanes and run.pack out"
             )
         if key:
             return ALONE

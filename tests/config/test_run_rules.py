@@ -30,8 +30,6 @@ from tests.support.spec_files import BASE, assert_refused
          "worker to itself from begin to end; drop this"),
         ("train: {function: 'a:b'}\nrun: {pack: 2}", "4: run.pack: train.function has its "
          "worker to itself from begin to end; drop this"),
-        ("run: {lanes: off, pack: 2}", "3: run.pack: trains several trials at once, and run.lanes "
-         "is off; drop one"),
         ("train: {command: 'a ${train.x}', x: 1}\nrun: {lanes: 2}", "4: run.lanes: train.command "
          "has its worker to itself from begin to end; drop this"),
         ("budget: {trials: 99999999}\nrun: {workers: 5000}",

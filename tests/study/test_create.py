@@ -16,7 +16,6 @@ from sweeper.study.warm_start import KnownTrial, WarmStart
 from sweeper.trial import TrialState
 from tests.support.sweep_studies import (
     begin,
-    begin_older,
     claim_trial,
     in_processes,
     numbers,
@@ -95,10 +94,12 @@ def test_all_that_does_not_change_what_a_trial_means_may_change(tmp_path: Path) 
 
 
 def test_how_batches_draw_is_settled_as_the_study_begins(tmp_path: Path) -> None:
-    assert begin_older(tmp_path / "older").draws == "stream"
-    assert begin(tmp_path / "older", run={"lanes": 4}).draws == "stream"
-    assert begin(tmp_path / "new").draws == "batch"
-    study = begin(tmp_path / "new", run={"lanes": 4})
+    assert begin(tmp_path / "one").draws == "stream"
+    assert begin(tmp_path / "one", run={"lanes": 4}).draws == "stream"
+    for number, run in enumerate([{"lanes": "auto"}, {"lanes": 1}, {"pack": 2}]):
+        assert begin(tmp_path / str(number), run=run).draws == "batch"
+    assert begin(tmp_path / "lanes", run={"lanes": 4}).draws == "batch"
+    study = begin(tmp_path / "lanes")
     assert study.draws == "batch"
     trial = claim_trial(study)
     assert trial is not None
@@ -107,10 +108,10 @@ def test_how_batches_draw_is_settled_as_the_study_begins(tmp_path: Path) -> None
 
 
 def test_a_process_killed_as_it_began_a_study_left_nothing_unsettled(tmp_path: Path) -> None:
-    spec = spec_of(tmp_path)
+    spec = spec_of(tmp_path, run={"lanes": 4})
     storage = open_storage(spec, RunPaths(tmp_path / "mlruns", spec.name))
     storage.create_new_study([StudyDirection.MAXIMIZE], spec.name)
-    assert begin(tmp_path).draws == "batch"
+    assert begin(tmp_path, run={"lanes": 4}).draws == "batch"
 
 
 def test_another_storage_does_not_take_a_folders_trials_for_its_own(tmp_path: Path) -> None:

@@ -17,12 +17,10 @@ from sweeper.config.study import StudySpec
 from sweeper.errors import TrialPruned
 from sweeper.events import Ended, Event, read_events
 from sweeper.paths import RunPaths
-from sweeper.study.attributes import Attr
 from sweeper.study.conclude import conclude
 from sweeper.study.create import create_study
 from sweeper.study.presence import Presence
 from sweeper.study.running_trial import RunningTrial
-from sweeper.study.storage.backend import open_storage
 from sweeper.study.storage.transfer import TrialTransfer
 from sweeper.study.study import SweepStudy
 from sweeper.timing import TimeLedger
@@ -69,18 +67,6 @@ def begin(folder: Path, **changes: Any) -> SweepStudy:
     study = create_study(spec, RunPaths(folder / "mlruns", spec.name))
     study.queue.top_up()
     return study
-
-
-def begin_older(folder: Path, **changes: Any) -> SweepStudy:
-    """As :func:`begin`, a study that begins before it was kept how batches draw."""
-    spec = spec_of(folder, **changes)
-    other = create_study(spec, RunPaths(folder / "other", spec.name))
-    storage = open_storage(spec, RunPaths(folder / "mlruns", spec.name))
-    older = storage.create_new_study(other.storage.get_study_directions(other.study_id), spec.name)
-    for key, value in other.storage.get_study_user_attrs(other.study_id).items():
-        if key != Attr.DRAWS:
-            storage.set_study_user_attr(older, key, value)
-    return begin(folder, **changes)
 
 
 def begin_in_memory(folder: Path, **changes: Any) -> SweepStudy:

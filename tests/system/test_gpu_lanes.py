@@ -105,11 +105,11 @@ def test_a_worker_trains_what_it_trains_one_by_one(tmp_path: Path, run: dict[str
     assert_nearly_same(study, alone(tmp_path / "one", **PLAIN), range(5))
 
 
-def test_by_default_a_worker_finds_out_how_many_trials_at_once_are_best(
+def test_with_auto_a_worker_finds_out_how_many_trials_at_once_are_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sweeper.workers.lane_count._LEAST_S", 0.05)
-    search = {"sampler": {"name": "random"}, "run": {}}
+    search = {"sampler": {"name": "random"}, "run": {"lanes": "auto"}}
     longer = {**PLAIN, "train": {**PLAIN["train"], "epochs": 40}, **search}
     study = begin_lanes(tmp_path / "auto", trials=40, **longer)
     followed = work(study)

@@ -11,7 +11,7 @@ from tests.support.sweep_studies import spec_of
 
 
 def planned(folder: Path, device: str = "cuda:0", n_workers: int = 1, **changes: Any) -> LanePlan:
-    spec = spec_of(folder, **{"sampler": {"name": "tpe"}, **changes})
+    spec = spec_of(folder, **{"sampler": {"name": "tpe"}, "run": {"lanes": "auto"}, **changes})
     return plan_lanes(spec, device, n_workers)
 
 
@@ -61,6 +61,8 @@ def test_a_gpu_of_amd_has_no_graphs_of_nvidia(
         ({"lanes": 3}, 3, 1),
         ({"pack": 4}, 4, 4),
         ({"lanes": 2, "pack": 4}, 4, 4),
+        ({"lanes": "auto", "pack": 4}, 4, 4),
+        ({"lanes": "off", "pack": 4}, 4, 4),
         ({"lanes": 6, "pack": "off"}, 6, 1),
         ({"lanes": 6, "pack": 4}, 6, 4),
     ],
@@ -80,11 +82,15 @@ def test_what_the_file_says_is_done_on_every_device(
 def test_packs_are_off_on_a_gpu_only_if_the_file_says_so(tmp_path: Path) -> None:
     assert planned(tmp_path, run={"lanes": 6}).n_packed == 6
     assert planned(tmp_path, run={"lanes": 6, "pack": "off"}).n_packed == 1
-    assert planned(tmp_path, budget={"trials": 50}, run={"pack": "off"}).n_packed == 1
+    off = planned(tmp_path, budget={"trials": 50}, run={"lanes": "auto", "pack": "off"})
+    assert (off.most, off.n_packed) == (8, 1)
 
 
-def test_off_is_one_trial_after_the_other_everywhere(tmp_path: Path) -> None:
-    assert planned(tmp_path, budget={"trials": 50}, run={"lanes": "off"}) == ALONE
+@pytest.mark.parametrize("run", [{}, {"lanes": "off"}, {"pack": "off"}])
+def test_without_lanes_it_is_one_trial_after_the_other(
+    tmp_path: Path, run: dict[str, Any]
+) -> None:
+    assert planned(tmp_path, budget={"trials": 50}, run=run) == ALONE
 
 
 def test_training_of_ones_own_takes_no_lanes(tmp_path: Path) -> None:

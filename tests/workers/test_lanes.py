@@ -30,7 +30,7 @@ from sweeper.workers.signals import StopRequest
 from sweeper.workers.worker import Worker
 from tests.support.disk_calls import note_disk_calls
 from tests.support.function_studies import one_place, worker_args
-from tests.support.sweep_studies import begin, begin_older, claim_trial, log
+from tests.support.sweep_studies import begin, claim_trial, log
 from tests.support.tape import TapeCapture
 
 LANES, PACK = {"lanes": 3}, {"pack": 3}
@@ -319,16 +319,16 @@ def test_whose_workers_die_is_tried_without_company(
     assert all(apart) == is_alone
 
 
-def test_trials_of_an_older_study_that_draw_go_on_one_by_one_which_is_said(
+def test_trials_of_a_study_without_lanes_that_draw_go_on_one_by_one_which_is_said(
     tmp_path: Path,
 ) -> None:
-    begin_older(tmp_path, **DRAWING, budget={"trials": 5})
+    begin_lanes(tmp_path, run={})
     study = begin_lanes(tmp_path)
     followed = work(study)
     assert followed.notes == [
-        "the study's trials are trained one by one, not 3 at once: it began with an older "
-        "sweeper, so what model.dropout draws would change with the company; begin another study "
-        "with `--name NEW`, or leave run.lanes and run.pack out"
+        "the study's trials are trained one by one, operator by operator: it began without lanes, "
+        "so what model.dropout draws would change with the company; begin another study with "
+        "`--name NEW`, or leave run.lanes and run.pack out"
     ]
     spans = sorted(seconds_of(study).values())
     assert all(one[1] <= other[0] for one, other in zip(spans, spans[1:], strict=False))
@@ -341,7 +341,8 @@ def test_their_number_grows_while_that_is_faster_and_is_remembered(
     monkeypatch.setattr("sweeper.workers.lane_count._LEAST_STRETCHES", 2)
     monkeypatch.setattr("sweeper.workers.lane_count._ENOUGH_S", 0.0)
     monkeypatch.setattr("sweeper.workers.lane_count._WORTH", 0.0)  # of whatever speed
-    study, plan = begin_lanes(tmp_path, trials=12, run={}), LanePlan(first=1, most=4)
+    auto = {"run": {"lanes": "auto"}}
+    study, plan = begin_lanes(tmp_path, trials=12, **auto), LanePlan(first=1, most=4)
     followed = work(study, lanes=plan)
     [note] = followed.notes
     assert note.startswith("cpu: 4 trials at once: 1, 2, 4 did ")
@@ -350,7 +351,7 @@ def test_their_number_grows_while_that_is_faster_and_is_remembered(
     assert note == f"cpu: {best.explain()}"
     at_work = {number for number, _ in followed.epochs[: [n for n, _ in followed.epochs].index(1)]}
     assert at_work == {0}
-    further = begin_lanes(tmp_path, trials=16, run={})
+    further = begin_lanes(tmp_path, trials=16, **auto)
     again = work(further, lanes=plan)
     assert again.notes == []
     assert [number for number, _ in again.epochs[:4]] == [12, 13, 14, 15]
@@ -360,20 +361,20 @@ def test_their_number_grows_while_that_is_faster_and_is_remembered(
 def test_what_runs_elsewhere_counts_among_what_a_search_may_lose(
     tmp_path: Path, most_running: int | None, wanted: int
 ) -> None:
-    study = begin_lanes(tmp_path, trials=8, run={})
+    study = begin_lanes(tmp_path, trials=8, run={"lanes": "auto"})
     for _ in range(2):
         claim_trial(study, "elsewhere")
     plan = LanePlan(first=1, most=8, most_running=most_running)
     assert Followed(study, lanes=plan).worker._count_wanted() == wanted
 
 
-def test_trials_of_an_older_study_that_draw_nothing_take_lanes(tmp_path: Path) -> None:
+def test_trials_of_a_study_without_lanes_that_draw_nothing_take_them(tmp_path: Path) -> None:
     rates = DRAWING["train"]["learning_rate"]
     plain: dict[str, Any] = {
         "model": {"architecture": "mlp", "width": 16},
         "train": {"epochs": 2, "learning_rate": rates},
     }
-    begin_older(tmp_path / "lanes", **{**DRAWING, **plain})
+    begin_lanes(tmp_path / "lanes", **plain, run={})
     study = begin_lanes(tmp_path / "lanes", **plain)
     followed = work(study)
     assert followed.notes == []
@@ -620,7 +621,7 @@ def test_lanes_wait_for_the_device_only_if_none_can_go_on(tmp_path: Path, size: 
 
 
 @pytest.mark.usefixtures("keys")
-def test_what_a_gpu_does_by_default_is_what_trials_come_to_one_by_one(
+def test_what_a_gpu_does_with_auto_is_what_trials_come_to_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {
@@ -636,7 +637,7 @@ def test_what_a_gpu_does_by_default_is_what_trials_come_to_one_by_one(
         "model": {"architecture": "mlp", "width": 16, "dropout": {"low": 0.1, "high": 0.5}},
         "train": {"epochs": 2, "optimizer": "sgd", "learning_rate": {"low": 0.001, "high": 0.1}},
     }
-    study = begin_lanes(tmp_path / "auto", trials=12, run={}, **plain)
+    study = begin_lanes(tmp_path / "auto", trials=12, run={"lanes": "auto"}, **plain)
     spec = replace(study.spec, sampler=replace(study.spec.sampler, name="random"))
     followed = work(study, lanes=plan_lanes(spec, "cuda:0", n_workers=3))
     [note] = followed.notes

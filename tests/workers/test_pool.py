@@ -31,6 +31,9 @@ DIE_FIRST = f"""if is_first("died"):
 #: As :data:`DIE_FIRST`, the second one too.
 DIE_TWICE = DIE_FIRST.replace('is_first("died")', 'is_first("died") or is_first("again")')
 
+#: With lanes that a training function has only as a test says so.
+AUTO = {"workers": 1, "device": "cpu", "lanes": "auto"}
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:
@@ -118,7 +121,7 @@ def test_workers_that_die_with_nothing_finished_between_give_lanes_up_if_nobody_
         "sweeper.workers.pool.place_workers",
         lambda spec: [replace(each, lanes=plan) for each in place_workers(spec)],
     )
-    pool = begun(begin_function(tmp_path, DIE_TWICE))
+    pool = begun(begin_function(tmp_path, DIE_TWICE, run=AUTO))
     pool.look_to_the_end()
     assert pool.states() == {"complete": 1}
     said = [note for note in pool.notes if not note.startswith("a worker died")]
@@ -322,7 +325,7 @@ def test_trials_that_take_too_long_do_not_give_lanes_up(
     )
     budget = {"trials": 1, "trial_timeout": "30s"}
     hang_twice = HANG_FIRST.replace('is_first("running")', 'is_first("a") or is_first("b")')
-    pool = begun(begin_function(tmp_path, hang_twice, budget=budget))
+    pool = begun(begin_function(tmp_path, hang_twice, budget=budget, run=AUTO))
     for name in ("a", "b"):
         pool.look_until((tmp_path / name).exists)
         pool.workers.look()  # from now on the trial's time counts
