@@ -5,7 +5,9 @@ from sweeper.config.grid import explain_end
 from sweeper.config.overrides import COMMAND_LINE
 from sweeper.errors import ExitCode
 from sweeper.study.result import Result
+from sweeper.text import format_counts
 from sweeper.tracking.completion import Completion
+from sweeper.trial import TrialState
 
 
 def next_steps(
@@ -25,7 +27,7 @@ def next_steps(
     if result.n_finished < result.goal:
         again = "call goes on" if is_from_python else f"command goes on: {spec.command('run')}"
         lines.append(f"the same {again}")
-    elif reason := explain_end(spec):
+    elif reason := _explain_none_complete(result) or explain_end(spec):
         lines.append(reason)
     elif is_from_python:
         lines.append("to go on, raise budget.trials and run it again")
@@ -33,6 +35,24 @@ def next_steps(
         where = "" if spec.origin("budget.trials") == COMMAND_LINE else " in the file"
         lines.append(f"to go on, raise budget.trials{where}: {spec.command('run')}")
     return [*lines, *_load_line(result, completion)]
+
+
+def _explain_none_complete(result: Result) -> str:
+    """What to do instead of going on where no trial is complete; empty if one is."""
+    counts = result.counts
+    if counts[TrialState.COMPLETE]:
+        return ""
+    if counts[TrialState.DIVERGED] >= counts[TrialState.PRUNED]:
+        way = (
+            "lower the learning rates, or see what makes the metrics infinite; a search that "
+            "changes is another study, with another `name`"
+        )
+    else:
+        way = "set `pruner: {name: none}`, or one that ends fewer trials, and raise budget.trials"
+    ended = (TrialState.DIVERGED, TrialState.PRUNED, TrialState.FAILED)
+    told = format_counts({state: counts[state] for state in ended})
+    why = f"; why some failed: {result.spec.command('status')}" * bool(counts[TrialState.FAILED])
+    return f"no trial is complete: {told}; {way}{why}"
 
 
 def _load_line(result: Result, completion: Completion | None) -> list[str]:

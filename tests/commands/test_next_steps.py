@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,15 @@ from sweeper.errors import ExitCode
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
 from sweeper.tracking.completion import Completion
-from tests.support.sweep_studies import Body, begin_in_memory, epoch, reports, run_trial
+from tests.support.sweep_studies import (
+    PRUNED,
+    Body,
+    begin_in_memory,
+    epoch,
+    raises,
+    reports,
+    run_trial,
+)
 
 
 @pytest.fixture
@@ -100,6 +109,50 @@ def test_where_every_setting_was_tried_more_trials_are_not_offered(
         "the space has 2 settings, all tried; `sampler: {duplicates: reseed}` tries settings "
         "again, with other seeds",
     ]
+
+
+DIVERGES, FAILS = reports(math.nan), raises(ValueError("odd"))
+LOWER = (
+    "lower the learning rates, or see what makes the metrics infinite; a search that changes is "
+    "another study, with another `name`"
+)
+
+
+@pytest.mark.parametrize(
+    ("bodies", "said"),
+    [
+        ([DIVERGES, DIVERGES], f"2 diverged; {LOWER}"),
+        (
+            [DIVERGES, FAILS, DIVERGES],
+            f"2 diverged, 1 failed; {LOWER}; why some failed: sweeper status {{file}}",
+        ),
+        (
+            [PRUNED, PRUNED],
+            "2 pruned; set `pruner: {{name: none}}`, or one that ends fewer trials, and raise "
+            "budget.trials",
+        ),
+    ],
+)
+def test_where_no_trial_is_complete_more_of_the_same_is_not_offered(
+    tmp_path: Path, bodies: list[Body], said: str
+) -> None:
+    study = begin_in_memory(tmp_path, budget={"trials": 2})
+    for body in bodies:
+        study.queue.top_up()
+        run_trial(study, body)
+    file = study.spec.path
+    assert steps(study, ExitCode.FAILURE) == [
+        f"compare them: sweeper ui {file}",
+        f"no trial is complete: {said.format(file=file)}",
+    ]
+
+
+def test_where_every_setting_diverged_trying_them_again_is_not_offered(tmp_path: Path) -> None:
+    train = {"epochs": 1, "optimizer": {"choices": ["sgd", "adamw"]}}
+    study = begin_in_memory(tmp_path, train=train, budget={"trials": 2})
+    for _ in range(2):
+        run_trial(study, DIVERGES)
+    assert steps(study, ExitCode.FAILURE)[1] == f"no trial is complete: 2 diverged; {LOWER}"
 
 
 def reports_both(value: float) -> Body:
