@@ -73,7 +73,7 @@ def load_custom(
     loaded = call_in_turn(call, reference=reference, params=params, folder=lock_dir)
     if not isinstance(loaded, tuple) or len(loaded) not in (2, 3):
         raise DataError(f"{reference} returned {describe(loaded)}; {_WANTED}")
-    train = _split_rows(loaded[0], task, transform, f"{reference}: train")
+    train = _training_rows(loaded[0], task, transform, f"{reference}: train")
     keys = {"transform": transform, "validation_transform": validation_transform}
     given = [key for key, value in keys.items() if value is not None]
     if given and not isinstance(train, DatasetRows):
@@ -106,6 +106,18 @@ def _remarked(
         "rest as data.validation_transform, or return (train, validation, test)"
     )
     return replace(rows, remark=remark)
+
+
+def _training_rows(
+    split: object, task: Task | None, transform: Transform | None, place: str
+) -> TensorRows | DatasetRows:
+    rows = _split_rows(split, task, transform, place)
+    if bool((rows.targets == rows.targets[0]).all()):
+        raise DataError(
+            f"{place}: each row has the target {rows.targets[0].tolist()}, so there is nothing to "
+            "learn; return targets that differ"
+        )
+    return rows
 
 
 def _split_rows(

@@ -245,6 +245,16 @@ WANTED = (
         ),
         (((X, Y - 1), None), "train: a target is -1; wanted are classes from 0 on"),
         (
+            ((X, 0 * Y), None),
+            "train: each row has the target 0, so there is nothing to learn; return targets that "
+            "differ",
+        ),
+        (
+            (Plain([(X[0], [1.5, -1.0]), (X[1], [1.5, -1.0])]), None),
+            "train: each row has the target [1.5, -1.0], so there is nothing to learn; return "
+            "targets that differ",
+        ),
+        (
             ((X[:0], Y[:0]), None),
             "train: there are no rows, or no targets of them; wanted is at least one of each",
         ),
