@@ -29,6 +29,8 @@ from enum import IntEnum
 
 #: Errors of a system call on a disk, or of a quota, that has no room left.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+#: Where nothing may be written.
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class ExitCode(IntEnum):

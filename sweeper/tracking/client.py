@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeper.durable import Step, durable
-from sweeper.errors import RequestRefusedError, TrackerError
+from sweeper.errors import DISK_FULL, UNWRITABLE, RequestRefusedError, TrackerError
 from sweeper.imports import loading
 from sweeper.paths import RunPaths
 from sweeper.text import redacted
@@ -35,6 +35,8 @@ _TROUBLE = (
     ImportError,
 )
 
+_SEE_TO_DISK = "see that the disk has room, and that you may write there"
+
 
 @contextmanager
 def tracker_errors(uri: str) -> Iterator[None]:
@@ -46,9 +48,11 @@ def tracker_errors(uri: str) -> Iterator[None]:
         where = f"tracking.uri: {redacted(uri)}"
         if isinstance(exc, MlflowException) and exc.error_code in _REFUSALS:
             raise RequestRefusedError(f"{where}: MLflow refuses a request: {reason}") from exc
+        is_file = uri.startswith("sqlite") or _is_of_disk(exc)
+        way_out = _SEE_TO_DISK if is_file else "check the address, the server and its credentials"
         raise TrackerError(
-            f"{where}: MLflow cannot be used: {reason}; check the address, the server and its "
-            "credentials. Nothing is lost: events stay on disk until they can be sent"
+            f"{where}: MLflow cannot be used: {reason}; {way_out}. Nothing is lost: events stay "
+            "on disk until they can be sent"
         ) from exc
 
 
@@ -64,10 +68,15 @@ def artifact_errors(uri: str) -> Iterator[None]:
         raise
     except Exception as exc:
         reason = redacted(f"{type(exc).__name__}: {exc}").partition("\n")[0][:500]
+        way_out = _SEE_TO_DISK if _is_of_disk(exc) else "check its address and credentials"
         raise RequestRefusedError(
-            f"tracking.uri: {redacted(uri)}: MLflow's artifact store fails: {reason}; check its "
-            "address and credentials. The files stay on disk until they can be sent"
+            f"tracking.uri: {redacted(uri)}: MLflow's artifact store fails: {reason}; {way_out}. "
+            "The files stay on disk until they can be sent"
         ) from exc
+
+
+def _is_of_disk(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in (*DISK_FULL, *UNWRITABLE)
 
 
 def open_client(uri: str, paths: RunPaths) -> MlflowClient:

@@ -2,7 +2,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from sweeper.tracking.address import local_uri
 from sweeper.tracking.client import find_or_create_experiment, open_client
 from sweeper.tracking.local_store import merge_wal
 from tests.support.mlflow_store import copy_empty_database
+from tests.support.small_disk import small_disk
 from tests.support.tracked_study import Store
 
 
@@ -80,6 +81,47 @@ def test_a_database_that_fails_is_told_in_one_sentence_and_not_by_mlflow_as_well
     with pytest.raises(TrackerError, match=r"MLflow cannot be used: .*no such table"):
         find_or_create_experiment(store.client, "sweep", uri=store.uri, paths=store.paths)
     assert capfd.readouterr() == ("", "")
+
+
+def failure(uri: str, paths: RunPaths) -> str:
+    with pytest.raises(TrackerError) as caught:
+        find_or_create_experiment(open_client(uri, paths), "sweep", uri=uri, paths=paths)
+    return str(caught.value)
+
+
+SEE_TO_DISK = (
+    "; see that the disk has room, and that you may write there. Nothing is lost: events stay on "
+    "disk until they can be sent"
+)
+
+
+def test_a_local_store_on_a_full_disk_has_no_server_to_check(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "2m") as folder:
+        paths = RunPaths(folder / "mlruns", "sweep")
+        copy_empty_database(paths.mlflow_db)
+        uri = local_uri(paths)
+        open_client(uri, paths)
+        with (folder / "ballast").open("ab", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        told = failure(uri, paths)
+    assert told.startswith(f"tracking.uri: {uri}: MLflow cannot be used: (sqlite3.")
+    assert told.endswith(SEE_TO_DISK)
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="there is no folder that refuses all")
+def test_where_no_local_store_can_be_made_there_is_no_server_to_check() -> None:
+    paths = RunPaths(Path("/sys/kernel/mlruns"), "sweep")
+    told = failure(local_uri(paths), paths)
+    assert told.endswith(f"Operation not permitted: '/sys/kernel/mlruns'{SEE_TO_DISK}")
+
+
+def test_a_server_that_does_not_answer_is_to_be_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    told = failure("http://127.0.0.1:1", RunPaths(tmp_path, "sweep"))
+    assert "; check the address, the server and its credentials. Nothing is lost" in told
 
 
 def test_what_somebody_reads_at_the_moment_stays_beside_the_store_and_that_is_said(

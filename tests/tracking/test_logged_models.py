@@ -403,6 +403,20 @@ def test_a_model_cut_off_by_a_crash_is_completed(store: Store) -> None:
     assert len(store.trial().outputs.model_outputs) == 1
 
 
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="there is no folder that refuses all")
+def test_artifacts_that_cannot_be_written_to_a_folder_have_no_address_to_check(
+    store: Store,
+) -> None:
+    complete_trial(store, "mlp", {"width": 8})
+    mirror = store.mirror(log_models="completed")
+    mirror.open()
+    (store.paths.artifacts / "models").symlink_to("/sys/kernel")
+    with pytest.raises(
+        TrackerError, match=r"fails: PermissionError: .*; see that the disk has ro"
+    ):
+        mirror.send()
+
+
 def test_an_artifact_store_that_fails_stops_no_metrics_and_gets_the_model_later(
     store: Store,
 ) -> None:

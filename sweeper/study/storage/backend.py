@@ -1,6 +1,5 @@
 """Where Optuna keeps a study: a journal file, or the database that the study file names."""
 
-import errno
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +10,10 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 
 from sweeper.config.study import StudySpec
-from sweeper.errors import StoreError, StudyError, SweeperError
+from sweeper.errors import UNWRITABLE, StoreError, StudyError, SweeperError
 from sweeper.paths import RunPaths
 from sweeper.study.storage.journal import Journal
 from sweeper.text import redacted
-
-#: Errors of a system call where nothing may be written.
-_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def open_storage(spec: StudySpec, paths: RunPaths) -> BaseStorage:
@@ -88,7 +84,7 @@ def _is_from_store(error: Exception) -> bool:
 
 
 def _way_out(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
         return "see that you may write there"
     return "make room, or see to the database"
 
