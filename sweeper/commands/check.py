@@ -26,6 +26,7 @@ from sweeper.config.study import StudySpec
 from sweeper.errors import SweeperError
 from sweeper.study.pruners import epochs_of, explain_pruner
 from sweeper.study.samplers.auto import choose_sampler
+from sweeper.study.storage.preflight import check_writable
 from sweeper.text import format_count
 from sweeper.workers.devices import Placement, join_names, known_precisions, place_workers
 from sweeper.workers.gpus import keep_to_own_gpus
@@ -59,6 +60,7 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
     check_torch_pair()
     prepared = prepare_study(spec, root, note)
     spec = prepared.spec
+    check_writable(spec, prepared.paths)
     yield from _tell_search(spec, root)
     placements = place_workers(spec)
     yield _tell_workers(spec, placements)

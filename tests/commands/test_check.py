@@ -98,6 +98,18 @@ def test_a_first_batch_that_has_no_finite_loss_is_told(
     assert any(line.endswith("; its loss is nan, and such a trial diverges") for line in lines)
 
 
+def test_a_folder_that_a_run_could_not_write_is_not_ready(tmp_path: Path) -> None:
+    checked(tmp_path)  # the data lie in the cache from now on
+    (tmp_path / "mlruns/studies").touch()  # as a disk that is read-only, which root could write to
+    with pytest.raises(StudyError) as caught:
+        checked(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}/mlruns/studies/small/study.lock: a run writes it, and "
+        f"{tmp_path}/mlruns/studies is no folder that may be written to; see that you may write "
+        "there, or start the study in a folder where you may"
+    )
+
+
 needs_bf16 = pytest.mark.skipif(
     "bf16" not in known_precisions("cpu"), reason="this processor has no units for bf16"
 )

@@ -70,23 +70,55 @@ def check_tracking_place(spec: StudySpec, paths: RunPaths, *, mountinfo: str) ->
     Raises:
         TrackerError: If the environment names no MLflow store, or a network holds a SQLite file.
     """
-    place, uri = spec.place("tracking.uri"), spec.tracking.uri
-    if uri == "auto" and (address := os.environ.get("MLFLOW_TRACKING_URI")):
-        place, uri = "$MLFLOW_TRACKING_URI", address
-        if fault := tracking_fault(address):
-            raise TrackerError(f"{place}: {fault}")
-    if uri == "auto":
-        file = paths.mlflow_db
-    elif uri.startswith("sqlite"):
-        file = _sqlite_file(uri)
-    else:
-        return
-    if where := _network(file, mountinfo):
+    place, uri = _tracking_place(spec)
+    if place == _ENVIRONMENT and (fault := tracking_fault(uri)):
+        raise TrackerError(f"{place}: {fault}")
+    file = _tracking_file(uri, paths)
+    if file is not None and (where := _network(file, mountinfo)):
         raise TrackerError(
             f"{place}: {_SQLITE}; {file} is on {where}; start `mlflow server` on a machine that "
             "all can reach, with its own store on a disk there, and set tracking.uri to "
             "http://that-machine:5000; or start the study in a folder on a disk of this machine"
         )
+
+
+def check_writable(spec: StudySpec, paths: RunPaths) -> None:
+    """See that a run may write the files of the study and of its stores on this machine.
+
+    Nothing is written: the system is asked.
+
+    Raises:
+        StudyError: If it may not.
+    """
+    files = [paths.lock, _tracking_file(_tracking_place(spec)[1], paths)]
+    if spec.is_on_sqlite:
+        files.append(_sqlite_file(spec.storage))
+    for file in filter(None, files):
+        around = next(folder for folder in file.absolute().parents if os.path.lexists(folder))
+        if not (os.path.isdir(around) and os.access(around, os.W_OK | os.X_OK)):
+            raise StudyError(
+                f"{file}: a run writes it, and {around} is no folder that may be written to; see "
+                "that you may write there, or start the study in a folder where you may"
+            )
+
+
+#: A place of tracking.uri.
+_ENVIRONMENT = "$MLFLOW_TRACKING_URI"
+
+
+def _tracking_place(spec: StudySpec) -> tuple[str, str]:
+    """What says where MLflow keeps runs, and what it says: a URI or ``auto``."""
+    uri = spec.tracking.uri
+    if uri == "auto" and (address := os.environ.get("MLFLOW_TRACKING_URI")):
+        return _ENVIRONMENT, address
+    return spec.place("tracking.uri"), uri
+
+
+def _tracking_file(uri: str, paths: RunPaths) -> Path | None:
+    """MLflow's store if it is a file."""
+    if uri == "auto":
+        return paths.mlflow_db
+    return _sqlite_file(uri) if uri.startswith("sqlite") else None
 
 
 def _check_driver(spec: StudySpec) -> None:

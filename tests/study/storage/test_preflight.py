@@ -1,5 +1,7 @@
 """Stores on file systems that cannot keep them are refused before anything is written."""
 
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,12 @@ import pytest
 
 from sweeper.errors import StudyError, SweeperError, TrackerError
 from sweeper.paths import RunPaths
-from sweeper.study.storage.preflight import check_stores, check_tracking_place
+from sweeper.study.storage.preflight import (
+    check_stores,
+    check_tracking_place,
+    check_writable,
+)
+from tests.support.small_disk import small_disk
 from tests.support.sweep_studies import spec_of
 
 NFS = "nfs4 fs1:/home rw,vers=4.2,hard,local_lock=none,addr=10.0.0.2"
@@ -125,3 +132,47 @@ def test_beside_a_database_locks_that_may_not_hold_are_told(tmp_path: Path, kind
         f"{tmp_path}), where file locks may not reach other machines; let each machine start the "
         "study in a folder of its own"
     ]
+
+
+def unwritable(folder: Path, **changes: Any) -> str:
+    spec = spec_of(folder.parent, **changes)
+    with pytest.raises(StudyError) as caught:
+        check_writable(spec, RunPaths(folder / "mlruns", spec.name))
+    return str(caught.value)
+
+
+WAY_OUT = (
+    "is no folder that may be written to; see that you may write there, or start the study in a "
+    "folder where you may"
+)
+
+
+def test_a_disk_that_is_read_only_keeps_no_study(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "64k") as folder:
+        database = folder / "optuna.db"
+        database.touch()
+        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        lock = folder / "mlruns/studies/small/study.lock"
+        assert unwritable(folder) == f"{lock}: a run writes it, and {folder} {WAY_OUT}"
+        for changes in (
+            {"tracking": {"uri": f"sqlite:///{database}"}},
+            {"storage": f"sqlite:///{database}"},
+        ):
+            spec = spec_of(tmp_path, **changes)
+            with pytest.raises(StudyError, match=f"^{database}: a run writes it, and {folder} is"):
+                check_writable(spec, RunPaths(tmp_path / "mlruns", spec.name))
+    assert sorted(os.listdir(tmp_path)) == ["disk"]
+
+
+def test_a_file_where_a_folder_is_wanted_keeps_no_study(tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "mlruns").touch()
+    lock = folder / "mlruns/studies/small/study.lock"
+    assert unwritable(folder) == f"{lock}: a run writes it, and {folder}/mlruns {WAY_OUT}"
+
+
+def test_a_folder_that_may_be_written_stays_as_it_is(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    check_writable(spec, RunPaths(tmp_path / "mlruns", spec.name))
+    assert os.listdir(tmp_path) == []
