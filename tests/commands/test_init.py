@@ -109,6 +109,19 @@ def test_where_nothing_can_be_learned_the_columns_are_named(tmp_path: Path) -> N
         propose(str(tmp_path / "absent.csv"))
 
 
+def test_numbers_with_commas_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "houses.csv"
+    rows = [f"{row},{row % 10}5;{row}.5;{'ab'[row % 2]}" for row in range(100)]
+    path.write_text("\n".join(["area;price;kind", *rows]))
+    with pytest.raises(DataError) as caught:
+        propose(str(path))
+    assert str(caught.value) == (
+        f"{path}: column 'area' holds numbers with commas, such as '0,05', which are taken for "
+        "words; write them with a point, and nothing between thousands (pandas reads them by "
+        "read_csv(FILE, sep=';', decimal=',', thousands='.'))"
+    )
+
+
 def clips(folder: Path, names: Sequence[str]) -> None:
     for name in names:
         write_wav(folder / name, tone(440, 0.25))

@@ -59,6 +59,8 @@ class Columns:
             DataError: If they cannot be read, or none could be learned.
         """
         scans, n_rows = _scan(source)
+        if fault := next(filter(None, (scan.comma_fault for scan in scans.values())), ""):
+            raise DataError(f"{source.path}: {fault}")
         files = {name: kind for name, scan in scans.items() if (kind := _kind_of_files(scan))}
         rest = [name for name in scans if name not in files]
         texts = [name for name in rest if _is_text(scans[name], n_rows)]

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Kind = Literal["numbers", "words"]
-#: What a model cannot learn from: no value at all, dates, other words in most rows.
-Flaw = Literal["empty", "dates", "ids"]
+#: What a model cannot learn from: no value at all, dates, numbers that are words for their commas,
+#: other words in most rows.
+Flaw = Literal["empty", "dates", "commas", "ids"]
 #: So many different words are no id yet, however few rows there are.
 _FEW_WORDS = 50
 #: An embedding of more would not fit anywhere; and all are held in memory while reading.
 _MOST_WORDS = 1_000_000
 _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}([T ].*)?")
+#: 3,14 or 1.234,5 beside whole numbers; or 1,234.5.
+_COMMAS = re.compile(r"[+-]?(\d+([. ]\d{3})*(,\d+)?|\d{1,3}(,\d{3})+(\.\d+)?)([eE][+-]?\d+)?")
 
 
 class ColumnScan:
@@ -126,13 +129,16 @@ class ColumnScan:
             return None
         if all(map(_DATE.fullmatch, self.values)):
             return "dates"
+        if self.comma_fault:
+            return "commas"
         return "ids" if len(self.values) > max(_FEW_WORDS, n_rows / 2) else None
 
     def check_input(self, n_rows: int) -> None:
         """See that a model can learn from the column.
 
         Raises:
-            DataError: If it has no value, holds dates, or different words in most rows.
+            DataError: If it has no value, holds dates, numbers with commas, or different words in
+                most rows.
         """
         flaw = self.flaw(n_rows)
         if flaw == "empty":
@@ -142,11 +148,27 @@ class ColumnScan:
                 f"column {self.name!r} holds dates, such as {next(iter(self.values))!r}; make "
                 f"numbers of them, as of a month or an age, or {_IGNORE}"
             )
+        if flaw == "commas":
+            raise DataError(f"{self.comma_fault}, or {_IGNORE}")
         if flaw == "ids":
             raise DataError(
                 f"column {self.name!r} has {len(self.values):,} different words in {n_rows:,} "
                 f"rows, so it looks like an id; {_IGNORE}"
             )
+
+    @property
+    def comma_fault(self) -> str:
+        """That its words are numbers with commas, and the way out; empty if they are not."""
+        if self.kind != "words" or not all(map(_COMMAS.fullmatch, self.values)):
+            return ""
+        example = next((word for word in self.values if "," in word), None)
+        if example is None:
+            return ""
+        return (
+            f"column {self.name!r} holds numbers with commas, such as {example!r}, which are "
+            "taken for words; write them with a point, and nothing between thousands (pandas "
+            "reads them by read_csv(FILE, sep=';', decimal=',', thousands='.'))"
+        )
 
     @property
     def is_label(self) -> bool:

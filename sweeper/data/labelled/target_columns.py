@@ -34,6 +34,8 @@ def settle_task(scans: Sequence[ColumnScan], stated: Task | None, *, is_list: bo
     """
     for scan in scans:
         _check_present(scan)
+        if stated != "classification" and (fault := scan.comma_fault):
+            raise DataError(f"data.target: {fault}, or say data.task: classification")
     task = stated or _infer(scans, is_list=is_list)
     for scan in scans:
         if task == "classification":

@@ -381,6 +381,43 @@ def test_what_cannot_be_learned_from_is_refused(
     assert refusal(config_of(path, target, **others), tmp_path) == message.format(path=path)
 
 
+COMMAS = (
+    "column {name!r} holds numbers with commas, such as {example!r}, which are taken for words; "
+    "write them with a point, and nothing between thousands (pandas reads them by read_csv(FILE, "
+    "sep=';', decimal=',', thousands='.'))"
+)
+
+
+@pytest.mark.parametrize("numbers", [["7", "3,14"], ["-0,5", "1.234,5"], ["1,234.5", "1,234,567"]])
+def test_numbers_with_commas_are_no_words(tmp_path: Path, numbers: list[str]) -> None:
+    path = tmp_path / "t.csv"
+    rows = [f"{numbers[row % 3 > 0]};{row % 2}.5;{'ab'[row % 2]}" for row in range(40)]
+    path.write_text("\n".join(["size;price;kind", *rows]))
+    params = {"path": str(path), "target": "kind"}
+    example = next(number for number in numbers if "," in number)
+    said = COMMAS.format(name="size", example=example)
+    assert refusal(DataConfig(name="table", params=params), tmp_path) == (
+        f"{said}, or leave it out by data.ignore"
+    )
+    params["target"] = "size"
+    for task in (None, "regression"):
+        config = DataConfig(name="table", params=params, task=task)
+        assert refusal(config, tmp_path) == (
+            f"data.target: {said}, or say data.task: classification"
+        )
+    data = load(DataConfig(name="table", params=params, task="classification"), tmp_path)
+    assert data.info.classes == tuple(sorted(numbers))
+
+
+@pytest.mark.parametrize("words", [["1,2,3", "4,5,6"], ["1,5 kg", "2,5 kg"], ["3,14", "pi"]])
+def test_words_that_hold_commas_are_words(tmp_path: Path, words: list[str]) -> None:
+    table = {"size": words * 20, "kind": ["a", "b"] * 20}
+    params = {"path": str(write_table(tmp_path / "t.csv", table)), "target": "kind"}
+    features = load(DataConfig(name="table", params=params), tmp_path).info.features
+    assert features is not None
+    assert features.categories == (3,)
+
+
 def test_a_column_of_ids_is_refused(tmp_path: Path) -> None:
     table = {"name": [f"n{row}" for row in range(120)], "kind": ["a", "b"] * 60}
     path = write_table(tmp_path / "t.csv", table)
