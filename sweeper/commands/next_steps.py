@@ -5,7 +5,6 @@ from sweeper.config.grid import explain_end
 from sweeper.config.overrides import COMMAND_LINE
 from sweeper.errors import ExitCode
 from sweeper.study.result import Result
-from sweeper.text import format_counts
 from sweeper.tracking.completion import Completion
 from sweeper.trial import TrialState
 
@@ -49,10 +48,8 @@ def _explain_none_complete(result: Result) -> str:
         )
     else:
         way = "set `pruner: {name: none}`, or one that ends fewer trials, and raise budget.trials"
-    ended = (TrialState.DIVERGED, TrialState.PRUNED, TrialState.FAILED)
-    told = format_counts({state: counts[state] for state in ended})
     why = f"; why some failed: {result.spec.command('status')}" * bool(counts[TrialState.FAILED])
-    return f"no trial is complete: {told}; {way}{why}"
+    return f"more of the same would hardly help: {way}{why}"
 
 
 def _load_line(result: Result, completion: Completion | None) -> list[str]:

@@ -121,15 +121,14 @@ LOWER = (
 @pytest.mark.parametrize(
     ("bodies", "said"),
     [
-        ([DIVERGES, DIVERGES], f"2 diverged; {LOWER}"),
+        ([DIVERGES, DIVERGES], LOWER),
         (
             [DIVERGES, FAILS, DIVERGES],
-            f"2 diverged, 1 failed; {LOWER}; why some failed: sweeper status {{file}}",
+            f"{LOWER}; why some failed: sweeper status {{file}}",
         ),
         (
             [PRUNED, PRUNED],
-            "2 pruned; set `pruner: {{name: none}}`, or one that ends fewer trials, and raise "
-            "budget.trials",
+            "set `pruner: {{name: none}}`, or one that ends fewer trials, and raise budget.trials",
         ),
     ],
 )
@@ -143,7 +142,7 @@ def test_where_no_trial_is_complete_more_of_the_same_is_not_offered(
     file = study.spec.path
     assert steps(study, ExitCode.FAILURE) == [
         f"compare them: sweeper ui {file}",
-        f"no trial is complete: {said.format(file=file)}",
+        f"more of the same would hardly help: {said.format(file=file)}",
     ]
 
 
@@ -152,7 +151,7 @@ def test_where_every_setting_diverged_trying_them_again_is_not_offered(tmp_path:
     study = begin_in_memory(tmp_path, train=train, budget={"trials": 2})
     for _ in range(2):
         run_trial(study, DIVERGES)
-    assert steps(study, ExitCode.FAILURE)[1] == f"no trial is complete: 2 diverged; {LOWER}"
+    assert steps(study, ExitCode.FAILURE)[1] == f"more of the same would hardly help: {LOWER}"
 
 
 def reports_both(value: float) -> Body:
