@@ -3,8 +3,10 @@
 import json
 import logging
 import os
+import select
 import signal
 import socket
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +26,8 @@ from sweeper.tracking.own_exporter import import_exporter
 from sweeper.workers.forkserver import name_process
 from sweeper.workers.protocol import take_standard_input
 
+log = logging.getLogger("sweeper")
+
 
 def export_models() -> NoReturn:
     """Reply to each request on standard input, one JSON object a line, until the agent is gone."""
@@ -32,15 +36,41 @@ def export_models() -> NoReturn:
         signal.signal(number, signal.SIG_IGN)  # the agent is told too, and may need it once more
     log_to_stderr("%(asctime)s %(levelname)s %(message)s", logging.WARNING)
     with socket.socket(fileno=take_standard_input()) as channel:
-        requests = channel.makefile("rb")
-        code = json.loads(next(requests, b"null"))
-        if code is not None:
-            make_importable(code["import_dirs"])
-            take_over(code["functions"])
-            exporter = import_exporter()
-            for request in requests:
-                channel.sendall(json.dumps(_reply(exporter, json.loads(request))).encode() + b"\n")
-    os._exit(0)  # threads that user code left must not keep it alive
+        threading.Thread(target=_end_with_agent, args=(channel,), daemon=True).start()
+        try:
+            _reply_to_all(channel)
+        except ConnectionError:
+            pass  # the agent has gone meanwhile
+        except BaseException:
+            log.exception("what exports models dies")
+            os._exit(1)
+        _end()
+
+
+def _reply_to_all(channel: socket.socket) -> None:
+    requests = channel.makefile("rb")
+    code = json.loads(next(requests, b"null"))
+    if code is None:
+        return
+    make_importable(code["import_dirs"])
+    take_over(code["functions"])
+    exporter = import_exporter()
+    for request in requests:
+        channel.sendall(json.dumps(_reply(exporter, json.loads(request))).encode() + b"\n")
+
+
+def _end_with_agent(channel: socket.socket) -> NoReturn:
+    """End when the agent is gone, whatever is exported: nobody else would end what hangs."""
+    hung_up = select.poll()
+    hung_up.register(channel, 0)  # that is told unasked
+    hung_up.poll()
+    _end()
+
+
+def _end() -> NoReturn:
+    """End at once, with the processes and threads that user code left."""
+    os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)
 
 
 def _reply(exporter: Exporting, request: Mapping[str, Any]) -> Mapping[str, Any]:

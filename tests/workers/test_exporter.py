@@ -16,6 +16,7 @@ from sweeper.models.build import build_for
 from sweeper.tracking.exporting import ExportError, ExportTask, UnreadableError
 from sweeper.workers.exporter import ExporterProcess
 from sweeper.workers.forkserver import ForkServer
+from tests.support.processes import processes_in
 from tests.support.sweep import wait_until
 from tests.support.tracked_study import DATA, MODEL
 
@@ -121,17 +122,33 @@ def test_a_model_that_it_dies_of_is_told_as_one_that_cannot_be_exported(
     assert exporter.export(task(tmp_path), tmp_path / "one.pt2").form.inputs
 
 
-def test_a_scheduler_that_signals_all_does_not_end_it_but_the_end_of_its_agent_does(
+def test_a_scheduler_that_signals_all_does_not_end_it(
     exporter: ExporterProcess, tmp_path: Path
 ) -> None:
     exporter.check(task(tmp_path).weights)
+    before = pid_of(exporter)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        os.kill(pid_of(exporter), number)
+        os.kill(before, number)
     exporter.check(task(tmp_path).weights)
+    assert pid_of(exporter) == before
+
+
+@pytest.mark.parametrize("hangs", ["while True: pass", "time.sleep(600)", "return 1"])
+def test_without_its_agent_it_ends_at_once_and_so_does_what_user_code_started(
+    exporter: ExporterProcess, tmp_path: Path, hangs: str
+) -> None:
+    (tmp_path / "hangs.py").write_text(
+        "import subprocess, time\n"
+        f"{BUILD}    subprocess.Popen(['sleep', '600'], cwd={str(tmp_path)!r})\n    {hangs}\n"
+    )
+    own = ModelConfig(architecture="hangs:build", params={})
+    exporter.prepare(task(tmp_path, model=own))
+    wait_until(lambda: processes_in(tmp_path))
     process: Any = exporter._process
     exporter._replies.close()
     exporter._channel.close()
-    wait_until(lambda: process.poll() == 0)
+    wait_until(lambda: process.poll() is not None)
+    wait_until(lambda: not processes_in(tmp_path))
 
 
 def test_a_log_of_nothing_is_removed(server: ForkServer, tmp_path: Path) -> None:
