@@ -64,7 +64,7 @@ def artifact_errors(uri: str) -> Iterator[None]:
     """
     try:
         yield
-    except MlflowException:
+    except (MlflowException, RequestRefusedError):
         raise
     except Exception as exc:
         reason = redacted(f"{type(exc).__name__}: {exc}").partition("\n")[0][:500]

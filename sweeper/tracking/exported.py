@@ -7,7 +7,7 @@ import warnings
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from io import BytesIO
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ class ExportedModel:
         weights: int = sum(tensor.nbytes for tensor in self.program.state_dict.values())
         return weights + (len(self.form.rows.strings) if self.form.rows else 0)
 
-    def save(self, module: nn.Module, probe: Tensor, file: Path) -> None:
+    def save(self, module: nn.Module, probe: Tensor, file: BytesIO) -> None:
         """Write the program with the weights of ``module``.
 
         Args:
@@ -66,7 +66,7 @@ def import_export() -> None:
 
 
 def save_exported(
-    module: nn.Module, probe: Tensor, file: Path, rows: RowForm | None = None
+    module: nn.Module, probe: Tensor, file: BytesIO, rows: RowForm | None = None
 ) -> ExportedModel:
     """Export ``module`` for any batch size, and write the program.
 
@@ -88,6 +88,7 @@ def save_exported(
         program = torch.export.export(module, (example,), dynamic_shapes=({0: Dim.AUTO},))
     forget_lines(program)
     torch.export.save(program, file)
+    file.seek(0)
     program = torch.export.load(file)  # as others will read it
     _check_answers(program, module, probe)
     forms = tuple(_form(tensor) for tensor in (probe, _answers(module, probe)))

@@ -1,9 +1,9 @@
 """The models of trials as programs, built and exported by torch; it needs no MLflow."""
 
 import logging
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -33,21 +33,23 @@ class Exporter:
     def export(self, task: ExportTask, program: Path) -> Exported:
         """See :class:`~sweeper.tracking.exporting.Exporting`."""
         state = _read_state(task.weights)
+        written = BytesIO()  # that a disk is full is no fault of the model
         try:
-            return self._export(task, state, program)
+            exported = self._export(task, state, written)
         except (Exception, SystemExit) as exc:  # of a user's builder
-            raise ExportError(str(exc).partition("\n")[0]) from exc
+            raise ExportError(f"{type(exc).__name__}: {exc}".partition("\n")[0]) from exc
+        program.write_bytes(written.getbuffer())
+        return exported
 
     def prepare(self, task: ExportTask) -> None:
         """See :class:`~sweeper.tracking.exporting.Exporting`."""
         try:
             state = build_for(task.model, task.data).state_dict()
-            with tempfile.TemporaryDirectory() as scratch:
-                self._export(task, state, Path(scratch) / "model.pt2")
+            self._export(task, state, BytesIO())
         except (Exception, SystemExit):
             _logger.debug("%s: cannot be exported yet", task.model.architecture, exc_info=True)
 
-    def _export(self, task: ExportTask, state: Mapping[str, Any], program: Path) -> Exported:
+    def _export(self, task: ExportTask, state: Mapping[str, Any], program: BytesIO) -> Exported:
         model, data = task.model, task.data
         served, bare = _find_served(data, task.preprocessing)
         with _one_thread():
@@ -80,6 +82,8 @@ def _read_state(weights: Path) -> Mapping[str, Any]:
     """The state_dict of a file; nothing in it can run code."""
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)
+    except OSError:
+        raise  # it may be read later
     except Exception as exc:  # whatever torch meets in a file of somebody else
         raise UnreadableError(str(exc)) from exc
     if not isinstance(state, Mapping):

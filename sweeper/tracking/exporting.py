@@ -55,6 +55,7 @@ class Exporting(Protocol):
 
         Raises:
             UnreadableError: If not.
+            OSError: If it cannot be read now.
         """
 
     def export(self, task: ExportTask, program: Path) -> Exported:
@@ -63,6 +64,7 @@ class Exporting(Protocol):
         Raises:
             UnreadableError: If there is no state_dict.
             ExportError: If the model cannot be built or exported.
+            OSError: If a file cannot be read or written now.
         """
 
     def prepare(self, task: ExportTask) -> None:

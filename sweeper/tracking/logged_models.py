@@ -14,6 +14,7 @@ from mlflow.models import Model
 from sweeper.config.names import WEIGHTS
 from sweeper.config.references import is_reference
 from sweeper.durable import Step, durable
+from sweeper.errors import RequestRefusedError
 from sweeper.events import ModelLogged, Started
 from sweeper.tracking.batch import param_texts
 from sweeper.tracking.exporting import Exporting, ExportTask, UnreadableError
@@ -98,6 +99,7 @@ class ModelLogger:
 
         Raises:
             MlflowException: If MLflow cannot be used or refuses.
+            RequestRefusedError: If this machine's disk does not let a model be made.
         """
         begun = self._find(run_id)
         if begun and begun.status == LoggedModelStatus.READY:
@@ -110,6 +112,8 @@ class ModelLogger:
             except UnreadableError as exc:
                 _logger.warning("%s: holds no state_dict (%s); it is not sent", weights, exc)
                 return LoggedForm("unreadable")
+            except OSError as exc:
+                raise _disk_error(weights, exc) from exc
             except Exception as exc:
                 cause = str(exc).partition("\n")[0]
                 _logger.warning(
@@ -172,6 +176,7 @@ class ModelLogger:
 
         Raises:
             MlflowException: If MLflow cannot be used or refuses.
+            RequestRefusedError: If this machine's disk does not let a model be made.
         """
         begun = self._find(run_id)
         if begun and begun.status == LoggedModelStatus.READY:
@@ -184,6 +189,8 @@ class ModelLogger:
             try:
                 form = ProgramForm(own.inputs, own.outputs, own.packages)
                 description = save_program(form, file, folder)
+            except OSError as exc:
+                raise _disk_error(file, exc) from exc
             except Exception as exc:
                 cause = str(exc).partition("\n")[0]
                 _logger.warning(
@@ -248,6 +255,14 @@ class ModelLogger:
         with durable(Step.MODEL_LOG):
             self._client.log_artifact(run_id, str(weights), WEIGHTS)
             self._client.log_dict(run_id, dict(reference), f"{WEIGHTS}/reference.json")
+
+
+def _disk_error(file: Path, exc: OSError) -> RequestRefusedError:
+    return RequestRefusedError(
+        f"{file}: no MLflow model can be made of it now: {exc}; make room in "
+        f"{tempfile.gettempdir()}, or name another folder in TMPDIR. The file stays until MLflow "
+        "has its model"
+    )
 
 
 def _task(started: Started, weights: Path, preprocessing: Path) -> ExportTask:

@@ -86,4 +86,6 @@ def _reply(exporter: Exporting, request: Mapping[str, Any]) -> Mapping[str, Any]
         return {"unreadable": str(exc)}
     except ExportError as exc:
         return {"failed": str(exc)}
+    except OSError as exc:
+        return {"disk": [exc.errno, exc.strerror, exc.filename]}
     return {}

@@ -102,6 +102,7 @@ class ExporterProcess:
         Raises:
             UnreadableError: As it says.
             ExportError: As it says, or if it dies of it.
+            OSError: As it says, or if it cannot be started.
         """
         for _ in range(_ATTEMPTS):
             self.begin()
@@ -115,6 +116,8 @@ class ExporterProcess:
                 raise UnreadableError(reply["unreadable"])
             if "failed" in reply:
                 raise ExportError(reply["failed"])
+            if "disk" in reply:
+                raise OSError(*reply["disk"])
             return reply
         raise ExportError(f"what exports models died of it; log: {self._log_path}")
 

@@ -5,6 +5,7 @@ import logging
 import pickle
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -20,13 +21,14 @@ from mlflow.models import Model
 from torch import nn
 
 from sweeper.config.settings import ModelConfig
-from sweeper.errors import TrackerError
+from sweeper.errors import RequestRefusedError, TrackerError
 from sweeper.models.build import build_model
 from sweeper.paths import RunPaths
 from sweeper.tracking.exported import ExportedModels
 from sweeper.tracking.exporter import Exporter
 from sweeper.tracking.mirrored_study import LogModels
 from sweeper.trial import Features, Objective, TrialState
+from tests.support.small_disk import small_disk
 from tests.support.tracked_study import (
     DATA,
     MODEL,
@@ -451,6 +453,27 @@ def test_none_logs_no_model_and_best_only_that_of_the_best_trial_at_the_end(stor
         mirror.finish(goal_reached=True, best_trials=[1], counts=counts, seconds={}, sampler={})
     [model] = logged_models(store)
     assert model.source_run_id == store.runs("trial")[1].info.run_id
+
+
+@pytest.mark.parametrize("size", ["8k", "24k"])  # less than a program, or than two
+def test_that_the_scratch_disk_is_full_costs_no_model_and_is_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch, size: str
+) -> None:
+    complete_trial(store, "mlp", {"width": 8})
+    mirror = store.mirror(log_models="completed", exporter=Exporter())
+    with small_disk(store.paths.root / "small", size) as folder:
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        with pytest.raises(RequestRefusedError) as raised:
+            mirror.send()
+        monkeypatch.undo()
+    for told in (str(store.paths.model(0)), "No space left", f"make room in {folder}", "TMPDIR"):
+        assert told in str(raised.value)
+    assert artifacts(store, store.trial(), "weights") == {}
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    mirror.send()
+    assert store.trial().data.tags["sweeper.model"] == "pt2"
+    [model] = logged_models(store)
+    mlflow.pyfunc.load_model(f"models:/{model.model_id}")
 
 
 UNTRACEABLE = """

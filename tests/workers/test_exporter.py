@@ -95,9 +95,19 @@ def test_what_cannot_be_read_or_exported_is_told_apart_and_costs_the_next_one_no
     with pytest.raises(UnreadableError):
         exporter.export(replace(task(tmp_path), weights=garbage), tmp_path / "none.pt2")
     own = ModelConfig(architecture="gives_up:build", params={})
-    with pytest.raises(ExportError, match="mine"):
+    with pytest.raises(ExportError, match="SystemExit: mine"):
         exporter.export(task(tmp_path, model=own), tmp_path / "none.pt2")
     exporter.check(task(tmp_path).weights)
+    assert exporter.export(task(tmp_path), tmp_path / "one.pt2").form.inputs
+
+
+def test_trouble_with_the_disk_is_no_fault_of_the_model(
+    exporter: ExporterProcess, tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none/one\.pt2"):
+        exporter.export(task(tmp_path), tmp_path / "none" / "one.pt2")
+    with pytest.raises(FileNotFoundError, match="away"):
+        exporter.check(tmp_path / "away")
     assert exporter.export(task(tmp_path), tmp_path / "one.pt2").form.inputs
 
 
