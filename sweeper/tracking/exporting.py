@@ -81,4 +81,4 @@ class OwnedExporter(Exporting, Protocol):
         """Let it begin with what it imports, which takes seconds; a request does it, too."""
 
     def close(self) -> None:
-        """End it, whatever it does."""
+        """End it, whatever it does; who waits for it gets a RequestRefusedError."""

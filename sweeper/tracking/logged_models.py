@@ -114,6 +114,8 @@ class ModelLogger:
                 return LoggedForm("unreadable")
             except OSError as exc:
                 raise _disk_error(weights, exc) from exc
+            except RequestRefusedError:
+                raise  # by an exporter that was closed
             except Exception as exc:
                 cause = str(exc).partition("\n")[0]
                 _logger.warning(

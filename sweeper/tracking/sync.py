@@ -190,7 +190,7 @@ class BackgroundSync:
         self._note = note
         self._lock = FileLock(study.paths.mirror_lock)
         self._done = threading.Event()
-        self._is_broken = False
+        self._is_broken = self._is_left = False
         self._causes: set[str] = set()
         waiting = "Trials that begin wait for their runs" if study.spec.shares_runs else ""
         self._outage = Outage(
@@ -226,7 +226,10 @@ class BackgroundSync:
             if left_s <= 0:
                 break
             self._thread.join(min(_INTERVAL_S, left_s))
-        return not (self._is_broken or self._outage.is_on or self._thread.is_alive())
+        self._is_left = self._thread.is_alive()
+        if self._is_left and self._exporter:
+            self._exporter.close()  # what it exports may never come to an end
+        return not (self._is_broken or self._outage.is_on or self._is_left)
 
     def _loop(self) -> None:
         if not self._acquire():
@@ -299,7 +302,8 @@ class BackgroundSync:
         try:
             send()
         except (TrackerError, StoreError) as exc:
-            self._outage.bear(exc)
+            if not self._is_left:  # else the user knows
+                self._outage.bear(exc)
         else:
             self._outage.end()
 

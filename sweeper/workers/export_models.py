@@ -1,5 +1,6 @@
 """The process that exports the models of trials, from its side; it never talks to MLflow."""
 
+import faulthandler
 import json
 import logging
 import os
@@ -34,6 +35,7 @@ def export_models() -> NoReturn:
     name_process("sweeper-export")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)  # the agent is told too, and may need it once more
+    faulthandler.enable(all_threads=False)
     log_to_stderr("%(asctime)s %(levelname)s %(message)s", logging.WARNING)
     with socket.socket(fileno=take_standard_input()) as channel:
         threading.Thread(target=_end_with_agent, args=(channel,), daemon=True).start()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.config.records import read_record
+from sweeper.errors import RequestRefusedError
 from sweeper.tracking.exporting import Exported, ExportError, ExportTask, UnreadableError
 from sweeper.workers.forkserver import EXPORTER, Child, ForkServer
 
@@ -26,7 +27,7 @@ _ATTEMPTS = 2
 class ExporterProcess:
     """Exports in another process; see :class:`~sweeper.tracking.exporting.Exporting`.
 
-    For one thread at a time, but for :meth:`begin`.
+    For one thread at a time, but for :meth:`begin` and :meth:`close`.
 
     Args:
         server: Starts it.
@@ -79,22 +80,24 @@ class ExporterProcess:
             self._n_unread += 1
 
     def close(self) -> None:
-        """End it for good, whatever it does."""
+        """End it for good, whatever it does; who waits for it gets a RequestRefusedError."""
         self._is_closed = True
         self._end()
 
-    def _end(self) -> None:
+    def _end(self) -> int:
+        """End it; how it ended, as :attr:`Child.returncode`."""
         with self._beginning:
             if self._process is None:
-                return
+                return 0
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            code = self._process.wait()
             self._process = None
             self._replies.close()
             self._channel.close()
             if self._log_path.stat().st_size == 0:
                 self._log_path.unlink()
+            return code
 
     def _ask(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """What it replies.
@@ -103,14 +106,18 @@ class ExporterProcess:
             UnreadableError: As it says.
             ExportError: As it says, or if it dies of it.
             OSError: As it says, or if it cannot be started.
+            RequestRefusedError: If it was closed.
         """
+        code = 0
         for _ in range(_ATTEMPTS):
             self.begin()
             try:
                 self._send(request)
                 reply = self._receive()
-            except (OSError, EOFError):
-                self._end()
+            except (OSError, EOFError) as exc:
+                if self._is_closed:
+                    raise RequestRefusedError("nobody waits for models any more") from exc
+                code = self._end()
                 continue
             if "unreadable" in reply:
                 raise UnreadableError(reply["unreadable"])
@@ -119,9 +126,12 @@ class ExporterProcess:
             if "disk" in reply:
                 raise OSError(*reply["disk"])
             return reply
-        raise ExportError(f"what exports models died of it; log: {self._log_path}")
+        log = f"; log: {self._log_path}" if self._log_path.exists() else ""
+        raise ExportError(f"what exports models died of it, {_tell_end(code)}{log}")
 
     def _send(self, message: Mapping[str, Any]) -> None:
+        if self._process is None:
+            raise EOFError
         self._channel.sendall(json.dumps(message).encode() + b"\n")
 
     def _receive(self) -> dict[str, Any]:
@@ -133,6 +143,12 @@ class ExporterProcess:
         self._n_unread = 0
         reply: dict[str, Any] = json.loads(line)
         return reply
+
+
+def _tell_end(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "killed by SIGKILL, as the kernel does where memory runs out"
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
 def _encode(task: ExportTask) -> dict[str, Any]:

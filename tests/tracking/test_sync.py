@@ -2,6 +2,7 @@
 
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 from torch import nn
 
 from sweeper.commands.sync import sync_study
-from sweeper.errors import TrackerError
+from sweeper.errors import RequestRefusedError, TrackerError
+from sweeper.locks import FileLock
 from sweeper.study.running_trial import RunningTrial
 from sweeper.tracking import sync as sync_module
 from sweeper.tracking.exporter import Exporter
+from sweeper.tracking.exporting import Exported, ExportTask
 from sweeper.tracking.sync import BackgroundSync, build_mirror
 from tests.support.sweep import wait_until
 from tests.support.sweep_studies import reports
@@ -66,6 +69,43 @@ def test_what_the_end_needs_is_made_before_there_is_anything_to_send(
     assert sync.finish(lambda: False)
     assert len(traces) == 1
     assert exporter.is_closed
+    [run] = sweep.runs()
+    assert run.data.tags["sweeper.model"] == "pt2"
+
+
+class EndlessExporter(ExporterHere):
+    """One that exports until it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closing = threading.Event()
+
+    def export(self, task: ExportTask, program: Path) -> Exported:
+        self.closing.wait()
+        raise RequestRefusedError("closed")
+
+    def close(self) -> None:
+        self.closing.set()
+
+
+def test_a_model_that_is_exported_for_ever_is_left_to_the_next_command(
+    tmp_path: Path, traces: list[nn.Module]
+) -> None:
+    sweep = begin_sweep(tmp_path, trials=1)
+    sweep.run(reports(0.5), model=MODEL)
+    notes: list[str] = []
+    sync = BackgroundSync(sweep.study, TAGS, notes.append, EndlessExporter())
+    sync.start()
+    assert not sync.finish(lambda: True)
+    lock = FileLock(sweep.study.paths.mirror_lock)
+    wait_until(lock.try_acquire)  # nobody sends any more
+    lock.release()
+    assert not any("closed" in note for note in notes)
+    [run] = sweep.runs()
+    assert "sweeper.model" not in run.data.tags
+    sync = BackgroundSync(sweep.study, TAGS, notes.append, ExporterHere())
+    sync.start()
+    assert sync.finish(lambda: False)
     [run] = sweep.runs()
     assert run.data.tags["sweeper.model"] == "pt2"
 

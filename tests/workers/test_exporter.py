@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from sweeper.config.settings import ModelConfig
+from sweeper.errors import RequestRefusedError
 from sweeper.models.build import build_for
 from sweeper.tracking.exporting import ExportError, ExportTask, UnreadableError
 from sweeper.workers.exporter import ExporterProcess
@@ -126,10 +128,50 @@ def test_a_model_that_it_dies_of_is_told_as_one_that_cannot_be_exported(
         f"import os\n{BUILD}    print('last words', flush=True)\n    os._exit(3)\n"
     )
     own = ModelConfig(architecture="kills:build", params={})
-    with pytest.raises(ExportError, match=r"died of it; log: .*exporter\.log"):
+    with pytest.raises(ExportError, match=r"died of it, exit code 3; log: .*exporter\.log"):
         exporter.export(task(tmp_path, model=own), tmp_path / "none.pt2")
     assert (tmp_path / "exporter.log").read_text() == "last words\n" * 2
     assert exporter.export(task(tmp_path), tmp_path / "one.pt2").form.inputs
+
+
+def test_how_it_died_is_told_and_of_a_crash_its_log_shows_where(
+    exporter: ExporterProcess, tmp_path: Path
+) -> None:
+    log = tmp_path / "exporter.log"
+    (tmp_path / "dies.py").write_text(
+        f"import ctypes, os\n{BUILD}    os.kill(os.getpid(), 9)\n"
+        "def crash(input_shape, n_outputs):\n    ctypes.string_at(0)\n"
+    )
+    killed, crashed = (
+        task(tmp_path, model=ModelConfig(architecture=f"dies:{name}", params={}))
+        for name in ("build", "crash")
+    )
+    with pytest.raises(ExportError, match=r"killed by SIGKILL, .* where memory runs out$"):
+        exporter.export(killed, tmp_path / "none.pt2")
+    assert not log.exists()
+    with pytest.raises(ExportError, match="killed by SIGSEGV; log: "):
+        exporter.export(crashed, tmp_path / "none.pt2")
+    assert "in crash" in log.read_text()
+
+
+def test_who_waits_for_one_that_is_closed_is_told_so_and_it_is_not_begun_anew(
+    exporter: ExporterProcess, tmp_path: Path
+) -> None:
+    (tmp_path / "endless.py").write_text(
+        f"import time, os\n{BUILD}    print('building', flush=True)\n    time.sleep(600)\n"
+    )
+    endless = task(tmp_path, model=ModelConfig(architecture="endless:build", params={}))
+    log = tmp_path / "exporter.log"
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(exporter.export, endless, tmp_path / "none.pt2")
+        wait_until(lambda: log.exists() and log.read_text() == "building\n")
+        exporter.close()
+        with pytest.raises(RequestRefusedError, match="nobody waits"):
+            asked.result()
+    with pytest.raises(RequestRefusedError, match="nobody waits"):
+        exporter.check(endless.weights)
+    exporter.begin()
+    assert exporter._process is None
 
 
 def test_a_scheduler_that_signals_all_does_not_end_it(
