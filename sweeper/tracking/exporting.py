@@ -13,6 +13,10 @@ class ExportError(Exception):
     """A model that cannot be built or exported, and why."""
 
 
+class ExportKilledError(ExportError):
+    """A model whose export was killed, which need not be the model's fault."""
+
+
 class UnreadableError(Exception):
     """A file that holds no state_dict, and why."""
 
@@ -64,6 +68,7 @@ class Exporting(Protocol):
         Raises:
             UnreadableError: If there is no state_dict.
             ExportError: If the model cannot be built or exported.
+            ExportKilledError: If the exporting was killed.
             OSError: If a file cannot be read or written now.
         """
 

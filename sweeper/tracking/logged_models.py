@@ -17,7 +17,12 @@ from sweeper.durable import Step, durable
 from sweeper.errors import RequestRefusedError
 from sweeper.events import ModelLogged, Started
 from sweeper.tracking.batch import param_texts
-from sweeper.tracking.exporting import Exporting, ExportTask, UnreadableError
+from sweeper.tracking.exporting import (
+    Exporting,
+    ExportKilledError,
+    ExportTask,
+    UnreadableError,
+)
 from sweeper.tracking.program_form import ProgramForm
 from sweeper.tracking.programs import PROGRAM, save_program
 
@@ -34,12 +39,13 @@ class LoggedForm:
     Attributes:
         form: ``pt2`` is a model of MLflow. Of one that cannot be exported MLflow has the
             state_dict, and the reference to its builder, instead. It has the same of one that
-            could not be built, as nobody named a study file with that reference: ``weights``.
+            could not be built, as nobody named a study file with that reference: ``weights``;
+            and of one whose export was killed: ``killed``.
             Of a file that holds no state_dict it has nothing: ``unreadable``.
         model_id: None when it is no MLflow model.
     """
 
-    form: Literal["pt2", "state_dict", "weights", "unreadable"]
+    form: Literal["pt2", "state_dict", "weights", "killed", "unreadable"]
     model_id: str | None = None
 
 
@@ -124,7 +130,7 @@ class ModelLogger:
                     cause,
                 )
                 self._log_weights(run_id, weights, _reference(task))
-                return LoggedForm("state_dict")
+                return LoggedForm("killed" if isinstance(exc, ExportKilledError) else "state_dict")
             if description is None:
                 self._log_weights(run_id, weights, _reference(task))
                 return LoggedForm("weights")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("sweeper")
 
-#: What logs the models of trials that were sent without their code.
+#: What logs the models of trials of which MLflow has the weights alone, and could have more.
 _LOGS_MODEL = {"best": "sweeper sync STUDY.yaml", "completed": "sweeper doctor STUDY.yaml --fix"}
 
 
@@ -105,6 +105,9 @@ class TrialModels:
                 started.model.architecture,
                 _LOGS_MODEL[self._study.log_models],
             )
+        elif logged.form == "killed":
+            again = _LOGS_MODEL[self._study.log_models]
+            _logger.warning("`%s` tries again to export the model of trial %d", again, number)
         return logged
 
     def find(self, cursor: Cursor) -> str | None:

@@ -17,7 +17,13 @@ from typing import Any
 
 from sweeper.config.records import read_record
 from sweeper.errors import RequestRefusedError
-from sweeper.tracking.exporting import Exported, ExportError, ExportTask, UnreadableError
+from sweeper.tracking.exporting import (
+    Exported,
+    ExportError,
+    ExportKilledError,
+    ExportTask,
+    UnreadableError,
+)
 from sweeper.workers.forkserver import EXPORTER, Child, ForkServer
 
 #: A model is tried again if the process died meanwhile, which may have been for another reason.
@@ -105,6 +111,7 @@ class ExporterProcess:
         Raises:
             UnreadableError: As it says.
             ExportError: As it says, or if it dies of it.
+            ExportKilledError: If it is killed again and again.
             OSError: As it says, or if it cannot be started.
             RequestRefusedError: If it was closed.
         """
@@ -126,6 +133,10 @@ class ExporterProcess:
             if "disk" in reply:
                 raise OSError(*reply["disk"])
             return reply
+        if code == -signal.SIGKILL:
+            raise ExportKilledError(
+                "what exports models is killed by SIGKILL, as the kernel does where memory ends"
+            )
         log = f"; log: {self._log_path}" if self._log_path.exists() else ""
         raise ExportError(f"what exports models died of it, {_tell_end(code)}{log}")
 
@@ -146,8 +157,6 @@ class ExporterProcess:
 
 
 def _tell_end(code: int) -> str:
-    if code == -signal.SIGKILL:
-        return "killed by SIGKILL, as the kernel does where memory runs out"
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 

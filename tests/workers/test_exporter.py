@@ -15,7 +15,12 @@ import torch
 from sweeper.config.settings import ModelConfig
 from sweeper.errors import RequestRefusedError
 from sweeper.models.build import build_for
-from sweeper.tracking.exporting import ExportError, ExportTask, UnreadableError
+from sweeper.tracking.exporting import (
+    ExportError,
+    ExportKilledError,
+    ExportTask,
+    UnreadableError,
+)
 from sweeper.workers.exporter import ExporterProcess
 from sweeper.workers.forkserver import ForkServer
 from tests.support.processes import processes_in
@@ -146,7 +151,7 @@ def test_how_it_died_is_told_and_of_a_crash_its_log_shows_where(
         task(tmp_path, model=ModelConfig(architecture=f"dies:{name}", params={}))
         for name in ("build", "crash")
     )
-    with pytest.raises(ExportError, match=r"killed by SIGKILL, .* where memory runs out$"):
+    with pytest.raises(ExportKilledError, match="killed by SIGKILL, .* where memory ends$"):
         exporter.export(killed, tmp_path / "none.pt2")
     assert not log.exists()
     with pytest.raises(ExportError, match="killed by SIGSEGV; log: "):

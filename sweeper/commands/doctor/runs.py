@@ -21,6 +21,9 @@ from sweeper.tracking.repair import StudyRuns
 from sweeper.tracking.run_state import RunState
 from sweeper.trial import EpochMetrics, TrialState
 
+#: Forms of a model of which MLflow has the weights, and may get the model itself.
+_CAN_BE_MORE = ("weights", "killed")
+
 
 @dataclass
 class Agreement:
@@ -159,7 +162,7 @@ class RunCheck:
             isinstance(event, Started)
             and event.model is not None
             and event.data is not None
-            and (form is None or (form == "weights" and self._can_build(event.model)))
+            and (form is None or (form in _CAN_BE_MORE and self._can_build(event.model)))
         )
 
     def _can_build(self, model: ModelConfig) -> bool:

@@ -9,6 +9,9 @@ from sweeper.commands.sync import sync_study
 from sweeper.config.settings import ModelConfig
 from sweeper.events import FileLogged, TagsSet
 from sweeper.study.running_trial import RunningTrial
+from sweeper.tracking.exporter import Exporter
+from sweeper.tracking.exporting import Exported, ExportKilledError, ExportTask
+from sweeper.tracking.sync import build_mirror, send_all
 from sweeper.training.user_files import keep_file
 from sweeper.training.user_model import keep_model
 from tests.support.examined_study import (
@@ -216,6 +219,41 @@ def test_a_model_whose_code_a_carried_folder_lacked_is_logged_with_the_study_fil
         sweep, "trial 0: its model is missing; --fix sends what is missing", healthy=healthy
     )
     assert sweep.runs()[0].data.tags["sweeper.model"] == "pt2"
+
+
+class KilledExporter(Exporter):
+    """One of which each export is killed."""
+
+    def export(self, task: ExportTask, program: Path) -> Exported:
+        raise ExportKilledError("killed by SIGKILL")
+
+
+def test_a_model_whose_export_was_killed_is_logged_after_all(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweep = begin_sweep(tmp_path, trials=1)
+    sweep.run(reports(0.5), model=MODEL)
+    mirror = build_mirror(
+        sweep.study.spec,
+        sweep.paths,
+        {},
+        references=(),
+        is_start=True,
+        exporter=KilledExporter(),
+    )
+    send_all(mirror, sweep.study)
+    assert sweep.runs()[0].data.tags["sweeper.model"] == "killed"
+    assert "cannot be logged as pt2 (killed by SIGKILL)" in caplog.text
+    assert "`sweeper doctor STUDY.yaml --fix` tries again to export the model of" in caplog.text
+    assert_found_and_mended(
+        sweep,
+        "trial 0: its model is missing; --fix sends what is missing",
+        healthy="small: healthy: 1 trial, 1 epoch and 1 MLflow run agree",
+    )
+    run = sweep.runs()[0]
+    assert run.data.tags["sweeper.model"] == "pt2"
+    [model] = sweep.client.search_logged_models([run.info.experiment_id])
+    assert model.status == "READY"
 
 
 def test_a_rebuilt_run_leaves_one_model(tmp_path: Path) -> None:
