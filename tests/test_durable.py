@@ -34,7 +34,7 @@ WRITES = {
 #: anew, a file that a person asked for, words to a person or a process, a draft that is uploaded
 #: from a folder of its own.
 EXEMPT = {
-    "durable.py", "data/", "tracking/exported.py", "tracking/programs.py",
+    "durable.py", "data/", "tracking/exporter.py", "tracking/programs.py",
     "commands/init/write.py", "commands/ui.py", "commands/progress.py", "workers/forkserver.py",
     "workers/protocol.py", "study/storage/grpc_server.py", "training/printed.py",
     "training/program.py", "training/supervisor.py",
