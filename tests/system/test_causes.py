@@ -25,6 +25,7 @@ model:
   width: {low: 16, high: 19}
 train: {epochs: 3, optimizer: sgd, learning_rate: {choices: [0.01, 1.0e+30]}}
 run: {workers: 3, device: cpu}
+tracking: {log_models: none}  # else what exports them builds networks, too
 enqueue:
   - {data.hang: false, model.fault: none, train.learning_rate: 1.0e+30}
   - {data.hang: false, model.fault: raise, train.learning_rate: 0.01}
