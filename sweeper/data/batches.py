@@ -139,6 +139,10 @@ class Split(Protocol):
     def n_rows(self) -> int:
         """Rows of this split, > 0."""
 
+    @property
+    def is_table(self) -> bool:
+        """Whether each pass is a :class:`TablePass`."""
+
     def batches(self, batch_size: int, *, shuffle: Shuffle | None = None, skip: int = 0) -> Pass:
         """One pass over the rows.
 
@@ -206,6 +210,11 @@ class ResidentSplit:
         self._lengths = lengths
         self.n_rows = len(rows)
 
+    @property
+    def is_table(self) -> bool:
+        """See :class:`Split`."""
+        return self._lengths is None
+
     def batches(self, batch_size: int, *, shuffle: Shuffle | None = None, skip: int = 0) -> Pass:
         """See :class:`Split`."""
         if self._lengths is None:
@@ -244,6 +253,11 @@ class LoaderSplit:
         self._device = device
         self._lengths = lengths
         self.n_rows = len(rows)
+
+    @property
+    def is_table(self) -> bool:
+        """See :class:`Split`."""
+        return False
 
     def batches(self, batch_size: int, *, shuffle: Shuffle | None = None, skip: int = 0) -> Pass:
         """See :class:`Split`."""

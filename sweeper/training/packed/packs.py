@@ -10,7 +10,6 @@ from torch import nn
 
 from sweeper.config.references import is_reference
 from sweeper.config.settings import TrialConfig
-from sweeper.data.batches import TablePass
 from sweeper.data.dataset import TrialData
 from sweeper.training.build import build_learner
 from sweeper.training.eager import EagerLearner
@@ -98,10 +97,10 @@ class Packs:
         assert config.model is not None
         key = signature(config, data.info, runtime)
         is_own = is_reference(config.model.architecture)
-        is_packed = self._is_worth_packing(config, data, alone) and not self._is_unfit(
+        is_packed = self._is_worth_packing(data, alone) and not self._is_unfit(
             key, config, data, runtime
         )
-        reason = _uncaptured_reason(config, data, alone, is_drawn_for=is_packed and is_own)
+        reason = _uncaptured_reason(data, alone, is_drawn_for=is_packed and is_own)
         is_captured = self._new_capture is not None and not self._is_said(
             "computed without CUDA graphs", reason
         )
@@ -113,14 +112,14 @@ class Packs:
             return alone
         return pack.join(alone, name, takes_rows=is_captured)
 
-    def _is_worth_packing(self, config: TrialConfig, data: TrialData, alone: EagerLearner) -> bool:
+    def _is_worth_packing(self, data: TrialData, alone: EagerLearner) -> bool:
         if self._size == 1 or self._takes_all:
             return self._size > 1
         modules = alone.model.modules()
         return (
             not any(isinstance(module, _CONVOLUTIONS) for module in modules)
             and sum(parameter.numel() for parameter in alone.parameters) <= _LARGEST
-            and _uncaptured_reason(config, data, alone, is_drawn_for=False) is None
+            and _uncaptured_reason(data, alone, is_drawn_for=False) is None
         )
 
     def _is_unfit(
@@ -182,24 +181,20 @@ class Packs:
         return [pack for _, pack in self._packs]
 
 
-def _uncaptured_reason(
-    config: TrialConfig, data: TrialData, alone: EagerLearner, *, is_drawn_for: bool
-) -> str | None:
+def _uncaptured_reason(data: TrialData, alone: EagerLearner, *, is_drawn_for: bool) -> str | None:
     """Why no captured program computes the batches of a trial; None if one may.
 
     Args:
-        config: Of the trial.
         data: Of the trial.
         alone: Of the trial.
         is_drawn_for: Whether its dropouts draw from torch's generator, outside of the model.
     """
-    assert config.data is not None
     if alone.accumulate > 1:
         return "train.accumulate: a graph makes an update of one batch"
     if alone.augment is not None:
         return "augmentation and mixup draw for each batch by themselves"
     if is_drawn_for and any(type(module) is nn.Dropout for module in dropouts_of(alone.model)):
         return "model.architecture: dropouts of your own network are drawn for one trial at a time"
-    if not isinstance(data.train.batches(config.data.batch_size), TablePass):
+    if not data.train.is_table:
         return "batches are loaded one by one, or differ in their length"
     return None
