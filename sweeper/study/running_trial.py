@@ -77,7 +77,6 @@ class RunningTrial:
         self.drawn_by = ""
         self.asking_s = 0.0
         self.n_epochs: int | None = None
-        self.n_done = 0.0
         self.last_tags: Mapping[str, str] = {}
         self._logged = LoggedSoFar()
         self.is_stopping = is_stopping
@@ -99,7 +98,7 @@ class RunningTrial:
             if isinstance(event, EpochMetrics):
                 self.history.append(event)
             self._logged.add(event)
-        self.n_done += len(self.history)
+        self.n_done = float(len(self.history))
         tell(study, [self._new_report(metrics) for metrics in self.history])
 
     @property

@@ -54,7 +54,7 @@ class WorkerPool:
         self._vacant: list[Placement] = []
         self._n_fruitless_deaths = 0
         self._has_lanes = True
-        self._deaths_at: list[int] = []
+        self._n_finished_at_death: int | None = None
         self._latest_note = ""
         self._transfer = (
             TrialTransfer(study.object_store, study.paths, note) if study.object_store else None
@@ -176,10 +176,10 @@ class WorkerPool:
 
         It may be that they do not bear CUDA graphs here. What the file asks for stays.
         """
-        self._deaths_at.append(self._study.n_finished())
+        before, self._n_finished_at_death = self._n_finished_at_death, self._study.n_finished()
         if not self._has_lanes or lanes.is_asked or not lanes.has_lanes:
             return
-        if len(self._deaths_at) >= 2 and self._deaths_at[-2] == self._deaths_at[-1]:
+        if before == self._n_finished_at_death:
             self._has_lanes = False
             self._note(
                 "two workers died and no trial was finished between; from now on this command "

@@ -107,14 +107,14 @@ class Worker:
         What is asked for and cannot be done is said.
         """
         study, plan = self._study, self._args.place.lanes
-        key = drawing_key(study.spec) if study.draws == "stream" else ""
-        if key and plan.has_lanes:
+        if not plan.has_lanes:
+            return plan
+        if study.draws == "stream" and (key := drawing_key(study.spec)):
             self._note(
                 "the study's trials are trained one by one, operator by operator: it began "
                 f"without lanes, so what {key} draws would change with the company; begin another "
                 "study with `--name NEW`, or leave run.lanes and run.pack out"
             )
-        if key:
             return ALONE
         if not plan.is_open:
             return plan
