@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
@@ -70,6 +71,13 @@ def read_attribute(declared: type[Declared], record: object, what: str) -> Decla
             f"{what} in the study's storage is not what sweeper writes there: {exc}. Who else may "
             "write to that storage? See to it, and give the file a new `name:` to begin anew"
         ) from exc
+
+
+def below(prefix: str, attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Attributes of a study whose key begins so, by the rest of it."""
+    for key, value in attributes.items():
+        if key.startswith(prefix):
+            yield key.removeprefix(prefix), value
 
 
 class Owner(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from optuna.storages import BaseStorage
 
-from sweeper.study.attributes import Attr, settle
+from sweeper.study.attributes import Attr, below, settle
 from sweeper.study.storage.backend import store_errors
 
 _PREFIX = f"{Attr.CODE}."
@@ -12,13 +12,9 @@ _PREFIX = f"{Attr.CODE}."
 
 def code_versions(storage: BaseStorage, study_id: int) -> dict[str, int]:
     """Digest of each version -> number of the first trial that ran with it, in that order."""
-    attributes = storage.get_study_user_attrs(study_id)
-    found = {
-        key.removeprefix(_PREFIX): int(number)
-        for key, number in attributes.items()
-        if key.startswith(_PREFIX)
-    }
-    return dict(sorted(found.items(), key=lambda version: version[1]))
+    found = below(_PREFIX, storage.get_study_user_attrs(study_id))
+    versions = {digest: int(number) for digest, number in found}
+    return dict(sorted(versions.items(), key=lambda version: version[1]))
 
 
 @store_errors()

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from optuna.storages import BaseStorage
 
 from sweeper.durable import Step, durable
-from sweeper.study.attributes import Attr, read_attribute
+from sweeper.study.attributes import Attr, below, read_attribute
 from sweeper.study.storage.backend import store_errors
 
 _PREFIX = f"{Attr.LANES}."
@@ -45,11 +45,9 @@ def best_lanes(storage: BaseStorage, study_id: int) -> dict[str, BestLanes]:
     Raises:
         StudyError: If something else stands there than sweeper writes.
     """
-    attributes = storage.get_study_user_attrs(study_id)
     return {
-        key.removeprefix(_PREFIX): read_attribute(BestLanes, value, "what run.lanes has come to")
-        for key, value in attributes.items()
-        if key.startswith(_PREFIX)
+        device: read_attribute(BestLanes, record, "what run.lanes has come to")
+        for device, record in below(_PREFIX, storage.get_study_user_attrs(study_id))
     }
 
 

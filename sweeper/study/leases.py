@@ -8,14 +8,14 @@ and stops.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from optuna.storages import BaseStorage
 
 from sweeper.config.names import Id
 from sweeper.durable import Step, durable
-from sweeper.study.attributes import read_attribute
+from sweeper.study.attributes import below, read_attribute
 
 #: Seconds between two renewals, and without one until others take over.
 RENEWAL_S = 5.0
@@ -131,7 +131,7 @@ class Leases:
                 found.locality == self._locality,
                 _STOP + found.agent in attributes,
             )
-            for found in (_read(*item) for item in _below(_LEASE, attributes))
+            for found in (_read(*item) for item in below(_LEASE, attributes))
             if found.counter != _ENDED and _OVER + found.agent not in attributes
         ]
 
@@ -173,10 +173,3 @@ class Leases:
 def _read(agent: str, record: Any) -> _Record:
     values = record if isinstance(record, list) else [record]
     return read_attribute(_Record, [agent, *values], f"the lease of {agent!r}")
-
-
-def _below(prefix: str, attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Those whose key begins so, by the rest of it."""
-    for key, value in attributes.items():
-        if key.startswith(prefix):
-            yield key.removeprefix(prefix), value
