@@ -5,6 +5,7 @@ scikit-learn's function of the same name with the same average.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -43,14 +44,14 @@ def build_metrics(data: DataInfo, own: str | None) -> Callable[[], Metrics]:
     """
     makers: Mapping[str, Callable[[], Metrics]] = {
         "classification": lambda: ClassificationMetrics(data.n_outputs),
-        "multilabel": MultilabelMetrics,
-        "regression": lambda: RegressionMetrics(Rescaling(data.target_mean, data.target_std)),
+        "multilabel": lambda: Gathered(multilabel_metrics),
+        "regression": lambda: Gathered(partial(regression_metrics, data)),
     }
     make = makers[data.task]
     if own is None:
         return make
-    function, rescale = load_reference(own), Rescaling(data.target_mean, data.target_std)
-    return lambda: WithOwnMetrics(make(), own, function, rescale)
+    measure = partial(_own_metrics, data, own, load_reference(own))
+    return lambda: WithOwnMetrics(make(), Gathered(measure), own)
 
 
 def metric_names(data: DataInfo) -> tuple[str, ...]:
@@ -116,126 +117,112 @@ class ClassificationMetrics:
         return values
 
 
-class _Gathered:
-    """Outputs and targets of a pass, as they are."""
+class Gathered:
+    """Measured at the end, of all outputs and targets as they are.
 
-    def __init__(self) -> None:
-        self._outputs: list[Tensor] = []
-        self._targets: list[Tensor] = []
+    Args:
+        measure: Outputs [N, n_outputs] and targets [N, ...], on the CPU -> name -> value.
+    """
+
+    def __init__(self, measure: Callable[[Tensor, Tensor], Mapping[str, float]]) -> None:
+        self._measure = measure
+        self._batches: list[tuple[Tensor, Tensor]] = []
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
         """See :class:`Metrics`."""
-        self._outputs.append(outputs)
-        self._targets.append(targets)
-
-    def _all(self) -> tuple[Tensor, Tensor]:
-        """Of all samples, on the CPU."""
-        return torch.cat(self._outputs).cpu(), torch.cat(self._targets).cpu()
-
-
-class MultilabelMetrics(_Gathered):
-    """Macro F1 at a probability of one half, and macro area under the ROC curve."""
+        self._batches.append((outputs, targets))
 
     def compute(self) -> Mapping[str, float]:
-        """See :class:`Metrics`; the area is of those labels that some rows have and others not."""
-        outputs, targets = self._all()
-        predicted, targets = outputs > 0, targets.bool()
-        f1 = _f1((predicted & targets).sum(0), targets.sum(0), predicted.sum(0))
-        areas = [auroc(score, label) for score, label in zip(outputs.T, targets.T, strict=True)]
-        known = torch.tensor(areas, dtype=torch.float64)
-        return {"val_f1": f1.mean().item(), "val_auroc": known.nanmean().item()}
+        """See :class:`Metrics`."""
+        return self._measure(*(torch.cat(c).cpu() for c in zip(*self._batches, strict=True)))
 
 
-class RegressionMetrics(_Gathered):
+def multilabel_metrics(outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
+    """Macro F1 at a probability of one half, and macro area under the ROC curve.
+
+    The area is of those labels that some rows have and others not.
+    """
+    predicted, targets = outputs > 0, targets.bool()
+    f1 = _f1((predicted & targets).sum(0), targets.sum(0), predicted.sum(0))
+    areas = [auroc(score, label) for score, label in zip(outputs.T, targets.T, strict=True)]
+    known = torch.tensor(areas, dtype=torch.float64)
+    return {"val_f1": f1.mean().item(), "val_auroc": known.nanmean().item()}
+
+
+def regression_metrics(data: DataInfo, outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
     """Root mean squared and mean absolute error in units of the targets, and R2.
 
     Several targets count as their mean.
-
-    Args:
-        rescale: Puts outputs into these units.
     """
-
-    def __init__(self, rescale: "Rescaling") -> None:
-        super().__init__()
-        self._rescale = rescale
-
-    def compute(self) -> Mapping[str, float]:
-        """See :class:`Metrics`."""
-        outputs, targets = (values.double() for values in self._all())
-        outputs = self._rescale(outputs)
-        errors = outputs - targets
-        squares = (errors**2).mean(0)
-        spread = ((targets - targets.mean(0)) ** 2).mean(0)
-        # Of targets that are all alike: 1 if each is met, else 0.
-        r2 = torch.where(spread > 0, 1 - squares / spread, (squares == 0).double())
-        return {
-            "val_rmse": squares.sqrt().mean().item(),
-            "val_mae": errors.abs().mean().item(),
-            "val_r2": r2.mean().item(),
-        }
+    targets = targets.double()
+    errors = _in_units(data, outputs.double()) - targets
+    squares = (errors**2).mean(0)
+    spread = ((targets - targets.mean(0)) ** 2).mean(0)
+    # Of targets that are all alike: 1 if each is met, else 0.
+    r2 = torch.where(spread > 0, 1 - squares / spread, (squares == 0).double())
+    return {
+        "val_rmse": squares.sqrt().mean().item(),
+        "val_mae": errors.abs().mean().item(),
+        "val_r2": r2.mean().item(),
+    }
 
 
-class Rescaling:
-    """Puts outputs of mean 0 and standard deviation 1 into the units of the targets.
+def _in_units(data: DataInfo, outputs: Tensor) -> Tensor:
+    """Outputs [N, n_outputs] in the units of the targets; of others than numbers as they are."""
+    if not data.target_mean:
+        return outputs
+    std = torch.tensor(data.target_std, dtype=torch.float64)
+    return outputs * std + torch.tensor(data.target_mean, dtype=torch.float64)
 
-    Args:
-        mean: Of each target; empty where outputs are no such numbers, and stay.
-        std: As ``mean``.
+
+def _own_metrics(
+    data: DataInfo,
+    reference: str,
+    function: Callable[..., Any],
+    outputs: Tensor,
+    targets: Tensor,
+) -> Mapping[str, float]:
+    """What a function of the user's own makes of a whole pass.
+
+    Raises:
+        TrainingError: If it returns something else than a mapping of names to numbers.
     """
+    found = function(_in_units(data, outputs), targets)
+    try:
+        return {str(name): float(value) for name, value in found.items()}
+    except (AttributeError, TypeError, ValueError, RuntimeError) as exc:
+        raise TrainingError(
+            f"train.metrics: {reference} must return a mapping of names to numbers, got "
+            f"{type(found).__name__}"
+        ) from exc
 
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        self._mean = torch.tensor(mean, dtype=torch.float64)
-        self._std = torch.tensor(std, dtype=torch.float64)
 
-    def __call__(self, outputs: Tensor) -> Tensor:
-        """Of outputs [N, n_outputs] on the CPU."""
-        return outputs * self._std + self._mean if len(self._mean) else outputs
-
-
-class WithOwnMetrics(_Gathered):
-    """What a task measures, and what a function of the user's own makes of a whole pass.
+class WithOwnMetrics:
+    """What a task measures, and what a function of the user's own does.
 
     Args:
         metrics: Of the task.
+        own: Of the function.
         reference: Of the function, for messages.
-        function: Outputs [N, n_outputs], targets [N, ...], on the CPU -> name -> value.
-        rescale: Puts outputs into the units of the targets.
     """
 
-    def __init__(
-        self,
-        metrics: Metrics,
-        reference: str,
-        function: Callable[..., Any],
-        rescale: Rescaling,
-    ) -> None:
-        super().__init__()
+    def __init__(self, metrics: Metrics, own: Metrics, reference: str) -> None:
         self._metrics = metrics
+        self._own = own
         self._reference = reference
-        self._function = function
-        self._rescale = rescale
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
         """See :class:`Metrics`."""
-        super().update(outputs, targets)
         self._metrics.update(outputs, targets)
+        self._own.update(outputs, targets)
 
     def compute(self) -> Mapping[str, float]:
         """See :class:`Metrics`.
 
         Raises:
-            TrainingError: If the function returns something else.
+            TrainingError: If the function returns something else, or what the task measures.
         """
-        values = self._metrics.compute()
-        outputs, targets = self._all()
-        found = self._function(self._rescale(outputs), targets)
-        try:
-            own = {str(name): float(value) for name, value in found.items()}
-        except (AttributeError, TypeError, ValueError, RuntimeError) as exc:
-            raise TrainingError(
-                f"train.metrics: {self._reference} must return a mapping of names to numbers, got "
-                f"{type(found).__name__}"
-            ) from exc
+        values, own = self._metrics.compute(), self._own.compute()
         if taken := sorted(own.keys() & values.keys()):
             raise TrainingError(
                 f"train.metrics: {self._reference} returns {', '.join(taken)}, which is measured "
