@@ -5,7 +5,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from sweeper.launchers.kubernetes.build import WORK_DIR
+from sweeper.launchers.kubernetes.pod import WORK_DIR
 
 ROOT = Path(__file__).parents[2]
 LINES = (ROOT / "Dockerfile").read_text().splitlines()

@@ -5,14 +5,9 @@ from typing import Any
 
 import yaml
 
-from sweeper.launchers.kubernetes.build import (
-    AgentPod,
-    build_cron_job,
-    build_job,
-    build_study_file,
-)
+from sweeper.launchers.kubernetes.build import build_cron_job, build_job, build_study_file
 from sweeper.launchers.kubernetes.manifest import render_manifest
-from sweeper.launchers.kubernetes.objects import Job, KubernetesObject
+from sweeper.launchers.kubernetes.pod import AgentPod, Manifest
 
 STUDY = "data: {name: digits}\nmodel: {architecture: mlp}\nbudget: {trials: 20}\n"
 SMALL = {
@@ -36,7 +31,7 @@ GPU = {
 }
 
 
-def small_job(**changes: Any) -> list[KubernetesObject]:
+def small_job(**changes: Any) -> list[Manifest]:
     given = {**SMALL, **changes}
     name, study_name = given.pop("name"), given.pop("study_name")
     config = build_study_file(name, study_name, given.pop("study_file_text", STUDY))
@@ -44,18 +39,16 @@ def small_job(**changes: Any) -> list[KubernetesObject]:
     return [config, build_job(name, study_name, AgentPod(**given), **counts)]
 
 
-def gpu_job() -> list[KubernetesObject]:
-    return small_job(**GPU)
+def gpu_job(**changes: Any) -> list[Manifest]:
+    return small_job(**{**GPU, **changes})
 
 
-def nightly_job(**changes: Any) -> list[KubernetesObject]:
-    times = {"cron": "0 2 * * mon-fri", "time_zone": "Europe/Zurich", **changes}
-    config, job = gpu_job()
-    assert isinstance(job, Job)
-    return [config, build_cron_job(job, **times)]
+def nightly_job(*, time_zone: str = "Europe/Zurich", **changes: Any) -> list[Manifest]:
+    config, job = gpu_job(**changes)
+    return [config, build_cron_job(job, cron="0 2 * * mon-fri", time_zone=time_zone)]
 
 
-def documents(objects: Sequence[KubernetesObject]) -> list[dict[str, Any]]:
+def documents(objects: Sequence[Manifest]) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(render_manifest(objects)))
 
 

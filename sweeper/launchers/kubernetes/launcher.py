@@ -9,16 +9,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from sweeper.config.cluster import ClusterSpec
 from sweeper.config.render import render_whole
 from sweeper.errors import SpecError
-from sweeper.launchers.kubernetes.build import (
-    AgentPod,
-    build_cron_job,
-    build_job,
-    build_study_file,
-)
+from sweeper.launchers.kubernetes.build import build_cron_job, build_job, build_study_file
 from sweeper.launchers.kubernetes.kubectl import Place, apply, current_place, delete, is_there
 from sweeper.launchers.kubernetes.manifest import render_manifest
 from sweeper.launchers.kubernetes.names import nearest_label
-from sweeper.launchers.kubernetes.objects import CronJob, Job
+from sweeper.launchers.kubernetes.pod import AgentPod, Manifest
 from sweeper.launchers.request import Request
 from sweeper.launchers.schedule import cron_line
 from sweeper.launchers.submission import Submission
@@ -148,7 +143,7 @@ def _agent(cluster: ClusterSpec) -> AgentPod:
     )
 
 
-def _cron_job(request: Request, job: Job) -> CronJob:
+def _cron_job(request: Request, job: Manifest) -> Manifest:
     assert request.every_s is not None
     zone = request.cluster.time_zone or _TIME_ZONE
     begin = (request.begin or datetime.now()).astimezone(_zone(zone))

@@ -10,8 +10,6 @@ _MOST_SUBDOMAIN_SIGNS = 253
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*")
 _VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
-_FILE = re.compile(r"[-._A-Za-z0-9]+")
-_VARIABLE = re.compile(r"[-._A-Za-z][-._A-Za-z0-9]*")
 #: Host, path, tag, digest; only the path is always there. A host has a dot or a port.
 _IMAGE = re.compile(
     r"(([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:[0-9]+)?|[A-Za-z0-9-]+:[0-9]+|localhost)/)?"
@@ -20,24 +18,8 @@ _IMAGE = re.compile(
 )
 
 
-def label_fault(name: str, n_most: int = MOST_SIGNS) -> str:
-    """Why a container, a volume or a host cannot be called that, or nothing.
-
-    Args:
-        name: To look at.
-        n_most: Signs that it may have, as others are put behind it.
-    """
-    if not _LABEL.fullmatch(name):
-        near = nearest_label(name)[:n_most].strip("-")
-        hint = f", e.g. {near!r}" if near else ""
-        return f"must be lower-case letters, digits and '-', neither first nor last{hint}"
-    if len(name) > n_most:
-        return f"must have at most {n_most} signs, this one has {len(name)}"
-    return ""
-
-
 def subdomain_fault(name: str) -> str:
-    """Why a ConfigMap, a Secret, a claim or a priority class cannot be called that, or nothing."""
+    """Why a Secret, a claim or a priority class cannot be called that, or nothing."""
     if _SUBDOMAIN.fullmatch(name) and len(name) <= _MOST_SUBDOMAIN_SIGNS:
         return ""
     return f"must be lower-case letters, digits, '-' and '.', up to {_MOST_SUBDOMAIN_SIGNS}"
@@ -60,20 +42,6 @@ def label_value_fault(value: str) -> str:
         f"a label's value is up to {MOST_SIGNS} letters, digits, '-', '_' and '.', "
         "a letter or digit first and last"
     )
-
-
-def file_fault(name: str) -> str:
-    """Why a ConfigMap cannot hold a file of that name, or nothing."""
-    if _FILE.fullmatch(name) and len(name) <= _MOST_SUBDOMAIN_SIGNS and not name.startswith(".."):
-        return ""
-    return "a file's name is letters, digits, '-', '_' and '.'"
-
-
-def variable_fault(name: str) -> str:
-    """Why no environment variable can be called that, or nothing."""
-    if _VARIABLE.fullmatch(name):
-        return ""
-    return "a variable's name is letters, digits, '-', '_' and '.', no digit first"
 
 
 def image_fault(image: str) -> str:

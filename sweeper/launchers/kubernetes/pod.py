@@ -1,93 +1,121 @@
-"""Rules of a pod."""
+"""The pod of an agent."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from sweeper.launchers.kubernetes.container import container_mistakes, root_mistakes
-from sweeper.launchers.kubernetes.field_path import Node, when
-from sweeper.launchers.kubernetes.names import (
-    label_fault,
-    label_key_fault,
-    label_value_fault,
-    subdomain_fault,
-)
+#: An object of Kubernetes, or a part of one, as its YAML has it.
+Manifest = Mapping[str, Any]
 
-#: An agent that is told to stop has drained within 20 s; the rest is the container's own end.
-_LEAST_GRACE_S = 30
-#: Where the name of what a volume comes from stands.
-_SOURCE_NAMES = {
-    "configMap": "name",
-    "secret": "secretName",
-    "persistentVolumeClaim": "claimName",
+#: Where ``mlruns`` is made; the image has the same working directory.
+WORK_DIR = "/work"
+#: Of the container, which the Job's rules name.
+AGENT = "agent"
+_STUDY_DIR = "/etc/sweeper"
+_TMP_DIR = "/tmp"
+#: The image's user.
+_USER = 1000
+_GPU = "nvidia.com/gpu"
+#: An agent that is told to stop drains within 20 s; its image may come over a slow disk.
+_GRACE_S = 60
+_POD_SECURITY = {
+    "runAsNonRoot": True,
+    "runAsUser": _USER,
+    "runAsGroup": _USER,
+    "fsGroup": _USER,
+    "fsGroupChangePolicy": "OnRootMismatch",  # else each start walks over every file of a volume
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+_CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
 }
 
 
-def pod_mistakes(pod: Node) -> Iterator[str]:
-    """What of a pod Kubernetes, or a careful cluster, would not take."""
-    for key in ("hostNetwork", "hostPID", "hostIPC"):
-        if pod.at(key).value is True:
-            yield pod.at(key).mistake("an agent needs nothing of its node; drop it")
-    yield from root_mistakes(pod.at("securityContext"))
-    yield from pod.at("terminationGracePeriodSeconds").below(
-        _LEAST_GRACE_S, f"an agent needs up to 20 s to put its trials back; {_LEAST_GRACE_S} do"
-    )
-    yield from _placement_mistakes(pod)
-    yield from _volume_mistakes(pod.at("volumes"))
-    yield from _containers_mistakes(pod)
+@dataclass(frozen=True, kw_only=True)
+class AgentPod:
+    """What the pod of each agent is and where it may be.
+
+    Attributes:
+        image: With sweeper as entry point and user 1000.
+        cpu: Cores, as a quantity; requested and at most.
+        memory: As a quantity in a binary unit, ``16Gi``; requested and at most. ``/dev/shm``
+            counts.
+        n_gpus: Whole NVIDIA GPUs, >= 0.
+        volume_claim: PersistentVolumeClaim that all agents have as working directory; None means
+            that each has an empty one that is gone with its pod.
+        secrets: Names of Secrets whose keys become variables of the environment.
+        node_selector: Labels that a node must have.
+        tolerations: Of taints of nodes, as Kubernetes writes them.
+        priority_class: By name.
+    """
+
+    image: str
+    cpu: str
+    memory: str
+    n_gpus: int = 0
+    volume_claim: str | None = None
+    secrets: Sequence[str] = ()
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: Sequence[Mapping[str, str]] = ()
+    priority_class: str | None = None
 
 
-def label_mistakes(labels: Node) -> Iterator[str]:
-    """Of labels, or of a selector of them."""
-    for key, value in labels.items():
-        yield from when(label_key_fault(key), value)
-        yield from when(label_value_fault(value.text), value)
+def build_pod(agent: AgentPod, *, config_map: str, file_name: str) -> Manifest:
+    """The pod that a Job makes for each agent.
+
+    Args:
+        agent: What it is.
+        config_map: Name of that which holds the study file.
+        file_name: Of the study file in there.
+    """
+    claim = agent.volume_claim
+    work = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
+    pod = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": _GRACE_S,
+        "automountServiceAccountToken": False,
+        # Else a Service called ``mlflow`` sets MLFLOW_PORT, which MLflow reads.
+        "enableServiceLinks": False,
+        "priorityClassName": agent.priority_class,
+        "nodeSelector": dict(agent.node_selector),
+        "tolerations": list(agent.tolerations),
+        "securityContext": _POD_SECURITY,
+        "containers": [_container(agent, file_name)],
+        "volumes": [
+            {"name": "work", **work},
+            {"name": "tmp", "emptyDir": {}},
+            {"name": "shm", "emptyDir": {"medium": "Memory"}},
+            {"name": "study", "configMap": {"name": config_map}},
+        ],
+    }
+    return given(pod)
 
 
-def _placement_mistakes(pod: Node) -> Iterator[str]:
-    yield from label_mistakes(pod.at("nodeSelector"))
-    priority = pod.at("priorityClassName")
-    if priority.is_given:
-        yield from when(subdomain_fault(priority.text), priority)
-    for toleration in pod.at("tolerations").each():
-        operator = toleration.at("operator")
-        yield from operator.beside("Equal", "Exists", default="Equal")
-        effect = toleration.at("effect")
-        if effect.value:
-            yield from effect.beside("NoSchedule", "PreferNoSchedule", "NoExecute")
-        if operator.text == "Exists" and toleration.at("value").value:
-            yield toleration.at("value").mistake("stands beside operator Exists; drop one")
-        if operator.text != "Exists" and not toleration.at("key").text:
-            yield toleration.at("key").mistake("is needed unless operator is Exists")
+def _container(agent: AgentPod, file_name: str) -> Manifest:
+    amounts = {"cpu": agent.cpu, "memory": agent.memory}
+    gpus = {_GPU: str(agent.n_gpus)} if agent.n_gpus else {}
+    container = {
+        "name": AGENT,
+        "image": agent.image,
+        "args": ["run", f"{_STUDY_DIR}/{file_name}"],
+        "workingDir": WORK_DIR,
+        # Whatever libraries cache goes there: nothing else of the image can be written.
+        "env": [{"name": "HOME", "value": _TMP_DIR}],
+        "envFrom": [{"secretRef": {"name": name}} for name in agent.secrets],
+        "resources": {"requests": amounts, "limits": {**amounts, **gpus}},
+        "volumeMounts": [
+            {"name": "work", "mountPath": WORK_DIR},
+            {"name": "tmp", "mountPath": _TMP_DIR},
+            {"name": "shm", "mountPath": "/dev/shm"},
+            {"name": "study", "mountPath": _STUDY_DIR, "readOnly": True},
+        ],
+        "securityContext": _CONTAINER_SECURITY,
+    }
+    return given(container)
 
 
-def _volume_mistakes(volumes: Node) -> Iterator[str]:
-    yield from volumes.repeated("name")
-    for volume in volumes.each():
-        yield from when(label_fault(volume.at("name").text), volume.at("name"))
-        sources = {key: node for key, node in volume.items() if key != "name" and node.is_given}
-        if len(sources) != 1:
-            yield volume.mistake("must have one source, e.g. emptyDir: {}")
-        if "hostPath" in sources:
-            yield sources["hostPath"].mistake("an agent needs nothing of its node; claim a volume")
-        for key, source in sources.items():
-            if key in _SOURCE_NAMES:
-                name = source.at(_SOURCE_NAMES[key])
-                yield from when(subdomain_fault(name.text), name)
-
-
-def containers_of(pod: Node) -> Iterator[Node]:
-    """All containers of a pod, in the order in which they start."""
-    for key in ("initContainers", "containers"):
-        yield from pod.at(key).each()
-
-
-def _containers_mistakes(pod: Node) -> Iterator[str]:
-    if not pod.at("containers").value:
-        yield pod.at("containers").mistake("must have one container at least")
-    volumes = [volume.at("name").text for volume in pod.at("volumes").each()]
-    names = set()
-    for container in containers_of(pod):
-        name = container.at("name")
-        if name.text in names:
-            yield name.mistake("is there twice; rename or drop one")
-        names.add(name.text)
-        yield from container_mistakes(container, volumes)
+def given(keys: Manifest) -> Manifest:
+    """Without those that say nothing."""
+    return {key: value for key, value in keys.items() if value not in (None, [], {})}

@@ -9,10 +9,10 @@ import pytest
 
 from sweeper.errors import ExitCode
 from sweeper.launchers.kubernetes.manifest import render_manifest
-from sweeper.launchers.kubernetes.objects import KubernetesObject
+from sweeper.launchers.kubernetes.pod import Manifest
 from tests.support.kubernetes_jobs import STUDY, documents, gpu_job, nightly_job, pod_of, small_job
 
-Build = Callable[[], list[KubernetesObject]]
+Build = Callable[[], list[Manifest]]
 
 
 @pytest.mark.parametrize("build", [small_job, gpu_job, nightly_job])
@@ -118,6 +118,19 @@ def test_an_agent_gets_what_it_asks_for_and_no_more() -> None:
     assert pod["nodeSelector"] == {"example.com/pool": "gpu"}
     assert pod["tolerations"][0]["key"] == "nvidia.com/gpu"
     assert pod["priorityClassName"] == "low"
+
+
+def test_what_one_part_names_is_in_another() -> None:
+    manifest = documents(gpu_job())[1]
+    pod, rules = pod_of(manifest), manifest["spec"]["podFailurePolicy"]["rules"]
+    [container] = pod["containers"]
+    volumes = [volume["name"] for volume in pod["volumes"]]
+    assert [mount["name"] for mount in container["volumeMounts"]] == volumes
+    assert {rule["onExitCodes"]["containerName"] for rule in rules[1:]} == {container["name"]}
+    codes = [rule["onExitCodes"]["values"] for rule in rules[1:]]
+    assert codes == [sorted(set(values) - {0}) for values in codes]
+    requests, limits = container["resources"]["requests"], container["resources"]["limits"]
+    assert limits == {**requests, "nvidia.com/gpu": "1"}, "nobody may ask for more than its limit"
 
 
 def test_secrets_come_by_name() -> None:

@@ -1,11 +1,9 @@
-from typing import Any
-
 import pytest
 import yaml
 
 from sweeper.errors import LauncherError
-from sweeper.launchers.kubernetes.manifest import find_mistakes, render_manifest
-from sweeper.launchers.kubernetes.objects import ConfigMap, Metadata
+from sweeper.launchers.kubernetes.build import build_study_file
+from sweeper.launchers.kubernetes.manifest import render_manifest
 from tests.support.kubernetes_jobs import STUDY, small_job
 
 
@@ -22,7 +20,7 @@ def scalars(text: str) -> dict[str, str | None]:
     "value", ["1e-4", "y", "No", "0o17", "0x1F", "1_000", "12:30:00", "~", "null", "3", "", " a"]
 )
 def test_text_stays_text_whoever_reads_it(value: str) -> None:
-    config = ConfigMap(metadata=Metadata(name="texts", labels={}), data={"text": value})
+    config = build_study_file("texts", "digits", value)
     style = scalars(render_manifest([config]))[value]
     assert style in ("'", '"')
 
@@ -46,23 +44,20 @@ def test_nothing_is_an_anchor() -> None:
 
 def test_all_mistakes_of_all_objects_are_told_at_once() -> None:
     objects = small_job(
-        name="Digits", memory="16GB", study_file_text="storage: postgresql://me:hidden@host/db\n"
+        image="Digits", memory="16Ki", study_file_text="storage: postgresql://me:hidden@host/db\n"
     )
     with pytest.raises(LauncherError) as caught:
         render_manifest(objects)
-    label = "must be lower-case letters, digits and '-', neither first nor last, e.g. 'digits'"
-    quantity = "must be a quantity such as 500m, 4, 16G (10^9) or 16Gi (2^30), got '16GB'"
-    resources = "Job/Digits: spec.template.spec.containers[0].resources"
+    agent = "Job/sweep-digits: spec.template.spec.containers[0]"
+    memory = "is less than 1Mi, got '16Ki'; it is counted in bytes, e.g. 16Gi"
     assert str(caught.value).splitlines() == [
-        "ConfigMap/Digits-study: metadata.name: must be lower-case letters, digits, '-' and '.', "
-        "up to 253, got 'Digits-study'",
-        "ConfigMap/Digits-study: data.digits.yaml: holds a password, which a ConfigMap shows to "
-        "all; leave it out, and put PGPASSWORD or the whole MLFLOW_TRACKING_URI into a Secret",
-        f"Job/Digits: metadata.name: {label}, got 'Digits'",
-        "Job/Digits: spec.template.spec.volumes[3].configMap.name: must be lower-case letters, "
-        "digits, '-' and '.', up to 253, got 'Digits-study'",
-        f"{resources}.limits.memory: {quantity}",
-        f"{resources}.requests.memory: {quantity}",
+        "ConfigMap/sweep-digits-study: data.digits.yaml: holds a password, which a ConfigMap "
+        "shows to all; leave it out, and put PGPASSWORD or the whole MLFLOW_TRACKING_URI into a "
+        "Secret",
+        f"{agent}.image: must name an image, e.g. 'registry.example.com/team/sweeper:1.0', got "
+        "'Digits'",
+        f"{agent}.resources.limits.memory: {memory}",
+        f"{agent}.resources.requests.memory: {memory}",
     ]
 
 
@@ -71,34 +66,3 @@ def test_a_study_file_that_no_object_can_hold() -> None:
         LauncherError, match=r"data: must not be more than 1048576 bytes, got 1048"
     ):
         render_manifest(small_job(study_file_text="ü" * 2**19 + "\n"))
-
-
-@pytest.mark.parametrize(
-    ("manifest", "mistakes"),
-    [
-        ({}, ["None/: kind: must be Job or CronJob or ConfigMap, got nothing",
-              "None/: metadata.name: must be lower-case letters, digits, '-' and '.', up to 253, "
-              "got nothing"]),
-        ({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a"},
-          "data": {"a/b": "x"}},
-         ["ConfigMap/a: data.a/b: a file's name is letters, digits, '-', '_' and '.', got 'x'"]),
-    ],
-)  # fmt: skip
-def test_objects_that_are_hardly_any(manifest: dict[str, object], mistakes: list[str]) -> None:
-    assert find_mistakes(manifest) == mistakes
-
-
-@pytest.mark.parametrize("value", [None, 3, "a", [], ["a", 3, None], {"a": {"b": []}}, True])
-@pytest.mark.parametrize(
-    "keys", [("metadata",), ("spec",), ("spec", "template"), ("spec", "template", "spec")]
-)
-def test_values_of_another_type_are_left_to_the_schema(
-    value: object, keys: tuple[str, ...]
-) -> None:
-    manifest: dict[str, Any] = {"kind": "Job", "apiVersion": "batch/v1"}
-    inner = manifest
-    for key in keys[:-1]:
-        inner[key] = {}
-        inner = inner[key]
-    inner[keys[-1]] = value
-    assert all(isinstance(mistake, str) for mistake in find_mistakes(manifest))
