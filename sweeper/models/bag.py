@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from sweeper.errors import TrainingError
 from sweeper.models.dropout import Dropout
 from sweeper.models.mlp import build_mlp
 from sweeper.trial import DataInfo
@@ -51,11 +50,7 @@ def build_bag(
 
     Returns:
         A module int64 [B, L] -> outputs float32 [B, n_outputs].
-
-    Raises:
-        TrainingError: If the data are no texts.
     """
-    if data.tokens is None:
-        raise TrainingError(f"model.architecture: bag takes texts, and {data.name} is none")
+    assert data.tokens is not None
     net = build_mlp((width,), n_outputs, depth=depth, width=width, dropout=dropout)
     return Bag(data.tokens.n_words, width, dropout, net)

@@ -39,10 +39,6 @@ BUILDERS: Mapping[str, Builder] = {
 }
 
 
-#: Arguments of built-in architectures that :func:`build_for` takes, not the builder.
-OF_TABLES = ("embed_numbers",)
-
-
 def build_for(model: ModelConfig, data: DataInfo) -> nn.Module:
     """The model of a trial, as :func:`build_model` builds it.
 
@@ -52,7 +48,7 @@ def build_for(model: ModelConfig, data: DataInfo) -> nn.Module:
 
     Args:
         model: Its architecture and arguments.
-        data: What it is to take.
+        data: What it is to take, if :func:`~sweeper.models.forms.check_inputs` lets it.
 
     Returns:
         A module [B, *data.input_shape] of the data's dtype -> [B, data.n_outputs].

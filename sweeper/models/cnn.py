@@ -7,7 +7,6 @@ from sweeper.errors import TrainingError
 from sweeper.models.activation import build_activation
 from sweeper.models.dropout import Dropout
 from sweeper.models.frame_cnn import FrameCnn
-from sweeper.models.images import image_shape
 
 
 def build_cnn(
@@ -42,7 +41,7 @@ def build_cnn(
         A module float32 [B, *input_shape] -> outputs float32 [B, n_outputs].
 
     Raises:
-        TrainingError: If the input is no image, or too small for the depth.
+        TrainingError: If the input is too small for the depth.
     """
     if len(input_shape) == 2:
         return FrameCnn(
@@ -55,18 +54,13 @@ def build_cnn(
             dropout=dropout,
             batch_norm=batch_norm,
         )
-    n_channels, height, width = _checked_shape(input_shape, depth)
+    n_channels, height, width = input_shape
+    _check_depth(depth, height, width)
     layers: list[nn.Module] = []
     for block in range(depth):
         n_maps = channels * 2**block
         layers.append(
-            nn.Conv2d(
-                n_channels,
-                n_maps,
-                kernel_size,
-                padding="same",
-                bias=not batch_norm,
-            )
+            nn.Conv2d(n_channels, n_maps, kernel_size, padding="same", bias=not batch_norm)
         )
         if batch_norm:
             layers.append(nn.BatchNorm2d(n_maps))
@@ -79,12 +73,10 @@ def build_cnn(
     return nn.Sequential(*layers)
 
 
-def _checked_shape(input_shape: tuple[int, ...], depth: int) -> tuple[int, int, int]:
-    n_channels, height, width = image_shape("cnn", input_shape)
+def _check_depth(depth: int, height: int, width: int) -> None:
     largest = min(height, width).bit_length() - 1
     if depth > largest:
         raise TrainingError(
             f"model.architecture: cnn: each block halves the image, so {height} x {width} allows "
             f"a depth of at most {largest}, got depth={depth}; lower it or enlarge the images"
         )
-    return n_channels, height, width

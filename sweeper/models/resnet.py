@@ -4,7 +4,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sweeper.models.dropout import Dropout
-from sweeper.models.images import image_shape
 
 _N_STAGES = 3
 
@@ -32,12 +31,9 @@ def build_resnet(
     Returns:
         A module float32 [B, C, H, W] -> outputs float32 [B, n_outputs].
 
-    Raises:
-        TrainingError: If the input is no picture.
-
     Source: He et al. 2016 (Deep residual learning), section 4.2, with projections (option B).
     """
-    n_channels, _, _ = image_shape("resnet", input_shape)
+    n_channels, _, _ = input_shape
     layers: list[nn.Module] = [
         nn.Conv2d(n_channels, width, 3, padding=1, bias=False),
         nn.BatchNorm2d(width),

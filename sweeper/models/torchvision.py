@@ -10,7 +10,6 @@ from typing import Any
 from torch import nn
 
 from sweeper.errors import TrainingError
-from sweeper.models.images import image_shape
 from sweeper.models.pretrained import Pretrained
 from sweeper.trial import DataInfo
 
@@ -50,9 +49,9 @@ def build_classifier(
         :class:`~sweeper.models.pretrained.Pretrained`, whose weights are yet to be loaded.
 
     Raises:
-        TrainingError: If the input is no image, or torchvision refuses the arguments.
+        TrainingError: If torchvision refuses the arguments, or weights mean nothing for the data.
     """
-    n_channels, height, width = image_shape(name, data.input_shape)
+    n_channels, height, width = data.input_shape
     is_pretrained = weights not in (None, "none")
     _check_freeze(name, freeze, is_pretrained, n_channels)
     model, arguments = _build(name, (height, width), n_outputs, params, is_pretrained)

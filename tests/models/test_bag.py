@@ -1,8 +1,6 @@
-import pytest
 import torch
 from torch import nn
 
-from sweeper.errors import TrainingError
 from sweeper.models.bag import build_bag
 from sweeper.trial import DataInfo, Tokens
 from tests.support.models import n_parameters
@@ -35,8 +33,3 @@ def test_a_word_that_training_did_not_see_says_nothing_but_counts() -> None:
 def test_hidden_layers_follow_the_mean() -> None:
     assert n_parameters(build_bag(TEXT, 3, width=4)) == 10 * 4 + 4 * 3 + 3
     assert n_parameters(build_bag(TEXT, 3, width=4, depth=2)) == 40 + 2 * (16 + 4) + 15
-
-
-def test_what_is_no_text_is_refused() -> None:
-    with pytest.raises(TrainingError, match="bag takes texts, and own is none"):
-        build_bag(DataInfo("own", "0" * 16, (4,), 2, 9, 3), 2)

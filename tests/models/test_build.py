@@ -13,7 +13,6 @@ from sweeper.config.settings import ModelConfig
 from sweeper.errors import TrainingError
 from sweeper.models.build import (
     BUILDERS,
-    OF_TABLES,
     build_for,
     build_model,
     check_model,
@@ -28,7 +27,7 @@ def test_the_builders_take_what_the_study_file_may_set() -> None:
     assert set(BUILDERS) == set(ARCHITECTURE_PARAMS)
     for name, builder in BUILDERS.items():
         keywords = list(inspect.signature(builder).parameters)[2:]
-        assert keywords == [key for key in ARCHITECTURE_PARAMS[name] if key not in OF_TABLES]
+        assert keywords == [key for key in ARCHITECTURE_PARAMS[name] if key != "embed_numbers"]
 
 
 def test_their_defaults_are_known_without_torch() -> None:

@@ -41,8 +41,3 @@ def test_a_cnn_too_deep_for_the_image_is_refused_with_the_largest_depth() -> Non
 @pytest.mark.parametrize("kernel_size", [1, 4, 7])
 def test_any_kernel_of_a_cnn_keeps_the_image(kernel_size: int) -> None:
     check_model(build_cnn((1, 9, 8), 10, depth=3, kernel_size=kernel_size), (1, 9, 8), 10)
-
-
-def test_a_cnn_without_an_image_is_refused() -> None:
-    with pytest.raises(TrainingError, match=r"takes images \[C, H, W\], got .* \[30\]; take mlp"):
-        build_cnn((30,), 10)

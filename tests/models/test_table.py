@@ -85,8 +85,3 @@ def test_numbers_of_what_is_no_table_cannot_be_embedded() -> None:
     )
     plain = ModelConfig(architecture="mlp", params={"embed_numbers": "none"})
     check_model(build_for(plain, images), (1, 8, 8), 10)
-
-
-def test_a_cnn_takes_no_rows() -> None:
-    with pytest.raises(TrainingError, match="cnn takes images .* take mlp"):
-        build_for(ModelConfig(architecture="cnn"), TABLE)
