@@ -185,7 +185,7 @@ from pathlib import Path
 from sweeper.config.reader import parse_study
 from sweeper.config.space import first_value, suggest_config
 from sweeper.data.kinds import KINDS
-from sweeper.data.labelled.row_files import reading_modules
+from sweeper.data.labelled.location import reading_modules
 
 data = "data: {{name: audio, path: {tmp_path}/%s, sample_rate: 8000, max_seconds: 1.0}}\\n"
 model = "model: {{architecture: cnn}}\\n"

@@ -68,7 +68,7 @@ def run_study(
 
 def _modules(spec: "StudySpec") -> tuple[str, ...]:
     """What workers of this study import, and others do without."""
-    from sweeper.data.labelled.row_files import reading_modules
+    from sweeper.data.labelled.location import reading_modules
     from sweeper.study.samplers.auto import drawing_modules
 
     return (*drawing_modules(spec), *reading_modules(spec))

@@ -13,7 +13,7 @@ from sweeper.config.references import is_reference
 from sweeper.config.settings import DataConfig
 from sweeper.data.built_in import sources
 from sweeper.data.content import CacheEntry, Content
-from sweeper.data.labelled.row_files import row_identity, row_label
+from sweeper.data.labelled.location import row_identity, row_label
 
 if TYPE_CHECKING:
     from sweeper.data.rows import Rows

@@ -7,8 +7,8 @@ from statistics import fmean
 
 from sweeper.commands.init.proposal import Key, Kind
 from sweeper.data.labelled.columns import ColumnScan
-from sweeper.data.labelled.reading import RowSource
-from sweeper.data.labelled.row_files import FILE_SUFFIXES
+from sweeper.data.labelled.location import FILE_SUFFIXES
+from sweeper.data.labelled.pieces import RowSource
 from sweeper.data.labelled.target_columns import settle_task
 from sweeper.errors import DataError
 from sweeper.trial import Task

@@ -10,7 +10,7 @@ from sweeper.commands.init.proposal import Key, Kind
 from sweeper.config.file_pattern import FilePattern
 from sweeper.data.labelled.folder import Folder, list_folder
 from sweeper.data.labelled.folder_rows import FolderRows
-from sweeper.data.labelled.row_files import FILE_SUFFIXES
+from sweeper.data.labelled.location import FILE_SUFFIXES
 from sweeper.errors import DataError
 
 #: So many files tell what all are.

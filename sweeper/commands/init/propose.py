@@ -7,8 +7,8 @@ from sweeper.commands.init.columns import Columns, holdout, task_of
 from sweeper.commands.init.files import file_keys, rows_of_folder
 from sweeper.commands.init.proposal import Key, Kind, Proposal, listed
 from sweeper.config.file_pattern import FILE, LABEL
+from sweeper.data.labelled.file_rows import FileRows
 from sweeper.data.labelled.folder_rows import FolderRows
-from sweeper.data.labelled.reading import RowFile
 
 _ROWS = "yours: .csv, .tsv, .parquet or .jsonl"
 _TARGET = Key("target", "label", "the column to learn")
@@ -56,7 +56,7 @@ def propose(data: str) -> Proposal:
     if path.is_dir():
         kind, rows = rows_of_folder(path)
         return _of_folder(data, kind, rows)
-    columns = Columns.of(RowFile(path))
+    columns = Columns.of(FileRows(path))
     about = f"{data}: {columns.rows}, {len(columns.scans)} columns"
     kind, inputs = _inputs(columns, path.parent)
     task, stated = task_of(columns.target)

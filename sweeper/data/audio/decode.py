@@ -31,7 +31,7 @@ from sweeper.data.content import Content
 from sweeper.data.labelled.file_reader import FileReader
 from sweeper.data.labelled.label_scan import LabelScan
 from sweeper.data.labelled.pieces import Piece
-from sweeper.data.labelled.reading import InBlocks, Reading, open_sources
+from sweeper.data.labelled.reading import Reading, open_sources
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,8 +49,7 @@ def write_audio(config: DataConfig, folder: Path) -> Content:
         DataError: If the rows do not hold what the study file says, or clips cannot be read.
     """
     column = config.params.get("column", FILE)
-    sources = [InBlocks(source, _BLOCK_ROWS) for source in open_sources(config)]
-    reading = Reading.of(config, sources, column)
+    reading = Reading.of(config, open_sources(config), column, _BLOCK_ROWS)
     scan, clips = LabelScan(reading), _ClipScan(column)
     for piece, _ in reading.pieces():
         clips.take(scan.take(piece))

@@ -27,7 +27,7 @@ from sweeper.data.images.pixels import is_grey
 from sweeper.data.labelled.file_reader import FileReader
 from sweeper.data.labelled.label_scan import LabelScan
 from sweeper.data.labelled.pieces import Piece
-from sweeper.data.labelled.reading import InBlocks, Reading, open_sources
+from sweeper.data.labelled.reading import Reading, open_sources
 from sweeper.errors import DataError
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def write_pictures(config: DataConfig, folder: Path) -> Content:
             or are of different sizes.
     """
     column = config.params.get("column", FILE)
-    sources = [InBlocks(source, _BLOCK_ROWS) for source in open_sources(config)]
-    reading = Reading.of(config, sources, column)
+    reading = Reading.of(config, open_sources(config), column, _BLOCK_ROWS)
     scan, modes = LabelScan(reading), Counter[str]()
     looking = FileReader(column, "pictures were looked at")
     for piece, _ in reading.pieces():

@@ -19,7 +19,7 @@ _BLOCK_ROWS = 2**16
 
 @dataclass(frozen=True)
 class FolderRows:
-    """Files as rows; see :class:`~sweeper.data.labelled.reading.RowSource`.
+    """Files as rows; see :class:`~sweeper.data.labelled.pieces.RowSource`.
 
     Attributes:
         folder: Its files.

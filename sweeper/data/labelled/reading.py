@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,10 +15,11 @@ from sweeper.config.holdout import Holdout, TestRows, marking_column
 from sweeper.config.problems import did_you_mean
 from sweeper.config.settings import DataConfig
 from sweeper.data.labelled.cells import as_codes, as_words
+from sweeper.data.labelled.file_rows import FileRows
 from sweeper.data.labelled.folder import list_folder
 from sweeper.data.labelled.folder_rows import FolderRows
-from sweeper.data.labelled.pieces import Piece, column_names, read_pieces
-from sweeper.data.labelled.row_files import FILE_SUFFIXES, row_files
+from sweeper.data.labelled.location import FILE_SUFFIXES, row_files
+from sweeper.data.labelled.pieces import Piece, RowSource
 from sweeper.errors import DataError
 from sweeper.text import format_count
 
@@ -28,68 +29,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("sweeper")
 
 
-class RowSource(Protocol):
-    """Rows with named columns."""
-
-    @property
-    def path(self) -> Path:
-        """Where they are, for messages."""
-
-    def column_names(self) -> list[str]:
-        """Of all columns, in their order."""
-
-    def pieces(self, names: Sequence[str]) -> Iterator[Piece]:
-        """All rows of some columns, in an order that is the same on every machine."""
-
-
-@dataclass(frozen=True)
-class RowFile:
-    """A file of rows.
-
-    Attributes:
-        texts: Columns in which nothing stands for a gap but nothing itself.
-    """
-
-    path: Path
-    texts: Sequence[str] = ()
-
-    def column_names(self) -> list[str]:
-        """See :class:`RowSource`."""
-        return column_names(self.path)
-
-    def pieces(self, names: Sequence[str]) -> Iterator[Piece]:
-        """See :class:`RowSource`."""
-        return read_pieces(self.path, names, self.texts)
-
-
-@dataclass(frozen=True)
-class InBlocks:
-    """Rows whose inputs are large, in pieces of so many at most."""
-
-    source: RowSource
-    n_rows: int
-
-    @property
-    def path(self) -> Path:
-        """See :class:`RowSource`."""
-        return self.source.path
-
-    def column_names(self) -> list[str]:
-        """See :class:`RowSource`."""
-        return self.source.column_names()
-
-    def pieces(self, names: Sequence[str]) -> Iterator[Piece]:
-        """See :class:`RowSource`."""
-        for piece in self.source.pieces(names):
-            yield from piece.blocks(self.n_rows)
-
-
 def open_sources(config: DataConfig, texts: Sequence[str] = ()) -> list[RowSource]:
     """Where the rows are and, if the study file names it, where the validation rows are.
 
     Args:
         config: Of the data.
-        texts: As of :class:`RowFile`.
+        texts: As of :class:`~sweeper.data.labelled.file_rows.FileRows`.
 
     Raises:
         DataError: If one is not there, or is a folder without files of the kind.
@@ -113,7 +58,7 @@ def _open(path: Path, config: DataConfig, texts: Sequence[str]) -> RowSource:
         raise DataError(
             f"data.pattern: spells the names of files in a folder, and {path} is a file; drop it"
         )
-    return RowFile(path, texts)
+    return FileRows(path, texts)
 
 
 @dataclass(frozen=True)
@@ -128,6 +73,7 @@ class Reading:
         holdout: ``data.validation``.
         mark: The column that tells rows apart.
         test: ``data.test``.
+        block_rows: No piece is larger, where inputs are large; None for pieces as they come.
     """
 
     sources: Sequence[RowSource]
@@ -137,10 +83,15 @@ class Reading:
     holdout: Holdout
     mark: str | None
     test: TestRows | None
+    block_rows: int | None = None
 
     @classmethod
     def of(
-        cls, config: DataConfig, sources: Sequence[RowSource], column: str | None = None
+        cls,
+        config: DataConfig,
+        sources: Sequence[RowSource],
+        column: str | None = None,
+        block_rows: int | None = None,
     ) -> Reading:
         """See that every column that the study file names is there.
 
@@ -148,6 +99,7 @@ class Reading:
             config: Of the data.
             sources: Of the rows.
             column: The only input; None for all columns that have no other purpose.
+            block_rows: As of the attribute.
         """
         names = sources[0].column_names()
         target, mark = config.params.get("target", LABEL), marking_column(config.validation)
@@ -170,6 +122,7 @@ class Reading:
             config.validation,
             mark,
             test,
+            block_rows,
         )
         for source in sources[1:]:
             there = source.column_names()
@@ -200,9 +153,11 @@ class Reading:
     def pieces(self) -> Iterator[tuple[Piece, int]]:
         """All rows, each piece with the index of its source."""
         for number, source in enumerate(self.sources):
-            for piece in source.pieces(self.names):
-                words = {name: as_words(piece.columns[name]) for name in self._parting}
-                yield replace(piece, columns={**piece.columns, **words}), number
+            for whole in source.pieces(self.names):
+                words = {name: as_words(whole.columns[name]) for name in self._parting}
+                piece = replace(whole, columns={**whole.columns, **words})
+                for block in piece.blocks(self.block_rows) if self.block_rows else (piece,):
+                    yield block, number
 
     def kept(self, piece: Piece) -> Piece:
         """Without the rows of the test, whichever key names them."""

@@ -27,8 +27,8 @@ from sweeper.data.content import ArrayForm, Content
 from sweeper.data.labelled.cells import looks_like_number
 from sweeper.data.labelled.folder_rows import FolderRows
 from sweeper.data.labelled.label_scan import LabelScan
-from sweeper.data.labelled.pieces import Piece
-from sweeper.data.labelled.reading import InBlocks, Reading, RowSource, open_sources
+from sweeper.data.labelled.pieces import Piece, RowSource
+from sweeper.data.labelled.reading import Reading, open_sources
 from sweeper.data.texts.form import DEFAULT_LENGTH, TextForm
 from sweeper.data.texts.words import split_words
 from sweeper.durable import replace_file
@@ -52,7 +52,7 @@ def write_text(config: DataConfig, folder: Path) -> Content:
     named = config.params.get("column")
     sources = open_sources(config, texts=[] if named is None else [named])
     column = _column(config, sources[0])
-    reading = Reading.of(config, [InBlocks(each, _BLOCK_ROWS) for each in sources], column)
+    reading = Reading.of(config, sources, column, _BLOCK_ROWS)
     scan = LabelScan(reading)
     texts = _TextScan(column, config.params.get("max_length", DEFAULT_LENGTH))
     for piece, _ in reading.pieces():

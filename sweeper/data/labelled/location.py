@@ -23,7 +23,7 @@ FILE_SUFFIXES: Mapping[str, tuple[str, ...]] = {
 #: Those of them of which a file of rows names further files.
 _NAMING = ("audio", "images")
 #: What finding such files imports; pandas comes by pyarrow.
-_MODULES = ("sweeper.data.labelled.pieces", "pandas")
+_MODULES = ("sweeper.data.labelled.file_rows", "pandas")
 
 
 def reading_modules(spec: StudySpec) -> Sequence[str]:
@@ -103,11 +103,11 @@ def _files_of(path: Path, config: DataConfig) -> Iterator[Path | str]:
         return
     yield path
     if config.name in _NAMING:
-        from sweeper.data.labelled.pieces import column_names, read_pieces  # pyarrow
+        from sweeper.data.labelled.file_rows import FileRows  # pyarrow
 
-        column = config.params.get("column", FILE)
-        if column in column_names(path):
-            for piece in read_pieces(path, [column]):
+        rows, column = FileRows(path), config.params.get("column", FILE)
+        if column in rows.column_names():
+            for piece in rows.pieces([column]):
                 names = piece.columns[column].drop_null().to_pylist()
                 yield from (os.path.join(path.parent, str(name)) for name in names)
 

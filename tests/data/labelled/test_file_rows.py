@@ -10,15 +10,15 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from sweeper.data.labelled import pieces as table_files
-from sweeper.data.labelled.pieces import column_names, read_pieces
+from sweeper.data.labelled import file_rows
+from sweeper.data.labelled.file_rows import FileRows
 from sweeper.errors import DataError
 from tests.support.table_files import write_table
 
 
 def read(path: Path) -> dict[str, list[Any]]:
-    names = column_names(path)
-    pieces = list(read_pieces(path, names))
+    names = FileRows(path).column_names()
+    pieces = list(FileRows(path).pieces(names))
     return {
         name: [value for piece in pieces for value in piece.columns[name].to_pylist()]
         for name in names
@@ -49,10 +49,10 @@ def test_columns_parted_by_semicolons_or_tabs_are_read(tmp_path: Path) -> None:
 def test_rows_keep_their_numbers_from_piece_to_piece(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
-    monkeypatch.setattr(table_files, "_BLOCK_BYTES", 64)
-    monkeypatch.setattr(table_files, "_BLOCK_ROWS", 10)
+    monkeypatch.setattr(file_rows, "_BLOCK_BYTES", 64)
+    monkeypatch.setattr(file_rows, "_BLOCK_ROWS", 10)
     path = write_table(tmp_path / f"t{suffix}", {"row": list(range(1, 101))})
-    pieces = list(read_pieces(path, ["row"]))
+    pieces = list(FileRows(path).pieces(["row"]))
     assert len(pieces) > 3
     for piece in pieces:
         assert [float(value) for value in piece.columns["row"].to_pylist()] == list(piece.rows)
@@ -93,7 +93,7 @@ def test_a_column_of_another_type_is_refused(tmp_path: Path, values: Any, kind: 
     parquet.write_table(pa.table({"a": values, "b": [1]}), path)
     with pytest.raises(DataError, match=rf"column 'a' holds {kind}.*leave it out by data.ignore"):
         read(path)
-    assert [piece.columns["b"].to_pylist() for piece in read_pieces(path, ["b"])] == [[1.0]]
+    assert [piece.columns["b"].to_pylist() for piece in FileRows(path).pieces(["b"])] == [[1.0]]
 
 
 @pytest.mark.parametrize(
