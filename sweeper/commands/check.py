@@ -13,7 +13,7 @@ import numpy as np
 from sweeper.commands.prepare import PreparedStudy, placed, prepare_study
 from sweeper.commands.warm_start import preview_warm_start
 from sweeper.config.grid import count_goal, count_settings, explain_goal
-from sweeper.config.ranges import Choices, Range
+from sweeper.config.ranges import Choices, Range, options_of
 from sweeper.config.settings import (
     FunctionConfig,
     Precision,
@@ -67,8 +67,7 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
     here = replace(placements[0], device=placements[0].devices[0])  # this process sees all GPUs
     timed: list[Mapping[Precision, Sequence[float]]] = []
     told: set[str] = set()
-    found = spec.ranges().get(_ARCHITECTURE)
-    for option in found.options if isinstance(found, Choices) else (None,):
+    for option in options_of(spec.ranges().get(_ARCHITECTURE)):
         first = _config(spec, option, first_value)
         if not isinstance(first.train, TrainConfig):
             yield _try_own_training(prepared, first, placements[0])

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from sweeper.config.grid import count_settings
 from sweeper.config.names import FALLBACK_SUFFIX, study_name_fault
-from sweeper.config.ranges import Choices
+from sweeper.config.ranges import Choices, options_of
 from sweeper.config.references import import_folders, load_reference, make_importable
-from sweeper.config.settings import DataConfig, Scalar
+from sweeper.config.settings import DataConfig
 from sweeper.config.space import first_value, suggest_config
 from sweeper.config.study import SEARCHABLE, StudySpec
 from sweeper.config.torchvision_names import torchvision_names
@@ -125,15 +124,11 @@ def _pretrained(spec: StudySpec) -> Iterator[tuple[str, str]]:
     """Each architecture of torchvision, and each word for its weights but none."""
     section = spec.sections.get("model", {})
     architectures = section.get("architecture")
-    for architecture in _options(architectures):
+    for architecture in options_of(architectures):
         branch = architectures.branch(architecture) if isinstance(architectures, Choices) else {}
-        for word in _options({**section, **branch}.get("weights")):
+        for word in options_of({**section, **branch}.get("weights")):
             if architecture in torchvision_names() and word not in (None, "none"):
                 yield str(architecture), str(word)
-
-
-def _options(value: Any) -> tuple[Scalar, ...]:
-    return value.options if isinstance(value, Choices) else (value,)
 
 
 def _on_other_data(

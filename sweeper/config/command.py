@@ -2,10 +2,10 @@
 
 import re
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sweeper.config.ranges import Choices, Section
+from sweeper.config.ranges import Section, walk_values
 from sweeper.config.settings import Scalar
 from sweeper.config.study import StudySpec
 
@@ -38,26 +38,8 @@ def used_names(texts: Collection[str]) -> set[str]:
 
 
 def value_names(sections: Mapping[str, Section]) -> dict[str, str]:
-    """Dotted name of each value -> the name that it has once its branch is drawn.
-
-    ``model.architecture.mlp.depth`` sets ``model.depth``. Other values have one name.
-    """
-    return {
-        name: drawn
-        for key, section in sections.items()
-        for name, drawn in _names(section, key, key)
-    }
-
-
-def _names(section: Section, name: str, drawn: str) -> Iterator[tuple[str, str]]:
-    for key, value in section.items():
-        if isinstance(value, Mapping):
-            yield from _names(value, f"{name}.{key}", f"{drawn}.{key}")
-            continue
-        yield f"{name}.{key}", f"{drawn}.{key}"
-        if isinstance(value, Choices):
-            for word, branch in value.branches.items():
-                yield from _names(branch, f"{name}.{key}.{word}", drawn)
+    """Dotted name of each value -> the name that it has once its branch is drawn."""
+    return {name: drawn for name, drawn, _ in walk_values(sections)}
 
 
 def named_values(

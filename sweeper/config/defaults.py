@@ -1,12 +1,26 @@
-"""What sweeper itself takes for values that a study file searches."""
+"""What sweeper itself takes where a study file says nothing, or searches."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, fields
-from typing import Any
+from collections.abc import Mapping
 
 from sweeper.config.architecture_params import ARCHITECTURE_DEFAULTS
+from sweeper.config.ranges import Section
+from sweeper.config.scalars import field_defaults
 from sweeper.config.settings import DataConfig, Scalar, TrainConfig
 from sweeper.config.study import StudySpec, has_own_training
+
+
+def with_defaults(sections: Mapping[str, Section]) -> dict[str, Section]:
+    """``data``, ``model`` and ``train`` with every key that has a default written out.
+
+    Args:
+        sections: As far as there are some; ranges as the file has them, or plain.
+    """
+    is_own = has_own_training(sections.get("train", {}))
+    defaults = {
+        "data": field_defaults(DataConfig),
+        "train": {} if is_own else field_defaults(TrainConfig),
+    }
+    return {key: {**defaults.get(key, {}), **section} for key, section in sections.items()}
 
 
 def default_values(spec: StudySpec, setting: Mapping[str, Scalar]) -> dict[str, Scalar]:
@@ -23,26 +37,14 @@ def default_values(spec: StudySpec, setting: Mapping[str, Scalar]) -> dict[str, 
     if has_own_training(spec.sections["train"]):
         return {}
     architecture = setting.get("model.architecture") or spec.sections["model"]["architecture"]
-    tables = {
-        "data": _defaults_of(DataConfig),
+    tables: Mapping[str, Mapping[str, Scalar]] = {
+        "data": field_defaults(DataConfig),
         "model": ARCHITECTURE_DEFAULTS.get(str(architecture), {}),
-        "train": _defaults_of(TrainConfig),
+        "train": field_defaults(TrainConfig),
     }
-    return dict(_known(setting, tables))
-
-
-def _known(
-    names: Iterable[str], tables: Mapping[str, Mapping[str, Scalar]]
-) -> Iterable[tuple[str, Scalar]]:
-    for name in names:
+    found = {}
+    for name in setting:
         section, *_, key = name.split(".")
         if key in tables[section]:
-            yield name, tables[section][key]
-
-
-def _defaults_of(declared: type[Any]) -> dict[str, Scalar]:
-    return {
-        field.name: field.default
-        for field in fields(declared)
-        if field.default is not MISSING and field.default is not None
-    }
+            found[name] = tables[section][key]
+    return found

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sweeper.config.architecture_params import ARCHITECTURE_PARAMS
-from sweeper.config.ranges import Choices, FloatRange, IntRange, walk_values
+from sweeper.config.ranges import FloatRange, IntRange, options_of, walk_values
 from sweeper.config.references import is_reference
 from sweeper.config.study import StudySpec
 from sweeper.config.user_code import PLACES
@@ -29,8 +29,8 @@ def drawing_key(spec: StudySpec) -> str:
 
     Code of the user's own may draw wherever it is called, and so may networks of torchvision.
     """
-    values = (found for name, part in spec.sections.items() for found in walk_values(part, name))
-    return next((name for name, value in values if _may_draw(name, value)), "")
+    values = walk_values(spec.sections)
+    return next((name for name, _, value in values if _may_draw(name, value)), "")
 
 
 def _may_draw(name: str, value: Any) -> bool:
@@ -44,6 +44,5 @@ def _may_draw(name: str, value: Any) -> bool:
 
 def _options(value: Any) -> Sequence[Any]:
     """Whatever it may be, or the ends of that."""
-    if isinstance(value, Choices):
-        return value.options
-    return (value.low, value.high) if isinstance(value, FloatRange | IntRange) else (value,)
+    is_interval = isinstance(value, FloatRange | IntRange)
+    return (value.low, value.high) if is_interval else options_of(value)

@@ -10,6 +10,7 @@ from sweeper.config.ranges import (
     Range,
     Section,
     canonical,
+    drawing_order,
     has_branches,
     option_word,
 )
@@ -215,9 +216,8 @@ def _collect(
     Returns:
         The keys that it may lay over the section around it, should it be a branch.
     """
-    branched = [key for key, value in section.items() if has_branches(value)]
     laid_over: set[str] = set()
-    for key in [*branched, *(key for key in section if key not in branched)]:
+    for key in drawing_order(section):
         if key in laid_over:
             continue
         value, name = section[key], f"{path}.{key}"

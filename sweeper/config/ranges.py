@@ -67,6 +67,16 @@ def has_branches(value: object) -> bool:
     return isinstance(value, Choices) and bool(value.branches)
 
 
+def options_of(value: Value) -> tuple[Scalar, ...]:
+    """What a choice may be; of anything else, itself."""
+    return value.options if isinstance(value, Choices) else (value,)
+
+
+def drawing_order(section: Section) -> list[str]:
+    """Its keys, choices with branches first: a key that the drawn branch sets is not drawn."""
+    return sorted(section, key=lambda key: not has_branches(section[key]))
+
+
 def canonical(values: Range, value: Scalar) -> Scalar:
     """The range's own number for a value of it; what is no step of real numbers stays as it is.
 
@@ -110,35 +120,26 @@ def setting_key(ranges: Mapping[str, Range], setting: Mapping[str, Scalar]) -> S
     )
 
 
-def walk_ranges(section: Section, path: str) -> Iterator[tuple[str, Range]]:
-    """Every range below ``section`` with its dotted path, in file order, branches included."""
-    for key, value in section.items():
-        name = f"{path}.{key}"
-        if isinstance(value, Range):
-            yield name, value
-        if isinstance(value, Choices):
-            for option, branch in value.branches.items():
-                yield from walk_ranges(branch, f"{name}.{option}")
-        elif isinstance(value, Mapping):
-            yield from walk_ranges(value, name)
+def walk_values(sections: Mapping[str, Section]) -> Iterator[tuple[str, str, Value]]:
+    """Every value of a study, constants and those of branches included, in file order.
+
+    Yields:
+        Its dotted name; the name that it has once its branch is drawn, as
+        ``model.architecture.mlp.depth`` sets ``model.depth``; and the value.
+    """
+    return _walk(sections, "", "")
 
 
-def walk_values(section: Section, path: str) -> Iterator[tuple[str, Any]]:
-    """Every value below ``section`` with its dotted name, constants and branches included."""
+def _walk(section: Section, above: str, drawn: str) -> Iterator[tuple[str, str, Value]]:
     for key, value in section.items():
-        name = f"{path}.{key}"
+        name = f"{above}{key}"
         if isinstance(value, Mapping):
-            yield from walk_values(value, name)
-        else:
-            yield name, value
+            yield from _walk(value, f"{name}.", f"{drawn}{key}.")
+            continue
+        yield name, f"{drawn}{key}", value
         if isinstance(value, Choices):
-            for option, branch in value.branches.items():
-                yield from walk_values(branch, f"{name}.{option}")
-
-
-def walk_names(section: Section, path: str) -> Iterator[str]:
-    """The dotted name of every value below ``section``, constants and branches included."""
-    return (name for name, _ in walk_values(section, path))
+            for word, branch in value.branches.items():
+                yield from _walk(branch, f"{name}.{word}.", drawn)
 
 
 def walk_branches(sections: Mapping[str, Section]) -> Iterator[tuple[str, list[str]]]:

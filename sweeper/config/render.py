@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
+from sweeper.config.defaults import with_defaults
 from sweeper.config.overrides import apply_overrides
 from sweeper.config.problems import Problems
-from sweeper.config.ranges import Choices, FloatRange, IntRange, Range, Section
-from sweeper.config.scalars import field_types
-from sweeper.config.settings import DataConfig, Scalar, TrainConfig
-from sweeper.config.study import PRUNER_KEYS, StudySpec, has_own_training
+from sweeper.config.ranges import Choices, FloatRange, IntRange, Range
+from sweeper.config.settings import Scalar
+from sweeper.config.study import PRUNER_KEYS, StudySpec
 from sweeper.config.study_files import load_study_file, read_text
 from sweeper.config.yaml_source import load_source, parse_scalar
 from sweeper.text import redacted
@@ -141,22 +141,6 @@ def _plain_warm_start(spec: StudySpec) -> dict[str, Any]:
     source = {"mlflow": warm.experiment} if warm.experiment else warm.study
     rename = {"rename": dict(warm.rename)} if warm.rename else {}
     return {"warm_start": {"from": source, **rename}}
-
-
-def with_defaults(sections: Mapping[str, Section]) -> dict[str, Section]:
-    """``data``, ``model`` and ``train`` with every key that has a default written out.
-
-    Args:
-        sections: As far as there are some; ranges as the file has them, or plain.
-    """
-    declared: dict[str, type[Any]] = {"data": DataConfig} if "data" in sections else {}
-    if "train" in sections and not has_own_training(sections["train"]):
-        declared["train"] = TrainConfig
-    defaults = {
-        key: _present({name: getattr(kind, name, None) for name in field_types(kind)})
-        for key, kind in declared.items()
-    }
-    return {key: {**defaults.get(key, {}), **section} for key, section in sections.items()}
 
 
 def _present(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from sweeper.config.command_rules import check_command
+from sweeper.config.defaults import with_defaults
 from sweeper.config.problems import Problems, did_you_mean, shown
 from sweeper.config.ranges import (
     Choices,
@@ -12,10 +13,11 @@ from sweeper.config.ranges import (
     Section,
     contains,
     option_word,
-    walk_names,
+    options_of,
+    walk_values,
 )
 from sweeper.config.references import is_reference
-from sweeper.config.render import render_range, with_defaults
+from sweeper.config.render import render_range
 from sweeper.config.run_rules import check_run
 from sweeper.config.settings import TASK_LOSSES, TASK_METRICS, Scalar, metrics_but_of
 from sweeper.config.space import most_epochs
@@ -144,8 +146,8 @@ class _Rules:
         for metric in self._unmeasured(task):
             known = ", ".join(TASK_METRICS[task])
             self._add("objective.metric", f"nobody measures {metric} of {task}; there are {known}")
-        loss, losses = train.get("loss"), TASK_LOSSES[task]
-        for name in loss.options if isinstance(loss, Choices) else (loss,):
+        losses = TASK_LOSSES[task]
+        for name in options_of(train.get("loss")):
             if isinstance(name, str) and not is_reference(name) and name not in losses:
                 message = f"{name} is no loss of {task}; it takes {', '.join(losses)}"
                 self._add("train.loss", message)
@@ -206,17 +208,13 @@ class _Rules:
         if warm.study == self._spec.name:
             message = "is this study itself; name the earlier one, or give the file a new `name:`"
             self._add("warm_start.from", message)
-        known = [*_setting_names(self._spec), *self._spec.objective.metrics]
+        settings = [name for name, *_ in walk_values(with_defaults(self._spec.sections))]
+        known = [*settings, *self._spec.objective.metrics]
         for old, new in warm.rename.items():
             if new not in known:
                 hint = did_you_mean(new, known)
                 message = f"{shown(new)} is neither a setting of this file nor its metric{hint}"
                 self._add(f"warm_start.rename.{old}", message)
-
-
-def _setting_names(spec: StudySpec) -> list[str]:
-    sections = with_defaults(spec.sections)
-    return [name for key, section in sections.items() for name in walk_names(section, key)]
 
 
 def _has_key(section: Section, key: str) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,6 +15,15 @@ def field_types(declared: type[Any]) -> Mapping[str, Any]:
     """Field name -> annotation of a dataclass, bounds included."""
     hints = get_type_hints(declared, include_extras=True)
     return {field.name: hints[field.name] for field in fields(declared)}
+
+
+def field_defaults(declared: type[Any]) -> dict[str, Any]:
+    """Field name -> default of a dataclass, of those whose default is a constant."""
+    return {
+        field.name: field.default
+        for field in fields(declared)
+        if field.default is not MISSING and field.default is not None
+    }
 
 
 def came(item: Located) -> str:

@@ -1,7 +1,6 @@
 """The JSON Schema of the study file, so that editors complete and check it."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
 from typing import Any, get_args
 
 from pydantic import TypeAdapter
@@ -9,7 +8,7 @@ from pydantic import TypeAdapter
 from sweeper.config.architecture_params import ARCHITECTURE_PARAMS
 from sweeper.config.cluster import ClusterSpec
 from sweeper.config.data_params import DATA_PARAMS
-from sweeper.config.scalars import field_types
+from sweeper.config.scalars import field_defaults, field_types
 from sweeper.config.settings import (
     METRICS,
     CommandConfig,
@@ -220,13 +219,11 @@ def _inlined(schema: Any, parts: Mapping[str, Any]) -> Any:
 
 def _fields_of(declared: type[Any]) -> dict[str, dict[str, Any]]:
     """The schema of every field of a dataclass but ``params``, with the default."""
-    types = field_types(declared)
-    leaves = {}
-    for field in fields(declared):
-        if field.name != "params":
-            is_constant = field.default not in (MISSING, None)
-            default = {"default": field.default} if is_constant else {}
-            leaves[field.name] = {**_schema_of(types[field.name]), **default}
+    leaves = {
+        name: _schema_of(kind) for name, kind in field_types(declared).items() if name != "params"
+    }
+    for name, value in field_defaults(declared).items():
+        leaves[name]["default"] = value
     return leaves
 
 

@@ -10,9 +10,11 @@ from sweeper.config.ranges import (
     FloatRange,
     Range,
     Section,
-    has_branches,
+    drawing_order,
     option_word,
+    options_of,
 )
+from sweeper.config.scalars import field_defaults
 from sweeper.config.settings import (
     CommandConfig,
     DataConfig,
@@ -44,8 +46,9 @@ def suggest_config(spec: StudySpec, suggest: Suggest, *, seed: int) -> TrialConf
     model = _split(ModelConfig, values["model"]) if "model" in values else None
     train = _train(values["train"])
     for section, config in (("data", data), ("model", model), ("train", train)):
-        if config is not None:
-            params |= _defaults(section, config, values[section])
+        for key, default in field_defaults(type(config)).items() if config else ():
+            if key not in values[section]:
+                params[f"{section}.{key}"] = default
     return TrialConfig(params=params, data=data, model=model, train=train, seed=seed)
 
 
@@ -107,8 +110,7 @@ def _lengths(section: Section) -> set[int | None]:
 
 def _longest(epochs: object) -> int | None:
     """Of a constant or a range; None unless it is a number of epochs."""
-    options = epochs.options if isinstance(epochs, Choices) else (epochs,)
-    highest = [getattr(option, "high", option) for option in options]
+    highest = [getattr(option, "high", option) for option in options_of(epochs)]
     whole = [n for n in highest if isinstance(n, int) and not isinstance(n, bool) and n >= 1]
     return max(whole, default=None)
 
@@ -116,14 +118,10 @@ def _longest(epochs: object) -> int | None:
 def _draw(
     section: Section, path: str, suggest: Suggest, params: dict[str, Scalar]
 ) -> dict[str, Any]:
-    """Key -> value of one section; every value is noted in ``params`` by its dotted name.
-
-    Choices with branches come first: a key that the drawn branch sets is not drawn beside it.
-    """
-    branched = [key for key, value in section.items() if has_branches(value)]
+    """Key -> value of one section; every value is noted in ``params`` by its dotted name."""
     drawn: dict[str, Any] = {}
     overlay: dict[str, Any] = {}
-    for key in [*branched, *(key for key in section if key not in branched)]:
+    for key in drawing_order(section):
         if key in overlay:
             continue
         value, name = section[key], f"{path}.{key}"
@@ -145,12 +143,3 @@ def _split(declared: type[Any], values: Mapping[str, Any]) -> Any:
         **{key: value for key, value in values.items() if key in named},
         params={key: value for key, value in values.items() if key not in named},
     )
-
-
-def _defaults(section: str, config: Any, drawn: Mapping[str, Any]) -> dict[str, Scalar]:
-    values = {
-        field.name: getattr(config, field.name)
-        for field in fields(config)
-        if field.name not in drawn and field.name != "params"
-    }
-    return {f"{section}.{key}": value for key, value in values.items() if value is not None}

@@ -5,7 +5,6 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,7 +14,7 @@ from sweeper.config.cluster import ClusterSpec
 from sweeper.config.data_params import FIXED_DATA_PARAMS
 from sweeper.config.duration import Duration
 from sweeper.config.problems import Origin
-from sweeper.config.ranges import Range, Section, walk_ranges
+from sweeper.config.ranges import Range, Section, walk_values
 from sweeper.config.settings import Precision, Scalar
 from sweeper.config.warm_start import WarmStartSpec
 from sweeper.trial import Objective
@@ -256,8 +255,8 @@ class StudySpec:
 
     @cached_property
     def _ranges(self) -> dict[str, Range]:
-        found = (walk_ranges(section, name) for name, section in self.sections.items())
-        return dict(chain.from_iterable(found))
+        values = walk_values(self.sections)
+        return {name: value for name, _, value in values if isinstance(value, Range)}
 
     @property
     def n_trials(self) -> int:

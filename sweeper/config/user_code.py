@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sweeper.config.command import split_command
 from sweeper.config.in_memory import MODULE, InMemory, known
-from sweeper.config.ranges import Choices
+from sweeper.config.ranges import options_of
 from sweeper.config.references import import_folders, is_reference, split_reference
 from sweeper.config.study import StudySpec
 
@@ -39,8 +39,7 @@ def references(spec: StudySpec) -> Iterator[tuple[str, str]]:
     """Every ``package.module:function`` of a study file, with the dotted key that names it."""
     for place in PLACES:
         section, key = place.split(".")
-        value = spec.sections.get(section, {}).get(key)
-        for name in value.options if isinstance(value, Choices) else (value,):
+        for name in options_of(spec.sections.get(section, {}).get(key)):
             if is_reference(str(name)):
                 yield place, str(name)
 

@@ -10,8 +10,9 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
+from sweeper.config.defaults import with_defaults
 from sweeper.config.in_memory import MODULE
-from sweeper.config.render import plain_study, with_defaults
+from sweeper.config.render import plain_study
 from sweeper.config.settings import Draws
 from sweeper.config.study import SEARCHABLE, StudySpec
 from sweeper.durable import Step, durable, replace_file
