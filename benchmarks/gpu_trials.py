@@ -13,8 +13,9 @@ from typing import Any
 import torch
 import yaml
 
-from sweeper.data.batches import Normalisation, ResidentSplit
+from sweeper.data.batches import ResidentSplit
 from sweeper.data.dataset import TrialData
+from sweeper.data.scale import Normalisation
 from sweeper.trial import DataInfo
 
 INPUT_SHAPE, N_CLASSES, N_ROWS, BATCH_SIZE = (1, 28, 28), 10, 54_000, 128

@@ -162,29 +162,6 @@ class Split(Protocol):
         """
 
 
-class Normalisation:
-    """uint8 in 0..255 -> float32 of mean 0 and standard deviation 1 per channel."""
-
-    def __init__(
-        self,
-        mean: Sequence[float],
-        std: Sequence[float],
-        *,
-        input_shape: Sequence[int],
-        device: torch.device,
-    ) -> None:
-        shape = (-1, 1, 1) if len(input_shape) == 3 else (-1,)  # [C, 1, 1] or [1]
-        means = torch.tensor(mean, dtype=torch.float64).view(shape)
-        stds = torch.tensor(std, dtype=torch.float64).view(shape)
-        self._scale = (1 / (255 * stds)).to(device, torch.float32)
-        self._shift = (-means / stds).to(device, torch.float32)
-
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """Inputs uint8 [B, ...] -> float32 [B, ...]."""
-        # Converted apart: a product of mixed types takes half as long again on a CPU.
-        return inputs.float().mul_(self._scale).add_(self._shift)
-
-
 class ResidentSplit:
     """Rows of tensors that lie on the device; one gather a batch, no per-sample Python.
 

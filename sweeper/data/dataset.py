@@ -1,10 +1,9 @@
 """What a trial trains and validates on, put together from its configuration."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,8 +12,7 @@ from torch.utils.data import TensorDataset
 from sweeper.config.holdout import DEFAULT_SHARE
 from sweeper.config.references import is_reference
 from sweeper.config.settings import DataConfig
-from sweeper.data.audio.scale import FrameScale
-from sweeper.data.batches import LoaderSplit, Normalisation, Prepare, ResidentSplit, Split
+from sweeper.data.batches import LoaderSplit, Prepare, ResidentSplit, Split
 from sweeper.data.cache import open_cache
 from sweeper.data.fingerprint import content_digest, split_fingerprint
 from sweeper.data.kinds import KINDS, label_of
@@ -25,10 +23,10 @@ from sweeper.data.own.transforms import load_transform
 from sweeper.data.partition import describe_groups, part_rows
 from sweeper.data.preprocessing import Preprocessing
 from sweeper.data.rows import DatasetRows, Fitted, Rows, TensorRows
+from sweeper.data.scale import FrameScale, Normalisation
 from sweeper.data.targets import count_outputs, count_rows, naive_mark
 from sweeper.trial import MOST_NAMES, DataInfo
 
-Value = TypeVar("Value")
 #: Classes without a row that are named.
 _MOST_SHOWN = 5
 
@@ -54,21 +52,20 @@ class TrialData:
     preprocessing: Preprocessing | None = None
 
 
-class _Latest(Generic[Value]):
-    """The value of the latest key, so that consecutive trials on the same data share it."""
+class _Latest:
+    """The data of the latest key, so that consecutive trials on the same share them."""
 
     def __init__(self) -> None:
-        self._held: tuple[object, Value] | None = None
+        self._held: tuple[object, TrialData] | None = None
 
-    def get(self, key: object, make: Callable[[], Value]) -> Value:
+    def get(self, key: object, load: Callable[[], TrialData]) -> TrialData:
         if self._held is None or self._held[0] != key:
-            self._held = None  # frees the memory of the old value before the new one takes its own
-            self._held = key, make()
+            self._held = None  # frees their memory before the new ones take theirs
+            self._held = key, load()
         return self._held[1]
 
 
-_latest_rows: _Latest[Rows] = _Latest()
-_latest_data: _Latest[TrialData] = _Latest()
+_latest = _Latest()
 
 
 def load_data(
@@ -95,15 +92,10 @@ def load_data(
         DataError: If the data are not to be had, of the wrong form, or too few to split.
         SpecError: If a user's function cannot be imported.
     """
-    content = (config.name, config.root, config.task, config.validation, dict(config.params))
-    transforms = (config.transform, config.validation_transform)
-    source = (*content, *transforms, cache_dir, device, resident_bytes)
     name = label or label_of(config)
 
-    def make_data() -> TrialData:
-        rows = _latest_rows.get(
-            source, lambda: _load_rows(config, cache_dir, device, resident_bytes)
-        )
+    def load() -> TrialData:
+        rows = _load_rows(config, cache_dir)
         parts = part_rows(
             rows.targets, rows.task, config.validation, marks=rows.marks, seed=seed, name=name
         )
@@ -112,12 +104,13 @@ def load_data(
         groups = describe_groups(rows.marks, config.validation, parts)
         return replace(data, remark=data.remark or own, inferred=(*data.inferred, *groups))
 
-    return _latest_data.get((source, seed, name), make_data)
+    any_size = replace(config, batch_size=1)
+    return _latest.get((any_size, cache_dir, seed, device, resident_bytes, name), load)
 
 
-def _load_rows(config: DataConfig, cache_dir: Path, device: torch.device, limit: int) -> Rows:
+def _load_rows(config: DataConfig, cache_dir: Path) -> Rows:
     if is_reference(config.name):
-        rows: Rows = load_custom(
+        return load_custom(
             config.name,
             config.params,
             config.task,
@@ -127,14 +120,7 @@ def _load_rows(config: DataConfig, cache_dir: Path, device: torch.device, limit:
                 "data.validation_transform", config.validation_transform
             ),
         )
-    else:
-        rows = KINDS[config.name].map(open_cache(config, cache_dir), config)
-    return _settled(rows, device, limit) if isinstance(rows, TensorRows) else rows
-
-
-def _settled(rows: TensorRows, device: torch.device, limit: int) -> TensorRows:
-    """With its inputs on the device if they are to stay there."""
-    return replace(rows, inputs=rows.inputs.to(device)) if rows.inputs.nbytes <= limit else rows
+    return KINDS[config.name].map(open_cache(config, cache_dir), config)
 
 
 def _fitted_data(
@@ -241,44 +227,39 @@ def _splits(
     *,
     device: torch.device,
     limit: int,
-) -> tuple[Split, Split]:
-    samples = fitted.samples
-    prepare: Prepare | None = None
-    if info.frames and info.mean:
-        prepare = FrameScale(info.mean, info.std, device=device)
-    elif info.mean:
-        prepare = Normalisation(info.mean, info.std, input_shape=info.input_shape, device=device)
-    elif info.tokens:
-        prepare = Tensor.long
+) -> Sequence[Split]:
+    samples, prepare = fitted.samples, _prepare(info, device)
     if not isinstance(samples, TensorRows):
         datasets = samples.dataset, samples.held_out or samples.dataset
-        return _both(
+        return [
             LoaderSplit(dataset, part, prepare, device=device)
             for dataset, part in zip(datasets, parts, strict=True)
-        )
+        ]
     all_lengths = _lengths(fitted, samples.inputs)
     lengths = [None if all_lengths is None else all_lengths[part] for part in parts]
-    samples = _settled(samples, device, limit)
     if samples.inputs.nbytes <= limit:
-        targets = samples.targets.to(device)
-        return _both(
-            ResidentSplit(samples.inputs, targets, part.to(device), prepare, n)
+        inputs, targets = samples.inputs.to(device), samples.targets.to(device)
+        return [
+            ResidentSplit(inputs, targets, part.to(device), prepare, n)
             for part, n in zip(parts, lengths, strict=True)
-        )
-    dataset = TensorDataset(samples.inputs, samples.targets)
-    return _both(
-        LoaderSplit(dataset, part, prepare, device=device, lengths=n)
+        ]
+    rows = TensorDataset(samples.inputs, samples.targets)
+    return [
+        LoaderSplit(rows, part, prepare, device=device, lengths=n)
         for part, n in zip(parts, lengths, strict=True)
-    )
+    ]
 
 
-def _both(splits: Iterable[Split]) -> tuple[Split, Split]:
-    train, validation = splits
-    return train, validation
+def _prepare(info: DataInfo, device: torch.device) -> Prepare | None:
+    if info.frames and info.mean:
+        return FrameScale(info.mean, info.std, device=device)
+    if info.mean:
+        return Normalisation(info.mean, info.std, input_shape=info.input_shape, device=device)
+    return Tensor.long if info.tokens else None
 
 
 def _lengths(fitted: Fitted, inputs: Tensor) -> Tensor | None:
-    """Of each row, on the CPU; None where all are alike."""
+    """Of each row; None where all are alike."""
     if fitted.tokens:
-        return token_lengths(inputs).cpu()
-    return frame_lengths(inputs).cpu() if fitted.frames else None
+        return token_lengths(inputs)
+    return frame_lengths(inputs) if fitted.frames else None

@@ -108,8 +108,7 @@ class TensorRows:
         found = Fitted(self, labels=self.labels, inferred=self.inferred, source=self.source)
         if self.sums is None:
             return found
-        held_out = self.inputs.index_select(0, validation.to(self.inputs.device))
-        sums = self.sums - ChannelSums.of(held_out.cpu().numpy())
+        sums = self.sums - ChannelSums.of(self.inputs[validation].numpy())
         found = replace(found, mean=sums.mean(), std=sums.std())
         if self.preprocessing is None:
             return found

@@ -14,8 +14,8 @@ from torch.distributions import Beta
 from torch.nn import functional as F
 
 from sweeper.config.settings import TrainConfig
-from sweeper.data.audio.scale import BARELY
 from sweeper.data.lengths import frame_lengths
+from sweeper.data.scale import BARELY
 from sweeper.errors import TrainingError
 from sweeper.models.build import torch_dtype
 from sweeper.trial import DataInfo, Task

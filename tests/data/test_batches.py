@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from sweeper.data.batches import LoaderSplit, Normalisation, ResidentSplit, Split
+from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
+from sweeper.data.scale import Normalisation
 from sweeper.data.shuffle import Shuffle
 
 CPU = torch.device("cpu")

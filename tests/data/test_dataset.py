@@ -144,8 +144,8 @@ def test_a_users_function_is_called_once_for_consecutive_trials(
     mine: DataConfig, tmp_path: Path
 ) -> None:
     first = replace(mine, params={"add": 2})
-    for seed in range(3):
-        load(first, tmp_path, seed=seed)
+    for batch_size in (8, 16, 32):
+        load(replace(first, batch_size=batch_size), tmp_path)
     assert calls == [{"add": 2}]
     load(mine, tmp_path)
     assert calls == [{"add": 2}, {}]

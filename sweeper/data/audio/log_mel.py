@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sweeper.data.audio.scale import mark_frames
+from sweeper.data.scale import mark_frames
 
 #: A window of 25 ms every 10 ms, as is usual for speech.
 _WINDOW_S, _HOP_S = 0.025, 0.010

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sweeper.data.audio.log_mel import LogMel, mel_filters
-from sweeper.data.audio.scale import FrameScale
+from sweeper.data.scale import FrameScale
 
 RATE = 8000
 

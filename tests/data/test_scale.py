@@ -2,7 +2,7 @@
 
 import torch
 
-from sweeper.data.audio.scale import FrameScale
+from sweeper.data.scale import FrameScale
 
 
 def test_a_frame_that_is_the_mean_is_a_frame_all_the_same() -> None:
