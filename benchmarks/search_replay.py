@@ -163,10 +163,10 @@ def replay(
 
 def _begin(study: SweepStudy) -> tuple[RunningTrial, dict[str, Any], float] | None:
     study.leases.renew(_AGENT)
-    claimed = study.queue.claim(_AGENT, "worker")
-    if claimed is None:
+    claimed = study.queue.claim(_AGENT, "worker", n=1)
+    if not claimed:
         return None
-    trial = RunningTrial(study, claimed, is_stopping=lambda: False, ledger=TimeLedger())
+    trial = RunningTrial(study, claimed[0], is_stopping=lambda: False, ledger=TimeLedger())
     begun_s = time.process_time()
     params = trial.draw().params
     cpu_s = time.process_time() - begun_s

@@ -145,12 +145,6 @@ class TrialQueue:
         return n_new
 
     def claim(
-        self, agent: str, worker: str, *, alone: bool = False, but: Container[int] = ()
-    ) -> FrozenTrial | None:
-        """As :meth:`claim_several`, one trial; None if there is none."""
-        return next(iter(self.claim_several(agent, worker, n=1, alone=alone, but=but)), None)
-
-    def claim_several(
         self, agent: str, worker: str, *, n: int, alone: bool = False, but: Container[int] = ()
     ) -> list[FrozenTrial]:
         """Take the first waiting trials for a worker of an agent that holds a lease.

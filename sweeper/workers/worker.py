@@ -255,7 +255,7 @@ class Worker:
     def _claim(self, n: int, *, alone: bool, beside: bool) -> list[tuple[RunningTrial, bool]]:
         """The next trials, ``n`` at most, and whether each is to have the worker to itself."""
         with self._ledger.booked(Entry.CLAIM):
-            claimed = self._study.queue.claim_several(
+            claimed = self._study.queue.claim(
                 self._args.agent,
                 self._args.name,
                 n=n,

@@ -273,8 +273,7 @@ def test_a_trial_of_another_machine_is_taken_over_once_its_lease_is_over(place: 
     clock[0] += 1
     assert reclaim_orphans(there, "its machine is silent") == 1
     assert there.leases.renew("successor")
-    again = there.queue.claim("successor", "worker")
-    assert again is not None
+    [again] = there.queue.claim("successor", "worker", n=1)
     assert again.number == trial.number
     assert again.user_attrs["sweeper.owner"] == ["successor", "worker", 2]
     with pytest.raises(TrialLost, match="trial 0 was taken over"):

@@ -26,7 +26,7 @@ def at_work(study: SweepStudy, n: int = 3) -> None:
     turn = TurnReports(study)
     trials = [
         RunningTrial(study, claimed, is_stopping=lambda: False, ledger=TimeLedger())
-        for claimed in study.queue.claim_several(AGENT, "dying", n=n)
+        for claimed in study.queue.claim(AGENT, "dying", n=n)
     ]
     draw_together(trials)
     for trial in trials:

@@ -31,10 +31,10 @@ def begin_with_history(folder: Path, sampler: str) -> SweepStudy:
 @pytest.mark.parametrize("sampler", ["random", "tpe", "conditional_gp"])
 def test_they_are_what_they_are_drawn_one_by_one(sampler: str, tmp_path: Path) -> None:
     together = begin_with_history(tmp_path / "together", sampler)
-    claimed = together.queue.claim_several("agent", "worker", n=4)
+    claimed = together.queue.claim("agent", "worker", n=4)
     draw_trials(together, claimed)
     alone = begin_with_history(tmp_path / "alone", sampler)
-    for trial in alone.queue.claim_several("agent", "worker", n=4):
+    for trial in alone.queue.claim("agent", "worker", n=4):
         draw_trials(alone, [trial])
     found, expected = (study.trials()[11:15] for study in (together, alone))
     assert [trial.params for trial in found] == [trial.params for trial in expected]
@@ -46,7 +46,7 @@ def test_they_take_one_write_of_the_journal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = begin(tmp_path, **SPACE)
-    claimed = study.queue.claim_several("agent", "worker", n=5)
+    claimed = study.queue.claim("agent", "worker", n=5)
     done = note_disk_calls(monkeypatch)
     drawn, asking_s = draw_trials(study, claimed)
     assert done == [("fsync", study.paths.journal)]
@@ -57,7 +57,7 @@ def test_they_take_one_write_of_the_journal(
 
 def test_whose_trial_was_taken_over_is_told(tmp_path: Path) -> None:
     study = begin(tmp_path, **SPACE)
-    claimed = study.queue.claim_several("agent", "worker", n=2)
+    claimed = study.queue.claim("agent", "worker", n=2)
     put_back(study, 1)
     assert claim_trial(study, "another")
     with pytest.raises(TrialLost, match="trial 1 was taken over"):
@@ -66,7 +66,7 @@ def test_whose_trial_was_taken_over_is_told(tmp_path: Path) -> None:
 
 
 def running(study: SweepStudy, n: int) -> list[RunningTrial]:
-    claimed = study.queue.claim_several("agent", "worker", n=n)
+    claimed = study.queue.claim("agent", "worker", n=n)
     return [
         RunningTrial(study, trial, is_stopping=lambda: False, ledger=TimeLedger())
         for trial in claimed

@@ -74,8 +74,7 @@ def test_trials_that_want_the_device_alone_keep_no_others_waiting(tmp_path: Path
 
 def test_trials_that_are_left_to_others_are_not_claimed(tmp_path: Path) -> None:
     study = begin_in_memory(tmp_path)
-    first = study.queue.claim("agent", "worker", but={0, 1})
-    assert first is not None
+    [first] = study.queue.claim("agent", "worker", n=1, but={0, 1})
     assert first.number == 2
 
 
@@ -254,8 +253,8 @@ def test_a_queue_needs_no_study_and_leaves_the_trials_to_whoever_counts_them(
     with FileLock(tmp_path / "lock").held():
         assert queue.top_up() == 0
     assert queue.top_up() == 2
-    claimed = [queue.claim("agent", "worker") for _ in range(3)]
-    assert [trial and trial.number for trial in claimed] == [0, 1, None]
+    claimed = [queue.claim("agent", "worker", n=1) for _ in range(3)]
+    assert [[trial.number for trial in each] for each in claimed] == [[0], [1], []]
 
 
 class LookedOn(InMemoryStorage):
@@ -284,7 +283,7 @@ def test_trials_are_enqueued_and_claimed_by_one_process_at_a_time(tmp_path: Path
     queue = bare_queue(tmp_path, storage, goal=34)
     queue.top_up()
     for _ in range(34):
-        assert queue.claim("agent", "worker")
+        assert queue.claim("agent", "worker", n=1)
     assert storage.was_held == [True] * 68
 
 
@@ -312,7 +311,7 @@ def test_of_two_who_claim_the_same_one_it_is_whose_name_stands_there_last(tmp_pa
     storage = Overtaken(OptunaState.RUNNING)
     queue = bare_queue(tmp_path, storage, goal=3)
     queue.top_up()
-    claimed = queue.claim_several("agent", "worker", n=2)
+    claimed = queue.claim("agent", "worker", n=2)
     assert [trial.number for trial in claimed] == [0, 1]
     owners = [Owner.of(trial) for trial in storage.get_all_trials(0)[:2]]
     assert owners == [("agent", "worker", 1)] * 2  # the other one will find that
@@ -331,15 +330,15 @@ class TakenOver(InMemoryStorage):
 def test_what_another_has_taken_over_meanwhile_is_not_claimed(tmp_path: Path) -> None:
     queue = bare_queue(tmp_path, TakenOver(), goal=3)
     queue.top_up()
-    claimed = queue.claim_several("agent", "worker", n=2)
+    claimed = queue.claim("agent", "worker", n=2)
     assert [trial.number for trial in claimed] == [1]
 
 
 def test_what_another_has_ended_meanwhile_is_not_claimed(tmp_path: Path) -> None:
     queue = bare_queue(tmp_path, Overtaken(OptunaState.FAIL), goal=3)
     queue.top_up()
-    assert queue.claim("agent", "worker") is None
-    claimed = queue.claim_several("agent", "worker", n=9)
+    assert queue.claim("agent", "worker", n=1) == []
+    claimed = queue.claim("agent", "worker", n=9)
     assert [trial.number for trial in claimed] == [1, 2, 3]
 
 
@@ -347,14 +346,14 @@ def test_several_are_claimed_in_one_visit_and_as_many_enqueued_as_that_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = begin(tmp_path, budget={"trials": 60})
-    first = study.queue.claim_several("agent", "worker", n=20, but={3})
+    first = study.queue.claim("agent", "worker", n=20, but={3})
     assert [trial.number for trial in first] == [*range(3), *range(4, 21)]
     done = note_disk_calls(monkeypatch)
-    second = study.queue.claim_several("agent", "worker", n=10)
+    second = study.queue.claim("agent", "worker", n=10)
     assert [trial.number for trial in second] == [3, *range(21, 30)]
     assert done == [("fsync", study.paths.journal)]
-    third = study.queue.claim_several("agent", "worker", n=99)
+    third = study.queue.claim("agent", "worker", n=99)
     assert [trial.number for trial in third] == list(range(30, 60))
-    assert study.queue.claim_several("agent", "worker", n=1) == []
+    assert study.queue.claim("agent", "worker", n=1) == []
     assert study.counts() == {TrialState.RUNNING: 60}
     assert {Owner.of(trial) for trial in study.trials()} == {("agent", "worker", 1)}

@@ -90,7 +90,7 @@ def claim_trial(
 ) -> FrozenTrial | None:
     """Claim a trial for a worker of an agent on this machine that holds a lease."""
     study.leases.renew(AGENT)
-    return study.queue.claim(AGENT, worker, alone=alone)
+    return next(iter(study.queue.claim(AGENT, worker, n=1, alone=alone)), None)
 
 
 def epoch(number: int, accuracy: float, **others: float) -> EpochMetrics:

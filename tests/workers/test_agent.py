@@ -261,7 +261,7 @@ def test_a_signal_while_no_trial_runs_speaks_of_none(
     for _ in range(n_done):
         run_trial(study, reports(0.5))
     study.leases.renew("another")
-    assert study.queue.claim("another", "its-worker") is None or n_done < 2
+    assert study.queue.claim("another", "its-worker", n=1) == [] or n_done < 2
     Agent(study, agent_args(study), server, shown)._drain("stopping")
     assert shown.notes == said
 
@@ -301,7 +301,7 @@ def test_trials_that_a_dead_agent_left_are_gone_on_with_first(
 ) -> None:
     study = begin_function(tmp_path, trials=2)
     seen_elsewhere(study).leases.renew("dead")
-    assert study.queue.claim("dead", "its-worker") is not None
+    assert study.queue.claim("dead", "its-worker", n=1)
     run(study)
     assert states(study) == {"complete": 2}
     by_end = sorted(study.trials(), key=lambda trial: str(trial.datetime_complete))
@@ -315,7 +315,7 @@ def test_a_trial_that_another_agent_leaves_meanwhile_is_gone_on_with(
     study = begin_function(tmp_path, f'is_first("running")\n    {MEASURE}', trials=2)
     seen_elsewhere(study).leases.renew("other")
     other = Presence(study.paths.presence_dir, "its-worker")
-    assert study.queue.claim("other", "its-worker") is not None
+    assert study.queue.claim("other", "its-worker", n=1)
 
     def die() -> None:
         other.leave()

@@ -14,7 +14,7 @@ def test_whether_others_live_is_seen_by_their_leases(tmp_path: Path, is_alive: b
     study, clock = sweep.study, Clock()
     elsewhere = Leases(study.storage, study.study_id, "elsewhere", clock)
     elsewhere.renew("other")
-    assert study.queue.claim("other", "worker") is not None
+    assert study.queue.claim("other", "worker", n=1)
     study.leases = Leases(study.storage, study.study_id, "here", clock)
 
     def sleep(seconds: float) -> None:
