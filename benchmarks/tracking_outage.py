@@ -25,7 +25,7 @@ from mlflow import MlflowClient
 from mlflow_server import MlflowServer
 from results import describe_machine, render_facts, render_spread, render_table, write_section
 
-from sweeper.config.settings import METRICS
+from sweeper.config.metrics import METRICS
 from sweeper.events import Ended, Started, read_events
 from sweeper.paths import RunPaths
 from sweeper.trial import EpochMetrics

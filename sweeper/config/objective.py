@@ -1,27 +1,13 @@
 """``objective``: which metrics count, and which way is better."""
 
-from collections.abc import Mapping
 from typing import get_args
 
+from sweeper.config.metrics import DIRECTIONS, METRICS
 from sweeper.config.names import metric_name_fault
 from sweeper.config.problems import Problems, did_you_mean, shown
 from sweeper.config.scalars import came, check_keys, read_constant
-from sweeper.config.settings import METRICS
 from sweeper.config.yaml_source import Located
 from sweeper.trial import Direction, Objective
-
-_NATURAL: Mapping[str, Direction] = {
-    "train_loss": "minimize",
-    "val_loss": "minimize",
-    "val_accuracy": "maximize",
-    "val_top5": "maximize",
-    "val_f1": "maximize",
-    "val_auroc": "maximize",
-    "val_rmse": "minimize",
-    "val_mae": "minimize",
-    "val_r2": "maximize",
-    "epoch_seconds": "minimize",
-}
 
 
 def read_objective(
@@ -77,11 +63,11 @@ def _directions(item: Located, n_metrics: int, problems: Problems) -> tuple[Dire
 def _natural_directions(
     metric: Located, metrics: tuple[str, ...], problems: Problems
 ) -> tuple[Direction, ...]:
-    unclear = [word for word in metrics if word not in _NATURAL]
+    unclear = [word for word in metrics if word not in DIRECTIONS]
     if unclear and not problems.concern(metric.path):
         message = f"is required, minimize or maximize: {shown(unclear[0])} does not tell"
         problems.add(metric.origin, "objective.direction", message)
-    return tuple(_NATURAL[word] for word in metrics if word in _NATURAL)
+    return tuple(DIRECTIONS[word] for word in metrics if word in DIRECTIONS)
 
 
 def _words(item: Located, problems: Problems) -> tuple[str, ...]:

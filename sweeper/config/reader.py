@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.config.cluster import ClusterSpec
+from sweeper.config.metrics import LOSSES, TASK_METRICS
 from sweeper.config.names import study_name_fault
 from sweeper.config.objective import read_objective
 from sweeper.config.overrides import COMMAND_LINE, apply_overrides
@@ -15,7 +16,7 @@ from sweeper.config.ranges import Section
 from sweeper.config.rules import check_rules
 from sweeper.config.scalars import came, check_keys, read_constant, read_fields
 from sweeper.config.sections import SectionReader
-from sweeper.config.settings import LOSSES, TASK_METRICS, Scalar
+from sweeper.config.settings import Scalar
 from sweeper.config.study import (
     SEARCHABLE,
     BudgetSpec,
@@ -135,10 +136,11 @@ class _StudyReader:
 
     def _objective(self) -> Objective:
         task = self._word("data", "task")
+        measured = TASK_METRICS.get(task) or TASK_METRICS["classification"]
         return read_objective(
             self._top.value.get("objective", Located({}, self._top.origin, "objective")),
             self._problems,
-            default=TASK_METRICS[task if task in TASK_METRICS else "classification"][0],
+            default=next(iter(measured)),
             losses=() if self._has_own_training else LOSSES,
             is_free=self._has_own_training or self._word("train", "metrics") is not None,
         )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from sweeper.config.command_rules import check_command
 from sweeper.config.defaults import with_defaults
+from sweeper.config.metrics import TASK_LOSSES, TASK_METRICS, metrics_but_of
 from sweeper.config.problems import Problems, did_you_mean, shown
 from sweeper.config.ranges import (
     Choices,
@@ -19,7 +20,7 @@ from sweeper.config.ranges import (
 from sweeper.config.references import is_reference
 from sweeper.config.render import render_range
 from sweeper.config.run_rules import check_run
-from sweeper.config.settings import TASK_LOSSES, TASK_METRICS, Scalar, metrics_but_of
+from sweeper.config.settings import Scalar
 from sweeper.config.space import most_epochs
 from sweeper.config.study import (
     FIXED,

@@ -8,9 +8,9 @@ from pydantic import TypeAdapter
 from sweeper.config.architecture_params import ARCHITECTURE_PARAMS
 from sweeper.config.cluster import ClusterSpec
 from sweeper.config.data_params import DATA_PARAMS
+from sweeper.config.metrics import METRICS
 from sweeper.config.scalars import field_defaults, field_types
 from sweeper.config.settings import (
-    METRICS,
     CommandConfig,
     DataConfig,
     FunctionConfig,

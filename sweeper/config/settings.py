@@ -6,7 +6,7 @@ setting is declared once. A description ends in ``; default ...`` where the defa
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -41,34 +41,6 @@ Scale = Literal["standard", "quantile"]
 Tokenizer = Literal["words", "bpe"]
 Draws = Literal["stream", "batch"]
 BuiltInSchedule = Literal["constant", "cosine", "step", "onecycle"]
-
-#: What the built-in training reports each epoch, in the order in which tables show it.
-LOSSES = ("train_loss", "val_loss")
-#: Beside them, what a task measures on the validation rows; ``val_top5`` of more than ten classes,
-#: ``val_auroc`` of two.
-TASK_METRICS: Mapping[Task, tuple[str, ...]] = {
-    "classification": ("val_accuracy", "val_top5", "val_f1", "val_auroc"),
-    "multilabel": ("val_f1", "val_auroc"),
-    "regression": ("val_rmse", "val_mae", "val_r2"),
-}
-#: What each task may minimise, by default the first.
-TASK_LOSSES: Mapping[Task, tuple[str, ...]] = {
-    "classification": ("cross_entropy",),
-    "multilabel": ("bce",),
-    "regression": ("mse", "mae", "huber"),
-}
-METRICS = (
-    *LOSSES,
-    *dict.fromkeys(name for names in TASK_METRICS.values() for name in names),
-    "learning_rate",
-    "epoch_seconds",
-)
-
-
-def metrics_but_of(tasks: Collection[Task]) -> frozenset[str]:
-    """What other tasks measure, and none of these."""
-    own = {name for task in tasks for name in TASK_METRICS[task]}
-    return frozenset(name for names in TASK_METRICS.values() for name in names) - own
 
 
 @dataclass(frozen=True, kw_only=True)

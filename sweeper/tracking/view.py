@@ -14,8 +14,8 @@ from zlib import compress
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
 
+from sweeper.config.metrics import METRICS, TASK_METRICS, metrics_but_of
 from sweeper.config.ranges import walk_branches
-from sweeper.config.settings import METRICS, TASK_METRICS, metrics_but_of
 from sweeper.config.study import StudySpec
 from sweeper.durable import Step, durable
 from sweeper.tracking.parent import KIND

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sweeper.config.metrics import TASK_LOSSES
 from sweeper.config.references import is_reference, load_reference
-from sweeper.config.settings import TASK_LOSSES, TrainConfig
+from sweeper.config.settings import TrainConfig
 from sweeper.data.dataset import TrialData
 from sweeper.errors import TrainingError
 

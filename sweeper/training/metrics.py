@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from sweeper.config.metrics import METRICS, metrics_but_of
 from sweeper.config.references import load_reference
-from sweeper.config.settings import METRICS, metrics_but_of
 from sweeper.errors import TrainingError
 from sweeper.text import format_count
 from sweeper.trial import DataInfo, Objective

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sweeper.config.metrics import TASK_LOSSES, TASK_METRICS
 from sweeper.config.settings import (
-    TASK_LOSSES,
-    TASK_METRICS,
     DataConfig,
     ModelConfig,
     TrainConfig,

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchvision import models
 
-from sweeper.config.settings import LOSSES, DataConfig, ModelConfig, TrainConfig, TrialConfig
+from sweeper.config.metrics import LOSSES
+from sweeper.config.settings import DataConfig, ModelConfig, TrainConfig, TrialConfig
 from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.dataset import TrialData, load_data
 from sweeper.errors import TrialInterrupted, TrialLost, TrialPruned

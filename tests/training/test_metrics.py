@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 from torch import Tensor
 
-from sweeper.config.settings import LOSSES, TASK_METRICS
+from sweeper.config.metrics import LOSSES, TASK_METRICS
 from sweeper.errors import TrainingError
 from sweeper.training.metrics import build_metrics, metric_names, require_measured
 from sweeper.trial import DataInfo, Objective, Task
