@@ -12,14 +12,10 @@ from sweeper.events import Interrupted, Started
 from sweeper.study.lane_counts import best_lanes
 from sweeper.study.study import SweepStudy
 from sweeper.training.checkpoint import load_checkpoint
-from sweeper.training.packed.pack import Pack
 from sweeper.trial import EpochMetrics, TrialState
 from sweeper.workers.lane_plan import ALONE
-from tests.support.captured_trials import Twin, train_twins
-from tests.support.paired_trials import rows_of
 from tests.support.sweep import Sweep
 from tests.support.sweep_studies import log
-from tests.training.packed.test_pack import OPTIMIZERS, mlp
 from tests.workers.test_lanes import Followed, assert_nearly_same, begin_lanes, measured, outcome
 
 pytestmark = [
@@ -41,42 +37,6 @@ PLAIN: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def told_of_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeper.study.running_trial._TELL_EVERY_S", 0.0)
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_member_computed_by_operators_is_what_the_trial_is_alone(name: str) -> None:
-    pack, data = Pack(pytest.fail), rows_of((1, 4, 4))
-    kinds = [("relu", 0.1), ("tanh", 0.5), ("gelu", 0.3), ("relu", 0.9)]
-    twins = [
-        Twin(
-            pack,
-            data,
-            mlp(activation=kind, dropout=p, batch_norm=True),
-            {**OPTIMIZERS[name], "accumulate": 2, "l1": 0.01 * seed, "clip_grad_norm": 1.0},
-            seed=seed,
-            device=CUDA,
-        )
-        for seed, (kind, p) in enumerate(kinds)
-    ]
-    train_twins([pack], twins, 4)
-    for twin in twins:
-        twin.check()
-
-
-def test_who_diverges_among_operators_leaves_the_others_as_they_are_bit_for_bit() -> None:
-    def trained(rate: float) -> list[dict[str, Tensor]]:
-        pack = Pack(pytest.fail)
-        twins = [
-            Twin(pack, rows_of(), settings={"learning_rate": each}, seed=seed, device=CUDA)
-            for seed, each in enumerate([0.05, rate, 0.05])
-        ]
-        train_twins([pack], twins, 3)
-        return [twin.member.weights() for twin in twins]
-
-    calm, wild = trained(0.05), trained(1e200)
-    assert not all(value.isfinite().all() for value in wild[1].values())
-    for place in (0, 2):
-        torch.testing.assert_close(wild[place], calm[place], rtol=0, atol=0)
 
 
 def work(study: SweepStudy, device: torch.device = CUDA, **changes: Any) -> Followed:
@@ -122,14 +82,19 @@ def test_with_auto_a_worker_finds_out_how_many_trials_at_once_are_best(
 
 
 class Hungry(nn.Sequential):
-    """One of all there are asks for more memory than any GPU has, once."""
+    """The second one that is built asks for more memory than any GPU has, in its second batch."""
 
-    n_fed = 0
+    n_built = 0
+
+    def __init__(self, *parts: nn.Module) -> None:
+        super().__init__(*parts)
+        Hungry.n_built += 1
+        self.number, self.n_fed = Hungry.n_built, 0
 
     def forward(self, inputs: Tensor) -> Tensor:
         if self.training and inputs.is_cuda:
-            Hungry.n_fed += 1
-            if Hungry.n_fed == 5:  # of the second trial, in its second batch
+            self.n_fed += 1
+            if (self.number, self.n_fed) == (2, 2):
                 torch.empty(2**42, device=inputs.device)
         outputs: Tensor = super().forward(inputs)
         return outputs
@@ -140,9 +105,13 @@ def build_hungry(shape: Sequence[int], n_outputs: int) -> nn.Module:
 
 
 def test_who_finds_no_memory_is_tried_again_alone_and_the_others_go_on(tmp_path: Path) -> None:
-    changes: dict[str, Any] = {**PLAIN, "model": {"architecture": f"{__name__}:build_hungry"}}
+    changes: dict[str, Any] = {
+        **PLAIN,
+        "model": {"architecture": f"{__name__}:build_hungry"},
+        "run": {"lanes": 3, "pack": "off"},
+    }
     study = begin_lanes(tmp_path / "lanes", trials=3, **changes)
-    Hungry.n_fed = 0
+    Hungry.n_built = 0
     work(study)
     assert study.counts() == {TrialState.COMPLETE: 3}
     [interrupted] = [event for event in log(study, 1) if isinstance(event, Interrupted)]
@@ -153,7 +122,6 @@ def test_who_finds_no_memory_is_tried_again_alone_and_the_others_go_on(tmp_path:
     first, again = [event.time_s for event in log(study, 1) if isinstance(event, Started)]
     assert first < again
     assert again > max(log(study, number)[-1].time_s for number in (0, 2))
-    Hungry.n_fed = 5
     assert_nearly_same(study, alone(tmp_path / "one", trials=3, **changes), range(3))
 
 

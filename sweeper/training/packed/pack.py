@@ -116,7 +116,7 @@ class Pack:
             self._forward = ForwardOfOne(alone)
         elif self._forward is None:
             self._forward = ForwardOfMany(Program(alone.model, alone.runtime))
-        stride = (lambda: self._stride) if takes_rows else None
+        stride = (lambda: self._stride) if takes_rows and self._capture else None
         member = Member(alone, name, stride=stride, wait=self.wait)
         self.members.append(member)
         self._layout = None

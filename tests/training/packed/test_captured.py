@@ -197,9 +197,12 @@ def test_every_task(place: Place, task: Any) -> None:
     assert place.capture.n_replayed
 
 
-def test_who_diverges_leaves_the_others_as_they_are_bit_for_bit(place: Place) -> None:
+@pytest.mark.parametrize("is_captured", [False, True])
+def test_who_diverges_leaves_the_others_as_they_are_bit_for_bit(
+    place: Place, is_captured: bool
+) -> None:
     def trained(rate: float) -> list[dict[str, Tensor]]:
-        pack = Pack(pytest.fail, place.capture)
+        pack = Pack(pytest.fail, place.capture if is_captured else None)
         twins = [
             place.twin(pack, settings={"learning_rate": each}, seed=seed)
             for seed, each in enumerate([0.05, rate, 0.05])
@@ -211,6 +214,29 @@ def test_who_diverges_leaves_the_others_as_they_are_bit_for_bit(place: Place) ->
     assert not all(value.isfinite().all() for value in wild[1].values())
     for number in (0, 2):
         torch.testing.assert_close(wild[number], calm[number], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("device", [CPU, pytest.param(CUDA, marks=needs_gpu)], ids=["cpu", "cuda"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_where_nothing_captures_batches_are_computed_one_at_a_time(
+    name: str, device: torch.device
+) -> None:
+    pack, data = Pack(pytest.fail), rows_of((1, 4, 4))
+    kinds = [("relu", 0.1), ("tanh", 0.5), ("gelu", 0.3), ("relu", 0.9)]
+    twins = [
+        Twin(
+            pack,
+            data,
+            mlp(activation=kind, dropout=p, batch_norm=True),
+            {**OPTIMIZERS[name], "accumulate": 2, "l1": 0.01 * seed, "clip_grad_norm": 1.0},
+            seed=seed,
+            device=device,
+        )
+        for seed, (kind, p) in enumerate(kinds)
+    ]
+    train_twins([pack], twins, 4)
+    for twin in twins:
+        twin.check()
 
 
 def test_for_whom_there_is_no_memory_at_once_there_is_one_by_one(place: Place) -> None:
