@@ -13,8 +13,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -50,48 +51,39 @@ def write_audio(config: DataConfig, folder: Path) -> Content:
     """
     column = config.params.get("column", FILE)
     reading = Reading.of(config, open_sources(config), column, _BLOCK_ROWS)
-    scan, clips = LabelScan(reading), _ClipScan(column)
-    for piece, _ in reading.pieces():
-        clips.take(scan.take(piece))
-    labels = scan.settle(config.task)
-    clips.close()
+    scan, clips = LabelScan(reading), _ClipScan()
+    with FileReader(column, "clips were looked at") as reader:
+        for piece, _ in reading.pieces():
+            clips.take(reader.each(scan.take(piece), Clip))
+        labels = scan.settle(config.task)
     frames = _Frames(config.params, clips)
-    arrays = scan.write(folder, labels, {"frames": ("float32", frames.shape)}, frames.encode)
-    frames.close()
+    with FileReader(column, "clips are read") as reader:
+        encode = partial(frames.encode, reader=reader)
+        arrays = scan.write(folder, labels, {"frames": ("float32", frames.shape)}, encode)
     return Content(arrays, {"labels": asdict(labels), "clips": asdict(frames.form())})
 
 
 class _ClipScan:
     """Of the headers of all clips.
 
-    Args:
-        column: That names their files.
-
     Attributes:
-        column: As given.
         seconds: Of each.
         rates: Clips by their sample rate.
         channels: Clips by their number of channels.
     """
 
-    def __init__(self, column: str) -> None:
-        self.column = column
+    def __init__(self) -> None:
         self.seconds: list[float] = []
         self.rates: Counter[int] = Counter()
         self.channels: Counter[int] = Counter()
-        self._reader = FileReader(column, "clips were looked at")
 
-    def take(self, piece: Piece) -> None:
-        """Look at the next rows."""
-        for clip in self._reader.each(piece, Clip):
+    def take(self, clips: Iterable[Clip | None]) -> None:
+        """Look at the next ones."""
+        for clip in clips:
             if clip is not None:
                 self.seconds.append(clip.seconds)
                 self.rates[clip.sample_rate] += 1
                 self.channels[clip.n_channels] += 1
-
-    def close(self) -> None:
-        """See that all could be read; raises as the reader."""
-        self._reader.close()
 
 
 class _Frames:
@@ -115,19 +107,18 @@ class _Frames:
         self._n_samples = min(longest, int(self._max_seconds * self._rate))
         self.shape = (self._log_mel.n_mels, self._log_mel.n_frames(self._n_samples))
         self._content = hashlib.sha256()
-        self._reader = FileReader(clips.column, "clips are read")
 
-    def encode(self, piece: Piece) -> dict[str, NDArray[Any]]:
+    def encode(self, piece: Piece, reader: FileReader) -> dict[str, NDArray[Any]]:
         """Frames of some rows, float32 [n, M, T]."""
         n_rows = max(_BLOCK_SAMPLES // self._n_samples, 1)
-        blocks = [self._encode(block) for block in piece.blocks(n_rows)]
+        blocks = [
+            self._encode(reader.each(block, self._samples)) for block in piece.blocks(n_rows)
+        ]
         return {"frames": np.concatenate([np.empty((0, *self.shape), np.float32), *blocks])}
 
-    def _encode(self, piece: Piece) -> NDArray[np.float32]:
-        none = np.zeros(1, np.float32)  # of a clip that cannot be read, which close tells
-        found = [
-            none if clip is None else clip for clip in self._reader.each(piece, self._samples)
-        ]
+    def _encode(self, clips: Iterable[NDArray[np.float32] | None]) -> NDArray[np.float32]:
+        none = np.zeros(1, np.float32)  # of a clip that cannot be read, which the reader tells
+        found = [none if clip is None else clip for clip in clips]
         # No longer than the longest here: most clips are short beside the longest of all.
         waves = np.zeros((len(found), max(map(len, found))), np.float32)
         for row, samples in enumerate(found):
@@ -143,10 +134,6 @@ class _Frames:
         with path.open("rb") as file:
             self._content.update(hashlib.file_digest(file, "sha256").digest())
         return samples
-
-    def close(self) -> None:
-        """See that all could be read; raises as the reader."""
-        self._reader.close()
 
     def form(self) -> ClipForm:
         """What all of them are."""

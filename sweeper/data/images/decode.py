@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,6 @@ from sweeper.data.images.form import PictureForm
 from sweeper.data.images.pixels import is_grey
 from sweeper.data.labelled.file_reader import FileReader
 from sweeper.data.labelled.label_scan import LabelScan
-from sweeper.data.labelled.pieces import Piece
 from sweeper.data.labelled.reading import Reading, open_sources
 from sweeper.errors import DataError
 
@@ -47,18 +46,25 @@ def write_pictures(config: DataConfig, folder: Path) -> Content:
     column = config.params.get("column", FILE)
     reading = Reading.of(config, open_sources(config), column, _BLOCK_ROWS)
     scan, modes = LabelScan(reading), Counter[str]()
-    looking = FileReader(column, "pictures were looked at")
-    for piece, _ in reading.pieces():
-        modes.update(mode for mode in looking.each(scan.take(piece), read_mode) if mode)
-    looking.close()
+    with FileReader(column, "pictures were looked at") as reader:
+        for piece, _ in reading.pieces():
+            modes.update(mode for mode in reader.each(scan.take(piece), read_mode) if mode)
     labels = scan.settle(config.task)
-    pictures = _Pictures(config.params, column, all(map(is_grey, modes)))
-    first = next(piece for whole, _ in reading.pieces() if (piece := reading.kept(whole)).rows)
-    shape = pictures.settle(first)
-    arrays = scan.write(folder, labels, {"inputs": ("uint8", shape)}, pictures.encode)
-    pictures.close()
+    pictures = _Pictures(config.params, are_grey=all(map(is_grey, modes)))
+    if "size" not in config.params:
+        first = next(piece for whole, _ in reading.pieces() if (piece := reading.kept(whole)).rows)
+        with FileReader(column, "") as reader:
+            next(reader.each(first, pictures.take_shape_of))
+    with FileReader(column, "pictures are read") as reader:
+        arrays = scan.write(
+            folder,
+            labels,
+            {"inputs": ("uint8", pictures.shape)},
+            lambda piece: pictures.encode(reader.each(piece, pictures.read)),
+        )
     assert pictures.sums is not None
-    form = PictureForm(modes.total(), dict(modes.most_common()), shape, pictures.digest())
+    digest = pictures.content.hexdigest()
+    form = PictureForm(modes.total(), dict(modes.most_common()), pictures.shape, digest)
     return Content(
         arrays,
         {"labels": asdict(labels), "pictures": asdict(form), "sums": asdict(pictures.sums)},
@@ -66,71 +72,55 @@ def write_pictures(config: DataConfig, folder: Path) -> Content:
 
 
 class _Pictures:
-    """Reads pictures in the order of their rows, and sums their pixels up.
+    """Reads pictures of one shape, and sums their pixels up.
 
     Args:
         params: Of the data.
-        column: That names their files.
         are_grey: Whether no picture has colour.
 
     Attributes:
+        shape: Of each; without ``data.size`` it is yet to be taken of the first.
         sums: Of those that were read.
+        content: SHA-256 of the files that were read.
     """
 
-    def __init__(self, params: Mapping[str, Any], column: str, are_grey: bool) -> None:
+    def __init__(self, params: Mapping[str, Any], *, are_grey: bool) -> None:
         size = params.get("size")
         self._size = (size, size) if isinstance(size, int) else size and tuple(size)
-        self._n_channels = params.get("channels", 1 if are_grey else 3)
-        self._column = column
-        self._reader = FileReader(column, "pictures are read")
         self._first: Path | None = None
-        self._shape = (0, 0, 0)
+        self.shape = (params.get("channels", 1 if are_grey else 3), *(self._size or (0, 0)))
         self.sums: ChannelSums | None = None
-        self._content = hashlib.sha256()
+        self.content = hashlib.sha256()
 
-    def settle(self, piece: Piece) -> tuple[int, int, int]:
-        """The shape of all, which without ``data.size`` is that of the first."""
-        if self._size is not None:
-            self._shape = (self._n_channels, *self._size)
-            return self._shape
-        reader = FileReader(self._column, "")
-        next(reader.each(piece, self._read_first))
-        reader.close()
-        return self._shape
+    def take_shape_of(self, path: Path) -> None:
+        """Let all be as large as the picture in a file."""
+        _, height, width = read_picture(path, None, self.shape[0]).shape
+        self._first, self.shape = path, (self.shape[0], height, width)
 
-    def _read_first(self, path: Path) -> None:
-        n_channels, height, width = read_picture(path, None, self._n_channels).shape
-        self._first, self._shape = path, (n_channels, height, width)
+    def read(self, path: Path) -> NDArray[np.uint8]:
+        """The pixels of a file.
 
-    def _read(self, path: Path) -> NDArray[np.uint8]:
-        pixels = read_picture(path, self._size, self._n_channels)
-        if pixels.shape != self._shape:
-            own, first = (
-                f"{height} x {width}" for _, height, width in (pixels.shape, self._shape)
-            )
+        Raises:
+            DataError: If it cannot be read, or is of another size.
+        """
+        pixels = read_picture(path, self._size, self.shape[0])
+        if pixels.shape != self.shape:
+            own, first = (f"{height} x {width}" for _, height, width in (pixels.shape, self.shape))
             raise DataError(
                 f"{path}: is {own}, and {self._first} is {first}; say by data.size which size all "
                 "are to be brought to"
             )
         with path.open("rb") as file:
-            self._content.update(hashlib.file_digest(file, "sha256").digest())
+            self.content.update(hashlib.file_digest(file, "sha256").digest())
         return pixels
 
-    def encode(self, piece: Piece) -> dict[str, NDArray[Any]]:
+    def encode(self, pictures: Iterable[NDArray[np.uint8] | None]) -> dict[str, NDArray[Any]]:
         """Pixels of some rows."""
-        blank = np.zeros(self._shape, np.uint8)  # of what cannot be read, which close tells
-        found = [blank if p is None else p for p in self._reader.each(piece, self._read)]
+        blank = np.zeros(self.shape, np.uint8)  # of what cannot be read, which the reader tells
+        found = [blank if pixels is None else pixels for pixels in pictures]
         if not found:
-            return {"inputs": np.empty((0, *self._shape), np.uint8)}
+            return {"inputs": np.empty((0, *self.shape), np.uint8)}
         pixels = np.stack(found)
         sums = ChannelSums.of(pixels)
         self.sums = sums if self.sums is None else self.sums + sums
         return {"inputs": pixels}
-
-    def digest(self) -> str:
-        """Of the files that were read, in hex."""
-        return self._content.hexdigest()
-
-    def close(self) -> None:
-        """See that all could be read; raises as the reader."""
-        self._reader.close()

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from sweeper.data.labelled.cells import as_words
 from sweeper.data.labelled.pieces import Piece
@@ -22,7 +22,9 @@ _TOLD_EVERY_S = 10.0
 
 
 class FileReader:
-    """Reads the files of rows, in their order.
+    """Reads the files of rows, in their order, within a ``with`` block.
+
+    Its end raises ``DataError`` if some cannot be read.
 
     Args:
         column: That names them, from the folder of the rows on.
@@ -64,13 +66,11 @@ class FileReader:
                 self._told_s = time.monotonic()
                 log.info("%s: %d %s", piece.path, self._n_files, self._done)
 
-    def close(self) -> None:
-        """See that all could be read.
+    def __enter__(self) -> Self:
+        return self
 
-        Raises:
-            DataError: If some could not.
-        """
-        if self._faults:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._faults:
             self._raise("")
 
     def _raise(self, end: str) -> None:
