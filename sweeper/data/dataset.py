@@ -19,7 +19,6 @@ from sweeper.data.kinds import KINDS, label_of
 from sweeper.data.labelled.labels import describe_labels, remark_on_labels
 from sweeper.data.lengths import frame_lengths, token_lengths
 from sweeper.data.own.load import load_custom
-from sweeper.data.own.transforms import load_transform
 from sweeper.data.partition import describe_groups, part_rows
 from sweeper.data.preprocessing import Preprocessing
 from sweeper.data.rows import DatasetRows, Fitted, Rows, TensorRows
@@ -110,16 +109,7 @@ def load_data(
 
 def _load_rows(config: DataConfig, cache_dir: Path) -> Rows:
     if is_reference(config.name):
-        return load_custom(
-            config.name,
-            config.params,
-            config.task,
-            cache_dir / "loading",
-            transform=load_transform("data.transform", config.transform),
-            validation_transform=load_transform(
-                "data.validation_transform", config.validation_transform
-            ),
-        )
+        return load_custom(config, cache_dir / "loading")
     return KINDS[config.name].map(open_cache(config, cache_dir), config)
 
 

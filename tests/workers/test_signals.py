@@ -10,7 +10,7 @@ import pytest
 
 from sweeper.commands.probe import measure_model
 from sweeper.config.references import load_reference
-from sweeper.config.settings import ModelConfig
+from sweeper.config.settings import DataConfig, ModelConfig
 from sweeper.data.own.load import load_custom
 from sweeper.errors import CommandStopped, ExitCode
 from sweeper.trial import DataInfo
@@ -117,7 +117,7 @@ def test_a_command_that_is_told_to_end_is_no_error_of_the_code_that_runs(
     (tmp_path / f"{module}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     act = {
-        "load": lambda: load_custom(f"{module}:stop", {}, None, tmp_path),
+        "load": lambda: load_custom(DataConfig(name=f"{module}:stop"), tmp_path),
         "model": lambda: measure_model(
             ModelConfig(architecture=f"{module}:stop"), DataInfo("a", "b", (2,), 2, 4, 4), 2
         ),

@@ -26,8 +26,7 @@ class AlikeRows(Dataset[tuple[Tensor, Any]]):
     """A user's rows, where one that differs from the first is named instead of failing a batch.
 
     Args:
-        dataset: Of the user.
-        n_rows: Of it.
+        dataset: Of the user, with a length.
         transform: What is done to the input of each item before it is looked at.
 
     Attributes:
@@ -35,9 +34,8 @@ class AlikeRows(Dataset[tuple[Tensor, Any]]):
         input_dtype: Of a batch of them.
     """
 
-    def __init__(self, dataset: Any, n_rows: int, transform: Transform | None = None) -> None:
+    def __init__(self, dataset: Any, transform: Transform | None) -> None:
         self._dataset = dataset
-        self._n_rows = n_rows
         self._transform = transform
         self._task: Task | None = None  # before all targets are known
         self._targets = torch.empty(0)
@@ -54,7 +52,7 @@ class AlikeRows(Dataset[tuple[Tensor, Any]]):
         self._n_classes = count_outputs(targets, task)
 
     def __len__(self) -> int:
-        return self._n_rows
+        return len(self._dataset)
 
     def __getitem__(self, row: int) -> tuple[Tensor, Any]:
         return self.__getitems__([row])[0]

@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Mapping, Sized
+from collections.abc import Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from sweeper.config.references import load_reference
+from sweeper.config.settings import DataConfig
 from sweeper.data.channels import ChannelSums
 from sweeper.data.fingerprint import content_digest
 from sweeper.data.own.dataset import (
@@ -23,7 +24,7 @@ from sweeper.data.own.dataset import (
     describe,
 )
 from sweeper.data.own.first_call import call_in_turn
-from sweeper.data.own.transforms import Transform, drawing_transform
+from sweeper.data.own.transforms import Transform, drawing_transform, load_transform
 from sweeper.data.rows import DatasetRows, TensorRows
 from sweeper.data.targets import read_targets
 from sweeper.errors import DataError
@@ -37,40 +38,31 @@ _WANTED = (
 )
 
 
-def load_custom(
-    reference: str,
-    params: Mapping[str, Any],
-    task: Task | None,
-    lock_dir: Path,
-    *,
-    transform: Transform | None = None,
-    validation_transform: Transform | None = None,
-) -> TensorRows | DatasetRows:
+def load_custom(config: DataConfig, lock_dir: Path) -> TensorRows | DatasetRows:
     """Call ``package.module:function`` and take what it returns to train and to validate on.
 
     The test split stays untouched.
 
     Args:
-        reference: Of the function.
-        params: That it is given.
-        task: Of its targets; None to infer it.
+        config: Whose ``name`` is the function, and which names the transforms of its ``Dataset``.
         lock_dir: Of the locks by which one process at a time makes the first call.
-        transform: Of the inputs of a ``Dataset`` that are trained on.
-        validation_transform: Of those that are validated on.
 
     Raises:
-        SpecError: If the function cannot be imported.
+        SpecError: If the function or a transform cannot be imported.
         DataError: If it raises, or returns something of another form.
     """
+    transform = load_transform("data.transform", config.transform)
+    validation_transform = load_transform("data.validation_transform", config.validation_transform)
+    reference, task = config.name, config.task
     function = load_reference(reference)
 
     def call() -> Any:
         try:
-            return function(**copy.deepcopy(dict(params)))
+            return function(**copy.deepcopy(dict(config.params)))
         except (Exception, SystemExit) as exc:  # a script's main function may call sys.exit
             raise DataError(f"{reference} raised {type(exc).__name__}: {exc}") from exc
 
-    loaded = call_in_turn(call, reference=reference, params=params, folder=lock_dir)
+    loaded = call_in_turn(call, reference=reference, params=config.params, folder=lock_dir)
     if not isinstance(loaded, tuple) or len(loaded) not in (2, 3):
         raise DataError(f"{reference} returned {describe(loaded)}; {_WANTED}")
     train = _training_rows(loaded[0], task, transform, f"{reference}: train")
@@ -203,7 +195,7 @@ def _dataset_rows(
         )
     if len(dataset) == 0:
         raise DataError(f"{type(dataset).__name__} is empty; wanted is at least one row per class")
-    rows = AlikeRows(dataset, len(dataset), transform)
+    rows = AlikeRows(dataset, transform)
     targets, task = read_targets(dataset_targets(dataset, rows), stated)
     rows.settle(targets, task)
     digest = content_digest(targets)

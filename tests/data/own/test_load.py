@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
+from sweeper.config.settings import DataConfig
 from sweeper.data.own.load import load_custom
 from sweeper.data.rows import DatasetRows, TensorRows
 from sweeper.errors import DataError, SpecError
@@ -70,13 +71,13 @@ def fail() -> None:
 
 def loaded(train: object) -> TensorRows | DatasetRows:
     RETURNS["case"] = (train, Untouchable())
-    return load_custom(f"{__name__}:load", {"case": "case"}, None, LOCKS)
+    return load_custom(DataConfig(name=f"{__name__}:load", params={"case": "case"}), LOCKS)
 
 
 def failure(returned: object) -> str:
     RETURNS["case"] = returned
     with pytest.raises(DataError) as caught:
-        load_custom(f"{__name__}:load", {"case": "case"}, None, LOCKS)
+        load_custom(DataConfig(name=f"{__name__}:load", params={"case": "case"}), LOCKS)
     prefix = f"{__name__}:load "
     text = str(caught.value)
     return text.removeprefix(prefix).removeprefix(f"{__name__}:load: ")
@@ -84,7 +85,7 @@ def failure(returned: object) -> str:
 
 def test_params_reach_the_function() -> None:
     RETURNS["case"] = ((X, Y), None)
-    load_custom(f"{__name__}:load", {"case": "case", "scale": 5}, None, LOCKS)
+    load_custom(DataConfig(name=f"{__name__}:load", params={"case": "case", "scale": 5}), LOCKS)
     assert RETURNS["scale"] == 5
 
 
@@ -295,14 +296,14 @@ def test_a_wrong_return_says_what_came_and_what_is_wanted(returned: object, text
 
 def test_an_exception_of_the_function_is_kept() -> None:
     with pytest.raises(DataError) as caught:
-        load_custom(f"{__name__}:fail", {}, None, LOCKS)
+        load_custom(DataConfig(name=f"{__name__}:fail", params={}), LOCKS)
     assert str(caught.value) == f"{__name__}:fail raised KeyError: \"column 'age'\""
     assert isinstance(caught.value.__cause__, KeyError)
 
 
 def test_an_absent_function_is_an_error_of_the_study_file() -> None:
     with pytest.raises(SpecError, match="did you mean 'load'"):
-        load_custom(f"{__name__}:laod", {}, None, LOCKS)
+        load_custom(DataConfig(name=f"{__name__}:laod", params={}), LOCKS)
 
 
 def read_pair(inputs: Tensor, targets: Tensor) -> str:
@@ -320,14 +321,16 @@ def test_the_digest_follows_the_content() -> None:
 def test_the_function_is_given_arguments_of_its_own() -> None:
     columns = ["age", "size"]
     for _ in range(2):
-        load_custom(f"{__name__}:load_columns", {"columns": columns}, None, LOCKS)
+        load_custom(
+            DataConfig(name=f"{__name__}:load_columns", params={"columns": columns}), LOCKS
+        )
     assert columns == ["age", "size"]
 
 
 def test_validation_rows_of_its_own_follow_those_to_train_on() -> None:
     validation = X[:2] + 100, torch.tensor([3, 3])  # a class that no training row has
     RETURNS["case"] = ((X, Y), validation, Untouchable())
-    rows = load_custom(f"{__name__}:load", {"case": "case"}, None, LOCKS)
+    rows = load_custom(DataConfig(name=f"{__name__}:load", params={"case": "case"}), LOCKS)
     assert isinstance(rows, TensorRows)
     assert torch.equal(rows.inputs, torch.cat([X, validation[0]]))
     assert rows.targets.tolist() == [*Y.tolist(), 3, 3]
@@ -338,7 +341,7 @@ def test_validation_rows_of_its_own_follow_those_to_train_on() -> None:
 def test_two_datasets_keep_what_each_does_to_its_rows() -> None:
     train = Plain([(x + 0.5, int(y)) for x, y in zip(X, Y, strict=True)])
     RETURNS["case"] = (train, Plain([(X[0], 3), (X[1], 0)]), None)
-    rows = load_custom(f"{__name__}:load", {"case": "case"}, None, LOCKS)
+    rows = load_custom(DataConfig(name=f"{__name__}:load", params={"case": "case"}), LOCKS)
     assert isinstance(rows, DatasetRows)
     assert rows.targets.tolist() == [*Y.tolist(), 3, 0]
     fetch = rows.dataset.__getitems__  # type: ignore[attr-defined]
