@@ -48,14 +48,14 @@ def build_augmentation(settings: TrainConfig, data: DataInfo) -> Augment | None:
         changes.append(
             partial(mask_frames, time=settings.mask_time, frequency=settings.mask_frequency)
         )
-    mix = Mixup(settings.mixup, data.task, data.n_outputs) if settings.mixup else None
-    if not changes and mix is None:
+    mix = partial(mix_up, alpha=settings.mixup, task=data.task, n_outputs=data.n_outputs)
+    if not changes and not settings.mixup:
         return None
 
     def augment(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         for change in changes:
             inputs = change(inputs)
-        return (inputs, targets) if mix is None else mix(inputs, targets)
+        return mix(inputs, targets) if settings.mixup else (inputs, targets)
 
     return augment
 
@@ -209,33 +209,32 @@ def mask_frames(frames: Tensor, *, time: int, frequency: int) -> Tensor:
     return frames.masked_fill((in_time | in_bands) & is_frame[:, None], BARELY)
 
 
-class Mixup:
-    """Mixes each sample with its neighbour in the batch, which is in random order anyway.
+def mix_up(
+    inputs: Tensor, targets: Tensor, *, alpha: float, task: Task, n_outputs: int
+) -> tuple[Tensor, Tensor]:
+    """Mix each sample with its neighbour in the batch, which is in random order anyway.
 
     Targets are mixed as the inputs are: classes and labels become shares. Cross-entropy is linear
     in them, so its loss is the mixture of both losses.
 
     Args:
+        inputs: float [B, ...].
+        targets: Of the task.
         alpha: Of the distribution Beta(alpha, alpha) of each sample's share, > 0.
         task: Of the targets.
         n_outputs: Of a model.
 
+    Returns:
+        As ``inputs``; and targets float32 [B, n_outputs].
+
     Source: Zhang et al. 2018 (mixup), with a share for each sample in place of one for a batch.
     """
-
-    def __init__(self, alpha: float, task: Task, n_outputs: int) -> None:
-        self._alpha = alpha
-        self._is_of_classes = task == "classification"
-        self._n_outputs = n_outputs
-
-    def __call__(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix inputs [B, ...] and targets; the latter come back as float32 [B, n_outputs]."""
-        alpha = torch.full((len(inputs),), self._alpha, device=inputs.device)
-        shares = Beta(alpha, alpha, validate_args=False).sample()[:, None]
-        if self._is_of_classes:
-            wanted = torch.zeros(len(targets), self._n_outputs, device=targets.device)
-            wanted.scatter_(1, targets[:, None], 1)
-        else:
-            wanted = targets.float()
-        share = shares.view(-1, *[1] * (inputs.ndim - 1)).to(inputs.dtype)
-        return torch.lerp(inputs.roll(1, 0), inputs, share), wanted.roll(1, 0).lerp(wanted, shares)
+    concentration = torch.full((len(inputs),), alpha, device=inputs.device)
+    shares = Beta(concentration, concentration, validate_args=False).sample()[:, None]
+    if task == "classification":
+        wanted = torch.zeros(len(targets), n_outputs, device=targets.device)
+        wanted.scatter_(1, targets[:, None], 1)
+    else:
+        wanted = targets.float()
+    share = shares.view(-1, *[1] * (inputs.ndim - 1)).to(inputs.dtype)
+    return torch.lerp(inputs.roll(1, 0), inputs, share), wanted.roll(1, 0).lerp(wanted, shares)

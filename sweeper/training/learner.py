@@ -134,9 +134,3 @@ def train_epoch(learner: Learner, batches: Batches) -> float:
     learner.totals = EpochTotals()
     learner.train(batches)
     return learner.end_training()
-
-
-def evaluate(learner: Learner, batches: Batches) -> tuple[float, Mapping[str, float]]:
-    """Measure batches as a whole pass; its loss and metrics."""
-    learner.evaluate(batches)
-    return learner.end_evaluation()

@@ -23,8 +23,9 @@ from sweeper.data.targets import count_rows
 from sweeper.errors import TrainingError
 from sweeper.training.build import build_learner
 from sweeper.training.eager import EagerLearner
-from sweeper.training.learner import Runtime, evaluate, train_epoch
+from sweeper.training.learner import Runtime, train_epoch
 from sweeper.trial import DataInfo, Task
+from tests.support.models import evaluate
 
 CPU = torch.device("cpu")
 N_ROWS, N_FEATURES = 160, 6

@@ -17,7 +17,7 @@ from sweeper.data.dataset import TrialData, load_data
 from sweeper.data.shuffle import Shuffle
 from sweeper.training.build import build_learner
 from sweeper.training.eager import EagerLearner
-from sweeper.training.learner import Learner, Runtime, evaluate, train_epoch
+from sweeper.training.learner import Learner, Runtime, train_epoch
 from sweeper.training.losses import CrossEntropy
 from sweeper.training.metrics import ClassificationMetrics
 from sweeper.training.optim import build_optimizer
@@ -26,6 +26,7 @@ from sweeper.trial import DataInfo
 from sweeper.workers.devices import known_precisions
 from sweeper.workers.memory import resident_limit
 from tests.support.data_files import IMAGES, LABELS, write_mnist
+from tests.support.models import evaluate
 
 pytestmark = [
     pytest.mark.gpu,

@@ -15,12 +15,12 @@ from sweeper.config.settings import TrainConfig
 from sweeper.errors import TrainingError
 from sweeper.training.augmentation import (
     Augment,
-    Mixup,
     build_augmentation,
     crop_and_flip,
     cut_out,
     jitter_color,
     mask_frames,
+    mix_up,
 )
 from sweeper.trial import DataInfo, Features, Task
 
@@ -140,7 +140,7 @@ def test_a_sample_and_its_targets_are_mixed_with_those_of_its_neighbour(task: Ta
         "multilabel": torch.randn(6, 3) > 0,
         "regression": torch.randn(6, 3),
     }[task]
-    mixed, wanted = Mixup(1.0, task, 3)(inputs, targets)
+    mixed, wanted = mix_up(inputs, targets, alpha=1.0, task=task, n_outputs=3)
     plain = F.one_hot(targets, 3).float() if task == "classification" else targets.float()
     others = inputs.roll(1, 0)
     shares = ((mixed - others) / (inputs - others)).flatten(1)
@@ -157,7 +157,7 @@ def test_a_sample_and_its_targets_are_mixed_with_those_of_its_neighbour(task: Ta
 @pytest.mark.parametrize("alpha", [0.01, 0.2, 1.0, 100.0])
 def test_shares_have_the_variance_of_their_distribution(alpha: float) -> None:
     ones = torch.arange(4000) % 2
-    mixed, _ = Mixup(alpha, "classification", 2)(ones[:, None].float(), ones)
+    mixed, _ = mix_up(ones[:, None].float(), ones, alpha=alpha, task="classification", n_outputs=2)
     shares = torch.where(ones == 1, mixed[:, 0], 1 - mixed[:, 0])
     assert shares.mean() == pytest.approx(0.5, abs=0.03)
     assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), abs=0.01)

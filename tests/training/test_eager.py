@@ -12,11 +12,12 @@ from sweeper.models.cnn import build_cnn
 from sweeper.models.mlp import build_mlp
 from sweeper.training.augmentation import Augment
 from sweeper.training.eager import EagerLearner
-from sweeper.training.learner import Runtime, evaluate, train_epoch
+from sweeper.training.learner import Runtime, train_epoch
 from sweeper.training.losses import CrossEntropy
 from sweeper.training.metrics import ClassificationMetrics
 from sweeper.training.optim import build_optimizer, split_parameters
 from sweeper.training.schedules import Schedule
+from tests.support.models import evaluate
 
 CPU = torch.device("cpu")
 CONSTANT = Schedule("constant", peak=0.1, total_steps=100)

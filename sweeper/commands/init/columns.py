@@ -130,7 +130,7 @@ def _is_useless(scan: ColumnScan, n_rows: int) -> str:
         return "no name"
     if flaw := scan.flaw(n_rows):
         return flaw
-    is_counter = scan.is_whole and scan.n_values == n_rows == scan.high - scan.low + 1
+    is_counter = scan.is_whole and len(scan.values) == n_rows == scan.high - scan.low + 1
     return "numbers of rows" if scan.kind == "numbers" and n_rows > 1 and is_counter else ""
 
 
@@ -152,7 +152,7 @@ def task_of(target: ColumnScan) -> tuple[Task, list[Key]]:
     except DataError:
         if target.kind != "numbers" or not target.is_whole or target.low == target.high:
             raise
-    task: Task = "classification" if target.n_values <= _MOST_CLASSES else "regression"
+    task: Task = "classification" if len(target.values) <= _MOST_CLASSES else "regression"
     other = "regression" if task == "classification" else "classification"
     numbers = f"whole numbers from {target.low:g} to {target.high:g}"
     return task, [Key("task", task, f"or {other}: {numbers}")]

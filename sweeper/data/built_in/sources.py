@@ -82,10 +82,6 @@ class RawFiles:
         """Names of the files that are not there."""
         return [name for name in self.source.files if not (self.folder / name).is_file()]
 
-    def identity(self) -> list[tuple[str, int, int]]:
-        """Path, size in bytes and time of change in ns of each file: replaced files differ."""
-        return file_identity([self.folder / name for name in self.source.files])
-
 
 def raw_files(config: DataConfig) -> RawFiles:
     """Where the files of ``config`` should lie: data.root, else $SWEEPER_DATA, else ``data/``."""
@@ -104,7 +100,8 @@ def identity(config: DataConfig) -> list[Any] | None:
     if config.name == DIGITS:
         return [params, []]
     raw = raw_files(config)
-    return None if raw.missing() else [params, raw.identity()]
+    files = [raw.folder / name for name in raw.source.files]
+    return None if raw.missing() else [params, file_identity(files)]
 
 
 def fallback(config: DataConfig) -> DataConfig:

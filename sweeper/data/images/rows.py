@@ -52,15 +52,11 @@ def _blank(shape: tuple[int, int, int]) -> str:
 
 def map_rows(entry: CacheEntry, task: Task | None = None) -> TensorRows:
     """The images of a cache entry, with the targets of a task."""
-    count, sums, squares = (entry.content.about["sums"][key] for key in _SUMS)
     targets, task = read_targets(map_array(entry, "targets"), task)
     return TensorRows(
         map_array(entry, "inputs"),
         targets,
         entry.digest,
-        ChannelSums(count, tuple(sums), tuple(squares)),
+        read_record(ChannelSums, entry.content.about["sums"]),
         task,
     )
-
-
-_SUMS = ("count", "sums", "squares")

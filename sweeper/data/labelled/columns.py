@@ -175,12 +175,7 @@ class ColumnScan:
         """Whether it holds truth values, or 0 and 1."""
         if self.kind == "words":
             return {word.lower() for word in self.values} <= {"true", "false"}
-        return set(self.values) <= {0.0, 1.0} and self.n_values > 0
-
-    @property
-    def n_values(self) -> int:
-        """Different ones, as far as they were kept."""
-        return len(self.values)
+        return set(self.values) <= {0.0, 1.0} and bool(self.values)
 
     def words(self) -> tuple[str, ...]:
         """All of them, in order."""
