@@ -1,5 +1,6 @@
 """``sweeper check``: everything that a run would do, up to one batch."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,17 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sweeper.commands.prepare import PreparedStudy, placed, prepare_study
+from sweeper.commands.tried_settings import (
+    ARCHITECTURE,
+    architectures_of,
+    first_settings,
+    largest_settings,
+    settings_of_own_code,
+)
 from sweeper.commands.warm_start import preview_warm_start
 from sweeper.config.grid import count_goal, count_settings, explain_goal
-from sweeper.config.ranges import Choices, Range, options_of
-from sweeper.config.settings import (
-    FunctionConfig,
-    Precision,
-    Scalar,
-    TrainConfig,
-    TrialConfig,
-)
-from sweeper.config.space import Suggest, first_value, is_forbidden, suggest_config
+from sweeper.config.settings import FunctionConfig, Precision, TrainConfig, TrialConfig
+from sweeper.config.space import is_forbidden
 from sweeper.config.study import StudySpec
 from sweeper.errors import SweeperError
 from sweeper.study.pruners import epochs_of, explain_pruner
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from sweeper.commands.probe import Footprint
     from sweeper.data.dataset import TrialData
 
-_ARCHITECTURE = "model.architecture"
 #: More are as good as endless to a study.
 _MOST_SETTINGS = 1_000_000
 #: So many times as fast a precision must be, whenever it was timed, to be worth other numbers.
@@ -50,8 +50,8 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
     """Prepare the data, run a batch through every architecture; a line for each.
 
     The first value of every range is tried so, and timed in each precision that the device has
-    units for. Of the largest values it is seen that the model can be built and that a batch fits
-    into memory.
+    units for; then each piece of the user's own code that a range names. Of the largest values
+    it is seen that the model can be built and that a batch fits into memory.
 
     Raises:
         SweeperError: If a run of the study would not get as far.
@@ -67,8 +67,9 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
     here = replace(placements[0], device=placements[0].devices[0])  # this process sees all GPUs
     timed: list[Mapping[Precision, Sequence[float]]] = []
     told: set[str] = set()
-    for option in options_of(spec.ranges().get(_ARCHITECTURE)):
-        first = _config(spec, option, first_value)
+    architectures = architectures_of(spec)
+    for architecture in architectures:
+        first = first_settings(spec, architecture)
         if not isinstance(first.train, TrainConfig):
             yield _try_own_training(prepared, first, placements[0])
             continue
@@ -76,12 +77,14 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
         if seconds := _time_precisions(prepared, first, here):
             timed.append(seconds)
             yield _tell_times(first, seconds, here)
-        largest = _config(spec, option, _largest_value)
+        largest = largest_settings(spec, architecture)
         is_drawn = not is_forbidden(spec, largest.params)
         if is_drawn and largest.train != first.train:
             _try_training(prepared, largest)
         if is_drawn and (largest.model, largest.data) != (first.model, first.data):
             yield _try_size(prepared, largest)
+    for config in settings_of_own_code(spec, architectures):
+        deque(_try_batch(prepared, config), maxlen=0)
     if proposal := propose_precision(spec.run.precision, timed, here.device):
         yield proposal
     yield f"ready: {spec.command('run')}"
@@ -125,22 +128,6 @@ def _tell_settings(spec: StudySpec) -> Iterator[str]:
         yield f"the space has {format_count(n_settings, 'setting')}"
 
 
-def _config(spec: StudySpec, architecture: Scalar, suggest: Suggest) -> TrialConfig:
-    """A value for every range, with that architecture if there are several."""
-
-    def choose(name: str, values: Range) -> Scalar:
-        return architecture if name == _ARCHITECTURE else suggest(name, values)
-
-    return suggest_config(spec, choose, seed=spec.seed)
-
-
-def _largest_value(name: str, values: Range) -> Scalar:
-    if not isinstance(values, Choices):
-        return values.high
-    numbers = [option for option in values.options if isinstance(option, int | float)]
-    return max(numbers) if len(numbers) == len(values.options) else values.options[-1]
-
-
 def _try_own_training(prepared: PreparedStudy, config: TrialConfig, placement: Placement) -> str:
     from sweeper.commands.probe import try_own_training
 
@@ -165,7 +152,7 @@ def _try_batch(prepared: PreparedStudy, config: TrialConfig) -> Iterator[str]:
     needs = _measure(prepared.spec, config, data)
     with _placed(prepared.spec, config, "data.name"):
         batch = next(data.train.batches(config.data.batch_size))
-    with _placed(prepared.spec, config, _ARCHITECTURE):
+    with _placed(prepared.spec, config, ARCHITECTURE):
         loss, step_s = try_batch(config, data, batch)
     info = data.info
     yield from data.inferred
@@ -185,7 +172,7 @@ def _try_training(prepared: PreparedStudy, config: TrialConfig) -> None:
     from sweeper.commands.probe import check_training
 
     data = _load(prepared, config)
-    with _placed(prepared.spec, config, _ARCHITECTURE):
+    with _placed(prepared.spec, config, ARCHITECTURE):
         check_training(config, data)
 
 
@@ -210,7 +197,7 @@ def _time_precisions(
     if len(precisions) == 1:
         return {}
     data = _load(prepared, config)
-    with _placed(prepared.spec, config, _ARCHITECTURE):
+    with _placed(prepared.spec, config, ARCHITECTURE):
         return time_updates(config, data, placement, precisions)
 
 
@@ -273,7 +260,7 @@ def _measure(spec: StudySpec, config: TrialConfig, data: "TrialData") -> "Footpr
     n_rows = min(config.data.batch_size, data.info.n_train)
     with _placed(spec, config, "data.name"):
         check_inputs(config.model.architecture, data.info)
-    with _placed(spec, config, _ARCHITECTURE):
+    with _placed(spec, config, ARCHITECTURE):
         return measure_model(config.model, data.info, n_rows)
 
 

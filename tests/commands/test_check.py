@@ -493,6 +493,19 @@ def test_a_program_is_tried_and_what_it_says_is_told_at_its_place(tmp_path: Path
     )
 
 
+def test_a_loss_of_the_users_own_is_called_wherever_in_a_range(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loss_of_odd_shape.py").write_text(
+        "def loss(outputs, targets):\n    return outputs - targets\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    train = {"loss": {"choices": ["cross_entropy", "loss_of_odd_shape:loss"]}}
+    assert refusal(tmp_path, TrainingError, train=train).startswith(
+        "train.loss: loss_of_odd_shape:loss raised RuntimeError: The size of tensor a (10) must "
+    )
+
+
 def test_augmentation_that_means_nothing_for_the_data_is_refused_wherever_in_a_range(
     tmp_path: Path,
 ) -> None:
