@@ -39,7 +39,7 @@ STUDY_ROWS = (
 )
 #: The same inside ``data``: its modules, and each of its packages as one part.
 DATA_ROWS = (
-    ("channels", "content", "fingerprint", "identity", "lengths", "preprocessing", "scale",
+    ("channels", "content", "fingerprint", "lengths", "preprocessing", "scale",
      "shuffle", "targets"),
     ("batches",),
     ("labelled", "partition"),

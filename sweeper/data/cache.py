@@ -21,6 +21,7 @@ from pathlib import Path
 from sweeper.config.references import is_reference
 from sweeper.config.settings import DataConfig
 from sweeper.data.content import ArrayForm, CacheEntry, Content
+from sweeper.data.fingerprint import content_digest
 from sweeper.data.kinds import KINDS
 from sweeper.durable import replace_file
 from sweeper.errors import DataError
@@ -88,8 +89,6 @@ def _is_intact(entry: CacheEntry) -> bool:
 
 
 def _digest(entry: CacheEntry) -> str:
-    from sweeper.data.fingerprint import content_digest  # numpy
-
     return content_digest(*map(entry.map, entry.content.arrays))
 
 

@@ -1,13 +1,15 @@
-"""Digests that are equal for equal data on any machine."""
+"""Digests that are equal for equal data on any machine; and what tells that files are others."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -26,6 +28,8 @@ def content_digest(*contents: Tensor | NDArray[Any]) -> str:
 
 
 def _dtype_and_bytes(content: Tensor | NDArray[Any]) -> tuple[str, NDArray[np.uint8]]:
+    import numpy as np
+
     if isinstance(content, np.ndarray):
         return f"torch.{content.dtype}", content.reshape(-1).view(np.uint8)
     import torch
@@ -35,6 +39,21 @@ def _dtype_and_bytes(content: Tensor | NDArray[Any]) -> tuple[str, NDArray[np.ui
 
 def split_fingerprint(digest: str, train: Tensor, validation: Tensor) -> str:
     """16 hex digits over a content digest and the rows of both splits, each int64 [N]."""
-    return hashlib.sha256(f"{digest} {content_digest(train, validation)}".encode()).hexdigest()[
-        :16
-    ]
+    rows = content_digest(train, validation)
+    return hashlib.sha256(f"{digest} {rows}".encode()).hexdigest()[:16]
+
+
+def file_identity(paths: Sequence[Path | str]) -> list[tuple[str, int, int]]:
+    """Path, size in bytes and time of change in ns of each file, of which none is read.
+
+    Replaced files differ. One that is not there has the size -1.
+    """
+    return [(str(path), *_size_and_time(path)) for path in paths]
+
+
+def _size_and_time(path: Path | str) -> tuple[int, int]:
+    try:
+        stat = os.stat(path)
+    except (OSError, ValueError):  # the latter of a name that no file can have
+        return -1, 0
+    return stat.st_size, stat.st_mtime_ns

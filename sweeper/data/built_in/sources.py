@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.config.settings import DataConfig
-from sweeper.data.identity import file_identity
+from sweeper.data.fingerprint import file_identity
 
 _IDX_FILES = tuple(
     f"{split}-{part}-ubyte"

@@ -8,7 +8,7 @@ from typing import Any
 from sweeper.config.file_pattern import FILE
 from sweeper.config.settings import DataConfig
 from sweeper.config.study import StudySpec
-from sweeper.data.identity import file_identity
+from sweeper.data.fingerprint import file_identity
 from sweeper.data.labelled.folder import list_folder
 from sweeper.errors import DataError
 
