@@ -110,7 +110,7 @@ def load_data(
 def _load_rows(config: DataConfig, cache_dir: Path) -> Rows:
     if is_reference(config.name):
         return load_custom(config, cache_dir / "loading")
-    return KINDS[config.name].map(open_cache(config, cache_dir), config)
+    return KINDS[config.name].map_rows(open_cache(config, cache_dir), config)
 
 
 def _fitted_data(

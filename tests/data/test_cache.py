@@ -14,7 +14,7 @@ import torch
 
 from sweeper.config.settings import DataConfig
 from sweeper.data.cache import open_cache, prepare_data
-from sweeper.data.images.rows import map_rows
+from sweeper.data.images.rows import map_images
 from sweeper.data.rows import TensorRows
 from sweeper.errors import DataError
 from tests.support.data_files import IMAGES, LABELS, write_mnist
@@ -31,7 +31,7 @@ def mnist(root: Path) -> DataConfig:
 
 
 def load(config: DataConfig, tmp_path: Path) -> TensorRows:
-    return map_rows(open_cache(config, tmp_path / "cache"))
+    return map_images(open_cache(config, tmp_path / "cache"), None)
 
 
 def failure(config: DataConfig, tmp_path: Path) -> str:

@@ -43,7 +43,7 @@ _BLOCK_ROWS, _BLOCK_SAMPLES = 32, 2**20
 _ROUNDING = 1e-6
 
 
-def write_audio(config: DataConfig, folder: Path) -> Content:
+def write(config: DataConfig, folder: Path) -> Content:
     """Read the clips, first their headers and then all of them, and write their frames.
 
     Raises:

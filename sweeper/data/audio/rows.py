@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sweeper.config.records import read_record
+from sweeper.config.settings import DataConfig
 from sweeper.data.audio.form import ClipForm, describe_clips
 from sweeper.data.audio.log_mel import LogMel
 from sweeper.data.audio.waves import WAVEFORM
@@ -75,7 +76,7 @@ class FrameRows:
         return Preprocessing("audio", strings, tensors)
 
 
-def map_audio(entry: CacheEntry) -> FrameRows:
+def map_rows(entry: CacheEntry, config: DataConfig) -> FrameRows:  # noqa: ARG001
     """The clips of a cache entry."""
     labels = read_record(Labels, entry.content.about["labels"])
     clips = read_record(ClipForm, entry.content.about["clips"])

@@ -27,7 +27,7 @@ Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 _REPAIR = "delete the damaged file to have it downloaded again"
 
 
-def write_images(config: DataConfig, folder: Path) -> Content:
+def write(config: DataConfig, folder: Path) -> Content:
     """Decode a built-in data set of images, and write its arrays; raises as :func:`decode`."""
     inputs, targets = decode(config)
     for name, array in (("inputs", inputs), ("targets", targets)):

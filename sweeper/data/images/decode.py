@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _BLOCK_ROWS = 16
 
 
-def write_pictures(config: DataConfig, folder: Path) -> Content:
+def write(config: DataConfig, folder: Path) -> Content:
     """Read the pictures, and write their pixels.
 
     Raises:

@@ -10,6 +10,7 @@ from hashlib import sha256
 from PIL import Image
 
 from sweeper.config.records import read_record
+from sweeper.config.settings import DataConfig
 from sweeper.data.channels import ChannelSums
 from sweeper.data.content import CacheEntry
 from sweeper.data.images.form import PictureForm, describe_pictures
@@ -21,17 +22,16 @@ from sweeper.data.targets import read_targets
 from sweeper.trial import Task
 
 
-def map_pictures(entry: CacheEntry, *, is_sized: bool) -> TensorRows:
-    """The pictures of a cache entry that were files of the user's own.
-
-    Args:
-        entry: Of them.
-        is_sized: Whether they were brought to one size.
-    """
+def map_rows(entry: CacheEntry, config: DataConfig) -> TensorRows:
+    """The pictures of a cache entry that were files of the user's own."""
     labels = read_record(Labels, entry.content.about["labels"])
     form = read_record(PictureForm, entry.content.about["pictures"])
-    rows = map_rows(entry, labels.task)
-    strings = {"shape": form.shape, "is_sized": is_sized, "example": {PICTURE: _blank(form.shape)}}
+    rows = map_images(entry, labels.task)
+    strings = {
+        "shape": form.shape,
+        "is_sized": "size" in config.params,
+        "example": {PICTURE: _blank(form.shape)},
+    }
     return replace(
         rows,
         digest=sha256(f"{entry.digest} {labels.classes}".encode()).hexdigest(),
@@ -50,7 +50,7 @@ def _blank(shape: tuple[int, int, int]) -> str:
     return b64encode(file.getvalue()).decode()
 
 
-def map_rows(entry: CacheEntry, task: Task | None = None) -> TensorRows:
+def map_images(entry: CacheEntry, task: Task | None) -> TensorRows:
     """The images of a cache entry, with the targets of a task."""
     targets, task = read_targets(map_array(entry, "targets"), task)
     return TensorRows(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def write_table(config: DataConfig, folder: Path) -> Content:
+def write(config: DataConfig, folder: Path) -> Content:
     """Read the files of a table, and write their arrays.
 
     Raises:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sweeper.config.records import read_record
-from sweeper.config.settings import Scale
+from sweeper.config.settings import DataConfig, Scale
 from sweeper.data.content import CacheEntry
 from sweeper.data.labelled.labels import Labels
 from sweeper.data.preprocessing import Preprocessing
@@ -47,7 +47,7 @@ class TableRows:
     columns: TableColumns
     labels: Labels
     digest: str
-    scale: Scale = "standard"
+    scale: Scale
 
     @property
     def task(self) -> Task:
@@ -128,7 +128,7 @@ def _fit_words(codes: NDArray[np.int32], train: NDArray[np.int64]) -> _FittedWor
     return _FittedWords(seen.tolist(), int(seen[counts.argmax()]) if len(seen) else -1)
 
 
-def map_table(entry: CacheEntry, scale: Scale) -> TableRows:
+def map_rows(entry: CacheEntry, config: DataConfig) -> TableRows:
     """The table of a cache entry."""
     columns = read_record(TableColumns, entry.content.about["columns"])
     labels = read_record(Labels, entry.content.about["labels"])
@@ -143,5 +143,5 @@ def map_table(entry: CacheEntry, scale: Scale) -> TableRows:
         columns,
         labels,
         sha256(f"{entry.digest} {meaning}".encode()).hexdigest(),
-        scale,
+        config.params.get("scale", "standard"),
     )

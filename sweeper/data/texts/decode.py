@@ -43,7 +43,7 @@ _MOST_WORDS = 5_000_000
 _BLOCK_ROWS = 4096
 
 
-def write_text(config: DataConfig, folder: Path) -> Content:
+def write(config: DataConfig, folder: Path) -> Content:
     """Read the files of some texts, and write their arrays.
 
     Raises:

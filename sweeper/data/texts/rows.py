@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sweeper.config.records import read_record
-from sweeper.config.settings import Tokenizer
+from sweeper.config.settings import DataConfig, Tokenizer
 from sweeper.data.content import CacheEntry
 from sweeper.data.labelled.labels import Labels
 from sweeper.data.lengths import token_lengths
@@ -122,13 +122,8 @@ class TextRows:
         )
 
 
-def map_text(entry: CacheEntry, params: Mapping[str, Any]) -> TextRows:
-    """The texts of a cache entry.
-
-    Args:
-        entry: Of them.
-        params: Of the study file's ``data``, of which those that are fitted count.
-    """
+def map_rows(entry: CacheEntry, config: DataConfig) -> TextRows:
+    """The texts of a cache entry."""
     labels = read_record(Labels, entry.content.about["labels"])
     arrays = {name: map_array(entry, name) for name in entry.content.arrays}
     keys = ("tokenizer", "vocabulary", "max_length")
@@ -141,5 +136,5 @@ def map_text(entry: CacheEntry, params: Mapping[str, Any]) -> TextRows:
         labels,
         sha256(f"{entry.digest} {labels.classes!r}".encode()).hexdigest(),
         entry.folder,
-        **{key: params[key] for key in keys if key in params},
+        **{key: config.params[key] for key in keys if key in config.params},
     )

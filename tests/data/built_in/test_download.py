@@ -14,7 +14,7 @@ import torchvision
 from sweeper.config.settings import DataConfig
 from sweeper.data.built_in import download
 from sweeper.data.cache import open_cache, prepare_data
-from sweeper.data.images.rows import map_rows
+from sweeper.data.images.rows import map_images
 from sweeper.errors import DataError
 from tests.support.data_files import IMAGES, cifar_files, gz_archives, md5
 
@@ -100,7 +100,7 @@ def failure(tmp_path: Path, root: Path | None = None) -> str:
 
 def test_an_absent_set_is_downloaded_and_decoded(mirror: Mirror, tmp_path: Path) -> None:
     root = tmp_path / "files"
-    rows = map_rows(open_cache(mnist(root), tmp_path / "cache"))
+    rows = map_images(open_cache(mnist(root), tmp_path / "cache"), None)
     assert torch.equal(rows.inputs[:, 0], torch.from_numpy(IMAGES))
     assert [path.name for path in root.iterdir()] == ["MNIST"]
     n_asked = len(mirror.asked)
