@@ -117,7 +117,7 @@ def check(
     if path is None:
         raise typer.BadParameter("name a study file, or ask for --schema", param_hint="STUDY")
     spec = load(path, overrides, name)
-    from sweeper.commands.check import check_study
+    from sweeper.commands.check.check import check_study
 
     for line in check_study(spec, ROOT, _note):
         _show(line)

@@ -65,8 +65,8 @@ LIBRARIES = {
     "pydantic": {"config"},
     "yaml": {"config", "launchers"},
     "torch": {
-        "data", "models", "training", "tracking", "workers", "integrations", "commands.check",
-        "commands.probe",
+        "data", "models", "training", "tracking", "workers", "integrations",
+        "commands.check.model", "commands.check.precision", "commands.check.trials",
     },
     "lightning": {"integrations"},
     "transformers": {"integrations"},

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sweeper.commands.check import check_study
+from sweeper.commands.check.check import check_study
 from sweeper.commands.init.proposal import Proposal
 from sweeper.commands.init.propose import propose
 from sweeper.commands.init.write import write_study

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sweeper.commands import probe
-from sweeper.commands.check import check_study
+from sweeper.commands.check import precision
+from sweeper.commands.check.check import check_study
 from sweeper.commands.status import show_status
 from sweeper.commands.warm_start import preview_warm_start, read_warm_start
 from sweeper.errors import SpecError, StudyError, TrackerError
@@ -60,7 +60,7 @@ def test_the_first_trial_is_drawn_where_the_earlier_study_was_best(folder: Path)
 def test_check_says_it_before_anything_runs_and_status_ever_after(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "_TURN_S", 0.0)
+    monkeypatch.setattr(precision, "_TURN_S", 0.0)
     spec, root = later(folder), folder / "mlruns"
     lines = list(check_study(spec, root, print))
     assert f"warm start: {SAID}" in lines

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from torchvision import models
 
 from sweeper import cli
-from sweeper.commands import probe
+from sweeper.commands.check import precision
 from sweeper.config.problems import Problems
 from sweeper.config.reader import load_study, parse_study
 from sweeper.config.yaml_source import load_source, parse_scalar
@@ -112,7 +112,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.chdir(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", str(folder))
-        patch.setattr(probe, "_TURN_S", 0.0)  # to time updates takes longer than all the rest
+        patch.setattr(precision, "_TURN_S", 0.0)  # to time updates takes longer than all the rest
         yield folder
     os.chdir(cwd)
     sys.path[:] = path

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.commands.probe import measure_model
+from sweeper.commands.check.model import measure_model
 from sweeper.config.references import load_reference
 from sweeper.config.settings import DataConfig, ModelConfig
 from sweeper.data.own.load import load_custom

@@ -3,16 +3,14 @@
 import importlib.util
 import re
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sweeper.commands import probe
-from sweeper.commands.check import check_study, propose_precision
+from sweeper.commands.check import precision
+from sweeper.commands.check.check import check_study
 from sweeper.config.reader import parse_study
-from sweeper.config.settings import Precision
 from sweeper.errors import (
     DataError,
     SpecError,
@@ -31,7 +29,7 @@ from tests.support.wav_files import tone, write_wav
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """One update a turn, as no test is about how long they take."""
-    monkeypatch.setattr(probe, "_TURN_S", 0.0)
+    monkeypatch.setattr(precision, "_TURN_S", 0.0)
 
 
 def checked(folder: Path, **changes: Any) -> list[str]:
@@ -141,39 +139,6 @@ def test_a_precision_that_a_model_cannot_take_is_left_out(tmp_path: Path) -> Non
     (told,) = (line for line in lines if line.startswith("an update of "))
     assert told.endswith(" ms in fp32")
     assert not any(line.startswith("proposed: ") for line in lines)
-
-
-Turns = Mapping[Precision, Sequence[float]]
-
-
-def test_a_precision_is_proposed_if_all_architectures_together_are_clearly_faster() -> None:
-    mlp: Turns = {"fp32": [1e-3] * 3, "bf16": [2e-3] * 3}
-    # 1 + 13 ms beside 2 + 8 ms is 1.4 x, 1 + 10 ms beside 2 + 8 ms is 1.1 x.
-    slow: Turns = {"fp32": [13e-3] * 3, "bf16": [8e-3] * 3}
-    assert propose_precision("fp32", [mlp, slow], "cpu") == (
-        "proposed: `run: {precision: bf16}`, measured 1.4 x as fast as fp32; it rounds "
-        "differently, so it is never taken by itself"
-    )
-    near: Turns = {"fp32": [10e-3] * 3, "bf16": [8e-3] * 3}
-    assert propose_precision("fp32", [mlp, near], "cpu") == ""
-    assert propose_precision("fp32", [mlp], "cpu") == ""
-    assert propose_precision("bf16", [mlp], "cpu").startswith("proposed: `run: {precision: fp32}`")
-    alone: Turns = {"fp32": [1.0] * 3}  # not every model can take another
-    assert propose_precision("fp32", [mlp, alone], "cpu") == ""
-    assert propose_precision("fp32", [], "cpu") == ""
-
-
-def test_no_precision_is_proposed_that_was_faster_in_some_turns_alone() -> None:
-    on_a_busy_machine: Turns = {"fp32": [40e-3, 2e-3, 41e-3], "bf16": [2e-3, 2e-3, 2e-3]}
-    assert propose_precision("fp32", [on_a_busy_machine], "cuda") == ""
-    slowed_alike: Turns = {"fp32": [40e-3, 4e-3, 41e-3], "bf16": [20e-3, 2e-3, 21e-3]}
-    assert "measured 2.0 x as fast" in propose_precision("fp32", [slowed_alike], "cuda")
-
-
-def test_no_precision_is_proposed_for_updates_that_a_cpu_hardly_computes_in() -> None:
-    tiny: Turns = {"fp32": [19e-5] * 3, "bf16": [1e-5] * 3}
-    assert propose_precision("fp32", [tiny], "cpu") == ""
-    assert "measured 19.0 x as fast" in propose_precision("fp32", [tiny], "cuda:1")
 
 
 def test_a_range_whose_upper_end_cannot_be_built_is_refused(tmp_path: Path) -> None:
@@ -403,7 +368,7 @@ def test_what_was_inferred_of_a_table_is_told(tmp_path: Path) -> None:
 
 
 def studies_of(page: str) -> list[str]:
-    text = (Path(__file__).parents[2] / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / f"{page}.md").read_text(encoding="utf-8")
     return re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
 
 
@@ -436,7 +401,7 @@ def test_the_study_of_the_page_on_texts_is_ready(
 def test_the_study_of_the_page_on_audio_is_ready(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = Path(__file__).parents[2] / "docs" / "audio.md"
+    page = Path(__file__).parents[3] / "docs" / "audio.md"
     [text] = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     for row in range(20):
         name = f"{row % 2}_{['ann', 'ben', 'cleo', 'dan', 'eve'][row // 4]}_{row}.wav"

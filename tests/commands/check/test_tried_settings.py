@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sweeper.commands.tried_settings import architectures_of, settings_of_own_code
+from sweeper.commands.check.tried_settings import architectures_of, settings_of_own_code
 from tests.support.sweep_studies import spec_of
 
 CODE = """

@@ -1,0 +1,1 @@
+"""``sweeper check``: everything that a run would do, up to one batch."""
