@@ -175,8 +175,9 @@ def _refuse_changes(spec: StudySpec, before: Mapping[str, Any], now: Mapping[str
                     f"{spec.path}: the search has changed since study {spec.name!r} began:",
                     *changes,
                     "Trials before and after would not compare. Change it back, or begin another "
-                    "study with `--name NEW`, or a new `name:` in the file; budget, sampler, "
-                    "pruner, run and tracking may change freely.",
+                    "study with `--name NEW`, or a new `name:` in the file; it learns from these "
+                    f"trials by `warm_start: {{from: {spec.name}}}`. Budget, sampler, pruner, run "
+                    "and tracking may change freely.",
                 ]
             )
         )

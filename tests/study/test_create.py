@@ -44,8 +44,9 @@ def test_a_changed_search_is_refused_with_what_changed(tmp_path: Path) -> None:
             '  train.learning_rate: was {"low": 0.001, "high": 0.1, "log": true}, '
             'is {"low": 0.001, "high": 0.5, "log": true}',
             "Trials before and after would not compare. Change it back, or begin another study "
-            "with `--name NEW`, or a new `name:` in the file; budget, sampler, pruner, run and "
-            "tracking may change freely.",
+            "with `--name NEW`, or a new `name:` in the file; it learns from these trials by "
+            "`warm_start: {from: small}`. Budget, sampler, pruner, run and tracking may change "
+            "freely.",
         ]
     )
 

@@ -170,8 +170,8 @@ def test_a_changed_range_is_refused_with_the_ways_out(finished: Sweep) -> None:
         '  train.learning_rate: was {"low": 0.0001, "high": 0.1, "log": true}, '
         'is {"low": 0.0001, "high": 1.0, "log": true}\n'
         "Trials before and after would not compare. Change it back, or begin another study with "
-        "`--name NEW`, or a new `name:` in the file; budget, sampler, pruner, run and tracking "
-        "may change freely.\n"
+        "`--name NEW`, or a new `name:` in the file; it learns from these trials by `warm_start: "
+        "{from: sweep}`. Budget, sampler, pruner, run and tracking may change freely.\n"
     )
 
 

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from sweeper.commands.prepare import prepare_study
+from sweeper.commands.prepare import PreparedStudy, prepare_study
 from sweeper.commands.warm_start import preview_warm_start
 from sweeper.config.grid import count_goal, count_settings, explain_goal
 from sweeper.config.study import StudySpec
+from sweeper.study.create import refuse_changes
+from sweeper.study.find import FoundStudy
 from sweeper.study.pruners import epochs_of, explain_pruner
 from sweeper.study.samplers.auto import choose_sampler
+from sweeper.study.storage.backend import store_errors
 from sweeper.study.storage.preflight import check_writable
 from sweeper.text import format_count
 from sweeper.workers.devices import Placement, join_names, place_workers
@@ -34,6 +37,7 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
     prepared = prepare_study(spec, root, note)
     spec = prepared.spec
     check_writable(spec, prepared.paths)
+    _refuse_changes(prepared)
     yield from _tell_search(spec, root)
     placements = place_workers(spec)
     yield _tell_workers(spec, placements)
@@ -41,6 +45,14 @@ def check_study(spec: StudySpec, root: Path, note: Callable[[str], None]) -> Ite
 
     yield from try_trials(prepared, placements[0])
     yield f"ready: {spec.command('run')}"
+
+
+@store_errors()
+def _refuse_changes(prepared: PreparedStudy) -> None:
+    """See that a study that was begun here is still what the file says."""
+    found = FoundStudy(prepared.spec, prepared.paths)
+    if found.is_here and (study := found.open()):
+        refuse_changes(study)
 
 
 def _tell_search(spec: StudySpec, root: Path) -> Iterator[str]:

@@ -19,9 +19,11 @@ from sweeper.errors import (
     TrackerError,
     TrainingError,
 )
+from sweeper.paths import RunPaths
+from sweeper.study.create import create_study
 from sweeper.workers.devices import known_precisions
 from tests.support.picture_files import write_pictures
-from tests.support.sweep_studies import spec_of
+from tests.support.sweep_studies import plain_study, spec_of
 from tests.support.table_files import write_table
 from tests.support.wav_files import tone, write_wav
 
@@ -94,6 +96,16 @@ def test_a_first_batch_that_has_no_finite_loss_is_told(
     monkeypatch.syspath_prepend(tmp_path)
     lines = checked(tmp_path, model={"architecture": "net_without_loss:build"})
     assert any(line.endswith("; its loss is nan, and such a trial diverges") for line in lines)
+
+
+def test_what_a_run_would_refuse_to_go_on_with_is_not_ready(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    paths = RunPaths(tmp_path / "mlruns", spec.name)
+    create_study(spec, paths)
+    paths.resolved_spec.touch()
+    assert checked(tmp_path, budget={"trials": 11})[-1].startswith("ready: ")
+    with pytest.raises(StudyError, match=r"(?s)the search has changed.*train.epochs: was 3, is 4"):
+        checked(tmp_path, train={**plain_study()["train"], "epochs": 4})
 
 
 def test_a_folder_that_a_run_could_not_write_is_not_ready(tmp_path: Path) -> None:
