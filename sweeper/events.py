@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from sweeper.config.names import FilePath, Line, Package, Sha256, TagName
 from sweeper.config.records import read_record
@@ -169,18 +169,7 @@ def encode_event(event: Event) -> bytes:
     return json.dumps(record, separators=(",", ":")).encode() + b"\n"
 
 
-_KINDS: Mapping[str, type[Event]] = {
-    kind.__name__: kind
-    for kind in (
-        Started,
-        EpochMetrics,
-        FileLogged,
-        TagsSet,
-        ModelLogged,
-        Interrupted,
-        Ended,
-    )
-}
+_KINDS: Mapping[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event)}
 
 
 def decode_event(line: bytes) -> Event:

@@ -30,16 +30,17 @@ class FileLock:
         self._path = path
         self._fd: int | None = None
 
-    def acquire(self) -> bool:
+    def acquire(self) -> None:
         """Wait for the lock."""
-        return self._take(fcntl.LOCK_EX)
+        self._take(fcntl.LOCK_EX)
 
     def try_acquire(self, *, shared: bool = False) -> bool:
         """Take the lock if nobody holds it; if ``shared``, unless somebody has it alone."""
         try:
-            return self._take((fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            self._take((fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        return True
 
     def share(self) -> None:
         """Let others share what this one has alone; also the copies that forks of it have."""
@@ -58,7 +59,7 @@ class FileLock:
         if self._fd is not None:
             self.release()
 
-    def _take(self, operation: int) -> bool:
+    def _take(self, operation: int) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -67,7 +68,6 @@ class FileLock:
             os.close(fd)
             raise
         self._fd = fd
-        return True
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -32,7 +32,6 @@ class TrialRow:
         begun_s: When a process last took it on or put it back, seconds since the Unix epoch.
         ended_s: When it ended or was interrupted; None while it runs.
         cause: Why it ended, unless it is complete.
-        details: Last lines of a traceback.
     """
 
     number: int
@@ -46,7 +45,6 @@ class TrialRow:
     begun_s: float = 0.0
     ended_s: float | None = None
     cause: str = ""
-    details: str = ""
 
     @property
     def counts(self) -> bool:
@@ -90,7 +88,6 @@ class TrialRow:
             ended_s=event.time_s,
             best=event.outcome.best,
             cause=event.outcome.cause,
-            details=event.outcome.details,
         )
 
 

@@ -16,15 +16,20 @@ from pydantic import AfterValidator
 FALLBACK_SUFFIX = "-on-digits"
 
 
-def matching(pattern: str, rule: str) -> AfterValidator:
-    """Refuse a text that does not match as a whole, in the words of the rule."""
+def without_fault(find_fault: Callable[[str], str]) -> AfterValidator:
+    """Refuse a text in the words of a function that finds its fault."""
 
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(rule)
-        return value
+    def check(text: str) -> str:
+        if fault := find_fault(text):
+            raise ValueError(fault)
+        return text
 
     return AfterValidator(check)
+
+
+def matching(pattern: str, rule: str) -> AfterValidator:
+    """Refuse a text that does not match as a whole, in the words of the rule."""
+    return without_fault(lambda text: "" if re.fullmatch(pattern, text) else rule)
 
 
 #: Of agents, workers, submissions, a study in its storage, and runs in MLflow.
@@ -37,29 +42,11 @@ Id = Annotated[
 ]
 #: Names a file's content in an object store.
 Sha256 = Annotated[str, matching(r"[0-9a-f]{64}", "must be the 64 digits of a SHA-256")]
-
-
-def _check_line(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must be one line of printable text")
-    return text
-
-
 #: What a terminal shows as it is, and a batch script holds in one line.
-Line = Annotated[str, AfterValidator(_check_line)]
-
-
-def _without_fault(find_fault: Callable[[str], str]) -> AfterValidator:
-    """Refuse a name in the words of a function that finds its fault."""
-
-    def check(name: str) -> str:
-        if fault := find_fault(name):
-            raise ValueError(fault)
-        return name
-
-    return AfterValidator(check)
-
-
+Line = Annotated[
+    str,
+    without_fault(lambda text: "" if text.isprintable() else "must be one line of printable text"),
+]
 #: What the program of a model may need to run.
 Package = Annotated[
     str,
@@ -143,5 +130,5 @@ def file_name_fault(path: str) -> str:
 
 
 #: Of what a trial's own code logs, as an event log has it.
-TagName = Annotated[str, _without_fault(tag_name_fault)]
-FilePath = Annotated[str, _without_fault(file_name_fault)]
+TagName = Annotated[str, without_fault(tag_name_fault)]
+FilePath = Annotated[str, without_fault(file_name_fault)]

@@ -18,7 +18,8 @@ from sweeper.errors import SpecError
 
 log = logging.getLogger("sweeper")
 
-_FORM = re.compile(r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
+#: The form of one.
+REFERENCE = re.compile(r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
 
 #: Modules of a study's own that are imported now, each by the one before it.
 _being_imported: list[str] = []
@@ -55,7 +56,7 @@ def split_reference(reference: str) -> tuple[str, str]:
     Raises:
         SpecError: If the form is another one.
     """
-    match = _FORM.fullmatch(reference)
+    match = REFERENCE.fullmatch(reference)
     if match is None:
         raise SpecError(
             f"{reference!r} is not of the form package.module:function, e.g. my_models.nets:build"

@@ -10,24 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from sweeper.config.holdout import DEFAULT_SHARE, Holdout
-from sweeper.config.references import split_reference
-from sweeper.errors import SpecError
+from sweeper.config.names import matching
+from sweeper.config.references import REFERENCE
 from sweeper.trial import Task
 
-
-def check_reference(value: str) -> str:
-    """The name of a function of the user's own; anything else is refused."""
-    try:
-        split_reference(value)
-    except SpecError as exc:
-        raise ValueError("must be package.module:function") from exc
-    return value
-
-
-Own = Annotated[str, AfterValidator(check_reference), Field(json_schema_extra={"pattern": ":"})]
+#: A function of the user's own.
+Own = Annotated[
+    str,
+    matching(REFERENCE.pattern, "must be package.module:function"),
+    Field(json_schema_extra={"pattern": ":"}),
+]
 
 OwnRun = Annotated[
     Literal["trial"] | None,

@@ -1,6 +1,5 @@
 """A study file, read and valid: what the rest of sweeper sees of it."""
 
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,11 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from sweeper.config.cluster import ClusterSpec
 from sweeper.config.data_params import FIXED_DATA_PARAMS
 from sweeper.config.duration import Duration
+from sweeper.config.names import matching
 from sweeper.config.problems import Origin
 from sweeper.config.ranges import Range, Section, walk_values
 from sweeper.config.settings import Precision, Scalar
@@ -47,16 +47,9 @@ def fixed_keys(name: str, section: Section) -> tuple[str, ...]:
     return (*FIXED[name], "resume", "args", "report") if "command" in section else FIXED[name]
 
 
-def check_device(value: str) -> str:
-    """The name of a torch device, or ``auto``; anything else is refused."""
-    if not re.fullmatch(_DEVICE, value):
-        raise ValueError("must be auto, cpu, mps, cuda, or one GPU such as cuda:0")
-    return value
-
-
 Device = Annotated[
     str,
-    AfterValidator(check_device),
+    matching(_DEVICE, "must be auto, cpu, mps, cuda, or one GPU such as cuda:0"),
     Field(
         json_schema_extra={"pattern": _DEVICE},
         examples=["auto", "cpu", "cuda", "cuda:0", "mps"],
