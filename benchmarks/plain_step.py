@@ -29,7 +29,7 @@ from step import break_down, first_config
 
 from sweeper.config.study import StudySpec
 from sweeper.data.dataset import load_data
-from sweeper.data.shuffle import Shuffle
+from sweeper.data.order import Shuffle
 from sweeper.errors import SweeperError
 from sweeper.training.build import build_learner
 from sweeper.training.learner import Runtime, train_epoch

@@ -23,7 +23,7 @@ import sweeper
 from sweeper.config.study import StudySpec
 from sweeper.data.cache import prepare_data
 from sweeper.data.dataset import TrialData, load_data
-from sweeper.data.shuffle import Shuffle
+from sweeper.data.order import Shuffle
 from sweeper.training.build import build_learner
 from sweeper.training.learner import Runtime
 from sweeper.workers.devices import available_cores

@@ -40,8 +40,8 @@ from sweeper.config.space import suggest_config
 from sweeper.config.study import StudySpec
 from sweeper.data.batches import ResidentSplit
 from sweeper.data.dataset import TrialData
+from sweeper.data.order import Shuffle
 from sweeper.data.scale import Normalisation
-from sweeper.data.shuffle import Shuffle
 from sweeper.training.build import build_learner
 from sweeper.training.learner import Learner, Runtime, train_epoch
 from sweeper.trial import DataInfo

@@ -39,8 +39,8 @@ STUDY_ROWS = (
 )
 #: The same inside ``data``: its modules, and each of its packages as one part.
 DATA_ROWS = (
-    ("channels", "content", "fingerprint", "lengths", "preprocessing", "scale",
-     "shuffle", "targets"),
+    ("channels", "content", "fingerprint", "lengths", "order", "preprocessing",
+     "scale", "targets"),
     ("batches",),
     ("labelled", "partition"),
     ("rows",),

@@ -11,15 +11,12 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from sweeper.data.shuffle import Shuffle
+from sweeper.data.order import Chunks, Shuffle, chunks_in_order, rows_in_order, to_device
 
 #: Inputs and targets.
 Batch = tuple[Tensor, Tensor]
 #: What is made of the inputs of a batch, on the device, of each row by itself.
 Prepare = Callable[[Tensor], Tensor]
-#: Batches of which rows of about the same length are shuffled together: all that much less is
-#: padding, and a batch still holds other rows in each epoch.
-_WINDOW = 32
 
 
 @dataclass(frozen=True)
@@ -195,9 +192,9 @@ class ResidentSplit:
     def batches(self, batch_size: int, *, shuffle: Shuffle | None = None, skip: int = 0) -> Pass:
         """See :class:`Split`."""
         if self._lengths is None:
-            rows = _ordered(self._rows, batch_size, shuffle)[skip * batch_size :]
+            rows = rows_in_order(self._rows, batch_size, shuffle)[skip * batch_size :]
             return TablePass(self._table, rows, batch_size)
-        chunks = _chunks(self._rows, self._lengths, batch_size, shuffle)[skip:]
+        chunks = chunks_in_order(self._rows, self._lengths, batch_size, shuffle)[skip:]
         return LoadedPass((self._table.batch(*chunk) for chunk in chunks), len(chunks))
 
 
@@ -238,32 +235,18 @@ class LoaderSplit:
 
     def batches(self, batch_size: int, *, shuffle: Shuffle | None = None, skip: int = 0) -> Pass:
         """See :class:`Split`."""
-        chunks = self._chunks(batch_size, shuffle)[skip:]
+        chunks = chunks_in_order(self._rows, self._lengths, batch_size, shuffle)[skip:]
         return LoadedPass(self._loaded(chunks), len(chunks))
 
-    def _chunks(
-        self, batch_size: int, shuffle: Shuffle | None
-    ) -> Sequence[tuple[Tensor, int | None]]:
-        if self._lengths is not None:
-            return _chunks(self._rows, self._lengths, batch_size, shuffle)
-        rows = _ordered(self._rows, batch_size, shuffle)
-        return [(chunk, None) for chunk in torch.split(rows, batch_size)]
-
-    def _loaded(self, chunks: Sequence[tuple[Tensor, int | None]]) -> Iterator[Batch]:
+    def _loaded(self, chunks: Chunks) -> Iterator[Batch]:
         loader = self._loader([rows for rows, _ in chunks])
         for (inputs, targets), (_, length) in zip(loader, chunks, strict=True):
-            inputs = self._bring(inputs[..., :length])
+            inputs = to_device(inputs[..., :length], self._device)
             if self._prepare is not None:
                 inputs = self._prepare(inputs)
             elif inputs.dtype == torch.float64:
                 inputs = inputs.float()
-            yield inputs, self._bring(targets)
-
-    def _bring(self, rows: Tensor) -> Tensor:
-        """To the device; from pinned memory a GPU fetches while the host makes the next batch."""
-        if self._device.type != "cuda" or rows.device.type != "cpu":
-            return rows.to(self._device)
-        return rows.pin_memory().to(self._device, non_blocking=True)
+            yield inputs, to_device(targets, self._device)
 
     def _loader(self, chunks: Sequence[Tensor]) -> "DataLoader[Any]":
         # A loader draws a seed at the start of each pass; left alone, from the global generator,
@@ -273,50 +256,3 @@ class LoaderSplit:
         if isinstance(self._dataset, TensorDataset):  # takes all rows of a batch as one index
             return load(batch_size=None, sampler=chunks)
         return load(batch_sampler=[chunk.tolist() for chunk in chunks])
-
-
-def _ordered(rows: Tensor, batch_size: int, shuffle: Shuffle | None) -> Tensor:
-    """The rows of a pass in their order, on their device."""
-    order = _shuffled(len(rows), batch_size, shuffle)
-    return rows if order is None else rows[_brought(order, rows.device)]
-
-
-def _shuffled(n_rows: int, batch_size: int, shuffle: Shuffle | None) -> Tensor | None:
-    """An order of rows, without one that would be a batch by itself; None unless shuffled."""
-    if shuffle is None:
-        return None
-    order = shuffle.order(n_rows)
-    return order[:-1] if n_rows % batch_size == 1 < batch_size < n_rows else order
-
-
-def _chunks(
-    rows: Tensor, lengths: Tensor, batch_size: int, shuffle: Shuffle | None
-) -> Sequence[tuple[Tensor, int]]:
-    """The rows of each batch and the length of its longest."""
-    order = _sorted(lengths, _shuffled(len(rows), batch_size, shuffle), batch_size)
-    chunks = torch.split(rows[_brought(order, rows.device)], batch_size)
-    ends = [
-        min(end, len(order)) - 1 for end in range(batch_size, len(order) + batch_size, batch_size)
-    ]
-    longest = lengths[order[ends]].tolist()
-    found = list(zip(chunks, longest, strict=True))
-    if shuffle is None:
-        return found
-    return [found[place] for place in shuffle.order(len(found)).tolist()]
-
-
-def _sorted(lengths: Tensor, order: Tensor | None, batch_size: int) -> Tensor:
-    """An order of rows [n] sorted by their lengths, window by window; all rows if it is None."""
-    if order is None:
-        return lengths.argsort(stable=True)
-    order = order.to(lengths.device)
-    window = torch.arange(len(order)) // (_WINDOW * batch_size)
-    keys = window * (lengths.max() + 1) + lengths[order]
-    return order[keys.argsort(stable=True)]
-
-
-def _brought(order: Tensor, device: torch.device) -> Tensor:
-    is_pinned = device.type == "cuda" and order.device.type == "cpu"
-    if is_pinned:  # else the copy waits for all that the GPU has yet to do
-        order = order.pin_memory()
-    return order.to(device, non_blocking=is_pinned)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from sweeper.data.shuffle import Shuffle
+from sweeper.data.order import Shuffle
 from sweeper.training.learner import EpochTotals, Learner
 from sweeper.training.seed import capture_rng_state, restore_rng_state
 from sweeper.trial import EpochMetrics, Objective

@@ -13,7 +13,7 @@ from sweeper.config.holdout import WITH_COLUMNS
 from sweeper.config.settings import DataConfig
 from sweeper.data.batches import Split
 from sweeper.data.dataset import TrialData
-from sweeper.data.shuffle import Shuffle
+from sweeper.data.order import Shuffle
 from tests.support import loaded_data
 from tests.support.picture_files import picture
 from tests.support.table_files import write_table

@@ -18,7 +18,7 @@ from sweeper.config.settings import (
 )
 from sweeper.data.batches import ResidentSplit
 from sweeper.data.dataset import TrialData
-from sweeper.data.shuffle import Shuffle
+from sweeper.data.order import Shuffle
 from sweeper.data.targets import count_rows
 from sweeper.errors import TrainingError
 from sweeper.training.build import build_learner

@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
+from sweeper.data.order import Shuffle
 from sweeper.data.scale import Normalisation
-from sweeper.data.shuffle import Shuffle
 
 CPU = torch.device("cpu")
 INPUTS = torch.arange(7 * 2 * 2 * 1, dtype=torch.uint8).view(7, 2, 2, 1) * 9

@@ -10,7 +10,7 @@ from sweeper.config.settings import DataConfig
 from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.built_in.sources import fallback
 from sweeper.data.dataset import TrialData, load_data
-from sweeper.data.shuffle import Shuffle
+from sweeper.data.order import Shuffle
 from sweeper.errors import DataError
 from tests.support.data_files import IMAGES, LABELS, write_mnist
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from sweeper.config.settings import ModelConfig
 from sweeper.data.dataset import TrialData
-from sweeper.data.shuffle import Shuffle
+from sweeper.data.order import Shuffle
 from sweeper.timing import TimeLedger
 from sweeper.training.eager import EagerLearner
 from sweeper.training.learner import Batches, EpochTotals, Learner, Runtime

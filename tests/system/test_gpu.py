@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from sweeper.config.settings import DataConfig, ModelConfig, Precision, TrainConfig, TrialConfig
 from sweeper.data.batches import LoaderSplit, ResidentSplit, Split
 from sweeper.data.dataset import TrialData, load_data
-from sweeper.data.shuffle import Shuffle
+from sweeper.data.order import Shuffle
 from sweeper.training.build import build_learner
 from sweeper.training.eager import EagerLearner
 from sweeper.training.learner import Learner, Runtime, train_epoch

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sweeper.config.settings import DataConfig, ModelConfig, TrainConfig, TrialConfig
-from sweeper.data.shuffle import Shuffle
+from sweeper.data.order import Shuffle
 from sweeper.errors import TrialInterrupted
 from sweeper.training.build import build_learner
 from sweeper.training.checkpoint import load_checkpoint

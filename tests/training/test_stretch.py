@@ -3,7 +3,7 @@
 import torch
 
 from sweeper.data.batches import ResidentSplit
-from sweeper.data.shuffle import Shuffle
+from sweeper.data.order import Shuffle
 from sweeper.timing import TimeLedger
 from sweeper.training.seed import BatchSeeds
 from sweeper.training.stretch import Stretch, stretches

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sweeper.data.shuffle import Shuffle
+from sweeper.data.order import Shuffle
 
 SEED, N = 5, 1000
 
