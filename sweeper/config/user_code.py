@@ -3,6 +3,7 @@
 import ast
 import hashlib
 from collections.abc import Iterator
+from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec, resolve_name
 from itertools import pairwise
@@ -135,16 +136,21 @@ class _Finder:
     def _add_imports(self, path: Path, package: str | None) -> None:
         if path.suffix != ".py":
             return
-        try:
-            tree = ast.parse(path.read_bytes())
-        except (SyntaxError, ValueError):  # whoever imports it tells
-            return
-        for name in _imports(tree, package):
+        for name in _imports(path.read_bytes(), package):
             self._add(name)
 
 
-def _imports(tree: ast.Module, package: str | None) -> Iterator[str]:
-    """Names of what source imports, which need not all be modules."""
+@cache
+def _imports(source: bytes, package: str | None) -> tuple[str, ...]:
+    """Names of what source imports, which need not all be modules; none if it is no Python."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):  # whoever imports it tells
+        return ()
+    return tuple(_imported(tree, package))
+
+
+def _imported(tree: ast.Module, package: str | None) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
