@@ -32,13 +32,14 @@ MODELS: Mapping[str, ModelConfig] = {
         architecture="cnn", params={"channels": 4, "batch_norm": True, "dropout": 0.3}
     ),
 }
-#: 59 rows in batches of 8 are 8 batches.
 SETTINGS: Mapping[str, dict[str, Any]] = {
     "sgd-cosine": {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "schedule": "cosine"},
     "adamw-l2-clip": {"optimizer": "adamw", "l2": 0.1, "clip_grad_norm": 0.5},
     "rmsprop-l1": {"optimizer": "rmsprop", "l1": 0.01},
     "adam-accumulated-averaged": {"optimizer": "adam", "accumulate": 3, "ema": 0.9},
 }
+#: What an optimiser does is the same for whatever network.
+TRIALS = [*(("mlp", name) for name in SETTINGS), ("cnn", "sgd-cosine")]
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def rows() -> TrialData:
 
 DATA = rows()
 SEEDS = BatchSeeds(3, CPU, has_own_code=False, has_keys=True)
-N_BATCHES = 8
+N_BATCHES = 8  # of 8 rows, but for the last
 
 
 class Trial:
@@ -156,7 +157,7 @@ def maker(request: pytest.FixtureRequest) -> Maker:
     return MAKERS[request.param]()
 
 
-@pytest.fixture(params=[(model, name) for model in MODELS for name in SETTINGS], ids="-".join)
+@pytest.fixture(params=TRIALS, ids="-".join)
 def trial(maker: Maker, request: pytest.FixtureRequest) -> Trial:
     model, settings = request.param
     return Trial(maker, MODELS[model], SETTINGS[settings])
@@ -190,7 +191,7 @@ def test_an_epoch_goes_on_bit_for_bit_wherever_it_was_cut(trial: Trial) -> None:
     begun = whole.state_dict()
     expected = trial.resume(begun)
     loss, measured = trial.train_epoch(expected), trial.evaluate(expected)
-    for n_done in (0, 1, 2, 3, 6, N_BATCHES):  # three batches are an update at most
+    for n_done in (0, 2, 3, 6, N_BATCHES):  # three batches are an update at most
         first = trial.resume(begun)
         trial.train(first, 0, n_done)
         second = trial.resume(first.state_dict(), first.totals)

@@ -164,13 +164,13 @@ def assert_valid(study: SweepStudy, drawn: Sequence[Drawn]) -> None:
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("n", [0, 1, 12, 40])
+@pytest.mark.parametrize("n", [0, 1, 12])
 def test_each_value_is_one_of_its_range_and_counts_in_its_branch(
     tmp_path: Path, sampler: str, n: int
 ) -> None:
     study = begin(tmp_path, sampler, **MIXED)
     add(study, n)
-    assert_valid(study, ask(study, 4))
+    assert_valid(study, ask(study, 2))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -187,7 +187,7 @@ def test_the_same_seed_and_history_give_the_same_answers(tmp_path: Path, sampler
     for folder, seed, n in [("a", 7, 14), ("b", 7, 14), ("c", 8, 14), ("d", 7, 0), ("e", 7, 0)]:
         study = begin(tmp_path / folder, sampler, **MIXED, seed=seed)
         add(study, n)
-        answers.append([found.searched for found in ask(study, 2)])
+        answers.append([found.searched for found in ask(study)])
     assert answers[0] == answers[1]
     assert answers[0] != answers[2]
     assert answers[3] == answers[4]
@@ -224,7 +224,7 @@ def test_odd_outcomes_stop_nobody(tmp_path: Path, sampler: str, end: str) -> Non
         add(study, 6, lambda number: math.nan if number % 2 else math.inf, TrialState.DIVERGED)
     if end == "failed":
         add(study, 6, state=TrialState.FAILED)
-    assert_valid(study, ask(study, 2))
+    assert_valid(study, ask(study))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -328,7 +328,7 @@ def test_what_an_earlier_study_left_leads_to_values_of_the_ranges(
     study = begin(tmp_path, sampler, **MIXED)
     know(study, n_known)
     add(study, n)
-    assert_valid(study, ask(study, 4))
+    assert_valid(study, ask(study, 2))
 
 
 @pytest.mark.parametrize("sampler", TRANSFERRING)
@@ -340,7 +340,7 @@ def test_the_same_that_an_earlier_study_left_leads_to_the_same(
         study = begin(tmp_path / folder, sampler, **MIXED)
         know(study, n_known)
         add(study, 3)
-        trials = claim(study, 2)
+        trials = claim(study, 1)
         answers.append([found.searched for found in study.draw(trials)])
         again = SweepStudy(study.spec, study.paths, study.storage)
         assert [found.searched for found in again.draw(trials)] == answers[-1]
@@ -368,19 +368,20 @@ def test_odd_ends_of_an_earlier_study_stop_nobody(tmp_path: Path, sampler: str, 
     know(
         study, 14, values.get(end, lambda _: 0.0), "diverged" if end == "diverged" else "complete"
     )
-    assert_valid(study, ask(study, 2))
+    assert_valid(study, ask(study))
     add(study, 2, lambda number: number - 0.5)
-    assert_valid(study, ask(study, 2))
+    assert_valid(study, ask(study))
 
 
 @pytest.mark.parametrize("sampler", TRANSFERRING)
 def test_what_an_earlier_study_tried_may_be_tried_once_more(tmp_path: Path, sampler: str) -> None:
-    study = begin(tmp_path, sampler, **TINY)
-    know(study, 30)  # nearly all of 16 settings
-    for number in range(16):
+    tiny = {**TINY, "model": {"architecture": "mlp", "depth": {"low": 1, "high": 2}}}
+    study = begin(tmp_path, sampler, **tiny)
+    know(study, 15)  # nearly all of 8 settings
+    for number in range(8):
         run_trial(study, reports(math.sin(number)))
     settings = {frozenset(trial.params.items()) for trial in study.trials() if trial.params}
-    assert len(settings) == 16
+    assert len(settings) == 8
 
 
 @pytest.mark.parametrize("sampler", TRANSFERRING)

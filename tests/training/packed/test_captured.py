@@ -25,7 +25,7 @@ from sweeper.training.packed.rows import Rows
 from tests.support.captured_trials import Twin, train_twins
 from tests.support.paired_trials import CPU, rows_of
 from tests.support.tape import TapeCapture
-from tests.training.packed.test_pack import MEMBERS, OPTIMIZERS, Large, mlp
+from tests.training.packed.test_pack import AVERAGED, MEMBERS, OPTIMIZERS, Large, mlp
 
 CUDA = torch.device("cuda:0")
 needs_gpu = [
@@ -79,8 +79,7 @@ def place(request: pytest.FixtureRequest) -> Place:
     return Place(CUDA, CountedCapture())
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(("name", "ema"), AVERAGED)
 def test_every_optimiser_with_every_penalty_and_schedule(
     place: Place, name: str, ema: float
 ) -> None:
@@ -155,14 +154,13 @@ def test_one_leaves_and_another_comes_while_the_rest_goes_on(place: Place) -> No
 
 
 @pytest.mark.parametrize(
-    "model",
+    ("model", "ema"),
     [
-        mlp(dropout=0.3, batch_norm=True),
-        ModelConfig(architecture="cnn", params={"channels": 4, "depth": 1, "dropout": 0.3}),
+        (mlp(dropout=0.3, batch_norm=True), 0.9),
+        (ModelConfig(architecture="cnn", params={"channels": 4, "depth": 1, "dropout": 0.3}), 0.0),
     ],
     ids=["mlp", "cnn"],
 )
-@pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_one_by_itself_draws_and_averages_within_the_program(
     place: Place, model: ModelConfig, ema: float
 ) -> None:

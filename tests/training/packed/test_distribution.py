@@ -150,6 +150,7 @@ def test_in_a_pack_they_come_of_one_distribution_with_those_alone(
     assert last(reporters, "val_loss").std() > 0.01  # seeds make a difference
 
 
+@pytest.mark.parametrize("alone", ["mlp"], indirect=True)
 def test_a_rate_that_is_a_tenth_off_is_seen_be_it_of_all_or_of_one(
     alone: tuple[str, list[Recorder]], tmp_path: Path
 ) -> None:

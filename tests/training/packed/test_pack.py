@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -18,6 +18,7 @@ from sweeper.training.learner import Runtime
 from sweeper.training.packed.member import Member
 from sweeper.training.packed.pack import Pack
 from sweeper.training.packed.rows import Rows
+from tests.support.examples import examples
 from tests.support.paired_trials import (
     CPU,
     MLP,
@@ -38,6 +39,8 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "adamw": {"optimizer": "adamw", "learning_rate": 0.01},
     "rmsprop": {"optimizer": "rmsprop", "learning_rate": 0.01},
 }
+#: With the share of its weights that an average keeps, which is the same step after each of them.
+AVERAGED = [*((name, 0.9) for name in OPTIMIZERS), ("momentum", 0.0)]
 MEMBERS: list[dict[str, Any]] = [
     {},
     {"l1": 0.01, "schedule": "cosine"},
@@ -52,8 +55,7 @@ def mlp(**params: Any) -> ModelConfig:
     return ModelConfig(architecture="mlp", params={**MLP.params, **params})
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(("name", "ema"), AVERAGED)
 def test_every_optimiser_with_every_penalty_and_schedule(name: str, ema: float) -> None:
     pack, rule = Pack(print), OPTIMIZERS[name]
     pairs = [
@@ -148,7 +150,7 @@ def settings_of_members() -> st.SearchStrategy[dict[str, Any]]:
 ACTIONS = ("train", "train", "train", "evaluate", "nothing", "end_training", "swap")
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(
     rule=st.sampled_from(sorted(OPTIMIZERS)),
     members=st.lists(settings_of_members(), min_size=1, max_size=4),
