@@ -2,7 +2,8 @@
 
 import ast
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -146,12 +147,24 @@ def test_the_file_of_a_study_as_it_was_run_holds_no_password() -> None:
     assert study(text).name == "s"
 
 
-def calls() -> Iterator[tuple[str, str, ast.Call]]:
+@cache
+def nodes() -> Mapping[str, Sequence[ast.AST]]:
+    """Those of the syntax of each file of the package, by its path in there."""
+    return {
+        path.relative_to(PACKAGE).as_posix(): [*ast.walk(ast.parse(path.read_text("utf-8")))]
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
+
+
+@cache
+def calls() -> Sequence[tuple[str, str, ast.Call]]:
     """File, dotted name and node of every call in the package."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call):
-                yield path.name, ast.unparse(node.func), node
+    return [
+        (file, ast.unparse(node.func), node)
+        for file, found in nodes().items()
+        for node in found
+        if isinstance(node, ast.Call)
+    ]
 
 
 def keywords(call: ast.Call) -> dict[str | None, str]:
@@ -176,9 +189,9 @@ def test_nothing_is_unpickled_or_evaluated() -> None:
     """But what a process hands to its own workers, over a channel that no other can write to."""
     banned = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
     modules: dict[str, set[str]] = {}
-    for path in PACKAGE.rglob("*.py"):
-        found = modules.setdefault(path.relative_to(PACKAGE).as_posix(), set())
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for file, syntax in nodes().items():
+        found = modules.setdefault(file, set())
+        for node in syntax:
             if isinstance(node, ast.ImportFrom):
                 found.add((node.module or "").partition(".")[0])
             elif isinstance(node, ast.Import):

@@ -20,15 +20,20 @@ from tests.support.tracked_sweeps import MODEL, TrackedSweep, begin_sweep
 
 
 @pytest.fixture
-def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrackedSweep:
-    """Two of three trials are done, one of them with a model; nothing was sent."""
+def sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> TrackedSweep:
+    """Two of three trials are done; nothing was sent. By its parameter one has a model."""
     folder = tmp_path / "origin"
     folder.mkdir()
     monkeypatch.chdir(folder)
     sweep = begin_sweep(folder, trials=3)
-    sweep.run(reports(0.5, 0.75), model=MODEL)
+    sweep.run(reports(0.5, 0.75), model=getattr(request, "param", None))
     sweep.run(PRUNED)
     return sweep
+
+
+with_model = pytest.mark.parametrize("sweep", [MODEL], indirect=True, ids=["with a model"])
 
 
 def sync(path: Path, root: Path) -> tuple[str, list[str]]:
@@ -54,6 +59,7 @@ def test_a_folder_that_cannot_be_written_is_a_known_failure(sweep: TrackedSweep)
         sync(sweep.file, sweep.root)
 
 
+@with_model
 def test_everything_is_sent_and_the_line_says_how_much(sweep: TrackedSweep) -> None:
     line, notes = sync(sweep.file, sweep.root)
     uri = f"sqlite:///{sweep.paths.mlflow_db}"
@@ -76,6 +82,7 @@ def test_a_study_at_its_goal_is_finished(sweep: TrackedSweep) -> None:
     assert parent.data.metrics["best_val_accuracy"] == 0.875
 
 
+@with_model
 def test_a_carried_folder_is_sent_to_the_store_of_the_other_machine(
     sweep: TrackedSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +99,7 @@ def test_a_carried_folder_is_sent_to_the_store_of_the_other_machine(
     assert len(client.search_runs([experiment.experiment_id])) == 3
 
 
+@with_model
 def test_no_code_that_a_carried_folder_names_is_imported_wherever_it_lies(
     sweep: TrackedSweep,
     tmp_path: Path,

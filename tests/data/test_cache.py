@@ -141,20 +141,6 @@ def prepare_and_tell(root: Path, cache_dir: Path, inodes: "multiprocessing.Queue
     inodes.put(open_cache(mnist(root), cache_dir).path("inputs").stat().st_ino)
 
 
-def test_processes_that_prepare_at_once_share_one_cache(root: Path, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    inodes = context.Queue()
-    arguments = (root, tmp_path / "cache", inodes)
-    processes = [context.Process(target=prepare_and_tell, args=arguments) for _ in range(4)]
-    for process in processes:
-        process.start()
-    seen = {inodes.get(timeout=30) for _ in processes}
-    for process in processes:
-        process.join()
-    assert len(seen) == 1
-    assert len(list((tmp_path / "cache").glob("mnist-*"))) == 1
-
-
 def prepare_and_count(
     root: Path, cache_dir: Path, start: Barrier, counts: "multiprocessing.Queue[int]"
 ) -> None:
@@ -172,16 +158,15 @@ def prepare_and_count(
 
 def test_of_agents_that_start_together_on_a_node_one_decodes(root: Path, tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
-    for study in range(3):
-        start, counts = context.Barrier(8), context.Queue()
-        arguments = (root, tmp_path / f"cache{study}", start, counts)
-        processes = [context.Process(target=prepare_and_count, args=arguments) for _ in range(8)]
-        for process in processes:
-            process.start()
-        assert sorted(counts.get(timeout=60) for _ in processes) == [0] * 7 + [1]
-        for process in processes:
-            process.join()
-            assert process.exitcode == 0
+    start, counts = context.Barrier(8), context.Queue()
+    arguments = (root, tmp_path / "cache", start, counts)
+    processes = [context.Process(target=prepare_and_count, args=arguments) for _ in range(8)]
+    for process in processes:
+        process.start()
+    assert sorted(counts.get(timeout=60) for _ in processes) == [0] * 7 + [1]
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
 
 
 def test_a_process_waits_for_another_that_prepares(root: Path, tmp_path: Path) -> None:

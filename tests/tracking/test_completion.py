@@ -14,6 +14,8 @@ from tests.support.mlflow_store import copy_empty_database
 from tests.support.sweep_studies import reports
 from tests.support.tracked_sweeps import MODEL, TAGS, TrackedSweep, begin_sweep
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> TrackedSweep:

@@ -537,12 +537,12 @@ def test_no_secret_is_sent(store: Store) -> None:
         f"name: digits\ncluster:\n  setup: ['export A={secret}']\ntrain:\n  api_key: {secret}\n"
         f"  database: postgresql://ann:{secret}@host/db\n"
     )
-    for number, text in enumerate(texts):
-        settings = {"train.searched": text, "train.constant": text, "train.token": secret}
-        begun = replace(started(), params=settings)
+    for number, text in enumerate(texts[:3]):
+        settings = {f"train.{place}": text for place, text in enumerate(texts)}
+        begun = replace(started(), params={**settings, "train.token": secret})
         end = ended(TrialState.FAILED, epoch(1, 0.5), text, text)
         store.append(number, begun, epoch(1, 0.5), end)
-    mirror = store.mirror(searched=["train.searched"])
+    mirror = store.mirror(searched=list(settings)[::2])
     mirror.send()
     mirror.finish(
         goal_reached=False,

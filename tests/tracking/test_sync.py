@@ -21,6 +21,8 @@ from tests.support.sweep import wait_until
 from tests.support.sweep_studies import reports
 from tests.support.tracked_sweeps import MODEL, TAGS, TrackedSweep, begin_sweep
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> TrackedSweep:

@@ -14,6 +14,8 @@ from tests.support.mlflow_store import copy_empty_database
 from tests.support.sweep_studies import reports
 from tests.support.tracked_sweeps import MODEL, TrackedSweep, begin_sweep
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 def begin(folder: Path, object_store: Path, **changes: object) -> TrackedSweep:
     folder.mkdir(exist_ok=True)

@@ -145,6 +145,12 @@ def one_by_one(folder: Path, **changes: Any) -> SweepStudy:
     return study
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> SweepStudy:
+    """Five trials in one lane, to be looked at."""
+    return one_by_one(tmp_path_factory.mktemp("alone"))
+
+
 def seconds_of(study: SweepStudy) -> dict[int, tuple[float, float]]:
     """When each trial began and ended."""
     spans = {}
@@ -156,13 +162,15 @@ def seconds_of(study: SweepStudy) -> dict[int, tuple[float, float]]:
     return spans
 
 
-def test_trials_in_lanes_are_those_of_one_lane_bit_for_bit(tmp_path: Path) -> None:
-    study = begin_lanes(tmp_path / "lanes")
+def test_trials_in_lanes_are_those_of_one_lane_bit_for_bit(
+    alone: SweepStudy, tmp_path: Path
+) -> None:
+    study = begin_lanes(tmp_path)
     followed = work(study)
     assert study.counts() == {TrialState.COMPLETE: 5}
     assert followed.notes == []
     assert last_tags(study, 0) == {}
-    assert_same(study, one_by_one(tmp_path / "one"), range(5))
+    assert_same(study, alone, range(5))
     assert sorted(followed.over) == list(range(5))
 
 
@@ -212,8 +220,10 @@ def test_lanes_begin_as_there_is_memory_for_them(
     assert max(at_once) == 2
 
 
-def test_a_stop_puts_every_lane_back_within_its_batch_and_all_go_on(tmp_path: Path) -> None:
-    study = begin_lanes(tmp_path / "lanes")
+def test_a_stop_puts_every_lane_back_within_its_batch_and_all_go_on(
+    alone: SweepStudy, tmp_path: Path
+) -> None:
+    study = begin_lanes(tmp_path)
     work(study, stop=lambda number, epochs: number == 1 and epochs > 1.3)
     assert study.counts() == {TrialState.WAITING: 5}
     for number in range(3):
@@ -225,7 +235,7 @@ def test_a_stop_puts_every_lane_back_within_its_batch_and_all_go_on(tmp_path: Pa
         assert 0 < saved["totals"]["n_batches"] < 12
     work(study)
     assert study.counts() == {TrialState.COMPLETE: 5}
-    assert_same(study, one_by_one(tmp_path / "one"), range(5))
+    assert_same(study, alone, range(5))
 
 
 @pytest.mark.parametrize("n_lanes", [1, 3])
@@ -551,8 +561,10 @@ def test_for_whom_there_is_no_memory_in_a_pack_ends_no_other(tmp_path: Path) -> 
     assert_nearly_same(study, one_by_one(tmp_path / "one", **changes), [0, 2, 3, 4])
 
 
-def test_a_stop_puts_a_pack_back_in_mid_epoch_and_all_go_on(tmp_path: Path) -> None:
-    study = begin_lanes(tmp_path / "pack", run=PACK)
+def test_a_stop_puts_a_pack_back_in_mid_epoch_and_all_go_on(
+    alone: SweepStudy, tmp_path: Path
+) -> None:
+    study = begin_lanes(tmp_path, run=PACK)
     first = work(study, stop=lambda number, epochs: number == 1 and epochs > 1.3)
     assert study.counts() == {TrialState.WAITING: 5}
     saved = [load_checkpoint(study.paths.checkpoint(number)) for number in range(3)]
@@ -561,7 +573,7 @@ def test_a_stop_puts_a_pack_back_in_mid_epoch_and_all_go_on(tmp_path: Path) -> N
     second = work(study)
     assert first.notes == second.notes == []
     assert study.counts() == {TrialState.COMPLETE: 5}
-    assert_nearly_same(study, one_by_one(tmp_path / "one"), range(5))
+    assert_nearly_same(study, alone, range(5))
 
 
 class Late(TapeCapture):
@@ -633,7 +645,7 @@ def test_what_a_gpu_does_with_auto_is_what_trials_come_to_one_by_one(
         monkeypatch.setattr(f"sweeper.workers.lane_count._{name}", value)
     monkeypatch.setattr("sweeper.workers.runner.CudaCapture", lambda device: TapeCapture())
     plain: dict[str, Any] = {
-        "data": {"name": "digits", "batch_size": 32},
+        "data": {"name": "digits", "batch_size": 128},
         "model": {"architecture": "mlp", "width": 16, "dropout": {"low": 0.1, "high": 0.5}},
         "train": {"epochs": 2, "optimizer": "sgd", "learning_rate": {"low": 0.001, "high": 0.1}},
     }

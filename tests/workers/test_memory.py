@@ -124,7 +124,7 @@ def test_who_waits_to_be_alone_is_not_passed_by(tmp_path: Path) -> None:
     with room.entered(alone=False, while_waiting=refuse_to_wait):
         waiting = Guest(tmp_path / "cpu.room", alone=True)
         while can_enter(Room(tmp_path / "cpu.room"), alone=False):
-            assert not waiting.is_inside.is_set()
+            assert not waiting.is_inside.wait(0.01)
     assert waiting.is_inside.wait(60)
     waiting.leave()
 
