@@ -1,7 +1,7 @@
 """One model tried out before any trial: what it needs, and a batch through it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -89,6 +89,21 @@ def try_batch(
         begun = time.perf_counter()
         loss = train_epoch(learner, [batch])
     return loss, time.perf_counter() - begun
+
+
+def measure_batch(
+    config: TrialConfig, data: TrialData, batch: tuple[Tensor, Tensor]
+) -> Collection[str]:
+    """Measure a model that has learned nothing on a batch of validation rows; the metrics' names.
+
+    Raises:
+        TrainingError: If the user's own metrics return something else than numbers by new names.
+        Exception: Whatever these metrics raise.
+    """
+    learner = build_learner(config, data, Runtime(batch[0].device))
+    learner.evaluate([batch])
+    _, measured = learner.end_evaluation()
+    return measured.keys()
 
 
 def _saved_bytes(net: nn.Module, inputs: Tensor, n_outputs: int) -> int:

@@ -1,6 +1,6 @@
 """The trials of a study tried out: one for each architecture, and its largest values."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -8,7 +8,7 @@ from math import isfinite
 
 import torch
 
-from sweeper.commands.check.model import Footprint, measure_model, try_batch
+from sweeper.commands.check.model import Footprint, measure_batch, measure_model, try_batch
 from sweeper.commands.check.own_training import try_own_training
 from sweeper.commands.check.precision import Timed, propose_precision, tell_times, time_updates
 from sweeper.commands.check.tried_settings import (
@@ -116,10 +116,9 @@ class _Rehearsal:
 
     def try_batch(self) -> list[str]:
         """Train the model on a batch; what was seen, a line each."""
-        data, info, objective = self.data, self.data.info, self._prepared.spec.objective
-        if self.train.metrics is None:  # of the user's own nobody knows the names before
-            with self._placed("objective.metric"):
-                require_measured(objective, info, metric_names(info))
+        data, info = self.data, self.data.info
+        if self.train.metrics is None:
+            self._require_measured(metric_names(info))
         needs = self._measure()
         with self._placed("data.name"):
             batch = next(data.train.batches(self.data_config.batch_size))
@@ -133,7 +132,33 @@ class _Rehearsal:
             f"first batch of {len(batch[1])} in {step_s:.2g} s"
             + ("" if isfinite(loss) else f"; its loss is {loss}, and such a trial diverges")
         )
-        return [*data.inferred, *filter(None, [data.remark]), line]
+        raised = "" if self.train.metrics is None else self._try_own_metrics()
+        return [*data.inferred, *filter(None, [data.remark]), line, *filter(None, [raised])]
+
+    def _require_measured(self, names: Sequence[str]) -> None:
+        with self._placed("objective.metric"):
+            require_measured(self._prepared.spec.objective, self.data.info, names)
+
+    def _try_own_metrics(self) -> str:
+        """See that the objective is measured, by a batch; what was raised instead.
+
+        Nobody is refused for that, as a batch may lack a class that all rows together have.
+        """
+        data, own = self.data, self.train.metrics
+        with self._placed("data.name"):
+            batch = next(data.validation.batches(self.data_config.batch_size))
+        try:
+            with self._placed("train.metrics"):
+                measured = measure_batch(self.config, data, batch)
+        except SweeperError:
+            raise
+        except Exception as exc:
+            return (
+                f"train.metrics: {own} raised {type(exc).__name__}: {exc}, given the first "
+                f"{format_count(len(batch[1]), 'validation row')}; so it may be for all of them"
+            )
+        self._require_measured(tuple(dict.fromkeys([*metric_names(data.info), *measured])))
+        return ""
 
     def time_updates(self, placement: Placement) -> Timed:
         """Time updates in each precision of the device."""

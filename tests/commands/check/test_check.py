@@ -483,6 +483,52 @@ def test_a_loss_of_the_users_own_is_called_wherever_in_a_range(
     )
 
 
+METRICS = """
+def counted(outputs, targets):
+    return {"val_rows": len(targets)}
+
+def plain(outputs, targets):
+    return 0.5
+
+def raises(outputs, targets):
+    raise ValueError("only one class")
+"""
+
+
+def test_the_objective_is_one_of_what_the_users_own_metrics_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "checked_metrics.py").write_text(METRICS)
+    monkeypatch.syspath_prepend(tmp_path)
+    train = {"metrics": "checked_metrics:counted"}
+    ready = checked(
+        tmp_path, train=train, objective={"metric": "val_rows", "direction": "maximize"}
+    )
+    assert ready[-1].startswith("ready: ")
+    objective = {"metric": "val_columns", "direction": "maximize"}
+    assert refusal(tmp_path, TrainingError, train=train, objective=objective) == (
+        "objective.metric: nobody measures val_columns: the task of digits is classification, "
+        "with 10 outputs; take train_loss, val_loss, val_accuracy, val_f1, learning_rate, "
+        "epoch_seconds, val_rows, or state data.task"
+    )
+    assert refusal(tmp_path, TrainingError, train={"metrics": "checked_metrics:plain"}) == (
+        "train.metrics: checked_metrics:plain must return a mapping of names to numbers, got float"
+    )
+
+
+def test_what_the_users_own_metrics_raise_of_some_rows_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "raising_metrics.py").write_text(METRICS)
+    monkeypatch.syspath_prepend(tmp_path)
+    lines = checked(tmp_path, train={"metrics": "raising_metrics:raises"})
+    assert (
+        "train.metrics: raising_metrics:raises raised ValueError: only one class, given the first "
+        "64 validation rows; so it may be for all of them"
+    ) in lines
+    assert lines[-1].startswith("ready: ")
+
+
 def test_augmentation_that_means_nothing_for_the_data_is_refused_wherever_in_a_range(
     tmp_path: Path,
 ) -> None:
