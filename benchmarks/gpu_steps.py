@@ -23,6 +23,7 @@ import sweeper
 from sweeper.config.settings import TrialConfig
 from sweeper.config.space import suggest_config
 from sweeper.config.study import StudySpec
+from sweeper.data.scale import Normalisation
 from sweeper.errors import TrialLost
 from sweeper.study.reports import TurnReports
 from sweeper.study.running_trial import RunningTrial
@@ -82,7 +83,7 @@ class _Driven:
         self.notes: list[str] = []
         self._n_batches = steps.n_batches
         self._study = study_of(steps)
-        self._data = data_for(steps, device)
+        self._data = data_for(steps, device, Normalisation)
         self._runtime = Runtime(device)
         capture = partial(CudaCapture, device) if device.type == "cuda" else None
         self._packs = Packs(pack, self.notes.append, capture)

@@ -15,7 +15,6 @@ import yaml
 
 from sweeper.data.batches import ResidentSplit
 from sweeper.data.dataset import TrialData
-from sweeper.data.scale import Normalisation
 from sweeper.trial import DataInfo
 
 INPUT_SHAPE, N_CLASSES, N_ROWS, BATCH_SIZE = (1, 28, 28), 10, 54_000, 128
@@ -107,27 +106,34 @@ class Steps:
         return 3 * (self.n_windows + 2) * self.n_steps + _SLACK + 1
 
 
-def random_images(n_rows: int, device: torch.device) -> ResidentSplit:
+def random_images(n_rows: int, device: torch.device, scale: Callable[..., Any]) -> ResidentSplit:
     """Images of MNIST's form, as many as a tenth for validation leaves of MNIST.
 
     Args:
         n_rows: Of the split; if it has more than there are images, they come again.
         device: On which they lie.
+        scale: ``Normalisation``.
     """
     return ResidentSplit(
         torch.randint(256, (N_ROWS, *INPUT_SHAPE), dtype=torch.uint8).to(device),
         torch.randint(N_CLASSES, (N_ROWS,)).to(device),
         torch.arange(n_rows, device=device) % N_ROWS,
-        Normalisation((0.5,), (0.3,), input_shape=INPUT_SHAPE, device=device),
+        scale((0.5,), (0.3,), input_shape=INPUT_SHAPE, device=device),
     )
 
 
-def data_for(steps: Steps, device: torch.device) -> TrialData:
-    """An epoch of it is longer than what is measured, so that steps alone are."""
+def data_for(steps: Steps, device: torch.device, scale: Callable[..., Any]) -> TrialData:
+    """An epoch of it is longer than what is measured, so that steps alone are.
+
+    Args:
+        steps: That are measured.
+        device: On which the data lie.
+        scale: ``Normalisation``, which is in another module of either version.
+    """
     n_train = (steps.n_batches - 1) * BATCH_SIZE
     torch.manual_seed(0)
     info = DataInfo("random", "", INPUT_SHAPE, N_CLASSES, n_train, _N_VALIDATION)
-    train, validation = (random_images(n, device) for n in (n_train, _N_VALIDATION))
+    train, validation = (random_images(n, device, scale) for n in (n_train, _N_VALIDATION))
     return TrialData(info, train, validation)
 
 

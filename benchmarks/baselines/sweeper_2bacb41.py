@@ -19,6 +19,7 @@ from sweeper.ledger import Ledger
 from sweeper.space import suggest_config
 
 import sweeper
+from sweeper.data.batches import Normalisation
 from sweeper.training import train
 
 
@@ -54,7 +55,7 @@ def measure(config, steps, device):
     try:
         train(
             config,
-            data_for(steps, device),
+            data_for(steps, device, Normalisation),
             objective=sweeper.trial.Objective(("val_accuracy",), ("maximize",)),
             runtime=Runtime(device),
             reporter=Counted(rate),

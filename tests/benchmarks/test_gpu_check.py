@@ -1,5 +1,6 @@
 """scripts/gpu-check, less the GPU: what it counts, what it shows, and all of it on a CPU."""
 
+import ast
 import json
 import re
 import subprocess
@@ -278,6 +279,15 @@ def baseline(tmp_path: Path) -> Path:
         return unpack_baseline(tmp_path, tmp_path, tmp_path / "scratch")
     except SetupError as exc:
         pytest.skip(str(exc))
+
+
+@pytest.mark.parametrize("name", ["gpu_trials.py", "baselines/sweeper_2bacb41.py"])
+def test_sweeper_as_it_was_has_what_is_imported_of_it(name: str, baseline: Path) -> None:
+    for imported in ast.walk(ast.parse((HERE / name).read_text())):
+        if isinstance(imported, ast.ImportFrom) and (imported.module or "").startswith("sweeper"):
+            of = baseline.joinpath(*str(imported.module).split(".")).with_suffix(".py")
+            defined = {getattr(each, "name", None) for each in ast.parse(of.read_text()).body}
+            assert defined >= {alias.name for alias in imported.names}, of
 
 
 def tiny_steps(model: str, n_trials: int = 1) -> Steps:
