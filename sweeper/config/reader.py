@@ -1,7 +1,7 @@
 """Study file text -> :class:`StudySpec`, or every problem of it at once."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -131,7 +131,7 @@ class _StudyReader:
             tracking=self._fields("tracking", TrackingSpec),
             cluster=self._fields("cluster", ClusterSpec),
             storage=self._constant("storage", str, "auto"),
-            origins=dict(_origins(self._top)),
+            origins={_dotted_name(item): item.origin for item in self._top.walk()},
         )
 
     def _objective(self) -> Objective:
@@ -195,12 +195,13 @@ class _StudyReader:
         if not isinstance(item.value, dict | None):
             self._problems.add(item.origin, key, f"must be a mapping of keys, got {came(item)}")
             return {}
-        for origin, path in _passwords(item):
-            message = (
-                "a password here would be written to MLflow and to files; let your code read it "
-                "from an environment variable"
-            )
-            self._problems.add(origin, _CHOICES.sub("", path), message)
+        for found in item.walk():
+            if isinstance(found.value, str) and holds_password(found.value):
+                message = (
+                    "a password here would be written to MLflow and to files; let your code read "
+                    "it from an environment variable"
+                )
+                self._problems.add(found.origin, _dotted_name(found), message)
         section: Section = getattr(reader, key)(Located(item.value or {}, item.origin, key))
         return section
 
@@ -219,21 +220,6 @@ class _StudyReader:
         return tuple(settings)
 
 
-def _passwords(item: Located) -> Iterator[tuple[Origin, str]]:
-    """Origin and path of each text that is a URL with a password."""
-    if isinstance(item.value, str) and holds_password(item.value):
-        yield item.origin, item.path
-    inner = item.value
-    for value in inner.values() if isinstance(inner, dict) else ():
-        yield from _passwords(value)
-    for value in inner if isinstance(inner, list) else ():
-        yield from _passwords(value)
-
-
-def _origins(item: Located) -> Iterator[tuple[str, Origin]]:
-    """Origin by dotted name; a branch is named without the word ``choices``."""
-    yield _CHOICES.sub("", item.path), item.origin
-    inner = item.value
-    if isinstance(inner, dict | list):
-        for value in inner.values() if isinstance(inner, dict) else inner:
-            yield from _origins(value)
+def _dotted_name(item: Located) -> str:
+    """A branch is named without the word ``choices``."""
+    return _CHOICES.sub("", item.path)

@@ -60,6 +60,13 @@ class Located:
             return [item.plain() for item in self.value]
         return self.value
 
+    def walk(self) -> Iterator["Located"]:
+        """Itself and all that it holds, in file order."""
+        yield self
+        held = self.value.values() if isinstance(self.value, dict) else self.value
+        for item in held if isinstance(self.value, dict | list) else ():
+            yield from item.walk()
+
     def items(self) -> Iterator[tuple[str, "Located"]]:
         """Key and value of a mapping, in file order."""
         assert isinstance(self.value, dict)
