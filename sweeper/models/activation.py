@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from torch import nn
 
 from sweeper.config.settings import Activation
-from sweeper.errors import TrainingError
 
-ACTIVATIONS: Mapping[str, type[nn.Module]] = {
+#: Each is built with torch's default arguments.
+ACTIVATIONS: Mapping[Activation, type[nn.Module]] = {
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
@@ -16,16 +16,3 @@ ACTIVATIONS: Mapping[str, type[nn.Module]] = {
     "elu": nn.ELU,
     "leaky_relu": nn.LeakyReLU,
 }
-
-
-def build_activation(name: Activation) -> nn.Module:
-    """The activation of that name, with torch's default arguments.
-
-    Raises:
-        TrainingError: If there is none of that name.
-    """
-    if name not in ACTIVATIONS:
-        raise TrainingError(
-            f"model.activation: must be one of {', '.join(ACTIVATIONS)}, got {name!r}"
-        )
-    return ACTIVATIONS[name]()

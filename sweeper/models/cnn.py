@@ -4,7 +4,7 @@ from torch import nn
 
 from sweeper.config.settings import Activation
 from sweeper.errors import TrainingError
-from sweeper.models.activation import build_activation
+from sweeper.models.activation import ACTIVATIONS
 from sweeper.models.dropout import Dropout
 from sweeper.models.frame_cnn import FrameCnn
 
@@ -64,7 +64,7 @@ def build_cnn(
         )
         if batch_norm:
             layers.append(nn.BatchNorm2d(n_maps))
-        layers += [nn.MaxPool2d(2), build_activation(activation)]
+        layers += [nn.MaxPool2d(2), ACTIVATIONS[activation]()]
         n_channels, height, width = n_maps, height // 2, width // 2
     layers.append(nn.Flatten())
     if dropout > 0:

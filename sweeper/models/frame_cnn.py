@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from sweeper.config.settings import Activation
 from sweeper.errors import TrainingError
-from sweeper.models.activation import build_activation
+from sweeper.models.activation import ACTIVATIONS
 from sweeper.models.dropout import Dropout
 from sweeper.models.sequence import frame_lengths, is_within
 
@@ -59,7 +59,7 @@ class FrameCnn(nn.Module):
                 n_before, n_maps, kernel_size, padding="same", bias=not batch_norm
             )
             norm = [nn.BatchNorm2d(n_maps)] if batch_norm else []
-            layers = [convolution, *norm, nn.MaxPool2d(2), build_activation(activation)]
+            layers = [convolution, *norm, nn.MaxPool2d(2), ACTIVATIONS[activation]()]
             self.blocks.append(nn.Sequential(*layers))
             n_before = n_maps
         self.dropout = Dropout(dropout) if dropout > 0 else nn.Identity()

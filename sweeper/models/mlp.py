@@ -5,7 +5,7 @@ import math
 from torch import nn
 
 from sweeper.config.settings import Activation
-from sweeper.models.activation import build_activation
+from sweeper.models.activation import ACTIVATIONS
 from sweeper.models.dropout import Dropout
 
 
@@ -41,7 +41,7 @@ def build_mlp(
         layers.append(nn.Linear(n_inputs, width, bias=not batch_norm))
         if batch_norm:
             layers.append(nn.BatchNorm1d(width))
-        layers.append(build_activation(activation))
+        layers.append(ACTIVATIONS[activation]())
         if dropout > 0:
             layers.append(Dropout(dropout))
         n_inputs = width
