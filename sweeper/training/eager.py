@@ -14,7 +14,7 @@ from sweeper.training.augmentation import Augment
 from sweeper.training.average import WeightAverage
 from sweeper.training.learner import Batches, EpochTotals, Runtime
 from sweeper.training.losses import Loss
-from sweeper.training.metrics import Metrics
+from sweeper.training.metrics import Evaluation, Metrics
 from sweeper.training.optim import (
     Optimizer,
     add_l1_subgradient,
@@ -36,34 +36,6 @@ class Pending:
 
     n_batches: int = 0
     n_samples: int = 0
-
-
-class Evaluation:
-    """What a pass over the validation rows has measured so far.
-
-    Args:
-        metrics: Beside the loss.
-        loss: 0 on the device, float32 [].
-    """
-
-    def __init__(self, metrics: Metrics, loss: Tensor) -> None:
-        self.metrics = metrics
-        self.loss = loss
-        self.n_samples = 0
-
-    def add(self, outputs: Tensor, targets: Tensor, loss: Tensor) -> None:
-        """Take a batch in, with its loss summed over the samples."""
-        self.loss += loss
-        self.measure(outputs, targets)
-
-    def measure(self, outputs: Tensor, targets: Tensor) -> None:
-        """Take a batch in whose loss is in the sum already."""
-        self.metrics.update(outputs, targets)
-        self.n_samples += len(targets)
-
-    def result(self) -> tuple[float, Mapping[str, float]]:
-        """The mean loss and the metrics; waits for the device."""
-        return self.loss.item() / self.n_samples, self.metrics.compute()
 
 
 class EagerLearner:

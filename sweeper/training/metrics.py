@@ -1,4 +1,4 @@
-"""What a validation pass measures beside its loss, for each task.
+"""What a validation pass measures: its loss, and more for each task.
 
 Outputs are gathered on the device and read once, at the end of the pass. Each figure is that of
 scikit-learn's function of the same name with the same average.
@@ -76,6 +76,34 @@ def require_measured(objective: Objective, data: DataInfo, measured: Collection[
             f"{data.task}, with {format_count(data.n_outputs, 'output')}; take "
             f"{', '.join(measured)}, or state data.task"
         )
+
+
+class Evaluation:
+    """What a pass over the validation rows has measured so far.
+
+    Args:
+        metrics: Beside the loss.
+        loss: 0 on the device, float32 [].
+    """
+
+    def __init__(self, metrics: Metrics, loss: Tensor) -> None:
+        self.metrics = metrics
+        self.loss = loss
+        self.n_samples = 0
+
+    def add(self, outputs: Tensor, targets: Tensor, loss: Tensor) -> None:
+        """Take a batch in, with its loss summed over the samples."""
+        self.loss += loss
+        self.measure(outputs, targets)
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> None:
+        """Take a batch in whose loss is in the sum already."""
+        self.metrics.update(outputs, targets)
+        self.n_samples += len(targets)
+
+    def result(self) -> tuple[float, Mapping[str, float]]:
+        """The mean loss and the metrics; waits for the device."""
+        return self.loss.item() / self.n_samples, self.metrics.compute()
 
 
 class ClassificationMetrics:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sweeper.data.batches import Table
-from sweeper.training.eager import Evaluation
+from sweeper.training.metrics import Evaluation
 from sweeper.training.packed.arena import Arena
 from sweeper.training.packed.capture import Capture
 from sweeper.training.packed.compute import (

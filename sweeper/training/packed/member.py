@@ -6,8 +6,9 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from sweeper.training.eager import EagerLearner, Evaluation, Pending, copied
+from sweeper.training.eager import EagerLearner, Pending, copied
 from sweeper.training.learner import Batches, EpochTotals
+from sweeper.training.metrics import Evaluation
 from sweeper.training.packed.program import Draws
 from sweeper.training.packed.work import BatchWork, RowsWork, Work
 from sweeper.training.stretch import Stretch
