@@ -26,11 +26,6 @@ def debug_study(spec: StudySpec, root: Path, show: Callable[[str], None]) -> Exi
     It belongs to no study: nothing of it is kept, nothing is pruned, no worker is started. So
     ``breakpoint()`` opens a debugger in the terminal.
 
-    Args:
-        spec: The study file.
-        root: The ``mlruns`` folder.
-        show: Told what happens.
-
     Raises:
         SweeperError: If the study cannot be prepared or its storage not be opened.
     """

@@ -15,10 +15,6 @@ from sweeper.study.warm_start import WarmStart
 def read_warm_start(spec: StudySpec, root: Path) -> WarmStart:
     """What fits a study that has a ``warm_start`` and has not begun.
 
-    Args:
-        spec: The study file.
-        root: The ``mlruns`` folder.
-
     Raises:
         SpecError: If there is nothing of that name, or nothing of it fits.
         StudyError: If the storage of the earlier study cannot be used.

@@ -60,20 +60,7 @@ def show_finished(study: SweepStudy, completion: Completion, screen: Screen) -> 
 
 
 def work_on(spec: StudySpec, root: Path, screen: Screen, server: ForkServer) -> Result:
-    """Work on a study until its goal is reached, its time is over or the user stops it.
-
-    Args:
-        spec: The study file.
-        root: The ``mlruns`` folder.
-        screen: Shows what happens.
-        server: Starts workers.
-
-    Returns:
-        The study as it stands, with the exit code.
-
-    Raises:
-        SweeperError: If the data, the storage or the trials do not allow to go on.
-    """
+    """As :func:`~sweeper.commands.run.run_study`, on a screen and with a server that are open."""
     server.begin()
     functions = _hand_over_functions(spec)
     prepared = prepare_study(spec, root, screen.note)

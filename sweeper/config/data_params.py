@@ -48,6 +48,15 @@ _PATTERN = Annotated[
     ),
 ]
 
+#: Of a folder of files, or a file of rows that names them or holds texts.
+_FILES = {
+    "path": _PATH,
+    "pattern": _PATTERN,
+    "column": _FILE_COLUMN,
+    "target": _TARGET,
+    "test": TEST_ROWS,
+}
+
 #: All other keys of ``data`` are :class:`~sweeper.config.settings.DataConfig`'s own.
 DATA_PARAMS: Mapping[str, Mapping[str, Any]] = {
     "mnist": {},
@@ -73,11 +82,7 @@ DATA_PARAMS: Mapping[str, Mapping[str, Any]] = {
         ],
     },
     "audio": {
-        "path": _PATH,
-        "pattern": _PATTERN,
-        "column": _FILE_COLUMN,
-        "target": _TARGET,
-        "test": TEST_ROWS,
+        **_FILES,
         "sample_rate": Annotated[
             int,
             Field(
@@ -93,11 +98,7 @@ DATA_PARAMS: Mapping[str, Mapping[str, Any]] = {
         "n_mels": Annotated[int, Field(ge=2, le=512, description="Bands of a frame")],
     },
     "images": {
-        "path": _PATH,
-        "pattern": _PATTERN,
-        "column": _FILE_COLUMN,
-        "target": _TARGET,
-        "test": TEST_ROWS,
+        **_FILES,
         "size": Annotated[
             _Side | Annotated[list[_Side], Field(min_length=2, max_length=2)],
             Field(
@@ -111,13 +112,10 @@ DATA_PARAMS: Mapping[str, Mapping[str, Any]] = {
         ],
     },
     "text": {
-        "path": _PATH,
-        "pattern": _PATTERN,
+        **_FILES,
         "column": Annotated[
             str, Field(description="Of a file of rows, where it must be said: its column of texts")
         ],
-        "target": _TARGET,
-        "test": TEST_ROWS,
         "tokenizer": Annotated[
             Tokenizer,
             Field(description="What a text is split into: words, or parts of them (extra `text`)"),
@@ -139,9 +137,7 @@ DATA_PARAMS: Mapping[str, Mapping[str, Any]] = {
 #: Those that say which data they are: a trial compares with no other that has another value.
 FIXED_DATA_PARAMS: Mapping[str, tuple[str, ...]] = {
     "table": ("path", "target", "ignore", "test"),
-    "audio": ("path", "pattern", "column", "target", "test"),
-    "images": ("path", "pattern", "column", "target", "test"),
-    "text": ("path", "pattern", "column", "target", "test"),
+    **dict.fromkeys(("audio", "images", "text"), tuple(_FILES)),
 }
 #: Those without a default.
 REQUIRED_DATA_PARAMS: Mapping[str, tuple[str, ...]] = {
