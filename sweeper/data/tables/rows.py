@@ -47,7 +47,7 @@ class TableRows:
     columns: TableColumns
     labels: Labels
     digest: str
-    scale: Scale
+    scale: Scale = "standard"
 
     @property
     def task(self) -> Task:
@@ -143,5 +143,5 @@ def map_rows(entry: CacheEntry, config: DataConfig) -> TableRows:
         columns,
         labels,
         sha256(f"{entry.digest} {meaning}".encode()).hexdigest(),
-        config.params.get("scale", "standard"),
+        **{key: config.params[key] for key in ("scale",) if key in config.params},
     )
