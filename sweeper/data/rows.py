@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sweeper.data.channels import ChannelSums
-from sweeper.data.content import CacheEntry
+from sweeper.data.content import ArrayForm, CacheEntry
 from sweeper.data.labelled.labels import Labels
 from sweeper.data.preprocessing import Preprocessing
 from sweeper.trial import Features, Task, Tokens
@@ -147,12 +148,12 @@ class DatasetRows:
         return Fitted(self)
 
 
-def map_array(entry: CacheEntry, name: str) -> Tensor:
-    """Map an array of a cache entry into memory; all processes share the same pages."""
-    form = entry.content.arrays[name]
-    dtype = getattr(torch, form.dtype)
+def map_arrays(entry: CacheEntry) -> dict[str, Tensor]:
+    """Map the arrays of a cache entry into memory; all processes share the same pages."""
+    return {name: _map(entry.path(name), form) for name, form in entry.content.arrays.items()}
+
+
+def _map(path: Path, form: ArrayForm) -> Tensor:
+    dtype, n_values = getattr(torch, form.dtype), math.prod(form.shape)
     # Not shared: a stray write in place stays in this process instead of reaching the file.
-    flat = torch.from_file(
-        str(entry.path(name)), shared=False, size=math.prod(form.shape), dtype=dtype
-    )
-    return flat.view(*form.shape)
+    return torch.from_file(str(path), shared=False, size=n_values, dtype=dtype).view(*form.shape)

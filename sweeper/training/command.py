@@ -24,10 +24,10 @@ from sweeper.config.study import StudySpec
 from sweeper.errors import DISK_FULL, ProgramError, TrainingError, TrialInterrupted
 from sweeper.text import redacted
 from sweeper.timing import Entry
-from sweeper.training.printed import printed_before
 from sweeper.training.program import End, Program
+from sweeper.training.program_output import printed_before
+from sweeper.training.program_records import JsonLines, MetricsFile, Record, Words
 from sweeper.training.program_reports import ProgramReports
-from sweeper.training.records import JsonLines, MetricsFile, Record, Words
 from sweeper.training.user_trial import UserTrial
 
 log = logging.getLogger("sweeper")

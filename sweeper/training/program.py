@@ -17,7 +17,7 @@ from typing import Self
 
 from sweeper.errors import StoreError, TrainingError, TrialInterrupted, TrialLost
 from sweeper.training import supervisor
-from sweeper.training.printed import PrintedLines
+from sweeper.training.program_output import PrintedLines
 
 #: From SIGTERM to SIGKILL. A worker that must stop has twice that (``DRAIN_S``), and must then
 #: put its trial back and bring its checkpoint to the object store.
@@ -69,7 +69,7 @@ class Program:
     Args:
         words: The program and its arguments.
         environment: All of it.
-        folder: For what it prints, see :mod:`.printed`; gone after the block, unless the trial
+        folder: For what it prints, see :mod:`.program_output`; gone after the block, unless the trial
             goes on elsewhere and not all of it may have been reported.
         note: Told of output that is not read.
     """

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from sweeper.config.names import metric_name_fault
 from sweeper.errors import TrainingError
-from sweeper.training.records import Record
+from sweeper.training.program_records import Record
 from sweeper.training.user_trial import UserTrial
 
 

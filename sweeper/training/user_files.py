@@ -1,8 +1,6 @@
 """Files and figures that a user's training function logs, copied into the trial's folder."""
 
 import hashlib
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,11 +53,6 @@ def keep_file(folder: Path, name: str, write: Callable[[Path], object]) -> str:
         write(aside)
         with aside.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def copy_file(source: str | os.PathLike[str]) -> Callable[[Path], object]:
-    """What writes a copy of a file."""
-    return lambda path: shutil.copyfile(source, path)
 
 
 def draw_figure(figure: Any, name: str) -> Callable[[Path], object]:

@@ -2,11 +2,12 @@
 
 import logging
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from sweeper.events import FileLogged, ModelLogged, TagsSet
 from sweeper.paths import RunPaths
 from sweeper.timing import Entry
 from sweeper.training.reporter import Reporter
-from sweeper.training.tags import Tags
-from sweeper.training.user_files import copy_file, draw_figure, files_of, keep_file
+from sweeper.training.user_files import draw_figure, files_of, keep_file
+from sweeper.training.user_tags import Tags
 from sweeper.trial import EpochMetrics, Objective
 
 log = logging.getLogger("sweeper")
@@ -173,7 +174,7 @@ class UserTrial:
             TrialInterrupted: To end the trial now; let it pass.
         """
         for name, source in files_of(Path(path), folder):
-            self._log_file(name, copy_file(source))
+            self._log_file(name, partial(shutil.copyfile, source))
 
     def log_figure(self, figure: Any, name: str) -> None:
         """Let the trial's run in MLflow have a figure, as :meth:`log_artifact` does.

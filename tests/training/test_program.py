@@ -14,8 +14,8 @@ import pytest
 
 from sweeper.errors import TrainingError, TrialInterrupted
 from sweeper.training import program
-from sweeper.training.printed import LONGEST_LINE, printed_before
 from sweeper.training.program import End, Program
+from sweeper.training.program_output import LONGEST_LINE, printed_before
 
 #: Generous: a test that waits so long has failed.
 PATIENCE_S = 60

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import TrainingError, TrialPruned
+from sweeper.training.program_records import Record
 from sweeper.training.program_reports import ProgramReports
-from sweeper.training.records import Record
 from sweeper.trial import Objective
 from tests.support.recorder import Recorder
 from tests.support.user_trials import user_trial

@@ -19,7 +19,7 @@ from sweeper.data.fingerprint import content_digest
 from sweeper.data.labelled.labels import Labels
 from sweeper.data.lengths import rows_at_once
 from sweeper.data.preprocessing import Preprocessing
-from sweeper.data.rows import Fitted, TensorRows, map_array
+from sweeper.data.rows import Fitted, TensorRows, map_arrays
 from sweeper.trial import Task
 
 
@@ -80,7 +80,7 @@ def map_rows(entry: CacheEntry, config: DataConfig) -> FrameRows:  # noqa: ARG00
     """The clips of a cache entry."""
     labels = read_record(Labels, entry.content.about["labels"])
     clips = read_record(ClipForm, entry.content.about["clips"])
-    arrays = {name: map_array(entry, name) for name in entry.content.arrays}
+    arrays = map_arrays(entry)
     made_from = (clips.digest, clips.max_seconds, clips.sample_rate, clips.n_mels)
     meaning = repr((made_from, content_digest(arrays["targets"]), labels.classes))
     return FrameRows(

@@ -17,7 +17,7 @@ from sweeper.data.images.form import PictureForm, describe_pictures
 from sweeper.data.images.pixels import PICTURE
 from sweeper.data.labelled.labels import Labels
 from sweeper.data.preprocessing import Preprocessing
-from sweeper.data.rows import TensorRows, map_array
+from sweeper.data.rows import TensorRows, map_arrays
 from sweeper.data.targets import read_targets
 from sweeper.trial import Task
 
@@ -35,7 +35,6 @@ def map_rows(entry: CacheEntry, config: DataConfig) -> TensorRows:
     return replace(
         rows,
         digest=sha256(f"{entry.digest} {labels.classes}".encode()).hexdigest(),
-        marks=map_array(entry, "marks") if "marks" in entry.content.arrays else None,
         labels=labels,
         inferred=describe_pictures(form),
         source=form.digest,
@@ -52,11 +51,13 @@ def _blank(shape: tuple[int, int, int]) -> str:
 
 def map_images(entry: CacheEntry, task: Task | None) -> TensorRows:
     """The images of a cache entry, with the targets of a task."""
-    targets, task = read_targets(map_array(entry, "targets"), task)
+    arrays = map_arrays(entry)
+    targets, task = read_targets(arrays["targets"], task)
     return TensorRows(
-        map_array(entry, "inputs"),
+        arrays["inputs"],
         targets,
         entry.digest,
         read_record(ChannelSums, entry.content.about["sums"]),
         task,
+        arrays.get("marks"),
     )

@@ -16,7 +16,7 @@ from sweeper.config.settings import DataConfig, Scale
 from sweeper.data.content import CacheEntry
 from sweeper.data.labelled.labels import Labels
 from sweeper.data.preprocessing import Preprocessing
-from sweeper.data.rows import Fitted, TensorRows, map_array
+from sweeper.data.rows import Fitted, TensorRows, map_arrays
 from sweeper.data.tables.form import TableColumns, describe_columns
 from sweeper.data.tables.inputs import TableInputs, fit_inputs
 from sweeper.trial import Features, Task
@@ -132,7 +132,7 @@ def map_rows(entry: CacheEntry, config: DataConfig) -> TableRows:
     """The table of a cache entry."""
     columns = read_record(TableColumns, entry.content.about["columns"])
     labels = read_record(Labels, entry.content.about["labels"])
-    arrays = {name: map_array(entry, name) for name in entry.content.arrays}
+    arrays = map_arrays(entry)
     n_rows = len(arrays["targets"])
     meaning = repr((columns.numbers, columns.categories, columns.words, labels.classes))
     return TableRows(

@@ -18,7 +18,7 @@ from sweeper.data.content import CacheEntry
 from sweeper.data.labelled.labels import Labels
 from sweeper.data.lengths import token_lengths
 from sweeper.data.preprocessing import Preprocessing
-from sweeper.data.rows import Fitted, TensorRows, map_array
+from sweeper.data.rows import Fitted, TensorRows, map_arrays
 from sweeper.data.texts.form import DEFAULT_LENGTH, TextForm
 from sweeper.data.texts.vocabulary import common_codes, find_pairs, number_parts, number_words
 from sweeper.trial import Task, Tokens
@@ -125,7 +125,7 @@ class TextRows:
 def map_rows(entry: CacheEntry, config: DataConfig) -> TextRows:
     """The texts of a cache entry."""
     labels = read_record(Labels, entry.content.about["labels"])
-    arrays = {name: map_array(entry, name) for name in entry.content.arrays}
+    arrays = map_arrays(entry)
     keys = ("tokenizer", "vocabulary", "max_length")
     return TextRows(
         arrays["codes"],

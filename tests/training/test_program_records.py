@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import TrainingError
-from sweeper.training.records import JsonLines, MetricsFile, Record, Words
+from sweeper.training.program_records import JsonLines, MetricsFile, Record, Words
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from collections.abc import Mapping
 import pytest
 
 from sweeper.errors import TrainingError
-from sweeper.training.tags import Tags
+from sweeper.training.user_tags import Tags
 
 
 def refuse(tags: Mapping[str, str]) -> None:
