@@ -36,7 +36,7 @@ WRITES = {
 EXEMPT = {
     "durable.py", "data/", "tracking/exporter.py", "tracking/programs.py",
     "commands/init/write.py", "commands/ui.py", "commands/progress.py", "workers/forkserver.py",
-    "workers/protocol.py", "study/storage/grpc_server.py", "training/printed.py",
+    "workers/protocol.py", "study/storage/grpc_server.py", "training/program_output.py",
     "training/program.py", "training/supervisor.py",
 }  # fmt: skip
 

@@ -69,8 +69,8 @@ class Program:
     Args:
         words: The program and its arguments.
         environment: All of it.
-        folder: For what it prints, see :mod:`.program_output`; gone after the block, unless the trial
-            goes on elsewhere and not all of it may have been reported.
+        folder: For what it prints, see :mod:`.program_output`; gone after the block, unless the
+            trial goes on elsewhere and not all of it may have been reported.
         note: Told of output that is not read.
     """
 
