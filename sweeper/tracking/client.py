@@ -106,12 +106,13 @@ def open_client(uri: str, paths: RunPaths) -> MlflowClient:
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
-def find_experiment(client: MlflowClient, name: str, *, uri: str) -> str | None:
+def find_experiment(client: MlflowClient, name: str) -> str | None:
     """The id of the experiment called ``name``, if there is one.
 
     Raises:
         TrackerError: If MLflow cannot be used, or somebody deleted the experiment.
     """
+    uri = client.tracking_uri
     with tracker_errors(uri):
         experiment = client.get_experiment_by_name(name)
     if experiment is None:
@@ -125,19 +126,17 @@ def find_experiment(client: MlflowClient, name: str, *, uri: str) -> str | None:
     return str(experiment.experiment_id)
 
 
-def find_or_create_experiment(
-    client: MlflowClient, name: str, *, uri: str, paths: RunPaths
-) -> str:
-    """The id of the experiment called ``name``; raises as :func:`find_experiment`."""
-    found = find_experiment(client, name, uri=uri)
+def find_or_create_experiment(client: MlflowClient, paths: RunPaths) -> str:
+    """The id of a study's experiment; raises as :func:`find_experiment`."""
+    found, uri = find_experiment(client, paths.study), client.tracking_uri
     if found is not None:
         return found
     try:
         with tracker_errors(uri), durable(Step.MIRROR_RUN):
             location = _artifact_location(uri, paths)
-            return str(client.create_experiment(name, location, tags=_EXPERIMENT_TAGS))
+            return str(client.create_experiment(paths.study, location, tags=_EXPERIMENT_TAGS))
     except TrackerError:
-        found = find_experiment(client, name, uri=uri)  # another machine may have been faster
+        found = find_experiment(client, paths.study)  # another machine may have been faster
         if found is None:
             raise
         return found

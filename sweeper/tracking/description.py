@@ -74,9 +74,7 @@ def prepare_description() -> None:
         import sweeper.tracking.pictures  # noqa: F401
 
 
-def write_description(
-    parent: Parent, description: Description, runs: Mapping[int, str], uri: str
-) -> None:
+def write_description(parent: Parent, description: Description, runs: Mapping[int, str]) -> None:
     """Let the study's run show it, with pictures; nothing is drawn or sent if it does.
 
     A note of somebody else's stays as it is.
@@ -85,7 +83,6 @@ def write_description(
         parent: The study's run.
         description: Of the study.
         runs: Number of a trial -> id of its run, as far as that is known here.
-        uri: Of the store, for messages.
     """
     client, run_id = parent.client, parent.run_id
     note = render_note(description, parent.experiment_id, runs)
@@ -97,7 +94,7 @@ def write_description(
 
     pictures = draw_pictures(description.spec, description.trials)
     for name, figure in pictures.items():
-        with artifact_errors(uri), durable(Step.MIRROR_SEND):
+        with artifact_errors(client.tracking_uri), durable(Step.MIRROR_SEND):
             client.log_figure(run_id, figure, name)
     if not before or before.startswith(_MARK):
         shown = [f"![](get-artifact?path={name}&run_uuid={run_id})" for name in pictures]

@@ -33,7 +33,7 @@ def load_model(study: SweepStudy, number: int) -> Any:
     """
     uri = tracking_uri(study.spec.tracking.uri, study.paths)
     client = open_client(uri, study.paths)
-    experiment_id = find_experiment(client, study.spec.name, uri=uri)
+    experiment_id = find_experiment(client, study.spec.name)
     with tracker_errors(uri):
         model_id = _find(client, experiment_id, number) if experiment_id else None
         if model_id is None:
@@ -52,6 +52,7 @@ def load_model(study: SweepStudy, number: int) -> Any:
 
 def _find(client: MlflowClient, experiment_id: str, number: int) -> str | None:
     parent = find_parent(client, experiment_id)
-    runs = list_children(parent, number).get(number, []) if parent else []
-    found = (find_model(client, experiment_id, run.info.run_id) for run in runs)
-    return next(filter(None, found), None)
+    if parent is None:
+        return None
+    runs = list_children(parent, number).get(number, [])
+    return next(filter(None, (find_model(parent, run.info.run_id) for run in runs)), None)

@@ -2,12 +2,12 @@
 
 import logging
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.models import Model
 
@@ -23,8 +23,11 @@ from sweeper.tracking.exporting import (
     ExportTask,
     UnreadableError,
 )
+from sweeper.tracking.mirrored_study import MirroredStudy
+from sweeper.tracking.parent import Parent
 from sweeper.tracking.program_form import ProgramForm
 from sweeper.tracking.programs import PROGRAM, save_program
+from sweeper.tracking.runs import list_models
 
 _logger = logging.getLogger("sweeper")
 
@@ -32,20 +35,18 @@ _logger = logging.getLogger("sweeper")
 _REFUSED = str.maketrans(dict.fromkeys("/:.%\"'", "_"))
 
 
+#: ``pt2`` is a model of MLflow. Of one that cannot be exported MLflow has the state_dict, and the
+#: reference to its builder, instead. It has the same of one that could not be built, as nobody
+#: named a study file with that reference: ``weights``; and of one whose export was killed:
+#: ``killed``. Of a file that holds no state_dict it has nothing: ``unreadable``.
+Form = Literal["pt2", "state_dict", "weights", "killed", "unreadable"]
+
+
 @dataclass(frozen=True)
 class LoggedForm:
-    """How a model was logged.
+    """How a model was logged, and its id if it is one of MLflow's."""
 
-    Attributes:
-        form: ``pt2`` is a model of MLflow. Of one that cannot be exported MLflow has the
-            state_dict, and the reference to its builder, instead. It has the same of one that
-            could not be built, as nobody named a study file with that reference: ``weights``;
-            and of one whose export was killed: ``killed``.
-            Of a file that holds no state_dict it has nothing: ``unreadable``.
-        model_id: None when it is no MLflow model.
-    """
-
-    form: Literal["pt2", "state_dict", "weights", "killed", "unreadable"]
+    form: Form
     model_id: str | None = None
 
 
@@ -53,27 +54,16 @@ class ModelLogger:
     """Logs the models of complete trials to their runs.
 
     Args:
-        client: Of the store that holds the runs.
-        experiment_id: Of the runs.
+        parent: The study's run.
+        study: The study. Of what a log names no more than its ``references`` is imported: others
+            may have written it.
         exporter: Exports what the study file describes.
-        searched: Names of the study's ranges.
-        references: The user's own code that may be called. Of what else a log names none is
-            imported: others may have written it.
     """
 
-    def __init__(
-        self,
-        client: MlflowClient,
-        experiment_id: str,
-        exporter: Exporting,
-        *,
-        searched: Collection[str],
-        references: Collection[str],
-    ) -> None:
-        self._client = client
-        self._experiment_id = experiment_id
-        self._searched = searched
-        self._references = references
+    def __init__(self, parent: Parent, study: MirroredStudy, exporter: Exporting) -> None:
+        self._client = parent.client
+        self._experiment_id = parent.experiment_id
+        self._study = study
         self._exporter = exporter
         self._told: set[str] = set()
 
@@ -107,64 +97,10 @@ class ModelLogger:
             MlflowException: If MLflow cannot be used or refuses.
             RequestRefusedError: If this machine's disk does not let a model be made.
         """
-        begun = self._find(run_id)
-        if begun and begun.status == LoggedModelStatus.READY:
-            return LoggedForm("pt2", begun.model_id)
         task = _task(started, weights, preprocessing)
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch) / "model"
-            try:
-                description = self._save(name, task, folder)
-            except UnreadableError as exc:
-                _logger.warning("%s: holds no state_dict (%s); it is not sent", weights, exc)
-                return LoggedForm("unreadable")
-            except OSError as exc:
-                raise _disk_error(weights, exc) from exc
-            except RequestRefusedError:
-                raise  # by an exporter that was closed
-            except Exception as exc:
-                cause = str(exc).partition("\n")[0]
-                _logger.warning(
-                    "%s: cannot be logged as pt2 (%s); logged as state_dict and reference instead",
-                    weights,
-                    cause,
-                )
-                self._log_weights(run_id, weights, _reference(task))
-                return LoggedForm("killed" if isinstance(exc, ExportKilledError) else "state_dict")
-            if description is None:
-                self._log_weights(run_id, weights, _reference(task))
-                return LoggedForm("weights")
-            description.run_id = run_id
-            model = begun or self._create(run_id, name, started)
-            self._upload(run_id, model, description, folder, may_be_linked=begun is not None)
-        return LoggedForm("pt2", model.model_id)
-
-    def _save(self, name: str, task: ExportTask, folder: Path) -> Model | None:
-        """Write the model but for what is its own in MLflow; None if it may not be built."""
-        if not self._may_build(task):
-            self._exporter.check(task.weights)
-            return None
-        program = folder.with_name(PROGRAM.name)
-        exported = self._exporter.export(task, program)
-        if exported.bare:
-            self._tell_bare(name, exported.bare)
-        return save_program(exported.form, program, folder)
-
-    def prepare(self, started: Started, weights: Path, preprocessing: Path) -> None:
-        """Let a network like that of a trial be exported, so that :meth:`log` need not wait.
-
-        Args:
-            started: Of the trial, with ``model`` and ``data``.
-            weights: As of :meth:`log`, where they will lie.
-            preprocessing: As of :meth:`log`.
-        """
-        task = _task(started, weights, preprocessing)
-        if self._may_build(task):
-            self._exporter.prepare(task)
-
-    def _may_build(self, task: ExportTask) -> bool:
-        architecture = task.model.architecture
-        return not is_reference(architecture) or architecture in self._references
+        reference = {"model": asdict(task.model), "data": asdict(task.data)}
+        save = partial(self._save_built, name, task)
+        return self._log_once(run_id, name, started, weights, reference, save)
 
     def log_own(
         self, run_id: str, name: str, started: Started, own: ModelLogged, file: Path
@@ -186,35 +122,82 @@ class ModelLogger:
             MlflowException: If MLflow cannot be used or refuses.
             RequestRefusedError: If this machine's disk does not let a model be made.
         """
-        begun = self._find(run_id)
+        reference = {"module": own.module}
+        if own.form == "state_dict":
+            self._log_weights(run_id, file, reference)
+            return LoggedForm("state_dict")
+        save = partial(_save_own, own, file)
+        return self._log_once(run_id, name, started, file, reference, save)
+
+    def prepare(self, started: Started, weights: Path, preprocessing: Path) -> None:
+        """Let a network like that of a trial be exported, so that :meth:`log` need not wait.
+
+        Args:
+            started: Of the trial, with ``model`` and ``data``.
+            weights: As of :meth:`log`, where they will lie.
+            preprocessing: As of :meth:`log`.
+        """
+        task = _task(started, weights, preprocessing)
+        if self._may_build(task):
+            self._exporter.prepare(task)
+
+    def _log_once(
+        self,
+        run_id: str,
+        name: str,
+        started: Started,
+        file: Path,
+        reference: Mapping[str, Any],
+        save: Callable[[Path], Model | Form],
+    ) -> LoggedForm:
+        """Log what ``save`` writes to a folder; if that is no model, the file with its reference.
+
+        The folder has all of a model but what is its own in MLflow.
+        """
+        begun = next(iter(list_models(self._client, self._experiment_id, run_id)), None)
         if begun and begun.status == LoggedModelStatus.READY:
             return LoggedForm("pt2", begun.model_id)
-        if own.form == "state_dict":
-            self._log_weights(run_id, file, {"module": own.module})
-            return LoggedForm("state_dict")
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "model"
             try:
-                form = ProgramForm(own.inputs, own.outputs, own.packages)
-                description = save_program(form, file, folder)
+                saved = save(folder)
             except OSError as exc:
                 raise _disk_error(file, exc) from exc
-            except Exception as exc:
-                cause = str(exc).partition("\n")[0]
-                _logger.warning(
-                    "%s: MLflow makes no model of it (%s); sent as it is instead", file, cause
-                )
-                self._log_weights(run_id, file, {"module": own.module})
-                return LoggedForm("weights")
-            description.run_id = run_id
-            model = begun or self._create(run_id, name, started)
-            self._upload(run_id, model, description, folder, may_be_linked=begun is not None)
-        return LoggedForm("pt2", model.model_id)
+            if isinstance(saved, Model):
+                model = begun or self._create(run_id, name, started)
+                self._upload(run_id, model, saved, folder, may_be_linked=begun is not None)
+                return LoggedForm("pt2", model.model_id)
+        if saved != "unreadable":
+            self._log_weights(run_id, file, reference)
+        return LoggedForm(saved)
 
-    def _find(self, run_id: str) -> LoggedModel | None:
-        condition = f"source_run_id = '{run_id}'"
-        known = self._client.search_logged_models([self._experiment_id], condition)
-        return known[0] if known else None
+    def _save_built(self, name: str, task: ExportTask, folder: Path) -> Model | Form:
+        """Build and export a model; what it is logged as if that cannot be."""
+        try:
+            if not self._may_build(task):
+                self._exporter.check(task.weights)
+                return "weights"
+            program = folder.with_name(PROGRAM.name)
+            exported = self._exporter.export(task, program)
+            if exported.bare:
+                self._tell_bare(name, exported.bare)
+            return save_program(exported.form, program, folder)
+        except UnreadableError as exc:
+            _logger.warning("%s: holds no state_dict (%s); it is not sent", task.weights, exc)
+            return "unreadable"
+        except (OSError, RequestRefusedError):  # of the disk, or of an exporter that was closed
+            raise
+        except Exception as exc:
+            _logger.warning(
+                "%s: cannot be logged as pt2 (%s); logged as state_dict and reference instead",
+                task.weights,
+                str(exc).partition("\n")[0],
+            )
+            return "killed" if isinstance(exc, ExportKilledError) else "state_dict"
+
+    def _may_build(self, task: ExportTask) -> bool:
+        architecture = task.model.architecture
+        return not is_reference(architecture) or architecture in self._study.references
 
     def _tell_bare(self, name: str, cause: str) -> None:
         if cause not in self._told:
@@ -226,7 +209,7 @@ class ModelLogger:
             )
 
     def _create(self, run_id: str, name: str, started: Started) -> LoggedModel:
-        params = param_texts(started, self._searched)
+        params = param_texts(started, self._study.searched)
         with durable(Step.MODEL_LOG):
             return self._client.create_logged_model(
                 self._experiment_id,
@@ -245,6 +228,7 @@ class ModelLogger:
         may_be_linked: bool,
     ) -> None:
         """Put the files of ``folder`` into ``model``; may be repeated after a crash."""
+        description.run_id = run_id
         description.model_id = description.model_uuid = model.model_id
         description.artifact_path = model.artifact_location
         description.save(str(folder / "MLmodel"))
@@ -265,6 +249,18 @@ class ModelLogger:
             self._client.log_dict(run_id, dict(reference), f"{WEIGHTS}/reference.json")
 
 
+def _save_own(own: ModelLogged, file: Path, folder: Path) -> Model | Form:
+    """Write a model around a program; what it is logged as if MLflow makes none of it."""
+    try:
+        return save_program(ProgramForm(own.inputs, own.outputs, own.packages), file, folder)
+    except OSError:
+        raise
+    except Exception as exc:
+        cause = str(exc).partition("\n")[0]
+        _logger.warning("%s: MLflow makes no model of it (%s); sent as it is instead", file, cause)
+        return "weights"
+
+
 def _disk_error(file: Path, exc: OSError) -> RequestRefusedError:
     return RequestRefusedError(
         f"{file}: no MLflow model can be made of it now: {exc}; make room in "
@@ -277,8 +273,3 @@ def _task(started: Started, weights: Path, preprocessing: Path) -> ExportTask:
     assert started.model is not None
     assert started.data is not None
     return ExportTask(started.model, started.data, weights, preprocessing)
-
-
-def _reference(task: ExportTask) -> Mapping[str, Any]:
-    """What builds the module that a state_dict is of."""
-    return {"model": asdict(task.model), "data": asdict(task.data)}

@@ -31,6 +31,7 @@ from sweeper.tracking.exporting import Exporting
 from sweeper.tracking.local_store import merge_wal
 from sweeper.tracking.mirrored_study import MirroredStudy, Sent
 from sweeper.tracking.parent import Parent, close_parent, open_parent, parent_status
+from sweeper.tracking.runs import find_model
 from sweeper.tracking.sender import Sender
 from sweeper.tracking.view import save_view
 from sweeper.trial import TrialState
@@ -97,7 +98,7 @@ class Mirror:
     def _open_parent(self) -> Parent:
         client, study = open_client(self._uri, self._paths), self._paths.study
         public = render_public(self._paths.resolved_spec.read_text(encoding="utf-8"))
-        experiment_id = find_or_create_experiment(client, study, uri=self._uri, paths=self._paths)
+        experiment_id = find_or_create_experiment(client, self._paths)
         with tracker_errors(self._uri):
             parent = open_parent(
                 client,
@@ -221,7 +222,7 @@ class Mirror:
         with tracker_errors(self._uri):
             experiment = parent.client.get_experiment(parent.experiment_id)
             save_view(parent.client, experiment, description.spec)
-            write_description(parent, description, runs, self._uri)
+            write_description(parent, description, runs)
 
     def completion(self, sent: str, best_trials: Iterable[int]) -> Completion:
         """That MLflow has all of the study.
@@ -233,10 +234,9 @@ class Mirror:
         Raises:
             TrackerError: If MLflow cannot be used now.
         """
-        sender = self._open()
-        parent = sender.parent
+        parent = self.open()
         with tracker_errors(self._uri):
-            found = {n: sender.models.find(self._cursor(parent, n)) for n in best_trials}
+            found = {n: find_model(parent, self._cursor(parent, n).run_id) for n in best_trials}
         models = {number: f"models:/{model_id}" for number, model_id in found.items() if model_id}
         return Completion(sent, redacted(self._uri), parent.run_id, models)
 

@@ -17,7 +17,7 @@ from sweeper.tracking.logged_files import missing_files
 from sweeper.tracking.mirror import Mirror
 from sweeper.tracking.parent import Parent, find_parent, list_children, list_parents
 from sweeper.tracking.run_state import RunState, read_run_state
-from sweeper.tracking.runs import set_status
+from sweeper.tracking.runs import list_models, set_status
 from sweeper.tracking.sync import send_all
 from sweeper.trial import TrialState
 
@@ -29,7 +29,6 @@ class StudyRuns:
 
     Args:
         client: Of the store.
-        uri: Of the store, for messages.
         study: In its storage.
         open_mirror: Makes the study's mirror once something is to be sent.
 
@@ -40,10 +39,10 @@ class StudyRuns:
     """
 
     def __init__(
-        self, client: MlflowClient, uri: str, study: SweepStudy, open_mirror: Callable[[], Mirror]
+        self, client: MlflowClient, study: SweepStudy, open_mirror: Callable[[], Mirror]
     ) -> None:
         self._client = client
-        self._uri = uri
+        self._uri = client.tracking_uri
         self._study = study
         self._open_mirror = open_mirror
         self.parent: Parent | None = None
@@ -52,7 +51,7 @@ class StudyRuns:
         self._list()
 
     def _list(self) -> None:
-        experiment_id = find_experiment(self._client, self._study.paths.study, uri=self._uri)
+        experiment_id = find_experiment(self._client, self._study.paths.study)
         if experiment_id is None:
             return
         with tracker_errors(self._uri):
@@ -104,11 +103,8 @@ class StudyRuns:
         """Throw trials' runs and their models away; MLflow keeps runs in its trash."""
         with tracker_errors(self._uri):
             for run in runs:
-                experiments, run_id = [run.info.experiment_id], run.info.run_id
-                models = self._client.search_logged_models(
-                    experiments, f"source_run_id = '{run_id}'"
-                )
-                for model in models:
+                experiment_id, run_id = run.info.experiment_id, run.info.run_id
+                for model in list_models(self._client, experiment_id, run_id):
                     self._client.delete_logged_model(model.model_id)
                 with durable(Step.MIRROR_RUN):
                     self._client.delete_run(run_id)

@@ -1,7 +1,7 @@
 """Which MLflow run each trial of a study has, and what that run says of the trial."""
 
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelStatus
+from mlflow.entities import LoggedModel, LoggedModelStatus
 
 from sweeper.durable import Step, durable
 from sweeper.events import Started
@@ -76,9 +76,17 @@ def trial_name(study: str, number: int, started: Started) -> str:
     return f"{study}-{number:04d}-{architecture}".rstrip("-")
 
 
-def find_model(client: MlflowClient, experiment_id: str, run_id: str) -> str | None:
-    """The id of a run's MLflow model; None if it has none, or not yet."""
-    known = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
+def list_models(client: MlflowClient, experiment_id: str, run_id: str) -> list[LoggedModel]:
+    """The MLflow models of a run, also one whose files are not all there."""
+    models: list[LoggedModel] = client.search_logged_models(
+        [experiment_id], f"source_run_id = '{run_id}'"
+    )
+    return models
+
+
+def find_model(parent: Parent, run_id: str) -> str | None:
+    """The id of a trial's MLflow model, by its run; None if it has none, or not yet."""
+    known = list_models(parent.client, parent.experiment_id, run_id)
     ready = (model.model_id for model in known if model.status == LoggedModelStatus.READY)
     return next(ready, None)
 

@@ -9,15 +9,12 @@ from sweeper.tracking.address import local_uri
 from sweeper.tracking.client import find_or_create_experiment, open_client, tracker_errors
 
 
-def make_scratch_run(folder: Path, study: str) -> tuple[MlflowRun, str]:
+def make_scratch_run(folder: Path, study: str) -> MlflowRun:
     """Make a store and a run in it.
 
     Args:
         folder: In which all of it lies, artifacts too.
         study: Whose experiment's name the run's has.
-
-    Returns:
-        The run, and the URI of its store.
 
     Raises:
         TrackerError: If MLflow cannot make them.
@@ -26,8 +23,7 @@ def make_scratch_run(folder: Path, study: str) -> tuple[MlflowRun, str]:
     folder.mkdir(exist_ok=True)
     uri = local_uri(paths)
     client = open_client(uri, paths)
-    experiment_id = find_or_create_experiment(client, study, uri=uri, paths=paths)
+    experiment_id = find_or_create_experiment(client, paths)
     with tracker_errors(uri), durable(Step.MIRROR_RUN):
         run = client.create_run(experiment_id)
-    made = MlflowRun(run_id=run.info.run_id, experiment_id=experiment_id, store=uri, resumed=0)
-    return made, uri
+    return MlflowRun(run_id=run.info.run_id, experiment_id=experiment_id, store=uri, resumed=0)

@@ -53,11 +53,7 @@ class Sender:
         self._runs = TrialRuns(parent, study.paths.study)
         self._certain: set[int] = set()
         self._left_out: set[str] = set()
-        self._shared_runs = (
-            SharedRuns(parent, study.paths, study.uri, study.objective)
-            if study.shares_runs
-            else None
-        )
+        self._shared_runs = SharedRuns(parent, study) if study.shares_runs else None
 
     def forget(self) -> None:
         """Ask MLflow again what it has, of each trial that more is sent of."""

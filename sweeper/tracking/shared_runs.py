@@ -5,11 +5,11 @@ from collections.abc import Collection, Sequence
 
 from sweeper.events import Ended, Event, Interrupted, Started
 from sweeper.mlflow_run import MlflowRun
-from sweeper.paths import RunPaths
 from sweeper.text import redacted
 from sweeper.tracking.batch import epoch_metrics
+from sweeper.tracking.mirrored_study import MirroredStudy
 from sweeper.tracking.parent import Parent
-from sweeper.trial import EpochMetrics, Objective
+from sweeper.trial import EpochMetrics
 
 _logger = logging.getLogger("sweeper")
 
@@ -19,16 +19,12 @@ class SharedRuns:
 
     Args:
         parent: The study's run.
-        paths: Files of the study.
-        uri: Of the store.
-        objective: Of the study.
+        study: The study.
     """
 
-    def __init__(self, parent: Parent, paths: RunPaths, uri: str, objective: Objective) -> None:
+    def __init__(self, parent: Parent, study: MirroredStudy) -> None:
         self._parent = parent
-        self._paths = paths
-        self._uri = uri
-        self._objective = objective
+        self._study = study
         self._compared: set[str] = set()
 
     def leave(self, number: int, run_id: str, events: Sequence[Event]) -> None:
@@ -47,9 +43,9 @@ class SharedRuns:
             MlflowRun(
                 run_id=run_id,
                 experiment_id=self._parent.experiment_id,
-                store=redacted(self._uri),
+                store=redacted(self._study.uri),
                 resumed=starts[-1].resumed,
-            ).save(self._paths.mlflow_run(number))
+            ).save(self._study.paths.mlflow_run(number))
 
     def compare(self, run_id: str, events: Sequence[Event]) -> None:
         """Say once of each metric that the code of a trial logs it, and reports it, too.
@@ -65,7 +61,7 @@ class SharedRuns:
             point
             for event in events
             if isinstance(event, EpochMetrics)
-            for point in epoch_metrics(event, self._objective)
+            for point in epoch_metrics(event, self._study.objective)
         ]
         ours = {(point.key, point.step, point.timestamp) for point in points}
         names = {point.key for point in points} - self._compared
@@ -74,7 +70,7 @@ class SharedRuns:
             _logger.warning(
                 "%s: the trials' own code logs %s to MLflow and reports it, too; both are in one "
                 "curve there, and what is reported is so by epoch: give one another name",
-                self._paths.study,
+                self._study.paths.study,
                 ", ".join(twofold),
             )
 

@@ -43,7 +43,7 @@ def read_source_experiment(spec: StudySpec, paths: RunPaths) -> Source:
     assert spec.warm_start is not None
     name, uri = spec.warm_start.experiment, tracking_uri(spec.tracking.uri, paths)
     client = open_client(uri, paths)
-    experiment_id = find_experiment(client, name, uri=uri)
+    experiment_id = find_experiment(client, name)
     with tracker_errors(uri):
         if experiment_id is None:
             known = [each.name for each in client.search_experiments()]

@@ -14,7 +14,7 @@ from sweeper.tracking.exporting import Exporting
 from sweeper.tracking.mirrored_study import MirroredStudy, Sent
 from sweeper.tracking.own_exporter import import_exporter
 from sweeper.tracking.parent import Parent
-from sweeper.tracking.runs import find_model, trial_name
+from sweeper.tracking.runs import trial_name
 
 if TYPE_CHECKING:
     from sweeper.tracking.logged_models import LoggedForm, ModelLogger
@@ -110,18 +110,8 @@ class TrialModels:
             _logger.warning("`%s` tries again to export the model of trial %d", again, number)
         return logged
 
-    def find(self, cursor: Cursor) -> str | None:
-        """The id of the MLflow model of a trial; None if it has none, or not yet."""
-        return find_model(self._parent.client, self._parent.experiment_id, cursor.run_id)
-
     @cached_property
     def _models(self) -> "ModelLogger":
         with loading("models of MLflow"):
             from sweeper.tracking.logged_models import ModelLogger
-        return ModelLogger(
-            self._parent.client,
-            self._parent.experiment_id,
-            self._exporter or import_exporter(),
-            searched=self._study.searched,
-            references=self._study.references,
-        )
+        return ModelLogger(self._parent, self._study, self._exporter or import_exporter())

@@ -80,7 +80,8 @@ def _sharing_run(spec: StudySpec, folder: Path) -> AbstractContextManager[None]:
         return nullcontext()
     from sweeper.tracking.scratch_run import make_scratch_run
 
-    return telling_run(*make_scratch_run(folder / "mlruns", spec.name))
+    run = make_scratch_run(folder / "mlruns", spec.name)
+    return telling_run(run, run.store)
 
 
 def load_scratch_data(

@@ -76,7 +76,7 @@ class Store:
 
         MLflow keeps the artifacts of both here, as a store that lies here may name no other place.
         """
-        find_or_create_experiment(self.client, self.paths.study, uri=self.uri, paths=self.paths)
+        find_or_create_experiment(self.client, self.paths)
         paths = RunPaths(self.paths.root / name, self.paths.study)
         paths.study_dir.mkdir(parents=True, exist_ok=True)
         paths.resolved_spec.write_text("name: digits\n")

@@ -26,7 +26,7 @@ def test_the_local_store_lies_in_the_folder_whatever_that_is_called(
     paths = RunPaths(tmp_path / name / "mlruns", "digits")
     copy_empty_database(paths.mlflow_db)
     client = open_client(local_uri(paths), paths)
-    experiment = find_or_create_experiment(client, "digits", uri=local_uri(paths), paths=paths)
+    experiment = find_or_create_experiment(client, paths)
     run = client.create_run(experiment)
     file = tmp_path / "note.txt"
     file.write_text("here")
@@ -79,13 +79,13 @@ def test_a_database_that_fails_is_told_in_one_sentence_and_not_by_mlflow_as_well
     with closing(sqlite3.connect(store.paths.mlflow_db)) as connection:
         connection.execute("DROP TABLE experiments")
     with pytest.raises(TrackerError, match=r"MLflow cannot be used: .*no such table"):
-        find_or_create_experiment(store.client, "sweep", uri=store.uri, paths=store.paths)
+        find_or_create_experiment(store.client, store.paths)
     assert capfd.readouterr() == ("", "")
 
 
 def failure(uri: str, paths: RunPaths) -> str:
     with pytest.raises(TrackerError) as caught:
-        find_or_create_experiment(open_client(uri, paths), "sweep", uri=uri, paths=paths)
+        find_or_create_experiment(open_client(uri, paths), paths)
     return str(caught.value)
 
 

@@ -46,7 +46,7 @@ def _open_runs(snapshot: Snapshot) -> StudyRuns:
     uri = tracking_uri(snapshot.spec.tracking.uri, snapshot.paths)
     client = open_client(uri, snapshot.paths)
     mirror = partial(open_mirror, snapshot.found, has_storage=True)
-    return StudyRuns(client, uri, snapshot.study, mirror)
+    return StudyRuns(client, snapshot.study, mirror)
 
 
 def _check(
