@@ -53,11 +53,14 @@ def sync_study(source: Path | StudySpec, *, root: Path, note: Callable[[str], No
         return f"{begun.paths.study}: another command on this machine sends its events right now"
     try:
         study, problem = begun.try_open()
+        show = Ticker(f"{begun.paths.study}: sending", note).show
         if study is None:
             note(f"{problem}\nSo it is not known how the study stands; its own run stays as it is")
-        trouble = _fetch_all_ended(study) if study is not None else None
-        mirror = open_mirror(begun, has_storage=study is not None)
-        send_all(mirror, study, Ticker(f"{begun.paths.study}: sending", note).show)
+            trouble, mirror = None, open_mirror(begun, has_storage=False)
+            mirror.send(show)
+        else:
+            trouble, mirror = _fetch_all_ended(study), open_mirror(begun, has_storage=True)
+            send_all(mirror, study, show)
     finally:
         lock.release()
     if trouble:

@@ -84,14 +84,14 @@ def build_mirror(
 
 def send_all(
     mirror: "Mirror",
-    study: SweepStudy | None,
+    study: SweepStudy,
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Send everything, then let the study's run show what the study has come to.
 
     Args:
         mirror: Of the study.
-        study: In its storage; None if that is out of reach: then the run stays as it is.
+        study: In its storage.
         show: Called with the number of trials looked at and that of all to look at.
 
     Raises:
@@ -99,19 +99,17 @@ def send_all(
             all the rest has been done.
         StoreError: If the disk or the storage fails.
     """
-    before = ""
-    if study is not None:
-        before = sendable(study)
-        _fetch_best(study)
+    before = sendable(study)
+    _fetch_best(study)
     refusal = None
     try:
         mirror.send(show)
     except RequestRefusedError as exc:
         refusal = exc
-    best = _finish(mirror, study) if study is not None else []
+    best = _finish(mirror, study)
     if refusal is not None:
         raise refusal
-    if study is not None and study.n_finished() >= study.goal:
+    if study.n_finished() >= study.goal:
         mirror.completion(before, best).save(study.paths.mirrored)
 
 
