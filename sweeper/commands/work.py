@@ -73,7 +73,7 @@ def work_on(spec: StudySpec, root: Path, screen: Screen, server: ForkServer) -> 
         args = _agent_args(study, prepared.data_label, functions, screen.note)
         if study.n_finished() < study.goal:
             screen.begin(_opening_lines(study))
-            versions = code_versions(study.storage, study.study_id)
+            versions = code_versions(study.attributes)
             if change := explain_change(args.code, versions):
                 screen.note(f"WARNING: {change}")
         agent = Agent(study, args, server, Progress(screen, study))

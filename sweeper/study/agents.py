@@ -9,11 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from optuna.storages import BaseStorage
-
 from sweeper.config.names import Line
-from sweeper.durable import Step, durable
-from sweeper.study.attributes import read_attribute
+from sweeper.durable import Step
+from sweeper.study.attributes import StudyAttributes, read_attribute
 from sweeper.study.leases import Lease, Leases
 from sweeper.study.presence import is_present
 
@@ -76,25 +74,24 @@ class AgentAtWork:
         return {**asdict(self.info), **own}
 
 
-def register_agent(storage: BaseStorage, study_id: int, agent: str, info: AgentInfo) -> None:
+def register_agent(attributes: StudyAttributes, agent: str, info: AgentInfo) -> None:
     """Write what an agent says of itself into the study's storage."""
-    with durable(Step.AGENT):
-        storage.set_study_user_attr(study_id, _AGENT + agent, asdict(info))
+    attributes.put(_AGENT + agent, asdict(info), Step.AGENT)
 
 
 def agents_at_work(
-    storage: BaseStorage, study_id: int, leases: Leases, presence_dir: Path
+    attributes: StudyAttributes, leases: Leases, presence_dir: Path
 ) -> list[AgentAtWork]:
     """Those that hold a lease, the eldest first.
 
     One that died without a word on another machine stays among them until somebody takes its
     trials over; its last sign of life tells.
     """
-    attributes: Mapping[str, Any] = storage.get_study_user_attrs(study_id)
+    said = attributes.read()
     found = [
-        AgentAtWork(lease.agent, _info(lease, attributes), lease.renewed_s, lease.is_told_to_stop)
+        AgentAtWork(lease.agent, _info(lease, said), lease.renewed_s, lease.is_told_to_stop)
         for lease in leases.held()
-        if _AGENT + lease.agent in attributes
+        if _AGENT + lease.agent in said
         and not (lease.is_here and not is_present(presence_dir, lease.agent))
     ]
     return sorted(found, key=lambda agent: agent.info.begun_s)

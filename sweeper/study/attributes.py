@@ -80,6 +80,41 @@ def below(prefix: str, attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any
             yield key.removeprefix(prefix), value
 
 
+class StudyAttributes:
+    """What a storage keeps of a study as a whole, by key.
+
+    Args:
+        storage: Of the study.
+        study_id: In that storage.
+    """
+
+    def __init__(self, storage: BaseStorage, study_id: int) -> None:
+        self._storage = storage
+        self._study_id = study_id
+
+    def read(self) -> Mapping[str, Any]:
+        """All of them, as they are now."""
+        attributes: Mapping[str, Any] = self._storage.get_study_user_attrs(self._study_id)
+        return attributes
+
+    def put(self, key: str, value: Any, step: Step = Step.ATTRIBUTE) -> None:
+        """Put one in place of what was there."""
+        with durable(step):
+            self._storage.set_study_user_attr(self._study_id, key, value)
+
+    def settle(self, key: str, value: Any) -> Any:
+        """One that is written once.
+
+        Returns:
+            What the storage says, which is ``value`` from now on if it said nothing yet.
+        """
+        settled = self.read().get(key)
+        if settled is not None:
+            return settled
+        self.put(key, value)
+        return value
+
+
 class Owner(NamedTuple):
     """Who works on a trial.
 
@@ -218,27 +253,12 @@ class TrialRecord:
         return self.state not in (TrialState.WAITING, TrialState.RUNNING)
 
 
-def settle(storage: BaseStorage, study_id: int, key: str, value: Any) -> Any:
-    """An attribute of the study that is written once.
-
-    Returns:
-        What the storage says, which is ``value`` from now on if it said nothing yet.
-    """
-    settled = storage.get_study_user_attrs(study_id).get(key)
-    if settled is not None:
-        return settled
-    with durable(Step.ATTRIBUTE):
-        storage.set_study_user_attr(study_id, key, value)
-    return value
-
-
 @store_errors()
-def settle_data(storage: BaseStorage, study_id: int, loaded_as: str, data: DataInfo) -> None:
+def settle_data(attributes: StudyAttributes, loaded_as: str, data: DataInfo) -> None:
     """Keep what is learned, and hold data against those of the first trial on the same.
 
     Args:
-        storage: Of the study.
-        study_id: In that storage.
+        attributes: Of the study.
         loaded_as: What identifies the data: the settings that they were loaded with.
         data: What was loaded.
 
@@ -246,15 +266,15 @@ def settle_data(storage: BaseStorage, study_id: int, loaded_as: str, data: DataI
         DataError: If they differ, as trials on different data would not compare.
         StoreError: If the storage fails.
     """
-    settle(storage, study_id, Attr.TASK, Learned(data.task, data.naive))
+    attributes.settle(Attr.TASK, Learned(data.task, data.naive))
     key = hashlib.sha256(loaded_as.encode()).hexdigest()[:16]
-    _settle_fingerprint(storage, study_id, key, data.fingerprint)
+    _settle_fingerprint(attributes, key, data.fingerprint)
     if data.source:  # whatever a search makes of them
-        _settle_fingerprint(storage, study_id, "source", data.source)
+        _settle_fingerprint(attributes, "source", data.source)
 
 
-def _settle_fingerprint(storage: BaseStorage, study_id: int, of: str, found: str) -> None:
-    before = settle(storage, study_id, f"{Attr.FINGERPRINT}.{of}", found)
+def _settle_fingerprint(attributes: StudyAttributes, of: str, found: str) -> None:
+    before = attributes.settle(f"{Attr.FINGERPRINT}.{of}", found)
     if before != found:
         raise DataError(
             f"the data have fingerprint {found}, but earlier trials of this study had "

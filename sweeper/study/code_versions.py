@@ -2,32 +2,29 @@
 
 from collections.abc import Mapping
 
-from optuna.storages import BaseStorage
-
-from sweeper.study.attributes import Attr, below, settle
+from sweeper.study.attributes import Attr, StudyAttributes, below
 from sweeper.study.storage.backend import store_errors
 
 _PREFIX = f"{Attr.CODE}."
 
 
-def code_versions(storage: BaseStorage, study_id: int) -> dict[str, int]:
+def code_versions(attributes: StudyAttributes) -> dict[str, int]:
     """Digest of each version -> number of the first trial that ran with it, in that order."""
-    found = below(_PREFIX, storage.get_study_user_attrs(study_id))
+    found = below(_PREFIX, attributes.read())
     versions = {digest: int(number) for digest, number in found}
     return dict(sorted(versions.items(), key=lambda version: version[1]))
 
 
 @store_errors()
-def keep_code_version(storage: BaseStorage, study_id: int, digest: str, number: int) -> None:
+def keep_code_version(attributes: StudyAttributes, digest: str, number: int) -> None:
     """Keep that a trial runs with a version.
 
     Args:
-        storage: Of the study.
-        study_id: In that storage.
+        attributes: Of the study.
         digest: See :func:`~sweeper.config.user_code.code_digest`; not empty.
         number: Of the trial.
     """
-    settle(storage, study_id, f"{_PREFIX}{digest}", number)
+    attributes.settle(f"{_PREFIX}{digest}", number)
 
 
 def explain_change(digest: str, versions: Mapping[str, int]) -> str:

@@ -18,7 +18,7 @@ from sweeper.config.study import SEARCHABLE, StudySpec
 from sweeper.durable import Step, durable, replace_file
 from sweeper.errors import StudyError
 from sweeper.paths import RunPaths
-from sweeper.study.attributes import Attr, settle
+from sweeper.study.attributes import Attr, StudyAttributes
 from sweeper.study.storage.backend import open_storage, opening_errors
 from sweeper.study.storage.shared_locks import open_locks
 from sweeper.study.study import SweepStudy
@@ -46,7 +46,7 @@ def create_study(
     with opening_errors(spec), open_locks(spec)(paths.lock).held():
         storage = open_storage(spec, paths)  # makes the tables of a new database
         study_id = _find_or_begin(spec, storage, frozen, read_warm_start)
-        key = settle(storage, study_id, Attr.KEY, uuid.uuid4().hex[:12])
+        key = StudyAttributes(storage, study_id).settle(Attr.KEY, uuid.uuid4().hex[:12])
         _refuse_strange_trials(spec, paths, storage.get_all_trials(study_id, deepcopy=False), key)
         _write_key(paths, key)
     return SweepStudy(spec, paths, storage)
@@ -60,7 +60,7 @@ def _frozen(spec: StudySpec) -> dict[str, Any]:
 
 def refuse_changes(study: SweepStudy) -> None:
     """Raise StudyError if the file no longer says what the study's trials were drawn by."""
-    kept = study.storage.get_study_user_attrs(study.study_id)
+    kept = study.attributes.read()
     if Attr.FROZEN in kept:
         _refuse_changes(study.spec, kept[Attr.FROZEN], _frozen(study.spec))
 
@@ -77,7 +77,9 @@ def _find_or_begin(
     """
     study_id, warm = _find(spec, storage), None
     if study_id is not None:
-        _refuse_changes(spec, _settle_meaning(spec, storage, study_id, frozen), frozen)
+        _refuse_changes(
+            spec, _settle_meaning(spec, StudyAttributes(storage, study_id), frozen), frozen
+        )
     if spec.warm_start and (study_id is None or not find_warm_start(storage, study_id)):
         assert read_warm_start is not None, "whoever begins a study can read what it begins with"
         warm = read_warm_start()
@@ -85,23 +87,23 @@ def _find_or_begin(
         directions = [StudyDirection[way.upper()] for way in spec.objective.directions]
         with durable(Step.CREATE_STUDY):
             study_id = int(storage.create_new_study(directions, spec.name))
-        _settle_meaning(spec, storage, study_id, frozen)
+        _settle_meaning(spec, StudyAttributes(storage, study_id), frozen)
     if warm is not None:
         keep_warm_start(storage, study_id, warm)
     return study_id
 
 
 def _settle_meaning(
-    spec: StudySpec, storage: BaseStorage, study_id: int, frozen: Mapping[str, Any]
+    spec: StudySpec, attributes: StudyAttributes, frozen: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     """What decides what its trials mean, as it was when it began.
 
     How their batches draw comes first: without it a study that has begun draws from one stream.
     """
-    if spec.run.has_lanes and Attr.FROZEN not in storage.get_study_user_attrs(study_id):
+    if spec.run.has_lanes and Attr.FROZEN not in attributes.read():
         draws: Draws = "batch"
-        settle(storage, study_id, Attr.DRAWS, draws)
-    settled: Mapping[str, Any] = settle(storage, study_id, Attr.FROZEN, frozen)
+        attributes.settle(Attr.DRAWS, draws)
+    settled: Mapping[str, Any] = attributes.settle(Attr.FROZEN, frozen)
     return settled
 
 

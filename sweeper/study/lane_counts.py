@@ -2,10 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from optuna.storages import BaseStorage
-
-from sweeper.durable import Step, durable
-from sweeper.study.attributes import Attr, below, read_attribute
+from sweeper.study.attributes import Attr, StudyAttributes, below, read_attribute
 from sweeper.study.storage.backend import store_errors
 
 _PREFIX = f"{Attr.LANES}."
@@ -39,20 +36,19 @@ class BestLanes(NamedTuple):
         return {"n": self.n, "epochs_per_s": dict(self.rates)}
 
 
-def best_lanes(storage: BaseStorage, study_id: int) -> dict[str, BestLanes]:
-    """Name of a device -> what is best there, where that is known.
+def best_lanes(attributes: StudyAttributes) -> dict[str, BestLanes]:
+    """Name of a device -> what is best there, where that is known of a study.
 
     Raises:
         StudyError: If something else stands there than sweeper writes.
     """
     return {
         device: read_attribute(BestLanes, record, "what run.lanes has come to")
-        for device, record in below(_PREFIX, storage.get_study_user_attrs(study_id))
+        for device, record in below(_PREFIX, attributes.read())
     }
 
 
 @store_errors()
-def keep_best_lanes(storage: BaseStorage, study_id: int, device: str, best: BestLanes) -> None:
+def keep_best_lanes(attributes: StudyAttributes, device: str, best: BestLanes) -> None:
     """Keep what is best on a device of that name, in place of what was."""
-    with durable(Step.ATTRIBUTE):
-        storage.set_study_user_attr(study_id, f"{_PREFIX}{device}", best)
+    attributes.put(f"{_PREFIX}{device}", best)

@@ -11,11 +11,9 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from optuna.storages import BaseStorage
-
 from sweeper.config.names import Id
-from sweeper.durable import Step, durable
-from sweeper.study.attributes import below, read_attribute
+from sweeper.durable import Step
+from sweeper.study.attributes import StudyAttributes, below, read_attribute
 
 #: Seconds between two renewals, and without one until others take over.
 RENEWAL_S = 5.0
@@ -73,8 +71,7 @@ class Leases:
     """The leases of one study, as one process sees them.
 
     Args:
-        storage: Of the study.
-        study_id: In that storage.
+        attributes: Of the study.
         locality: Where this process's own locks count, see :func:`~sweeper.locks.locality`.
         now: Seconds of a clock that never goes back.
 
@@ -84,14 +81,9 @@ class Leases:
     """
 
     def __init__(
-        self,
-        storage: BaseStorage,
-        study_id: int,
-        locality: str,
-        now: Callable[[], float] = _now,
+        self, attributes: StudyAttributes, locality: str, now: Callable[[], float] = _now
     ) -> None:
-        self._storage = storage
-        self._study_id = study_id
+        self._attributes = attributes
         self._locality = locality
         self._now = now
         self.is_told_to_stop = False
@@ -101,7 +93,7 @@ class Leases:
 
     def renew(self, agent: str) -> bool:
         """Show that this agent lives, if it is time to; whether nobody has taken over from it."""
-        attributes = self._attributes()
+        attributes = self._attributes.read()
         self.is_told_to_stop = _STOP + agent in attributes
         if _OVER + agent in attributes:
             return False
@@ -118,12 +110,11 @@ class Leases:
 
     def tell_to_stop(self, agent: str) -> None:
         """Ask an agent, wherever it is, to drain and end; it sees that at its next renewal."""
-        with durable(Step.LEASE):
-            self._storage.set_study_user_attr(self._study_id, _STOP + agent, True)
+        self._attributes.put(_STOP + agent, True, Step.LEASE)
 
     def held(self) -> list[Lease]:
         """Those of agents that are at work, as far as the storage knows."""
-        attributes = self._attributes()
+        attributes = self._attributes.read()
         return [
             Lease(
                 found.agent,
@@ -137,12 +128,12 @@ class Leases:
 
     def is_here(self, agent: str) -> bool:
         """Whether this process can see the agent's own locks, which tell more than its lease."""
-        record = self._attributes().get(_LEASE + agent)
+        record = self._attributes.read().get(_LEASE + agent)
         return record is not None and _read(agent, record).locality == self._locality
 
     def is_over(self, agent: str) -> bool:
         """Whether the agent ended, or has not renewed its lease while this process looked on."""
-        attributes = self._attributes()
+        attributes = self._attributes.read()
         record = attributes.get(_LEASE + agent)
         counter = _ENDED if record is None else _read(agent, record).counter
         if counter == _ENDED or _OVER + agent in attributes:
@@ -157,17 +148,11 @@ class Leases:
 
     def declare_over(self, agent: str) -> None:
         """Fence the agent off, so that it stops when it comes back."""
-        with durable(Step.LEASE):
-            self._storage.set_study_user_attr(self._study_id, _OVER + agent, True)
+        self._attributes.put(_OVER + agent, True, Step.LEASE)
 
     def _write(self, agent: str, counter: int) -> None:
-        with durable(Step.LEASE):
-            record = [self._locality, counter, time.time()]  # the time is for people alone
-            self._storage.set_study_user_attr(self._study_id, _LEASE + agent, record)
-
-    def _attributes(self) -> dict[str, Any]:
-        attributes: dict[str, Any] = self._storage.get_study_user_attrs(self._study_id)
-        return attributes
+        record = [self._locality, counter, time.time()]  # the time is for people alone
+        self._attributes.put(_LEASE + agent, record, Step.LEASE)
 
 
 def _read(agent: str, record: Any) -> _Record:

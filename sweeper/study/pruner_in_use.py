@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper.config.study import StudySpec
 from sweeper.locks import Lock
-from sweeper.study.attributes import Attr, settle
+from sweeper.study.attributes import Attr, StudyAttributes
 from sweeper.study.pruners import (
     Epochs,
     PrunerUse,
@@ -36,6 +36,7 @@ class PrunerInUse:
     def __init__(self, storage: BaseStorage, study_id: int, spec: StudySpec, lock: Lock) -> None:
         self._storage = storage
         self._study_id = study_id
+        self._attributes = StudyAttributes(storage, study_id)
         self._spec = spec
         self._lock = lock
         self._epochs = epochs_of(spec)
@@ -87,7 +88,7 @@ class PrunerInUse:
 
     def _known_epochs(self) -> Epochs | None:
         if self._epochs is None and needs_epochs(self._spec.pruner):
-            settled = self._storage.get_study_user_attrs(self._study_id).get(Attr.EPOCHS)
+            settled = self._attributes.read().get(Attr.EPOCHS)
             self._epochs = Epochs(*settled) if settled else None
         return self._epochs
 
@@ -102,7 +103,7 @@ class PrunerInUse:
 
     def _settle(self, n_epochs: int, source: str) -> None:
         with self._lock.held():
-            settle(self._storage, self._study_id, Attr.EPOCHS, [n_epochs, source])
+            self._attributes.settle(Attr.EPOCHS, [n_epochs, source])
 
     def _count_brackets(self, pruner: HyperbandPruner) -> None:
         """Let it count out its brackets, which it does when it is first asked about a trial.

@@ -165,12 +165,12 @@ class Result:
     @property
     def code_versions(self) -> dict[str, int]:
         """Digest of each version of the study's own code -> number of the first trial with it."""
-        return code_versions(self._study.storage, self._study.study_id)
+        return code_versions(self._study.attributes)
 
     @property
     def lanes(self) -> dict[str, BestLanes]:
         """Name of a device -> trials that a worker trains there at once, if that was measured."""
-        return best_lanes(self._study.storage, self._study.study_id)
+        return best_lanes(self._study.attributes)
 
     @property
     def pruner(self) -> PrunerUse:
@@ -180,7 +180,7 @@ class Result:
     @property
     def learned(self) -> Learned | None:
         """What is learned, and must be beaten; None before a trial begins, and of own training."""
-        kept = self._study.storage.get_study_user_attrs(self._study.study_id).get(Attr.TASK)
+        kept = self._study.attributes.read().get(Attr.TASK)
         return None if kept is None else read_attribute(Learned, kept, "the task")
 
     @property

@@ -9,8 +9,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from sweeper.config.study import StudySpec
-from sweeper.durable import Step, durable
-from sweeper.study.attributes import Attr
+from sweeper.study.attributes import Attr, StudyAttributes
 from sweeper.study.samplers.auto import CHEAPER, choose_sampler
 from sweeper.study.samplers.window import TrialWindow
 from sweeper.study.storage.backend import store_errors
@@ -38,6 +37,7 @@ class SamplerInUse:
     def __init__(self, storage: BaseStorage, study_id: int, spec: StudySpec, goal: int) -> None:
         self._storage = storage
         self._study_id = study_id
+        self._attributes = StudyAttributes(storage, study_id)
         self._spec = spec
         self._goal = goal
 
@@ -60,7 +60,7 @@ class SamplerInUse:
     @store_errors()
     def explain(self) -> tuple[str, str]:
         """Its name, and why it is that; ``auto`` may have moved on since the study began."""
-        attributes = self._attributes()
+        attributes = self._attributes.read()
         name, why = self._name(attributes)
         unseen = self._window(name, attributes).explain(self._goal)
         return name, "; ".join(filter(None, (why, unseen)))
@@ -68,19 +68,19 @@ class SamplerInUse:
     @store_errors()
     def window(self) -> TrialWindow:
         """What it sees of the study; its price may have made that less."""
-        attributes = self._attributes()
+        attributes = self._attributes.read()
         name, _ = self._name(attributes)
         return self._window(name, attributes)
 
     @store_errors()
     def change(self, name: str, why: str) -> None:
         """Let all workers draw with another sampler from now on, if the file says ``auto``."""
-        self._write(Attr.SAMPLER, [name, why])
+        self._attributes.put(Attr.SAMPLER, [name, why])
 
     @store_errors()
     def narrow(self, window: TrialWindow) -> None:
         """Let it see that from now on, in all workers."""
-        self._write(Attr.WINDOW, list(window))
+        self._attributes.put(Attr.WINDOW, list(window))
 
     def _name(self, attributes: Mapping[str, Any]) -> tuple[str, str]:
         if self.is_auto and Attr.SAMPLER in attributes:
@@ -91,14 +91,6 @@ class SamplerInUse:
     def _window(self, sampler: str, attributes: Mapping[str, Any]) -> TrialWindow:
         used = attributes.get(Attr.WINDOW)
         return TrialWindow(*used) if used and used[0] == sampler else TrialWindow.at_first(sampler)
-
-    def _attributes(self) -> Mapping[str, Any]:
-        attributes: Mapping[str, Any] = self._storage.get_study_user_attrs(self._study_id)
-        return attributes
-
-    def _write(self, key: Attr, value: object) -> None:
-        with durable(Step.ATTRIBUTE):
-            self._storage.set_study_user_attr(self._study_id, key, value)
 
 
 class AskingBudget:

@@ -18,7 +18,7 @@ from sweeper.config.space import most_epochs, suggest_config
 from sweeper.config.study import StudySpec
 from sweeper.errors import SpecError, StudyError
 from sweeper.paths import RunPaths
-from sweeper.study.attributes import Attr, state_of
+from sweeper.study.attributes import Attr, StudyAttributes, state_of
 from sweeper.study.find import find_study
 from sweeper.study.source_trials import Source, SourceTrial
 from sweeper.study.storage.backend import open_storage, store_errors
@@ -39,7 +39,7 @@ def read_source_study(spec: StudySpec, root: Path) -> Source:
     """
     with store_errors():
         storage, study_id, name = _find(spec, root)
-        attributes = storage.get_study_user_attrs(study_id)
+        attributes = StudyAttributes(storage, study_id).read()
         trials = storage.get_all_trials(study_id, deepcopy=False)
     earlier = _as_begun(name, attributes)
     _check_objective(spec, earlier)

@@ -22,6 +22,7 @@ from sweeper.paths import RunPaths
 from sweeper.study.agents import AgentAtWork, agents_at_work
 from sweeper.study.attributes import (
     Attr,
+    StudyAttributes,
     StudyDraws,
     StudyKey,
     TrialRecord,
@@ -64,6 +65,7 @@ class SweepStudy:
         paths: Files of the study on this machine.
         storage: Optuna's own.
         study_id: In that storage.
+        attributes: What the storage keeps of it as a whole.
         goal: Finished trials to reach: the budget, or all settings if they are fewer.
         cache: What this process has seen of the trials.
         lock_of: File -> the lock of that name among all who share the storage.
@@ -79,6 +81,7 @@ class SweepStudy:
         self.paths = paths
         self.storage = storage
         self.study_id = storage.get_study_id_from_name(spec.name)
+        self.attributes = StudyAttributes(storage, self.study_id)
         self.goal = count_goal(spec)
         self.cache = TrialCache(storage, self.study_id, spec.objective.directions, spec.ranges())
         self.lock_of = open_locks(spec)
@@ -91,7 +94,7 @@ class SweepStudy:
             cache=self.cache,
             lock=self.lock,
         )
-        self.leases = Leases(storage, self.study_id, locality(paths.study_dir))
+        self.leases = Leases(self.attributes, locality(paths.study_dir))
         self.sampler = SamplerInUse(storage, self.study_id, spec, self.goal)
         self.pruner = PrunerInUse(storage, self.study_id, spec, self.lock)
         self._samplers: dict[str, Sampler] = {}
@@ -109,7 +112,7 @@ class SweepStudy:
         if self.spec.run.object_store is None:
             return None
         with store_errors():
-            found = self.storage.get_study_user_attrs(self.study_id).get(Attr.KEY)
+            found = self.attributes.read().get(Attr.KEY)
         if found is None:
             return None
         [key] = read_attribute(StudyKey, [found], "the key")
@@ -119,7 +122,7 @@ class SweepStudy:
     @store_errors()
     def draws(self) -> Draws:
         """How the batches of its trials draw; settled as it began, by whether it had lanes."""
-        found = self.storage.get_study_user_attrs(self.study_id).get(Attr.DRAWS, "stream")
+        found = self.attributes.read().get(Attr.DRAWS, "stream")
         [draws] = read_attribute(StudyDraws, [found], "how its trials draw")
         return draws
 
@@ -153,7 +156,7 @@ class SweepStudy:
     @store_errors()
     def agents(self) -> list[AgentAtWork]:
         """Those at work, on whatever machine."""
-        return agents_at_work(self.storage, self.study_id, self.leases, self.paths.presence_dir)
+        return agents_at_work(self.attributes, self.leases, self.paths.presence_dir)
 
     def draw(self, trials: Sequence[FrozenTrial]) -> list[Drawn]:
         """Settings for claimed trials, by the sampler in use; nothing is written.

@@ -153,7 +153,7 @@ class Agent:
             self._study.leases.renew(self._name)
             self._pool.start()
             info = AgentInfo.own(self._pool.devices, begun_s=time.time())
-            register_agent(self._study.storage, self._study.study_id, self._name, info)
+            register_agent(self._study.attributes, self._name, info)
         while not self._pool.is_empty:
             # A worker that has ended leaves its place empty, and the last one ends the command.
             if time.monotonic() >= self._due_s or self._pool.n_alive < self._n_alive:

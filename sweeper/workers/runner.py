@@ -142,7 +142,7 @@ class TrialRunner:
         tags = self._tags(config, trial)
         if self.code and not self._is_code_kept:
             study = self._study
-            keep_code_version(study.storage, study.study_id, self.code, trial.number)
+            keep_code_version(study.attributes, self.code, trial.number)
             self._is_code_kept = True
         try:
             if isinstance(config.train, TrainConfig):
@@ -290,7 +290,7 @@ class TrialRunner:
             self._note(data.remark)
         self._remark = data.remark
         loaded = (config.name, config.validation, sorted(config.params.items()))
-        settle_data(self._study.storage, self._study.study_id, repr(loaded), data.info)
+        settle_data(self._study.attributes, repr(loaded), data.info)
         return data
 
     def _tags(self, config: TrialConfig, trial: RunningTrial) -> dict[str, str]:

@@ -118,7 +118,7 @@ class Worker:
             return ALONE
         if not plan.is_open:
             return plan
-        known = best_lanes(study.storage, study.study_id).get(self._device_name)
+        known = best_lanes(study.attributes).get(self._device_name)
         return plan if known is None else plan.found(known.n, is_bound=known.is_most_tried)
 
     @property
@@ -129,7 +129,7 @@ class Worker:
 
     def _keep_best(self, n: int, rates: Mapping[int, float]) -> None:
         best = BestLanes(n, list(rates.items()))
-        keep_best_lanes(self._study.storage, self._study.study_id, self._device_name, best)
+        keep_best_lanes(self._study.attributes, self._device_name, best)
         self._note(f"{self._device_name}: {best.explain()}")
 
     def work(self) -> None:

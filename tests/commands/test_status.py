@@ -52,7 +52,7 @@ def agent_at_work(study: SweepStudy, begun_s: float = 0.0) -> Iterator[None]:
     presence = Presence(study.paths.presence_dir, AGENT)
     study.leases.renew(AGENT)
     info = AgentInfo("node7", os.getpid(), "", ["cpu", "cpu"], "", begun_s)
-    register_agent(study.storage, study.study_id, AGENT, info)
+    register_agent(study.attributes, AGENT, info)
     yield
     presence.leave()
 
@@ -120,7 +120,7 @@ def test_what_is_learned_and_must_be_beaten_is_shown_before_the_best(
     assert shown_json(study)["naive"] is None
     naive = None if task == "multilabel" else 0.25
     data = DataInfo("made", "0123456789abcdef", (2,), 4, 90, 10, task=task, naive=naive)
-    settle_data(study.storage, study.study_id, "made", data)
+    settle_data(study.attributes, "made", data)
     lines = shown(study)
     best = next(n for n, line in enumerate(lines) if line.startswith("best "))
     assert lines[best - 1] == f"task     {line}"
@@ -281,9 +281,9 @@ def test_watching_what_nobody_will_begin_is_refused(tmp_path: Path) -> None:
 
 def test_versions_of_the_code_are_counted_once_there_are_two(tmp_path: Path) -> None:
     study = begin(tmp_path)
-    keep_code_version(study.storage, study.study_id, "0a1b", 0)
+    keep_code_version(study.attributes, "0a1b", 0)
     assert not any(line.startswith("code") for line in shown(study))
-    keep_code_version(study.storage, study.study_id, "ff00", 7)
+    keep_code_version(study.attributes, "ff00", 7)
     lines = shown(study)
     at = lines.index("code     trials ran with 2 versions of it, and may not compare:")
     assert lines[at + 1 : at + 3] == ["         0a1b since trial 0", "         ff00 since trial 7"]
@@ -299,7 +299,7 @@ def test_how_many_trials_at_once_proved_best_is_shown_for_each_device(tmp_path: 
         "NVIDIA T4": BestLanes(1, [(1, 0.25), (2, 0.26)]),
     }
     for device, best in found.items():
-        keep_best_lanes(study.storage, study.study_id, device, best)
+        keep_best_lanes(study.attributes, device, best)
     lines = shown(study)
     at = lines.index(
         "lanes    NVIDIA H100: 16 trials at once: 1, 2, 16, 32 did 0.93, 1.81, 12.4, 12.9 epochs "

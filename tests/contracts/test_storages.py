@@ -247,7 +247,7 @@ def test_a_trial_does_not_end_while_it_is_taken_over(place: Place) -> None:
 def test_a_trial_is_not_taken_over_while_its_machine_may_settle_it(place: Place) -> None:
     here, there = place.begin(), place.begin()
     clock = [1000.0]
-    there.leases = Leases(there.storage, there.study_id, "there", lambda: clock[0])
+    there.leases = Leases(there.attributes, "there", lambda: clock[0])
     trial = claim_trial(here, "suspended")
     assert trial is not None
     with Ownership.of(here, trial).settling():
@@ -262,8 +262,8 @@ def test_a_trial_is_not_taken_over_while_its_machine_may_settle_it(place: Place)
 def test_a_trial_of_another_machine_is_taken_over_once_its_lease_is_over(place: Place) -> None:
     here, there = place.begin(), place.begin()
     clock = [1000.0]
-    here.leases = Leases(here.storage, here.study_id, "here", lambda: clock[0] + 60)
-    there.leases = Leases(there.storage, there.study_id, "there", lambda: clock[0])
+    here.leases = Leases(here.attributes, "here", lambda: clock[0] + 60)
+    there.leases = Leases(there.attributes, "there", lambda: clock[0])
     trial = claim_trial(here, "suspended")
     assert trial is not None
     assert reclaim_orphans(there, "its machine is silent") == 0

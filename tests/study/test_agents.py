@@ -18,9 +18,9 @@ INFO = AgentInfo("node7", 4711, "slurm 17_3", ["cuda:0", "cuda:0", "cuda:1"], "1
 
 def greet(study: SweepStudy, agent: str, info: AgentInfo = INFO) -> None:
     """As an agent on another machine, whose processes cannot be seen here."""
-    elsewhere = Leases(study.storage, study.study_id, "elsewhere")
+    elsewhere = Leases(study.attributes, "elsewhere")
     elsewhere.renew(agent)
-    register_agent(study.storage, study.study_id, agent, info)
+    register_agent(study.attributes, agent, info)
 
 
 def test_an_agent_is_there_from_its_introduction_to_its_end(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_of_agents_here_those_count_that_live(tmp_path: Path) -> None:
     study = begin_in_memory(tmp_path)
     presence = Presence(study.paths.presence_dir, AGENT)
     study.leases.renew(AGENT)
-    register_agent(study.storage, study.study_id, AGENT, INFO)
+    register_agent(study.attributes, AGENT, INFO)
     assert [agent.name for agent in study.agents()] == [AGENT]
     presence.leave()  # as if it had been killed: its lease stands
     assert study.agents() == []
@@ -105,7 +105,7 @@ def test_to_look_at_agents_deletes_no_file_whose_path_stands_as_a_name(tmp_path:
     victim = tmp_path / "precious.txt"
     victim.write_text("data")
     study.leases.renew(str(victim))
-    register_agent(study.storage, study.study_id, str(victim), INFO)
+    register_agent(study.attributes, str(victim), INFO)
     with pytest.raises(StudyError, match="^the lease of '/.*precious.txt' in the study's storage"):
         study.agents()
     assert victim.exists()

@@ -14,7 +14,6 @@ from sweeper.study.attributes import (
     TrialRecord,
     is_bad,
     seconds_of,
-    settle,
     settle_data,
 )
 from sweeper.study.study import SweepStudy
@@ -30,7 +29,7 @@ from tests.support.sweep_studies import (
 
 def settle_fingerprint(study: SweepStudy, loaded_as: str, fingerprint: str) -> None:
     data = DataInfo("moons", fingerprint, (2,), 2, 90, 10)
-    settle_data(study.storage, study.study_id, loaded_as, data)
+    settle_data(study.attributes, loaded_as, data)
 
 
 def test_the_first_fingerprint_of_the_same_data_counts(tmp_path: Path) -> None:
@@ -47,7 +46,7 @@ def test_what_files_hold_is_the_same_whatever_is_made_of_it(tmp_path: Path) -> N
 
     def settle_length(length: int, source: str) -> None:
         data = DataInfo("texts", f"{length}", (length,), 2, 90, 10, source=source)
-        settle_data(study.storage, study.study_id, f"texts, {length} words", data)
+        settle_data(study.attributes, f"texts, {length} words", data)
 
     settle_length(8, "aa")
     settle_length(9, "aa")
@@ -57,8 +56,8 @@ def test_what_files_hold_is_the_same_whatever_is_made_of_it(tmp_path: Path) -> N
 
 def test_an_attribute_that_is_settled_stays(tmp_path: Path) -> None:
     study = begin_in_memory(tmp_path)
-    assert settle(study.storage, study.study_id, Attr.KEY, "first") == "first"
-    assert settle(study.storage, study.study_id, Attr.KEY, "second") == "first"
+    assert study.attributes.settle(Attr.KEY, "first") == "first"
+    assert study.attributes.settle(Attr.KEY, "second") == "first"
 
 
 def test_a_record_says_in_our_words_what_the_storage_has(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from tests.support.sweep_studies import begin_in_memory
 
 def test_each_version_is_kept_with_its_first_trial(tmp_path: Path) -> None:
     study = begin_in_memory(tmp_path)
-    assert code_versions(study.storage, study.study_id) == {}
+    assert code_versions(study.attributes) == {}
     for digest, number in (("b", 0), ("b", 1), ("a", 2), ("b", 3)):
-        keep_code_version(study.storage, study.study_id, digest, number)
-    assert list(code_versions(study.storage, study.study_id).items()) == [("b", 0), ("a", 2)]
+        keep_code_version(study.attributes, digest, number)
+    assert list(code_versions(study.attributes).items()) == [("b", 0), ("a", 2)]
 
 
 def test_only_a_version_that_is_new_beside_others_is_told() -> None:

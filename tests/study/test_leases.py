@@ -3,6 +3,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 
 from sweeper.errors import StudyError
+from sweeper.study.attributes import StudyAttributes
 from sweeper.study.leases import LEASE_S, RENEWAL_S, Leases
 from tests.support.clock import Clock
 
@@ -13,9 +14,10 @@ class Machines:
     def __init__(self) -> None:
         storage = InMemoryStorage()
         study_id = storage.create_new_study([StudyDirection.MAXIMIZE], "shared")
+        self.attributes = StudyAttributes(storage, study_id)
         self._clocks = Clock(5000.0), Clock(1400.0)
-        self.here = Leases(storage, study_id, "here", self._clocks[0])
-        self.there = Leases(storage, study_id, "there", self._clocks[1])
+        self.here = Leases(self.attributes, "here", self._clocks[0])
+        self.there = Leases(self.attributes, "there", self._clocks[1])
 
     def pass_time(self, seconds: float) -> None:
         for clock in self._clocks:
@@ -131,8 +133,7 @@ def test_the_lease_of_an_agent_whose_name_could_be_a_path_is_refused(agent: str)
 def test_a_lease_that_is_none_of_ours_is_refused(record: object) -> None:
     machines = Machines()
     machines.here.renew("a")
-    storage, study_id = machines.here._storage, machines.here._study_id
-    storage.set_study_user_attr(study_id, "sweeper.lease.a", record)
+    machines.attributes.put("sweeper.lease.a", record)
     for look in (machines.there.held, lambda: machines.there.is_here("a")):
         with pytest.raises(StudyError, match="^the lease of 'a' in the study's storage is not"):
             look()

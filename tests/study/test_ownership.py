@@ -64,7 +64,7 @@ def test_a_trial_is_orphaned_once_its_worker_here_is_gone(study: SweepStudy) -> 
 def test_of_an_agent_elsewhere_its_lease_tells(study: SweepStudy) -> None:
     now = [1000.0]
     ownership = Ownership.of(study, claimed(study))
-    study.leases = Leases(study.storage, study.study_id, "another machine", lambda: now[0])
+    study.leases = Leases(study.attributes, "another machine", lambda: now[0])
     for _ in range(4):
         assert not ownership.is_orphaned()
         now[0] += LEASE_S / 4
@@ -74,7 +74,7 @@ def test_of_an_agent_elsewhere_its_lease_tells(study: SweepStudy) -> None:
 
 def test_a_trial_that_is_being_settled_elsewhere_is_left_for_later(study: SweepStudy) -> None:
     ownership = Ownership.of(study, claimed(study))
-    study.leases = Leases(study.storage, study.study_id, "another machine")
+    study.leases = Leases(study.attributes, "another machine")
     with ownership.settling(), ownership.taken_over() as trial:
         assert trial is None
     with ownership.taken_over() as trial:

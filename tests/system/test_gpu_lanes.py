@@ -74,7 +74,7 @@ def test_with_auto_a_worker_finds_out_how_many_trials_at_once_are_best(
     study = begin_lanes(tmp_path / "auto", trials=40, **longer)
     followed = work(study)
     assert study.counts() == {TrialState.COMPLETE: 40}
-    [(device, best)] = best_lanes(study.storage, study.study_id).items()
+    [(device, best)] = best_lanes(study.attributes).items()
     assert device == torch.cuda.get_device_name(CUDA)
     assert followed.notes == [f"{device}: {best.explain()}"]
     assert [n for n, _ in best.rates][:2] == [1, 2]

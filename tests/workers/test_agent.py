@@ -201,7 +201,7 @@ def test_as_long_as_it_works_its_lease_is_renewed(tmp_path: Path, run: Run) -> N
     study = begin_function(tmp_path, GO_ON)
     seconds = itertools.count(0, int(RENEWAL_S))  # so that it is always time to
     place = locality(study.paths.study_dir)
-    study.leases = Leases(study.storage, study.study_id, place, now=lambda: next(seconds))
+    study.leases = Leases(study.attributes, place, now=lambda: next(seconds))
     renewals: list[float] = []
 
     def look() -> None:

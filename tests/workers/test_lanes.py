@@ -356,7 +356,7 @@ def test_their_number_grows_while_that_is_faster_and_is_remembered(
     followed = work(study, lanes=plan)
     [note] = followed.notes
     assert note.startswith("cpu: 4 trials at once: 1, 2, 4 did ")
-    [(device, best)] = best_lanes(study.storage, study.study_id).items()
+    [(device, best)] = best_lanes(study.attributes).items()
     assert (device, best.n, [n for n, _ in best.rates]) == ("cpu", 4, [1, 2, 4])
     assert note == f"cpu: {best.explain()}"
     at_work = {number for number, _ in followed.epochs[: [n for n, _ in followed.epochs].index(1)]}

@@ -12,10 +12,10 @@ from tests.support.tracked_sweeps import TrackedSweep, begin_sweep
 def test_whether_others_live_is_seen_by_their_leases(tmp_path: Path, is_alive: bool) -> None:
     sweep = begin_sweep(tmp_path, trials=2)
     study, clock = sweep.study, Clock()
-    elsewhere = Leases(study.storage, study.study_id, "elsewhere", clock)
+    elsewhere = Leases(study.attributes, "elsewhere", clock)
     elsewhere.renew("other")
     assert study.queue.claim("other", "worker", n=1)
-    study.leases = Leases(study.storage, study.study_id, "here", clock)
+    study.leases = Leases(study.attributes, "here", clock)
 
     def sleep(seconds: float) -> None:
         clock.now_s += seconds
