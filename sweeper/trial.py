@@ -88,6 +88,11 @@ class Objective:
     directions: tuple[Direction, ...]
     losses: tuple[str, ...] = field(default=(), compare=False)
 
+    @property
+    def signs(self) -> tuple[int, ...]:
+        """What each metric is multiplied by so that less is better."""
+        return tuple(-1 if direction == "maximize" else 1 for direction in self.directions)
+
     def faults(self, epoch: EpochMetrics) -> list[str]:
         """Metrics that are not finite and must be; with one, an epoch cannot be what counts."""
         return [name for name in epoch.not_finite() if name in (*self.metrics, *self.losses)]

@@ -10,7 +10,7 @@ from optuna.trial import TrialState as OptunaState
 
 from sweeper.config.settings import Scalar
 from sweeper.study.attributes import seconds_of, state_of
-from sweeper.trial import Direction, TrialState
+from sweeper.trial import Objective, TrialState
 
 
 @dataclass(frozen=True)
@@ -106,39 +106,39 @@ def best_so_far(trials: Iterable[FrozenTrial], metrics: Sequence[str]) -> list[B
     ]
 
 
-def best_complete(trials: Sequence[FrozenTrial], direction: Direction) -> FrozenTrial | None:
+def best_complete(trials: Sequence[FrozenTrial], objective: Objective) -> FrozenTrial | None:
     """The best of the complete trials, the earliest among equals.
 
     Args:
         trials: In any state, each of one value at most.
-        direction: Of that value.
+        objective: What that value is of.
     """
     complete = (trial for trial in trials if trial.state == OptunaState.COMPLETE)
-    return min(complete, key=lambda trial: loss_of(trial, direction), default=None)
+    return min(complete, key=lambda trial: loss_of(trial, objective), default=None)
 
 
-def best_pruned(trials: Sequence[FrozenTrial], direction: Direction) -> FrozenTrial | None:
+def best_pruned(trials: Sequence[FrozenTrial], objective: Objective) -> FrozenTrial | None:
     """The best of the pruned trials if it is better than every complete one.
 
     Not one that diverged, nor one whose setting has since been trained to its end. Arguments as
     for :func:`best_complete`.
     """
-    best = best_complete(trials, direction)
-    bound = math.inf if best is None else loss_of(best, direction)
+    best = best_complete(trials, objective)
+    bound = math.inf if best is None else loss_of(best, objective)
     pruned = (
         trial
         for trial in trials
         if state_of(trial) == TrialState.PRUNED
         and trial.values
-        and loss_of(trial, direction) < bound
+        and loss_of(trial, objective) < bound
     )
     finished = [trial.params for trial in trials if trial.state == OptunaState.COMPLETE]
-    for trial in sorted(pruned, key=lambda trial: loss_of(trial, direction)):
+    for trial in sorted(pruned, key=lambda trial: loss_of(trial, objective)):
         if trial.params not in finished:
             return trial
     return None
 
 
-def loss_of(trial: FrozenTrial, direction: Direction) -> float:
+def loss_of(trial: FrozenTrial, objective: Objective) -> float:
     """The first value of a trial, turned so that less is better."""
-    return float(trial.values[0]) * (-1 if direction == "maximize" else 1)
+    return objective.signs[0] * float(trial.values[0])

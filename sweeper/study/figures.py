@@ -69,8 +69,7 @@ class Figures:
         index = metrics.index(wanted) if wanted else 0
         if len(metrics) == 1:
             return {"target_name": metrics[0]}
-        is_turned = is_low_good and self._objective.directions[index] == "maximize"
-        sign = -1 if is_turned else 1
+        sign = self._objective.signs[index] if is_low_good else 1
         return {
             "target": lambda trial: sign * trial.values[index],
             "target_name": metrics[index],

@@ -190,7 +190,7 @@ class Result:
         if len(objective.metrics) > 1:
             return None
         trials = self._study.trials((OptunaState.COMPLETE,))
-        found = best_complete(trials, objective.directions[0])
+        found = best_complete(trials, objective)
         return self._as_best(found) if found else None
 
     @property
@@ -203,7 +203,7 @@ class Result:
         if len(objective.metrics) > 1:
             return None
         trials = self._study.trials(FINISHED)
-        found = best_pruned(trials, objective.directions[0])
+        found = best_pruned(trials, objective)
         if found is None:
             return None
         best = self._as_best(found)

@@ -10,7 +10,7 @@ from sweeper.study.attributes import state_of
 from sweeper.study.best import loss_of
 from sweeper.study.study import SweepStudy
 from sweeper.text import format_counts
-from sweeper.trial import Direction, TrialState
+from sweeper.trial import Objective, TrialState
 
 _ARCHITECTURE = "model.architecture"
 #: Ends that the same training comes to again, as far as it got.
@@ -34,12 +34,12 @@ def choose_complete(study: SweepStudy, n_trials: int) -> list[int]:
             f"study {study.spec.name!r} has no complete trial ({stand or 'no trial'}); name one "
             f"that was pruned with --trial NUMBER, or go on: {study.spec.command('run')}"
         )
-    return _spread(complete, study.spec.objective.directions[0])[:n_trials]
+    return _spread(complete, study.spec.objective)[:n_trials]
 
 
-def _spread(complete: Sequence[FrozenTrial], direction: Direction) -> list[int]:
+def _spread(complete: Sequence[FrozenTrial], objective: Objective) -> list[int]:
     groups: dict[object, list[int]] = {}
-    for trial in sorted(complete, key=lambda trial: loss_of(trial, direction)):
+    for trial in sorted(complete, key=lambda trial: loss_of(trial, objective)):
         groups.setdefault(trial.params.get(_ARCHITECTURE), []).append(trial.number)
     by_turns = chain.from_iterable(zip_longest(*groups.values()))
     return [number for number in by_turns if number is not None]

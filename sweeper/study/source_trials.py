@@ -234,7 +234,7 @@ def _most_telling(spec: StudySpec, known: Sequence[KnownTrial]) -> list[KnownTri
         spec: The study.
         known: The latest first.
     """
-    sign = -1 if spec.objective.directions[0] == "maximize" else 1
+    sign = spec.objective.signs[0]
     with_values = [at for at, trial in enumerate(known) if trial.values]
     ranked = sorted(with_values, key=lambda at: sign * known[at].values[0])
     best = ranked[: math.ceil(min(len(known), MOST_KEPT) / _BEST)]

@@ -83,7 +83,7 @@ class SweepStudy:
         self.study_id = storage.get_study_id_from_name(spec.name)
         self.attributes = StudyAttributes(storage, self.study_id)
         self.goal = count_goal(spec)
-        self.cache = TrialCache(storage, self.study_id, spec.objective.directions, spec.ranges())
+        self.cache = TrialCache(storage, self.study_id, spec.objective.signs, spec.ranges())
         self.lock_of = open_locks(spec)
         self.lock = self.lock_of(paths.lock)
         self.queue = TrialQueue(

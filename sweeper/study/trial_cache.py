@@ -16,7 +16,6 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeper.config.ranges import Range, Setting, setting_key
 from sweeper.config.settings import Scalar
 from sweeper.study.attributes import FIXED_PARAMS
-from sweeper.trial import Direction
 
 #: States of the trials that count towards the goal.
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -49,7 +48,7 @@ class TrialCache:
     Args:
         storage: Of the study.
         study_id: In that storage.
-        directions: Of the objective's metrics.
+        signs: Of the objective's metrics, see :attr:`~sweeper.trial.Objective.signs`.
         ranges: Of the study, by dotted name.
     """
 
@@ -57,13 +56,13 @@ class TrialCache:
         self,
         storage: BaseStorage,
         study_id: int,
-        directions: Sequence[Direction],
+        signs: Sequence[int],
         ranges: Mapping[str, Range],
     ) -> None:
         self._storage = storage
         self._study_id = study_id
         self._ranges = ranges
-        self._signs = [-1 if direction == "maximize" else 1 for direction in directions]
+        self._signs = signs
         self._lock = threading.Lock()
         self._n_trials = self._n_finished = 0
         self._open: list[FrozenTrial] = []

@@ -40,10 +40,10 @@ class TrialRows:
 
     def best(self, n_trials: int) -> list[dict[str, Any]]:
         """So many, by the first metric: of complete trials, and of pruned ones."""
-        direction = self.study.spec.objective.directions[0]
+        objective = self.study.spec.objective
         ranked = sorted(
             (t for t in self.study.trials(FINISHED) if t.values and state_of(t) in _MEASURED),
-            key=lambda trial: loss_of(trial, direction),
+            key=lambda trial: loss_of(trial, objective),
         )
         return [self._row(trial) for trial in ranked[:n_trials]]
 

@@ -240,7 +240,7 @@ def test_a_setting_that_failed_is_wanted_again_and_no_other_repeated_for_it(
 
 def bare_queue(folder: Path, storage: InMemoryStorage, goal: int) -> TrialQueue:
     study_id = storage.create_new_study([StudyDirection.MAXIMIZE], "bare")
-    cache = TrialCache(storage, study_id, ["maximize"], {})
+    cache = TrialCache(storage, study_id, [-1], {})
     plan = Plan(spec_of(folder), goal)
     lock = FileLock(folder / "lock")
     return TrialQueue(storage, study_id, goal=goal, plan=plan, cache=cache, lock=lock)

@@ -12,6 +12,7 @@ from optuna.trial import TrialState as OptunaState
 
 from sweeper.config.ranges import FloatRange
 from sweeper.study.trial_cache import TrialCache
+from sweeper.trial import Direction, Objective
 from tests.support.sweep_studies import numbers
 
 NOON = datetime(2026, 1, 1, 12)
@@ -39,12 +40,13 @@ class Study(InMemoryStorage):
 
     def __init__(
         self,
-        directions: Sequence[str] = ("maximize",),
+        directions: Sequence[Direction] = ("maximize",),
         ranges: Mapping[str, FloatRange] = RANGES,
     ) -> None:
         super().__init__()
         self.create_new_study([StudyDirection[direction.upper()] for direction in directions])
-        self.cache = TrialCache(self, 0, directions, ranges)  # type: ignore[arg-type]
+        objective = Objective(tuple(map(str, range(len(directions)))), tuple(directions))
+        self.cache = TrialCache(self, 0, objective.signs, ranges)
 
     def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
         return Watched(super().get_all_trials(*args, **kwargs))

@@ -39,7 +39,7 @@ class Alignment:
 
     def __init__(self, spec: StudySpec, known: Sequence[FrozenTrial]) -> None:
         self._space = LatentSpace(spec)
-        self._signs = [-1 if way == "maximize" else 1 for way in spec.objective.directions]
+        self._signs = spec.objective.signs
         complete = [trial for trial in known if trial.state == TrialState.COMPLETE]
         self._complete = complete[:MOST_OBSERVATIONS]
         self._expectation = cache(self._build)

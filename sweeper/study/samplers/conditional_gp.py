@@ -61,7 +61,7 @@ class ConditionalGP:
     def __init__(self, spec: StudySpec) -> None:
         self._spec = spec
         self._space = LatentSpace(spec)
-        self._signs = [-1 if way == "maximize" else 1 for way in spec.objective.directions]
+        self._signs = spec.objective.signs
         n_branches = len(self._space.branches)
         share = math.floor(_STARTUP_SHARE * spec.n_trials)
         self._startup = max(
