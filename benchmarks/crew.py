@@ -3,7 +3,7 @@
 import multiprocessing
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -114,14 +114,15 @@ def time_trial(study: SweepStudy, worker: str) -> float:
     [trial] = study.queue.claim("benchmark", worker, n=1)  # the goal leaves room for all trials
     with RunningTrial(study, trial, is_stopping=lambda: False, ledger=TimeLedger()) as claim:
 
-        def run() -> None:
+        def run() -> Iterator[None]:
             nonlocal reporting_s
             claim.draw()
             claim.start(None, None, params={}, tags={})
             drawn = time.perf_counter()
             claim.report(EpochMetrics(1, {metric: random.random()}, time.time()))
             reporting_s = time.perf_counter() - drawn
+            yield
 
-        state = conclude(claim, run)
+        state = conclude(claim, run())
     assert state == TrialState.COMPLETE, state
     return time.perf_counter() - begun - reporting_s

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -179,16 +179,17 @@ def _finish(
 ) -> int:
     reported: list[float] = []
 
-    def body() -> None:
+    def body() -> Iterator[None]:
         trial.start(None, None, params={}, tags={})
         for epoch, value in enumerate(record.answer(values), 1):
             reported.append(value)
             trial.report(EpochMetrics(epoch, {_METRIC: value}, time.time()))
+            yield
             if len(reported) >= most:
                 return
 
     with trial:
-        assert conclude(trial, body) != SweeperState.FAILED
+        assert conclude(trial, body()) != SweeperState.FAILED
     record.note(values, reported, cpu_s)
     return len(reported)
 

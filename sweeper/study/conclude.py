@@ -1,7 +1,7 @@
 """The one judgement of how a trial ended, be its process alive to tell or not."""
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sweeper.errors import (
@@ -76,35 +76,27 @@ class Attempt:
         return Outcome(state, best, cause, seconds=self.seconds)
 
 
-def conclude(trial: RunningTrial, body: Callable[[], None]) -> TrialState:
-    """Run the trial's work and settle how it ended; the state it is in afterwards.
+def conclude(trial: RunningTrial, steps: Iterator[None]) -> TrialState:
+    """Do all of a trial's work, then settle how it ended; as :func:`advance`, without a pause."""
+    while (state := advance(trial, steps)) is None:
+        pass
+    return state
+
+
+def advance(trial: RunningTrial, steps: Iterator[None]) -> TrialState | None:
+    """Do the next step of a trial's work; after the last one, settle how it ended.
 
     An exception ends the trial, never the process, be it of whatever class: workers ignore
     SIGINT, so ``KeyboardInterrupt`` is the user's own, too. Those that
     :func:`~sweeper.study.failures.meaning` knows are taken as what they mean. While the process is
     stopping, one that would end the trial comes of that, as far as anybody knows: it is put back.
 
-    Raises:
-        StoreError: If disk or storage fail, which is not the trial's fault: it stays as it is.
-        TrialLost: If the trial was taken over.
-    """
-    try:
-        body()
-    except BaseException as exc:
-        verdict = _judge(exc, trial)
-    else:
-        verdict = _judge_return(_attempt(trial))
-    return _settle(trial, verdict)
-
-
-def advance(trial: RunningTrial, steps: Iterator[None]) -> TrialState | None:
-    """Do the next step of a trial's work; after the last one, settle as :func:`conclude` does.
-
     Returns:
         The state that it is in afterwards; None if more is to be done.
 
     Raises:
-        StoreError, TrialLost: As :func:`conclude`.
+        StoreError: If disk or storage fail, which is not the trial's fault: it stays as it is.
+        TrialLost: If the trial was taken over.
     """
     try:
         next(steps)

@@ -56,14 +56,10 @@ class Lane:
         """Do all of its work, and leave; the state that the trial is in then."""
         begun_s = time.monotonic()
         try:
-            return conclude(self.trial, self._finish)
+            return conclude(self.trial, self._steps)
         finally:
             self.leave()
             self.busy_s += time.monotonic() - begun_s
-
-    def _finish(self) -> None:
-        for _ in self._steps:
-            pass
 
     def advance(self) -> TrialState | None:
         """Do the next step; the state that the trial is in if that was the last one."""
@@ -116,7 +112,7 @@ class Lanes:
         """Train a trial and others beside it, until none is left.
 
         Raises:
-            StoreError, TrialLost: As :func:`~sweeper.study.conclude.conclude`, of one of them. The
+            StoreError, TrialLost: As :func:`~sweeper.study.conclude.advance`, of one of them. The
                 others are left as they are then, for the process to end.
         """
         self._lanes, self._due_s = [first], self._now()

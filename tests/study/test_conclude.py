@@ -298,7 +298,7 @@ def test_a_trial_that_fails_before_it_starts_has_a_whole_log(study: SweepStudy) 
     trial = claim_trial(study, "worker")
     assert trial is not None
     with RunningTrial(study, trial, is_stopping=lambda: False, ledger=TimeLedger()) as claim:
-        conclude(claim, lambda: raises(RuntimeError("no data"))(claim))
+        conclude(claim, map(raises(RuntimeError("no data")), [claim]))
     assert kinds(study) == ["Started", "Ended"]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,13 @@ def finished(folder: Path, *accuracies: float) -> SweepStudy:
 
     with RunningTrial(study, trial, is_stopping=lambda: False, ledger=TimeLedger()) as held:
 
-        def body() -> None:
+        def body() -> Iterator[None]:
             config = held.draw()
             held.start(None, None, params={}, tags={"seed": str(config.seed), "device": "cpu"})
             reports(*accuracies)(held)
+            yield
 
-        conclude(held, body)
+        conclude(held, body())
     return study
 
 

@@ -198,7 +198,7 @@ def test_an_epoch_that_reached_the_log_alone_is_filled_in(study: SweepStudy) -> 
     with RunningTrial(study, trial, is_stopping=lambda: False, ledger=TimeLedger()) as claim:
         assert claim.history == [epoch(1, 0.5), epoch(2, 0.9)]
         assert study.trials()[0].intermediate_values == {1: 0.5, 2: 0.9}
-        assert conclude(claim, lambda: reports(0.5, 0.9, 0.7)(claim)) == TrialState.COMPLETE
+        assert conclude(claim, map(reports(0.5, 0.9, 0.7), [claim])) == TrialState.COMPLETE
     assert study.trials()[0].values == [0.9]
 
 

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,12 +145,13 @@ def run_claimed(
         study, trial, is_stopping=is_stopping, ledger=booked, transfer=transfer
     ) as held:
 
-        def whole() -> None:
+        def whole() -> Iterator[None]:
             held.draw()
             held.start(None, None, params={}, tags={})
             body(held)
+            yield
 
-        return conclude(held, whole)
+        return conclude(held, whole())
 
 
 def run_all(study: SweepStudy, body: Body) -> None:

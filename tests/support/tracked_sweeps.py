@@ -1,7 +1,7 @@
 """A small study in a real storage and a real MLflow store, as a command leaves it."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,14 +58,15 @@ class TrackedSweep:
             self.study, trial, is_stopping=lambda: False, ledger=TimeLedger()
         ) as held:
 
-            def whole() -> None:
+            def whole() -> Iterator[None]:
                 held.draw()
                 held.start(DATA if model else None, model, params={}, tags=TAGS)
                 body(held)
+                yield
 
             if model:
                 self.write_weights(held.number, model)
-            return conclude(held, whole)
+            return conclude(held, whole())
 
     def leave(self, body: Body) -> int:
         """A worker that is gone in the middle of a trial; the trial's number."""
