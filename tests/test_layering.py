@@ -27,7 +27,7 @@ STUDY_ROWS = (
     ("attributes",),
     ("leases", "presence", "pruners", "logged"),
     ("trial_cache", "code_versions", "lane_counts"),
-    ("samplers", "agents", "failures", "failure_causes", "best", "figures", "time_left"),
+    ("samplers", "agents", "failures", "best", "figures", "time_left"),
     ("warm_start",),
     ("queue", "sampler_in_use", "pruner_in_use", "source_trials"),
     ("study",),

@@ -1,10 +1,11 @@
-"""Failures told apart, the rule by which a trial is tried again after each, and their streaks."""
+"""Failures told apart, the rule by which a trial is tried again after each, causes and streaks."""
 
 import errno
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import Any
 
 from optuna.exceptions import TrialPruned as OptunaPruned
 from optuna.storages import BaseStorage
@@ -131,9 +132,71 @@ def latest_failed(trials: Sequence[FrozenTrial]) -> FailedTrial | None:
     """The one with the highest number; None if none failed."""
     for trial in reversed(trials):
         if trial.state == OptunaState.FAIL:
-            cause = str(trial.user_attrs.get(Attr.CAUSE, "unknown"))
-            return FailedTrial(trial.number, trial.params, cause)
+            return FailedTrial(trial.number, trial.params, _cause(trial))
     return None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cause of failed trials.
+
+    Attributes:
+        kind: What the cause stands for, a :class:`~sweeper.trial.FailureKind`.
+        n_trials: That failed of it.
+        n_retries: How often they were tried again before.
+        details: Last lines of the latest one's traceback or log.
+    """
+
+    cause: str
+    kind: str
+    n_trials: int
+    n_retries: int
+    details: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts, without the details."""
+        return {
+            "cause": self.cause,
+            "kind": self.kind,
+            "trials": self.n_trials,
+            "retries": self.n_retries,
+        }
+
+
+def list_causes(failed: Iterable[FrozenTrial], details_of: Callable[[int], str]) -> list[Failure]:
+    """The causes, the most frequent first.
+
+    Args:
+        failed: Trials that failed, by number.
+        details_of: Number of one -> last lines of its traceback or log.
+    """
+    groups: dict[str, list[FrozenTrial]] = {}
+    for trial in failed:
+        groups.setdefault(_cause(trial), []).append(trial)
+    causes = [
+        Failure(
+            cause,
+            _kind(found[-1]),
+            len(found),
+            sum(map(_n_retries, found)),
+            details_of(found[-1].number),
+        )
+        for cause, found in groups.items()
+    ]
+    return sorted(causes, key=lambda failure: -failure.n_trials)
+
+
+def _kind(failed: FrozenTrial) -> str:
+    return str(failed.user_attrs.get(Attr.FAILURE, FailureKind.EXCEPTION))
+
+
+def _n_retries(failed: FrozenTrial) -> int:
+    n_failures, *_ = failed.user_attrs.get(Attr.RETRIES, {}).get(_kind(failed), (1,))
+    return int(n_failures) - 1
+
+
+def _cause(failed: FrozenTrial) -> str:
+    return str(failed.user_attrs.get(Attr.CAUSE, "unknown"))
 
 
 def is_over(cache: TrialCache, goal: int, earlier: Collection[int]) -> bool:
@@ -157,7 +220,7 @@ def _streak(cache: TrialCache, earlier: Collection[int]) -> str | None:
         lambda trial: trial.state == OptunaState.FAIL and trial.number not in earlier,
         cache.latest(LONGEST_STREAK),
     )
-    causes = [str(trial.user_attrs.get(Attr.CAUSE, "unknown")) for trial in failed]
+    causes = list(map(_cause, failed))
     alike = {re.sub(r"\d+", "#", cause) for cause in causes[:FAILURE_STREAK]}
     is_streak = len(causes) >= FAILURE_STREAK and len(alike) == 1
     return causes[0] if is_streak or len(causes) >= LONGEST_STREAK else None

@@ -19,7 +19,7 @@ from sweeper.study.agents import AgentAtWork
 from sweeper.study.attributes import Attr, Learned, read_attribute
 from sweeper.study.best import Best, BestPruned, best_complete, best_pruned
 from sweeper.study.code_versions import code_versions
-from sweeper.study.failure_causes import Failure, list_causes
+from sweeper.study.failures import Failure, list_causes
 from sweeper.study.figures import Figures
 from sweeper.study.lane_counts import BestLanes, best_lanes
 from sweeper.study.pruners import PrunerUse

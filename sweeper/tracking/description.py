@@ -8,7 +8,7 @@ from sweeper.config.study import StudySpec
 from sweeper.durable import Step, durable
 from sweeper.imports import loading
 from sweeper.study.best import Best, BestPruned
-from sweeper.study.failure_causes import Failure
+from sweeper.study.failures import Failure
 from sweeper.study.result import Result
 from sweeper.text import format_counts, format_values, redacted
 from sweeper.tracking.batch import run_tags

@@ -7,7 +7,7 @@ from optuna.trial import create_trial
 
 from sweeper.errors import ExitCode, TrialPruned
 from sweeper.study.best import Best, BestPruned
-from sweeper.study.failure_causes import Failure
+from sweeper.study.failures import Failure
 from sweeper.study.result import Result
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.study import SweepStudy
