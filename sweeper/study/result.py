@@ -27,7 +27,7 @@ from sweeper.study.samplers.model_view import ModelView
 from sweeper.study.study import SweepStudy
 from sweeper.study.time_left import N_TELLING, TrialLengths, trials_per_hour
 from sweeper.study.trial_cache import FINISHED
-from sweeper.study.trial_rows import TOLD, TrialRows, searched_params
+from sweeper.study.trial_rows import TOLD, best_rows, row_keys, searched_params, trial_row
 from sweeper.text import format_count, format_values, html_table
 from sweeper.timing import add_seconds, harness_share
 from sweeper.trial import TrialState
@@ -236,15 +236,15 @@ class Result:
 
     def rows(self) -> list[dict[str, Any]]:
         """What :meth:`trials` has, without pandas; params of other branches are left out."""
-        return TrialRows(self._study).all()
+        return [trial_row(self._study, trial) for trial in self._study.trials()]
 
     def columns(self) -> list[str]:
         """Keys that the rows may have, in their order."""
-        return TrialRows(self._study).columns()
+        return row_keys(self.spec)
 
     def top(self, n_trials: int) -> list[dict[str, Any]]:
         """The best rows, by the first metric: of complete trials, and of pruned ones."""
-        return TrialRows(self._study).best(n_trials)
+        return best_rows(self._study, n_trials)
 
     @property
     def seconds_left(self) -> float | None:

@@ -1,6 +1,5 @@
 """The trials of a study as rows of a table: for people, spreadsheets and scripts."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -20,50 +19,39 @@ TOLD = ("epochs", "seconds", "cause", "drawn_by")
 _MEASURED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-@dataclass(frozen=True)
-class TrialRows:
-    """The rows of one study, read from its storage when they are asked for.
+def row_keys(spec: StudySpec) -> list[str]:
+    """Keys that rows may have, in their order."""
+    return ["number", "state", *spec.objective.metrics, *TOLD, *spec.ranges()]
 
-    Params of branches that were not drawn are left out.
-    """
 
-    study: SweepStudy
+def trial_row(study: SweepStudy, trial: FrozenTrial) -> dict[str, Any]:
+    """The row of a trial; params of branches that were not drawn are left out."""
+    metrics = study.spec.objective.metrics
+    return {
+        "number": trial.number,
+        "state": state_of(trial).value,
+        **dict(zip(metrics, trial.values or [None] * len(metrics), strict=True)),
+        "epochs": trial.last_step or _n_epochs(study, trial.number),
+        "seconds": seconds_of(trial),
+        "cause": trial.user_attrs.get(Attr.CAUSE, ""),
+        "drawn_by": trial.user_attrs.get(Attr.DRAWN_BY, ""),
+        **searched_params(study.spec, trial),
+    }
 
-    def columns(self) -> list[str]:
-        """Keys that the rows may have, in their order."""
-        spec = self.study.spec
-        return ["number", "state", *spec.objective.metrics, *TOLD, *spec.ranges()]
 
-    def all(self) -> list[dict[str, Any]]:
-        """Of every trial, by number."""
-        return [self._row(trial) for trial in self.study.trials()]
+def best_rows(study: SweepStudy, n_trials: int) -> list[dict[str, Any]]:
+    """So many, by the first metric: of complete trials, and of pruned ones."""
+    ranked = sorted(
+        (t for t in study.trials(FINISHED) if t.values and state_of(t) in _MEASURED),
+        key=lambda trial: loss_of(trial, study.spec.objective),
+    )
+    return [trial_row(study, trial) for trial in ranked[:n_trials]]
 
-    def best(self, n_trials: int) -> list[dict[str, Any]]:
-        """So many, by the first metric: of complete trials, and of pruned ones."""
-        objective = self.study.spec.objective
-        ranked = sorted(
-            (t for t in self.study.trials(FINISHED) if t.values and state_of(t) in _MEASURED),
-            key=lambda trial: loss_of(trial, objective),
-        )
-        return [self._row(trial) for trial in ranked[:n_trials]]
 
-    def _row(self, trial: FrozenTrial) -> dict[str, Any]:
-        metrics = self.study.spec.objective.metrics
-        return {
-            "number": trial.number,
-            "state": state_of(trial).value,
-            **dict(zip(metrics, trial.values or [None] * len(metrics), strict=True)),
-            "epochs": trial.last_step or self._n_epochs(trial.number),
-            "seconds": seconds_of(trial),
-            "cause": trial.user_attrs.get(Attr.CAUSE, ""),
-            "drawn_by": trial.user_attrs.get(Attr.DRAWN_BY, ""),
-            **searched_params(self.study.spec, trial),
-        }
-
-    def _n_epochs(self, number: int) -> int:
-        """Epochs in the event log; with several metrics the storage holds none."""
-        events, _ = read_events(self.study.paths.events(number))
-        return max((e.epoch for e in events if isinstance(e, EpochMetrics)), default=0)
+def _n_epochs(study: SweepStudy, number: int) -> int:
+    """Epochs in the event log; with several metrics the storage holds none."""
+    events, _ = read_events(study.paths.events(number))
+    return max((e.epoch for e in events if isinstance(e, EpochMetrics)), default=0)
 
 
 def searched_params(spec: StudySpec, trial: FrozenTrial) -> dict[str, Scalar]:
