@@ -19,8 +19,8 @@ from sweeper.study.result import Result, at_goal
 from sweeper.study.storage.backend import store_errors
 from sweeper.study.study import SweepStudy
 from sweeper.study.trial_cache import Standing
+from sweeper.tracking.background_sync import BackgroundSync
 from sweeper.tracking.completion import Completion, find_completion
-from sweeper.tracking.sync import BackgroundSync
 from sweeper.workers.cleanup import Cleanup
 from sweeper.workers.exporter import ExporterProcess
 from sweeper.workers.forkserver import ForkServer

@@ -8,8 +8,8 @@ import pytest
 
 from sweeper.study.create import load_study_from_storage
 from sweeper.study.study import SweepStudy
+from sweeper.tracking.background_sync import BackgroundSync
 from sweeper.tracking.completion import find_completion
-from sweeper.tracking.sync import BackgroundSync
 from tests.support.mlflow_store import copy_empty_database
 from tests.support.sweep_studies import reports
 from tests.support.tracked_sweeps import MODEL, TAGS, TrackedSweep, begin_sweep

@@ -11,7 +11,7 @@ from sweeper.config.render import render_study
 from sweeper.events import Started, read_events
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
-from sweeper.tracking.sync import BackgroundSync
+from sweeper.tracking.background_sync import BackgroundSync
 from sweeper.trial import TrialState
 from sweeper.workers.devices import Placement
 from sweeper.workers.forkserver import ForkServer

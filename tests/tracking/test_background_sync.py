@@ -13,10 +13,11 @@ from sweeper.commands.sync import sync_study
 from sweeper.errors import RequestRefusedError, TrackerError
 from sweeper.locks import FileLock
 from sweeper.study.running_trial import RunningTrial
-from sweeper.tracking import sync as sync_module
+from sweeper.tracking import background_sync
+from sweeper.tracking.background_sync import BackgroundSync
 from sweeper.tracking.exporter import Exporter
 from sweeper.tracking.exporting import Exported, ExportTask
-from sweeper.tracking.sync import BackgroundSync, build_mirror
+from sweeper.tracking.sync import build_mirror
 from tests.support.sweep import wait_until
 from tests.support.sweep_studies import reports
 from tests.support.tracked_sweeps import MODEL, TAGS, TrackedSweep, begin_sweep
@@ -162,7 +163,7 @@ def test_a_thread_that_died_of_anything_begins_anew_and_what_it_lacks_is_known(
             sys.exit("a plugin of MLflow gave up")
         return build_mirror(*args, **options)
 
-    monkeypatch.setattr(sync_module, "build_mirror", die_first)
+    monkeypatch.setattr(background_sync, "build_mirror", die_first)
     notes: list[str] = []
     sync = BackgroundSync(sweep.study, TAGS, notes.append)
     sync.start()
