@@ -2,7 +2,7 @@
 
 import errno
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -15,6 +15,8 @@ from optuna.trial import TrialState as OptunaState
 from sweeper.config.settings import Scalar
 from sweeper.durable import Step, durable
 from sweeper.errors import DataError, ProgramError
+from sweeper.events import Ended, read_events
+from sweeper.paths import RunPaths
 from sweeper.study.attributes import Attr, Owner, TrialRecord
 from sweeper.study.trial_cache import TrialCache
 from sweeper.trial import FailureKind, TrialState
@@ -163,12 +165,12 @@ class Failure:
         }
 
 
-def list_causes(failed: Iterable[FrozenTrial], details_of: Callable[[int], str]) -> list[Failure]:
+def list_causes(failed: Iterable[FrozenTrial], paths: RunPaths) -> list[Failure]:
     """The causes, the most frequent first.
 
     Args:
         failed: Trials that failed, by number.
-        details_of: Number of one -> last lines of its traceback or log.
+        paths: Files of their study.
     """
     groups: dict[str, list[FrozenTrial]] = {}
     for trial in failed:
@@ -179,7 +181,7 @@ def list_causes(failed: Iterable[FrozenTrial], details_of: Callable[[int], str])
             _kind(found[-1]),
             len(found),
             sum(map(_n_retries, found)),
-            details_of(found[-1].number),
+            _details(paths, found[-1].number),
         )
         for cause, found in groups.items()
     ]
@@ -193,6 +195,13 @@ def _kind(failed: FrozenTrial) -> str:
 def _n_retries(failed: FrozenTrial) -> int:
     n_failures, *_ = failed.user_attrs.get(Attr.RETRIES, {}).get(_kind(failed), (1,))
     return int(n_failures) - 1
+
+
+def _details(paths: RunPaths, number: int) -> str:
+    """Of a failure, as the event log has them; empty if another machine has the log."""
+    events, _ = read_events(paths.events(number))
+    ends = (event.outcome for event in reversed(events) if isinstance(event, Ended))
+    return next((outcome.details for outcome in ends), "")
 
 
 def _cause(failed: FrozenTrial) -> str:

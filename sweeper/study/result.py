@@ -13,7 +13,6 @@ from optuna.trial import TrialState as OptunaState
 
 from sweeper.config.study import StudySpec
 from sweeper.errors import ExitCode
-from sweeper.events import Ended, read_events
 from sweeper.paths import RunPaths
 from sweeper.study.agents import AgentAtWork
 from sweeper.study.attributes import Attr, Learned, read_attribute
@@ -213,14 +212,13 @@ class Result:
     def front(self) -> list[Best]:
         """The Pareto front; with one metric, the best trial alone."""
         if len(self.spec.objective.metrics) == 1:
-            return [self.best] if self.best else []
+            return [best] if (best := self.best) else []
         return [self._as_best(trial) for trial in self._study.handle().best_trials]
 
     @property
     def failures(self) -> list[Failure]:
         """Causes of failed trials, the most frequent first."""
-        failed = self._study.trials((OptunaState.FAIL,))
-        return list_causes(failed, self._details)
+        return list_causes(self._study.trials((OptunaState.FAIL,)), self.paths)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -288,12 +286,6 @@ class Result:
             "harness_share": harness_share(seconds),
             "failures": [failure.to_json() for failure in self.failures],
         }
-
-    def _details(self, number: int) -> str:
-        """Of a failure, as the event log has them; empty if another machine has the log."""
-        events, _ = read_events(self._study.paths.events(number))
-        ends = (event.outcome for event in reversed(events) if isinstance(event, Ended))
-        return next((outcome.details for outcome in ends), "")
 
     def _as_best(self, trial: FrozenTrial) -> Best:
         metrics = self.spec.objective.metrics

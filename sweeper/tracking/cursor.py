@@ -51,14 +51,15 @@ class Cursor:
 
         Without a ``parent_id`` it may belong to any.
         """
+        at_start = cls(parent_id=parent_id or "")
         try:
             cursor = read_record(cls, json.loads(path.read_bytes()))
         except FileNotFoundError:
-            return cls(parent_id=parent_id or "")
+            return at_start
         except (ValueError, RecursionError) as exc:
             _logger.warning("%s: unreadable (%s); sending this trial's events again", path, exc)
-            return cls(parent_id=parent_id or "")
-        return cursor if parent_id in (None, cursor.parent_id) else cls(parent_id=parent_id or "")
+            return at_start
+        return cursor if parent_id in (None, cursor.parent_id) else at_start
 
     def save(self, path: Path, log: Path) -> None:
         """Write it so that a crash leaves the old or the new one.
