@@ -46,6 +46,13 @@ class Attr(StrEnum):
 
 #: Where Optuna's own ``enqueue_trial`` keeps the values that a trial begins with.
 FIXED_PARAMS = "fixed_params"
+#: What Optuna calls the ends of a trial, by our words; :func:`state_of` is the way back.
+OPTUNA_STATE: Mapping[str, OptunaState] = {
+    TrialState.COMPLETE: OptunaState.COMPLETE,
+    TrialState.PRUNED: OptunaState.PRUNED,
+    TrialState.DIVERGED: OptunaState.PRUNED,
+    TrialState.FAILED: OptunaState.FAIL,
+}
 #: Failures that the settings are to blame for.
 _BLAMED = (FailureKind.OUT_OF_MEMORY, FailureKind.TRIAL_TIMEOUT)
 

@@ -25,11 +25,7 @@ _MOST_RUNGS = 6
 #: Names in a message.
 _MOST_TOLD = 20
 
-_TEACHING = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.DIVERGED: "diverged",
-}
+_TEACHING = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.DIVERGED)
 
 
 @dataclass(frozen=True)
@@ -142,15 +138,15 @@ class _Fitting:
         Raises:
             _MisfitError: If it does not fit, or teaches nothing.
         """
-        state = _TEACHING.get(trial.state)
-        if state is None:
-            raise _MisfitError(trial.state.value)
-        if state == "pruned" and not self._has_curves:
+        state = trial.state
+        if state not in _TEACHING:
+            raise _MisfitError(state.value)
+        if state is TrialState.PRUNED and not self._has_curves:
             raise _MisfitError("pruned, after epochs that do not compare")
-        values = [] if state == "diverged" else self._values(trial)
+        values = [] if state is TrialState.DIVERGED else self._values(trial)
         params = self._params(self._named(trial.settings))
         curve = dict(self._curve(trial)) if self._has_curves and values else {}
-        return KnownTrial(state, params, values, curve)  # type: ignore[arg-type]
+        return KnownTrial(state.value, params, values, curve)  # type: ignore[arg-type]
 
     def explain_varied(self) -> str:
         """Which names were varied there, for whoever looks for the right ones."""

@@ -3,17 +3,10 @@
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.durable import Step, durable
-from sweeper.study.attributes import Attr
+from sweeper.study.attributes import OPTUNA_STATE, Attr
 from sweeper.study.storage.together import together
 from sweeper.study.study import SweepStudy
 from sweeper.trial import Outcome, TrialState
-
-_OPTUNA_STATE = {
-    TrialState.COMPLETE: OptunaState.COMPLETE,
-    TrialState.PRUNED: OptunaState.PRUNED,
-    TrialState.DIVERGED: OptunaState.PRUNED,
-    TrialState.FAILED: OptunaState.FAIL,
-}
 
 
 def end_trial(study: SweepStudy, number: int, outcome: Outcome) -> None:
@@ -39,7 +32,7 @@ def end_trial(study: SweepStudy, number: int, outcome: Outcome) -> None:
             storage.set_trial_user_attr(trial_id, Attr.CAUSE, outcome.cause)
         if outcome.kind is not None:
             storage.set_trial_user_attr(trial_id, Attr.FAILURE, outcome.kind)
-        storage.set_trial_state_values(trial_id, _OPTUNA_STATE[outcome.state], values)
+        storage.set_trial_state_values(trial_id, OPTUNA_STATE[outcome.state], values)
     study.paths.trial_lock(number).unlink(missing_ok=True)  # no lock is needed beside the state
 
 

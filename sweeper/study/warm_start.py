@@ -10,14 +10,13 @@ from typing import Literal
 
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
-from optuna.trial import TrialState as OptunaState
 
 from sweeper.config.rules import setting_fault
 from sweeper.config.settings import Scalar
 from sweeper.config.study import StudySpec
 from sweeper.durable import Step, durable
 from sweeper.errors import StudyError
-from sweeper.study.attributes import Attr, read_attribute
+from sweeper.study.attributes import OPTUNA_STATE, Attr, read_attribute
 from sweeper.study.samplers.optuna import to_distribution
 from sweeper.study.samplers.window import TRANSFERRING
 
@@ -25,11 +24,6 @@ from sweeper.study.samplers.window import TRANSFERRING
 _KEY = "sweeper.warm_start"
 #: The model of conditional_gp holds 160 of them, the window of any sampler as many as trials.
 MOST_KEPT = 1000
-_OPTUNA_STATE = {
-    "complete": OptunaState.COMPLETE,
-    "pruned": OptunaState.PRUNED,
-    "diverged": OptunaState.PRUNED,
-}
 
 
 @dataclass(frozen=True)
@@ -128,7 +122,7 @@ def _frozen(trial: KnownTrial, number: int, spec: StudySpec) -> FrozenTrial:
     return FrozenTrial(
         number=number,
         trial_id=number,
-        state=_OPTUNA_STATE[trial.state],
+        state=OPTUNA_STATE[trial.state],
         value=None,
         values=list(trial.values) or None,
         datetime_start=None,

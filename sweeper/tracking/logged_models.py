@@ -119,8 +119,7 @@ class ModelLogger:
             file: The program, or the state_dict.
 
         Raises:
-            MlflowException: If MLflow cannot be used or refuses.
-            RequestRefusedError: If this machine's disk does not let a model be made.
+            MlflowException, RequestRefusedError: As :meth:`log`.
         """
         reference = {"module": own.module}
         if own.form == "state_dict":

@@ -46,13 +46,7 @@ def check_stores(
 def check_places(
     spec: StudySpec, paths: RunPaths, note: Callable[[str], None], *, mountinfo: str
 ) -> None:
-    """See that the file systems keep what the stores need, for whoever will run the study.
-
-    Args:
-        spec: The study file.
-        paths: Its files.
-        note: Told what cannot be seen from here.
-        mountinfo: What is mounted, as :func:`.filesystem.read_mountinfo` has it.
+    """What :func:`check_stores` sees of file systems alone, for whoever will run the study.
 
     Raises:
         StudyError: If the storage cannot lie where it would.
