@@ -1,6 +1,5 @@
 """A small study in a real storage and a real MLflow store, as a command leaves it."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from sweeper.timing import TimeLedger
 from sweeper.tracking.sync import build_mirror, send_all
 from sweeper.trial import DataInfo, TrialState
 from tests.support.mlflow_store import copy_empty_database
-from tests.support.sweep_studies import AGENT, Body, claim_trial
+from tests.support.sweep_studies import Body, claim_trial
 
 DATA = DataInfo("digits", "0123456789abcdef", (1, 8, 8), 10, 1500, 297, (0.3,), (0.4,))
 MODEL = ModelConfig(architecture="mlp", params={"depth": 1, "width": 8})
@@ -131,11 +130,3 @@ def open_sweep(folder: Path) -> TrackedSweep:
     file = folder / "small.yaml"
     spec = load_study(file)
     return TrackedSweep(file, create_study(spec, RunPaths(folder / "mlruns", spec.name)))
-
-
-def copied_sweep(source: Path, folder: Path) -> TrackedSweep:
-    """The study that lies in another folder, as its command has left it there."""
-    shutil.copytree(source, folder, dirs_exist_ok=True)
-    sweep = open_sweep(folder)
-    sweep.study.leases.renew(AGENT)  # of this machine, and not of that folder
-    return sweep

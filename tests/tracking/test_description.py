@@ -9,7 +9,7 @@ from sweeper.errors import TrackerError, TrainingError
 from sweeper.study.running_trial import RunningTrial
 from sweeper.trial import EpochMetrics
 from tests.support.sweep_studies import PRUNED, epoch, raises, reports
-from tests.support.tracked_sweeps import TrackedSweep, begin_sweep, copied_sweep
+from tests.support.tracked_sweeps import TrackedSweep, begin_sweep
 
 SPACE = {
     "architecture": {"choices": {"mlp": {"width": {"choices": [8, 16]}}, "resnet18": {}}},
@@ -17,21 +17,15 @@ SPACE = {
 }
 
 
-@pytest.fixture(scope="module")
-def sent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def sweep(tmp_path: Path) -> TrackedSweep:
     """Of a conditional study: a complete, a pruned and a failed trial; one is left to do."""
-    folder = tmp_path_factory.mktemp("sent")
-    sweep = begin_sweep(folder, trials=3, model=SPACE)
+    sweep = begin_sweep(tmp_path, trials=3, model=SPACE)
     sweep.run(reports(0.5, 0.75))
     sweep.run(PRUNED)
     sweep.run(raises(TrainingError("no `such` thing")))
     sweep.send()
-    return folder
-
-
-@pytest.fixture
-def sweep(sent: Path, tmp_path: Path) -> TrackedSweep:
-    return copied_sweep(sent, tmp_path)
+    return sweep
 
 
 def parent(sweep: TrackedSweep) -> Run:

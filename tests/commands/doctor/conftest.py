@@ -1,9 +1,10 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.support.sweep_studies import PRUNED, reports
-from tests.support.tracked_sweeps import TrackedSweep, begin_sweep, copied_sweep
+from tests.support.sweep_studies import AGENT, PRUNED, reports
+from tests.support.tracked_sweeps import TrackedSweep, begin_sweep, open_sweep
 
 
 @pytest.fixture(scope="session")
@@ -21,4 +22,9 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def sweep(sent: Path, tmp_path: Path) -> TrackedSweep:
     """That study as a command leaves it, in a folder of this test's own."""
-    return copied_sweep(sent, tmp_path)
+    shutil.copytree(sent, tmp_path, dirs_exist_ok=True)
+    sweep = open_sweep(tmp_path)
+    sweep.study.leases.renew(
+        AGENT
+    )  # its agent is one of this machine's, and not of another folder
+    return sweep
