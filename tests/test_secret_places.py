@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from sweeper import cli
+from sweeper.commands.followed_trials import Tally, TrialRow
 from sweeper.commands.screen import open_screen
-from sweeper.commands.trial_table import Tally, TrialRow
 from sweeper.config.problems import Origin, Problems
 from sweeper.errors import LauncherError, SpecError, SweeperError
 from sweeper.launchers.kubernetes import kubectl

@@ -8,8 +8,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.commands.followed_trials import MOST_STOPPED, FollowedTrials, Tally, TrialRow
 from sweeper.commands.param_columns import ParamColumn
-from sweeper.commands.trial_table import MOST_STOPPED, Tally, TrialRow, TrialTable
 from sweeper.text import format_seconds
 from sweeper.trial import Objective, TrialState
 
@@ -42,11 +42,11 @@ class LiveTable:
         self._objective = objective
         self._console = console
 
-    def render(self, table: TrialTable, tally: Tally) -> RenderableType:
+    def render(self, trials: FollowedTrials, tally: Tally) -> RenderableType:
         """As it is now."""
-        return Group(self._table(table, tally), self._bar(tally))
+        return Group(self._table(trials, tally), self._bar(tally))
 
-    def _table(self, trials: TrialTable, tally: Tally) -> Table:
+    def _table(self, trials: FollowedTrials, tally: Tally) -> Table:
         running, stopped = trials.running(), trials.stopped()
         columns = self._fitting(trials.columns, [*tally.best, *running, *stopped])
         n_header = max(len(_title(name).split("\n")) for name in self._titles(columns))

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from sweeper.commands.followed_trials import FollowedTrials, Tally, row_of
 from sweeper.commands.next_steps import next_steps
 from sweeper.commands.screen import Screen
-from sweeper.commands.trial_table import Tally, TrialTable, row_of
 from sweeper.study.best import best_so_far
 from sweeper.study.result import Result
 from sweeper.study.study import SweepStudy
@@ -69,7 +69,7 @@ class Progress:
     ) -> None:
         self._screen = screen
         self._study = study
-        self._table = TrialTable(study.paths, study.spec, study.cache.look())
+        self._trials = FollowedTrials(study.paths, study.spec, study.cache.look())
         self._n_epochs: int | None = None
         self._estimate = SteadyEstimate(now)
         #: Between two trials a worker has none, so it is the most of the last looks.
@@ -77,13 +77,13 @@ class Progress:
 
     def show(self, standing: Standing, epochs: Mapping[int, float]) -> None:
         """See :class:`~sweeper.workers.agent.Display`."""
-        ended = self._table.poll(standing, epochs)
+        ended = self._trials.poll(standing, epochs)
         self._n_running.append(max(len(standing.running), 1))
         metrics = self._study.spec.objective.metrics
         now = Tally(
-            standing.n_finished + self._table.n_early,
+            standing.n_finished + self._trials.n_early,
             self._study.goal,
-            len(standing.running) - self._table.n_early,
+            len(standing.running) - self._trials.n_early,
             self._left_s(standing, epochs),
             [row_of(best) for best in best_so_far(self._study.cache.best(), metrics)],
         )
@@ -91,7 +91,7 @@ class Progress:
         for row in ended:
             n_finished += row.counts
             self._screen.ended(row, replace(now, n_finished=n_finished))
-        self._screen.show(self._table, now)
+        self._screen.show(self._trials, now)
 
     def _left_s(self, standing: Standing, epochs: Mapping[int, float]) -> float | None:
         self._n_epochs = self._n_epochs or self._study.pruner.n_epochs()

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from sweeper.commands.best import format_best, format_best_pruned
+from sweeper.commands.followed_trials import FollowedTrials, Tally, TrialRow
 from sweeper.commands.live_table import LiveTable
 from sweeper.commands.redrawn import Redrawn
-from sweeper.commands.trial_table import Tally, TrialRow, TrialTable
 from sweeper.study.result import Result
 from sweeper.text import format_counts, format_seconds, format_values, redacted, write_out
 from sweeper.timing import render_seconds
@@ -35,7 +35,7 @@ class Screen(Protocol):
     def begin(self, lines: Sequence[str]) -> None:
         """What is about to be done."""
 
-    def show(self, table: TrialTable, tally: Tally) -> None:
+    def show(self, trials: FollowedTrials, tally: Tally) -> None:
         """Called a few times a second."""
 
     def ended(self, row: TrialRow, tally: Tally) -> None:
@@ -71,7 +71,7 @@ class _Lines:
         for line in lines:
             self._print(line)
 
-    def show(self, table: TrialTable, tally: Tally) -> None:
+    def show(self, trials: FollowedTrials, tally: Tally) -> None:
         pass
 
     def ended(self, row: TrialRow, tally: Tally) -> None:
@@ -153,8 +153,8 @@ class _Terminal(_Lines):
         for line in lines:
             self._redrawn.say(Text(line))
 
-    def show(self, table: TrialTable, tally: Tally) -> None:
-        self._redrawn.draw(self._table.render(table, tally))
+    def show(self, trials: FollowedTrials, tally: Tally) -> None:
+        self._redrawn.draw(self._table.render(trials, tally))
 
     def ended(self, row: TrialRow, tally: Tally) -> None:
         if row.state == TrialState.FAILED:
@@ -197,12 +197,12 @@ class Notebook(_Lines):
         self._drawn_s: float | None = None
         self._place: DisplayHandle | None = None
 
-    def show(self, table: TrialTable, tally: Tally) -> None:
+    def show(self, trials: FollowedTrials, tally: Tally) -> None:
         """See :class:`Screen`."""
         now_s = self._now()
         if self._drawn_s is None or now_s - self._drawn_s >= _REDRAWN_EVERY_S:
             self._drawn_s = now_s
-            self._page.print(self._table.render(table, tally))
+            self._page.print(self._table.render(trials, tally))
             self._draw(self._page.export_html(code_format=_PRE, inline_styles=True))
 
     def _draw(self, html: str) -> None:

@@ -10,8 +10,8 @@ from optuna.trial import TrialState as OptunaState
 from rich.console import Console
 from rich.text import Text
 
+from sweeper.commands.followed_trials import FollowedTrials, Tally, TrialRow, row_of
 from sweeper.commands.live_table import LiveTable
-from sweeper.commands.trial_table import Tally, TrialRow, TrialTable, row_of
 from sweeper.config.settings import Scalar
 from sweeper.config.study import StudySpec
 from sweeper.events import Ended, EventWriter, Started
@@ -35,7 +35,9 @@ def spec(tmp_path: Path) -> StudySpec:
     return spec_of(tmp_path, model=CONDITIONAL)
 
 
-def table_of(spec: StudySpec, folder: Path, *, n_running: int = 1, n_ended: int = 0) -> TrialTable:
+def trials_of(
+    spec: StudySpec, folder: Path, *, n_running: int = 1, n_ended: int = 0
+) -> FollowedTrials:
     paths = RunPaths(folder / "mlruns", "small")
     running = []
     for number in range(n_ended + n_running):
@@ -48,9 +50,9 @@ def table_of(spec: StudySpec, folder: Path, *, n_running: int = 1, n_ended: int 
         trial.number = number
         running.append(trial)
     standing = Standing(n_ended + n_running, 0, [], running)
-    table = TrialTable(paths, spec, standing)
-    table.poll(standing, {0: 1.5})
-    return table
+    trials = FollowedTrials(paths, spec, standing)
+    trials.poll(standing, {0: 1.5})
+    return trials
 
 
 def terminal(width: int, height: int = 24) -> Console:
@@ -65,15 +67,15 @@ def shown(console: Console) -> str:
 
 
 def drawn(
-    spec: StudySpec, table: TrialTable, tally: Tally, *, width: int = 120, height: int = 24
+    spec: StudySpec, trials: FollowedTrials, tally: Tally, *, width: int = 120, height: int = 24
 ) -> Sequence[str]:
     console = terminal(width, height)
-    console.print(LiveTable(spec.objective, console).render(table, tally))
+    console.print(LiveTable(spec.objective, console).render(trials, tally))
     return [line.rstrip() for line in shown(console).splitlines()]
 
 
 def test_a_row_has_what_varies_and_how_far_the_trial_is(tmp_path: Path, spec: StudySpec) -> None:
-    lines = drawn(spec, table_of(spec, tmp_path), Tally(0, 10, 1))
+    lines = drawn(spec, trials_of(spec, tmp_path), Tally(0, 10, 1))
     words = " ".join(lines[:2]).split()
     for title in ("architecture", "depth", "width", "channels", "learning", "rate", "accuracy"):
         assert title in words
@@ -89,8 +91,8 @@ def test_the_best_so_far_stands_first_with_its_settings(tmp_path: Path) -> None:
     study.cache.look()
     metrics = study.spec.objective.metrics
     best = [row_of(found) for found in best_so_far(study.cache.best(), metrics)]
-    table = TrialTable(study.paths, study.spec, study.cache.look())
-    line = drawn(study.spec, table, Tally(3, 10, 0, 75.0, best))[2]
+    trials = FollowedTrials(study.paths, study.spec, study.cache.look())
+    line = drawn(study.spec, trials, Tally(3, 10, 0, 75.0, best))[2]
     rate = study.trials()[1].params["train.learning_rate"]
     assert line.split()[:5] == ["1", "best", f"{rate:.3g}", "1", "0.75"]
 
@@ -108,7 +110,7 @@ def test_of_several_metrics_the_best_of_each_is_shown(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_left_out_from_the_right(
     tmp_path: Path, spec: StudySpec, width: int
 ) -> None:
-    lines = drawn(spec, table_of(spec, tmp_path), Tally(0, 10, 1, 3600.0), width=width)
+    lines = drawn(spec, trials_of(spec, tmp_path), Tally(0, 10, 1, 3600.0), width=width)
     assert max(map(len, lines)) <= width
     assert len(lines) == 4, "no line is broken"
     assert lines[2].split()[:2] == ["0", "running"]
@@ -122,9 +124,9 @@ def test_what_does_not_fit_is_left_out_from_the_right(
 def test_it_fits_on_the_screen_however_many_trials_run(
     tmp_path: Path, spec: StudySpec, height: int
 ) -> None:
-    table = table_of(spec, tmp_path, n_running=40, n_ended=3)
+    trials = trials_of(spec, tmp_path, n_running=40, n_ended=3)
     best = [TrialRow(0, TrialState.COMPLETE, best=epoch(1, 0.5), ended_s=1.0)]
-    lines = drawn(spec, table, Tally(3, 50, 40, None, best), height=height)
+    lines = drawn(spec, trials, Tally(3, 50, 40, None, best), height=height)
     assert len(lines) < height
     n_shown = sum("running" in line for line in lines[:-1])
     assert lines[-2].split() == ["and", str(40 - n_shown), "more"]

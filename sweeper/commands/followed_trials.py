@@ -1,4 +1,4 @@
-"""What the trials of a study are doing, read from their event logs as these grow."""
+"""What the trials of a study are doing, followed by their event logs as these grow."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -123,7 +123,7 @@ def row_of(best: BestSoFar) -> TrialRow:
     )
 
 
-class TrialTable:
+class FollowedTrials:
     """The rows of the trials that have not ended, and of the last ones that have.
 
     Args:
