@@ -36,6 +36,12 @@ _IMPORT_S = 60.0
 _FORK_S = 5.0
 #: -P: the working directory does not come before the standard library.
 _WORKER = [sys.executable, "-P", "-m", "sweeper.workers"]
+#: Else numpy's OpenBLAS and pyarrow's jemalloc would start threads on import.
+_NO_THREADS = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
@@ -88,8 +94,7 @@ class ForkServer:
                 # What goes wrong here goes wrong in a worker without it, which has a log.
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                # numpy's OpenBLAS would start its threads on import.
-                env={**_environment(), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                env={**_environment(), **_NO_THREADS},
                 start_new_session=True,
             )
         self._ask_for(self._modules)

@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from sweeper.config.reader import parse_study
+from sweeper.data.labelled.location import reading_modules
+from sweeper.study.samplers.auto import drawing_modules
 from sweeper.workers import forkserver
 from sweeper.workers.forkserver import Child, ForkedProcess, ForkServer
+from tests.support.sweep_studies import plain_study
 
 pytestmark = [
     pytest.mark.gate,  # servers and workers of its own import torch
@@ -167,6 +172,23 @@ def test_modules_of_a_study_are_imported_once_for_all_its_workers(
             child.wait()
         process: Any = own._server
         assert mark.read_text().split() == [str(process.pid)]
+
+
+def test_what_reads_and_draws_starts_no_thread_in_the_server(tmp_path: Path) -> None:
+    text = yaml.safe_dump(
+        plain_study(
+            sampler={"name": "gp"},
+            data={"name": "audio", "path": "clips.csv", "sample_rate": 8000, "max_seconds": 1},
+            model={"architecture": "cnn"},
+        )
+    )
+    spec = parse_study(text, tmp_path / "small.yaml")
+    with closing(ForkServer(print)) as own:
+        own.begin()
+        own.require([*drawing_modules(spec), *reading_modules(spec)])
+        child, channel = fork(own, tmp_path / "log")
+        channel.close()
+        child.wait()
 
 
 def test_a_server_that_nobody_needed_was_never_begun() -> None:
