@@ -1,5 +1,9 @@
 """A plain convolutional network."""
 
+import math
+from collections.abc import Sequence
+from itertools import chain, pairwise
+
 from torch import nn
 
 from sweeper.config.settings import Activation
@@ -30,7 +34,7 @@ def build_cnn(
         input_shape: Of one sample, [C, H, W]; or [M, T] of frames, which
             :class:`~sweeper.models.frame_cnn.FrameCnn` takes, whatever T is.
         n_outputs: Outputs per sample, >= 1.
-        depth: Blocks, >= 1; each halves H and W, rounded down, so ``min(H, W) >= 2**depth``.
+        depth: Blocks, >= 1; each halves H and W, or M, rounded down to 1 at least.
         channels: Of the first block, >= 1.
         kernel_size: Side of the square kernel, >= 1; the padding keeps H and W.
         activation: In each block.
@@ -43,40 +47,38 @@ def build_cnn(
     Raises:
         TrainingError: If the input is too small for the depth.
     """
-    if len(input_shape) == 2:
-        return FrameCnn(
-            input_shape[0],
-            n_outputs,
-            depth=depth,
-            channels=channels,
-            kernel_size=kernel_size,
-            activation=activation,
-            dropout=dropout,
-            batch_norm=batch_norm,
-        )
-    n_channels, height, width = input_shape
-    _check_depth(depth, height, width)
-    layers: list[nn.Module] = []
-    for block in range(depth):
-        n_maps = channels * 2**block
-        layers.append(
-            nn.Conv2d(n_channels, n_maps, kernel_size, padding="same", bias=not batch_norm)
-        )
-        if batch_norm:
-            layers.append(nn.BatchNorm2d(n_maps))
-        layers += [nn.MaxPool2d(2), ACTIVATIONS[activation]()]
-        n_channels, height, width = n_maps, height // 2, width // 2
-    layers.append(nn.Flatten())
-    if dropout > 0:
-        layers.append(Dropout(dropout))
-    layers.append(nn.Linear(n_channels * height * width, n_outputs))
-    return nn.Sequential(*layers)
+    is_image = len(input_shape) == 3
+    n_inputs, sides = (input_shape[0], input_shape[1:]) if is_image else (1, input_shape[:1])
+    _check_depth(depth, sides)
+    widths = [n_inputs, *(channels * 2**block for block in range(depth))]
+    blocks = [_block(*pair, kernel_size, activation, batch_norm) for pair in pairwise(widths)]
+    n_features = widths[-1] * math.prod(side >> depth for side in sides)
+    if not is_image:
+        return FrameCnn(blocks, dropout, nn.Linear(2 * n_features, n_outputs))
+    dropped = [Dropout(dropout)] if dropout > 0 else []
+    last = [nn.Flatten(), *dropped, nn.Linear(n_features, n_outputs)]
+    return nn.Sequential(*chain.from_iterable(blocks), *last)
 
 
-def _check_depth(depth: int, height: int, width: int) -> None:
-    largest = min(height, width).bit_length() - 1
-    if depth > largest:
-        raise TrainingError(
-            f"model.architecture: cnn: each block halves the image, so {height} x {width} allows "
-            f"a depth of at most {largest}, got depth={depth}; lower it or enlarge the images"
-        )
+def _block(
+    n_inputs: int, n_maps: int, kernel_size: int, activation: Activation, batch_norm: bool
+) -> list[nn.Module]:
+    norm = [nn.BatchNorm2d(n_maps)] if batch_norm else []
+    convolution = nn.Conv2d(n_inputs, n_maps, kernel_size, padding="same", bias=not batch_norm)
+    return [convolution, *norm, nn.MaxPool2d(2), ACTIVATIONS[activation]()]
+
+
+def _check_depth(depth: int, sides: Sequence[int]) -> None:
+    largest = min(sides).bit_length() - 1
+    if depth <= largest:
+        return
+    size = " x ".join(map(str, sides))
+    what, allows, way_out = (
+        ("image", f"{size} allows", "enlarge the images")
+        if len(sides) == 2
+        else ("bands", f"{size} allow", "take more bands")
+    )
+    raise TrainingError(
+        f"model.architecture: cnn: each block halves the {what}, so {allows} a depth of at most "
+        f"{largest}, got depth={depth}; lower it or {way_out}"
+    )

@@ -7,15 +7,17 @@ import torch
 from torch import Tensor
 
 from sweeper.errors import TrainingError
+from sweeper.models.cnn import build_cnn
 from sweeper.models.frame_cnn import FrameCnn
 
-SMALL = {"depth": 2, "channels": 4, "kernel_size": 3, "activation": "relu", "dropout": 0.0,
-         "batch_norm": False}  # fmt: skip
+SMALL = {"depth": 2, "channels": 4}
 
 
 def build(n_bands: int = 8, n_outputs: int = 3, **params: Any) -> FrameCnn:
     torch.manual_seed(0)
-    return FrameCnn(n_bands, n_outputs, **{**SMALL, **params})
+    model = build_cnn((n_bands, 9), n_outputs, **{**SMALL, **params})
+    assert isinstance(model, FrameCnn)
+    return model
 
 
 def samples(lengths: list[int], n_frames: int, n_bands: int = 8) -> Tensor:
