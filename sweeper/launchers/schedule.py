@@ -1,7 +1,6 @@
 """When jobs begin, and how often: times as people write them, and lines of cron."""
 
 import re
-import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from datetime import time as clock
@@ -83,8 +82,3 @@ def cron_line(every_s: int, begin: datetime) -> str | None:
     if every_s == _WEEK_S:
         return f"{minute} {hour} * * {begin.isoweekday() % 7}"
     return None
-
-
-def seconds_of(moment: datetime) -> int:
-    """Seconds since the Unix epoch of a moment in local time."""
-    return int(time.mktime(moment.timetuple()))

@@ -3,7 +3,7 @@ from datetime import datetime
 import pytest
 
 from sweeper.errors import SpecError
-from sweeper.launchers.schedule import cron_line, parse_begin, parse_every, seconds_of
+from sweeper.launchers.schedule import cron_line, parse_begin, parse_every
 
 NOW = datetime(2026, 11, 25, 14, 10, 30)  # a Wednesday
 
@@ -56,7 +56,3 @@ def test_a_period_is_whole_minutes(text: str) -> None:
 )
 def test_cron_has_words_for_parts_of_hours_and_days(every: str, line: str | None) -> None:
     assert cron_line(parse_every(every), NOW) == line
-
-
-def test_seconds_are_of_local_time() -> None:
-    assert datetime.fromtimestamp(seconds_of(NOW)) == NOW

@@ -3,13 +3,12 @@
 import shlex
 import shutil
 import sys
-import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from sweeper.launchers.request import Request
-from sweeper.launchers.schedule import Schedule, cron_line, seconds_of
+from sweeper.launchers.schedule import Schedule, cron_line
 from sweeper.launchers.slurm import commands as slurm
 from sweeper.launchers.slurm.cancellation import SlurmCancellation
 from sweeper.launchers.slurm.script import AgentCommand, overruling_variables, render_script
@@ -94,8 +93,8 @@ def _script(request: Request, submission: Submission) -> str:
 def _schedule(request: Request) -> Schedule | None:
     if request.every_s is None:
         return None
-    begin_s = seconds_of(request.begin) if request.begin else int(time.time())
-    return Schedule(begin_s, request.every_s)
+    begin = request.begin or datetime.now()
+    return Schedule(int(begin.timestamp()), request.every_s)
 
 
 def _scrontab_hint(request: Request, every_s: int) -> str:
