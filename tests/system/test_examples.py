@@ -235,18 +235,6 @@ def studies_with_code() -> list[tuple[Path, str]]:
     ]
 
 
-@pytest.mark.slow
-def test_the_script_of_the_page_is_swept(tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path, name="script")
-    [code] = blocks("py", [OWN_CODE])
-    (tmp_path / "train.py").write_text(code)
-    [text] = [text for text in blocks("yaml", [OWN_CODE]) if text.startswith("name: script\n")]
-    sweep.write(text)
-    done = sweep.run()
-    assert done.returncode == 0, done.stderr
-    sweep.assert_truth(finished=4)
-
-
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
 def test_a_page_defines_what_its_study_files_name(page: Path) -> None:
     named = named_by("".join(blocks("yaml", [page])), page)
