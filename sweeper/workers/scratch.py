@@ -131,6 +131,7 @@ def run_scratch_trial(
     runtime = Runtime(torch.device(placement.device), spec.run.precision)
     reporter = _ScratchReporter(show, follow, n_reports, config.n_epochs)
     torch.set_num_threads(placement.n_threads)
+    runtime.set_float32()  # before, as this is no switch of the user's code
     with ExitStack() as held:
         folder = held.enter_context(tempfile.TemporaryDirectory(prefix="sweeper-"))
         sharing = _sharing_run(spec, Path(folder))  # before, as it may load mlflow

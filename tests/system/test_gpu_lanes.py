@@ -182,3 +182,12 @@ def test_a_command_that_is_stopped_puts_its_pack_back(sweep: Sweep) -> None:
         saved = load_checkpoint(sweep.paths.checkpoint(number))
         assert saved is not None
         assert [EpochMetrics(**each) for each in saved["history"]] == sweep.epochs(number)
+
+
+@pytest.mark.usefixtures("started_anew")  # CUDA cannot be forked
+def test_what_a_pack_recorded_is_verified_alone(sweep: Sweep) -> None:
+    sweep.write(STUDY.replace(f"epochs: {N_EPOCHS}", "epochs: 2"))
+    assert sweep.run().returncode == 0
+    done = sweep.run("verify", "sweep.yaml", "--n", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "changed" not in done.stderr
