@@ -77,16 +77,11 @@ def build_learner(
 
 
 def _build_optimizer(settings: TrainConfig, model: nn.Module) -> Optimizer | OwnOptimizer:
+    groups = parameter_groups(model, l2=settings.l2, backbone_rate=settings.backbone_rate)
     if is_reference(settings.optimizer):
-        groups = parameter_groups(model, l2=settings.l2, backbone_rate=settings.backbone_rate)
         return OwnOptimizer(settings.optimizer, groups, learning_rate=settings.learning_rate)
     return build_optimizer(
-        settings.optimizer,
-        model,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov,
-        l2=settings.l2,
-        backbone_rate=settings.backbone_rate,
+        settings.optimizer, groups, momentum=settings.momentum, nesterov=settings.nesterov
     )
 
 

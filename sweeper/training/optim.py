@@ -204,25 +204,17 @@ class Optimizer:
 
 
 def build_optimizer(
-    name: str,
-    model: nn.Module,
-    *,
-    momentum: float,
-    nesterov: bool,
-    l2: float,
-    backbone_rate: float = 1.0,
+    name: str, groups: Sequence[Group], *, momentum: float, nesterov: bool
 ) -> Optimizer:
-    """Build an optimiser for the trainable parameters of a model, on the device they are on.
+    """Build an optimiser of parameters, on the device they are on.
 
     Args:
         name: sgd, adam, adamw or rmsprop, each as in ``torch.optim``, whose defaults the other
             arguments replace.
-        model: Its parameters are updated in place.
+        groups: As of :func:`parameter_groups`. Decay is added to the gradient as decay * w,
+            except in adamw, which shrinks w by learning_rate * decay instead.
         momentum: Of sgd and rmsprop, in [0, 1); adam and adamw have their own.
         nesterov: Nesterov momentum, sgd only.
-        l2: Weight decay of the weights, >= 0: added to the gradient as l2 * w, except in adamw,
-            which shrinks w by learning_rate * l2 instead.
-        backbone_rate: As of :func:`parameter_groups`.
 
     Raises:
         TrainingError: If nesterov is asked for without momentum.
@@ -238,7 +230,6 @@ def build_optimizer(
         "adamw": Adam(decoupled=True),
         "rmsprop": RmsProp(momentum),
     }
-    groups = parameter_groups(model, l2=l2, backbone_rate=backbone_rate)
     return Optimizer(groups, rules[name])
 
 

@@ -20,7 +20,7 @@ from sweeper.training.eager import EagerLearner
 from sweeper.training.learner import EpochTotals, Learner, Runtime
 from sweeper.training.losses import BinaryCrossEntropy, CrossEntropy, build_loss
 from sweeper.training.metrics import build_metrics
-from sweeper.training.optim import build_optimizer
+from sweeper.training.optim import build_optimizer, parameter_groups
 from sweeper.training.packed.member import Member
 from sweeper.training.packed.pack import Pack
 from sweeper.training.schedules import Schedule
@@ -99,10 +99,9 @@ def learner_of(
     built.to(runtime.device, dtype)
     optimizer = build_optimizer(
         config.optimizer,
-        built,
+        parameter_groups(built, l2=config.l2),
         momentum=config.momentum,
         nesterov=config.nesterov,
-        l2=config.l2,
     )
     loss = build_loss(config, data, runtime.device)
     if isinstance(loss, CrossEntropy | BinaryCrossEntropy) and loss.weights is not None:

@@ -20,7 +20,7 @@ from sweeper.training.eager import EagerLearner
 from sweeper.training.learner import Learner, Runtime, train_epoch
 from sweeper.training.losses import CrossEntropy
 from sweeper.training.metrics import ClassificationMetrics
-from sweeper.training.optim import build_optimizer
+from sweeper.training.optim import build_optimizer, parameter_groups
 from sweeper.training.schedules import Schedule
 from sweeper.trial import DataInfo
 from sweeper.workers.devices import known_precisions
@@ -156,7 +156,9 @@ def test_workers_that_share_a_gpu_share_its_memory() -> None:
 @torch.no_grad()
 def relative_error(precision: Precision, model: nn.Module, inputs: Tensor) -> float:
     """Of what a learner's model computes, beside float64."""
-    optimizer = build_optimizer("sgd", model, momentum=0.0, nesterov=False, l2=0.0)
+    optimizer = build_optimizer(
+        "sgd", parameter_groups(model, l2=0.0), momentum=0.0, nesterov=False
+    )
     schedule = Schedule("constant", peak=0.1, total_steps=1)
     learner = EagerLearner(
         model,

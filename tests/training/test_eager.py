@@ -15,7 +15,7 @@ from sweeper.training.eager import EagerLearner
 from sweeper.training.learner import Runtime, train_epoch
 from sweeper.training.losses import CrossEntropy
 from sweeper.training.metrics import ClassificationMetrics
-from sweeper.training.optim import build_optimizer, split_parameters
+from sweeper.training.optim import build_optimizer, parameter_groups, split_parameters
 from sweeper.training.schedules import Schedule
 from tests.support.models import evaluate
 
@@ -35,7 +35,9 @@ def build_learner(
     accumulate: int = 1,
     ema: float = 0.0,
 ) -> EagerLearner:
-    optimizer = build_optimizer("sgd", model, momentum=0.0, nesterov=False, l2=0.0)
+    optimizer = build_optimizer(
+        "sgd", parameter_groups(model, l2=0.0), momentum=0.0, nesterov=False
+    )
     return EagerLearner(
         model,
         optimizer,

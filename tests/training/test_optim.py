@@ -40,7 +40,9 @@ def run_backward(model: nn.Module, step: int) -> None:
 @pytest.mark.parametrize("name", REFERENCES)
 def test_each_optimiser_updates_as_torch_optim_does(name: str) -> None:
     ours, theirs = small_net(), small_net()
-    optimizer = build_optimizer(name, ours, momentum=0.9, nesterov=False, l2=0.01)
+    optimizer = build_optimizer(
+        name, parameter_groups(ours, l2=0.01), momentum=0.9, nesterov=False
+    )
     kind, settings = REFERENCES[name]
     weights, others = split_parameters(theirs)
     groups = [
@@ -62,7 +64,7 @@ def test_each_optimiser_updates_as_torch_optim_does(name: str) -> None:
 
 def test_nesterov_momentum_is_that_of_torch_optim() -> None:
     ours, theirs = small_net(), small_net()
-    optimizer = build_optimizer("sgd", ours, momentum=0.9, nesterov=True, l2=0.0)
+    optimizer = build_optimizer("sgd", parameter_groups(ours, l2=0.0), momentum=0.9, nesterov=True)
     reference = torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.9, nesterov=True)
     for step in range(3):
         run_backward(ours, step)
@@ -78,7 +80,9 @@ def test_two_updates_of_sgd_by_hand() -> None:
     with torch.no_grad():
         model.weight.fill_(2.0)
         model.bias.fill_(1.0)
-    optimizer = build_optimizer("sgd", model, momentum=0.5, nesterov=False, l2=0.1)
+    optimizer = build_optimizer(
+        "sgd", parameter_groups(model, l2=0.1), momentum=0.5, nesterov=False
+    )
     for _ in range(2):
         optimizer.zero_grad()
         model(torch.tensor([[3.0]])).sum().backward()  # d/dw = 3, d/db = 1
@@ -93,7 +97,9 @@ def test_two_updates_of_sgd_by_hand() -> None:
 def test_l2_pulls_on_weights_but_not_on_biases_and_norms(name: str) -> None:
     model = small_net()
     before = {key: value.detach().clone() for key, value in model.named_parameters()}
-    optimizer = build_optimizer(name, model, momentum=0.0, nesterov=False, l2=0.1)
+    optimizer = build_optimizer(
+        name, parameter_groups(model, l2=0.1), momentum=0.0, nesterov=False
+    )
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step(0.001)
@@ -110,7 +116,9 @@ def test_a_parameter_without_gradient_stays_as_it_is(name: str) -> None:
     model = nn.ModuleDict({"used": used, "unused": unused})
     before = [parameter.detach().clone() for parameter in unused.parameters()]
     used_before = used.weight.detach().clone()
-    optimizer = build_optimizer(name, model, momentum=0.9, nesterov=False, l2=0.1)
+    optimizer = build_optimizer(
+        name, parameter_groups(model, l2=0.1), momentum=0.9, nesterov=False
+    )
     model["used"](torch.ones(1, 2)).sum().backward()
     optimizer.step(0.1)
     assert all(torch.equal(*pair) for pair in zip(before, unused.parameters(), strict=True))
@@ -127,7 +135,7 @@ def test_a_frozen_parameter_is_neither_updated_nor_penalised() -> None:
 
 def test_nesterov_without_momentum_is_refused_with_the_way_out() -> None:
     with pytest.raises(TrainingError, match="train.nesterov: needs train.momentum > 0"):
-        build_optimizer("sgd", small_net(), momentum=0.0, nesterov=True, l2=0.0)
+        build_optimizer("sgd", parameter_groups(small_net(), l2=0.0), momentum=0.0, nesterov=True)
 
 
 def test_the_l1_subgradient_is_the_gradient_of_the_penalty() -> None:
@@ -157,9 +165,10 @@ def test_an_update_does_not_import_the_compiler_front_end() -> None:
     script = (
         "import sys, torch\n"
         "from torch import nn\n"
-        "from sweeper.training.optim import build_optimizer\n"
+        "from sweeper.training.optim import build_optimizer, parameter_groups\n"
         "model = nn.Linear(2, 2)\n"
-        "optimizer = build_optimizer('adamw', model, momentum=0.9, nesterov=False, l2=0.1)\n"
+        "groups = parameter_groups(model, l2=0.1)\n"
+        "optimizer = build_optimizer('adamw', groups, momentum=0.9, nesterov=False)\n"
         "model(torch.ones(1, 2)).sum().backward()\n"
         "optimizer.step(0.1)\n"
         "sys.exit('torch._dynamo' in sys.modules)\n"
@@ -173,14 +182,11 @@ def test_all_but_a_new_last_layer_may_have_a_rate_of_its_own(is_own: bool) -> No
     weights = {"weights": "DEFAULT"}  # that nobody loads here
     model = build_for(ModelConfig(architecture="shufflenet_v2_x0_5", params=weights), data)
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    groups = parameter_groups(model, l2=0.5, backbone_rate=0.1)
     optimizer = (
-        OwnOptimizer(
-            "torch.optim:SGD",
-            parameter_groups(model, l2=0.5, backbone_rate=0.1),
-            learning_rate=1.0,
-        )
+        OwnOptimizer("torch.optim:SGD", groups, learning_rate=1.0)
         if is_own
-        else build_optimizer("sgd", model, momentum=0.0, nesterov=False, l2=0.5, backbone_rate=0.1)
+        else build_optimizer("sgd", groups, momentum=0.0, nesterov=False)
     )
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
