@@ -100,7 +100,8 @@ class ProcessState:
             changes.append(_Change(switch, now))
             try:
                 switch.assign(before)
-                names.append(switch.name)
+                if switch.is_told:
+                    names.append(switch.name)
             except Exception as exc:  # of whatever the code has made of its process
                 names.append(f"{switch.name} (which cannot be put back: {exc})")
         if news := [name for name in names if name not in self._told]:

@@ -33,6 +33,8 @@ _ATTRIBUTES = (
     "tempfile.tempdir",
     "logging.root.handlers",
 )
+#: Its handler of SIGCHLD is set by the first loader with processes, once for the whole process.
+_LOADERS = "torch.utils.data._utils.signal_handling"
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
@@ -43,11 +45,13 @@ class Switch(NamedTuple):
         name: What that code would call or set.
         read: Its value, which compares equal to another if nothing was changed.
         assign: Takes such a value.
+        is_told: Whether the user hears of it; of what libraries do by themselves, nobody does.
     """
 
     name: str
     read: Callable[[], Any]
     assign: Callable[[Any], object]
+    is_told: bool = True
 
 
 def attribute_switches(names: Sequence[str]) -> Iterator[Switch]:
@@ -109,11 +113,7 @@ def python_switches() -> Iterator[Switch]:
     yield Switch("logging.root.setLevel", logging.root.getEffectiveLevel, logging.root.setLevel)
     filters = list(warnings.filters)
     yield Switch("warnings.filters", _fatal_warnings, lambda _: _set_filters(filters))
-    yield Switch(
-        "multiprocessing.set_start_method",
-        partial(multiprocessing.get_start_method, allow_none=True),
-        partial(multiprocessing.set_start_method, force=True),
-    )
+    yield from _start_methods()
     yield Switch("numpy.seterr", np.geterr, lambda modes: np.seterr(**modes))
     libraries = ThreadpoolController().lib_controllers
     yield Switch(
@@ -123,6 +123,17 @@ def python_switches() -> Iterator[Switch]:
             library.set_num_threads(n) for library, n in zip(libraries, counts, strict=True)
         ],
     )
+
+
+def _start_methods() -> Iterator[Switch]:
+    """How processes are started, and whether that is fixed, as the first one does by itself."""
+    fixed = partial(multiprocessing.get_start_method, allow_none=True)
+    fix = partial(multiprocessing.set_start_method, force=True)
+    before, default = fixed(), multiprocessing.get_all_start_methods()[0]
+    yield Switch(
+        "multiprocessing.set_start_method", lambda: fixed() or default, lambda _: fix(before)
+    )
+    yield Switch("multiprocessing.get_context", fixed, fix, is_told=False)
 
 
 def _umask() -> int:
@@ -158,12 +169,18 @@ def _stop_timers(running: list[bool]) -> None:
 
 
 def _handlers() -> dict[int, Any]:
-    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+    return {number: _handler(number) for number in signal.valid_signals()}
+
+
+def _handler(number: int) -> Any:
+    """What answers a signal; that of torch's loaders counts as none, and stays."""
+    handler = signal.getsignal(number)
+    return signal.SIG_DFL if getattr(handler, "__module__", "") == _LOADERS else handler
 
 
 def _set_handlers(handlers: Mapping[int, Any]) -> None:
     for number, handler in handlers.items():
-        if signal.getsignal(number) != handler:
+        if _handler(number) != handler:
             signal.signal(number, handler)
     write_stack_when_asked()  # its handler is none of Python's
 

@@ -68,6 +68,7 @@ CODE: dict[str, Callable[[], object]] = {
     "logging.root.setLevel": lambda: logging.root.setLevel(logging.DEBUG),
     "logging.root.handlers": lambda: logging.root.addHandler(logging.NullHandler()),
     "warnings.filters": lambda: warnings.simplefilter("error"),
+    "multiprocessing.get_context": multiprocessing.get_start_method,
     "multiprocessing.set_start_method": lambda: multiprocessing.set_start_method(
         "spawn", force=True
     ),
@@ -132,7 +133,7 @@ def test_every_switch_is_put_back_and_told(name: str, told: list[str]) -> None:
         during = _read(switch)
     assert during != before, "nothing was switched"
     assert switch.read() == before
-    assert any(name in line for line in told)
+    assert any(name in line for line in told) == switch.is_told
 
 
 def _read(switch: Switch) -> Any:
@@ -189,6 +190,20 @@ def test_what_was_told_once_is_not_told_again_and_nothing_is_no_news(told: list[
     assert len(told) == 2
     assert "sys.path" in told[1]
     assert "dtype" not in told[1]
+
+
+def test_what_loaders_with_processes_set_once_is_no_news(told: list[str]) -> None:
+    state = ProcessState()
+    with state.kept(told.append):
+        rows = torch.utils.data.TensorDataset(torch.arange(4))
+        loaded = torch.utils.data.DataLoader(rows, num_workers=1)
+        assert [int(row) for (row,) in loaded] == [0, 1, 2, 3]
+    assert told == []
+    left: Any = signal.getsignal(signal.SIGCHLD)
+    assert left.__module__.startswith("torch.utils.data")  # which would not set it again
+    with state.kept(told.append):
+        multiprocessing.set_start_method("spawn")
+    assert "multiprocessing.set_start_method" in told[0]
 
 
 def test_a_trial_that_fails_is_followed_by_the_same(told: list[str]) -> None:
