@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,7 +62,7 @@ def run_command(spec: StudySpec, config: TrialConfig, trial: UserTrial) -> None:
     """
     assert isinstance(config.train, CommandConfig)
     command = config.train
-    values = named_values(spec.sections, config.params) | trial_values(trial)
+    values = named_values(spec.sections, config.params) | _trial_values(trial)
     argv = _arguments(spec, config, values)
     log.info("trial %d: %s", trial.number, redacted(shlex.join(argv)))
     folder = trial.paths.printed(trial.number)
@@ -111,7 +111,7 @@ def _can_go_on(command: CommandConfig) -> bool:
     return command.resume is not None or _CHECKPOINT in used_names(split_command(command.command))
 
 
-def trial_values(trial: UserTrial) -> dict[str, Any]:
+def _trial_values(trial: UserTrial) -> dict[str, Any]:
     """What ``${trial.NAME}`` stands for, by dotted name."""
     return {
         _CHECKPOINT: trial.checkpoint.absolute(),
@@ -168,10 +168,10 @@ class _Output:
         return JsonLines() if report is None else Words(report)
 
     def earlier(self) -> Iterator[Record]:
-        return _records(self._new_reader(), printed_before(self._folder))
+        return filter(None, map(self._new_reader().read, printed_before(self._folder)))
 
     def read(self, lines: list[str]) -> Iterator[Record]:
-        return _records(self._reader, lines)
+        return filter(None, map(self._reader.read, lines))
 
     def rest(self) -> Iterator[Record]:
         return iter(())
@@ -180,12 +180,6 @@ class _Output:
         if isinstance(self._reader, Words) and (unmet := self._reader.unmet):
             return f"no line of its output matches train.report.{unmet[0]}"
         return 'no line of its output is a JSON object such as {"epoch": 1, "loss": 0.5}'
-
-
-def _records(reader: JsonLines | Words, lines: Iterable[str]) -> Iterator[Record]:
-    for line in lines:
-        if record := reader.read(line):
-            yield record
 
 
 class _File:

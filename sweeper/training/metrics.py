@@ -44,8 +44,8 @@ def build_metrics(data: DataInfo, own: str | None) -> Callable[[], Metrics]:
     """
     makers: Mapping[str, Callable[[], Metrics]] = {
         "classification": lambda: ClassificationMetrics(data.n_outputs),
-        "multilabel": lambda: Gathered(multilabel_metrics),
-        "regression": lambda: Gathered(partial(regression_metrics, data)),
+        "multilabel": lambda: Gathered(_multilabel_metrics),
+        "regression": lambda: Gathered(partial(_regression_metrics, data)),
     }
     make = makers[data.task]
     if own is None:
@@ -165,7 +165,7 @@ class Gathered:
         return self._measure(*(torch.cat(c).cpu() for c in zip(*self._batches, strict=True)))
 
 
-def multilabel_metrics(outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
+def _multilabel_metrics(outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
     """Macro F1 at a probability of one half, and macro area under the ROC curve.
 
     The area is of those labels that some rows have and others not.
@@ -177,7 +177,7 @@ def multilabel_metrics(outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
     return {"val_f1": f1.mean().item(), "val_auroc": known.nanmean().item()}
 
 
-def regression_metrics(data: DataInfo, outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
+def _regression_metrics(data: DataInfo, outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
     """Root mean squared and mean absolute error in units of the targets, and R2.
 
     Several targets count as their mean.

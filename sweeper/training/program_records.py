@@ -40,7 +40,7 @@ class JsonLines:
 
     def read(self, line: str) -> Record | None:
         """The record that the line holds, if it is one."""
-        record = json_record(line)
+        record = _json_record(line)
         return record if record and record.epoch is not None else None
 
 
@@ -137,14 +137,17 @@ class MetricsFile:
         text = self.path.read_text(encoding="utf-8-sig", errors="replace")
         if not is_whole:
             text = text[: text.rfind("\n") + 1]
-        rows = list(csv_records(text) if self.path.suffix == ".csv" else _json_records(text))
+        if self.path.suffix == ".csv":
+            rows = list(_csv_records(text))
+        else:
+            rows = list(filter(None, map(_json_record, text.split("\n"))))
         if len(rows) < self._n_read:  # it was begun anew
             self._n_read = 0
         new, self._n_read = rows[self._n_read :], len(rows)
         yield from new
 
 
-def json_record(line: str) -> Record | None:
+def _json_record(line: str) -> Record | None:
     """The record in a line that is a JSON object."""
     line = line.strip()
     if not (line.startswith("{") and line.endswith("}")):
@@ -156,13 +159,7 @@ def json_record(line: str) -> Record | None:
     return _record(found)
 
 
-def _json_records(text: str) -> Iterator[Record]:
-    for line in text.split("\n"):
-        if record := json_record(line):
-            yield record
-
-
-def csv_records(text: str) -> Iterator[Record]:
+def _csv_records(text: str) -> Iterator[Record]:
     """The rows below a header; a cell that is empty is absent."""
     try:
         for row in csv.DictReader(StringIO(text, newline="")):

@@ -50,7 +50,7 @@ class FrameRows:
 
     def fit(self, train: Tensor, validation: Tensor) -> Fitted:  # noqa: ARG002
         """See :class:`~sweeper.data.rows.Rows`."""
-        mean, std = band_scale(self.frames, train)
+        mean, std = _band_scale(self.frames, train)
         return Fitted(
             TensorRows(self.frames, self.targets, self.digest, None, self.task),
             mean=tuple(mean.tolist()),
@@ -93,7 +93,7 @@ def map_rows(entry: CacheEntry, config: DataConfig) -> FrameRows:  # noqa: ARG00
     )
 
 
-def band_scale(frames: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+def _band_scale(frames: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each band over the frames of some rows.
 
     Args:

@@ -187,10 +187,10 @@ def _encode(
 ) -> dict[str, NDArray[Any]]:
     rows = [split_words(text)[:length] for text in _texts(piece, column)]
     flat = np.array([codes[word] for row in rows for word in row], np.int32)
-    return {"codes": padded(flat, [len(row) for row in rows], length)}
+    return {"codes": _padded(flat, [len(row) for row in rows], length)}
 
 
-def padded(flat: NDArray[np.int32], lengths: Sequence[int], width: int) -> NDArray[np.int32]:
+def _padded(flat: NDArray[np.int32], lengths: Sequence[int], width: int) -> NDArray[np.int32]:
     """Values of rows one after the other -> a row of so many each, with 0 behind its end."""
     rows = np.zeros((len(lengths), width), np.int32)
     rows[np.arange(width) < np.asarray(lengths, np.int64)[:, None]] = flat
