@@ -1,6 +1,7 @@
 """Optuna's samplers behind the interface of ours."""
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +15,7 @@ from sweeper.config.ranges import Range
 from sweeper.config.settings import Scalar
 from sweeper.config.space import is_forbidden, suggest_config
 from sweeper.config.study import StudySpec
+from sweeper.durable import Step, durable
 from sweeper.study.attributes import is_known
 from sweeper.study.samplers.auto import GP_STARTUP
 from sweeper.study.samplers.axis import Array
@@ -24,10 +26,11 @@ from sweeper.study.samplers.optuna import build_sampler
 from sweeper.study.samplers.proposal import FALLBACK, IsTried, Proposal, Request, or_proposed
 from sweeper.study.samplers.seeds import draw_seed
 from sweeper.study.samplers.shown_trials import ShownTrials
-from sweeper.study.samplers.window import Excerpt
 
 #: That learn nothing, so that a long history need not be shown.
 _BLIND = ("random", "grid")
+#: In the names of what tpe and gp note of a trial before it has its params.
+_PROPOSED = ":relative_params"
 
 
 class OptunaSampler:
@@ -145,3 +148,34 @@ class OptunaSampler:
     @cached_property
     def _fallback(self) -> Fallback:
         return Fallback(self._spec, self._space)
+
+
+class Excerpt:
+    """A storage that shows only some trials of its study; nearly all else is the storage's own.
+
+    An Optuna sampler reads whatever it learns from through ``get_all_trials``. What it would let
+    others know of a trial that it draws is not written: the trial's params are, a moment later.
+    """
+
+    def __init__(self, storage: BaseStorage, trials: Sequence[FrozenTrial]) -> None:
+        self._storage = storage
+        self._trials = trials
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """The trials that are shown, as :class:`optuna.storages.BaseStorage` has it."""
+        shown = [trial for trial in self._trials if states is None or trial.state in states]
+        return copy.deepcopy(shown) if deepcopy else shown
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """As :class:`optuna.storages.BaseStorage` has it."""
+        if _PROPOSED not in key:
+            with durable(Step.DRAW):
+                self._storage.set_trial_system_attr(trial_id, key, value)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)

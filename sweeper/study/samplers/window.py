@@ -1,14 +1,11 @@
 """What a sampler sees of a study, so that its price does not grow with the study for ever."""
 
-import copy
 import math
-from collections.abc import Container, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.durable import Step, durable
 from sweeper.study.attributes import is_bad
 from sweeper.study.trial_cache import TrialCache
 
@@ -22,8 +19,6 @@ _FEWEST_SEEN = {"conditional_gp": 160, "gp": 100, "tpe": 250, "cmaes": 250}
 #: Learn from trials of an earlier study as well; nsga2 breeds, and cmaes moves a distribution,
 #: from trials of their own alone.
 TRANSFERRING = ("conditional_gp", "gp", "tpe")
-#: In the names of what tpe and gp note of a trial before it has its params.
-_PROPOSED = ":relative_params"
 #: Best trials among them. tpe holds the rest against 25 good ones at most (its ``gamma``); further
 #: good ones in the rest would tell it that they are common.
 _MOST_BEST = 25
@@ -101,34 +96,3 @@ class TrialWindow(NamedTuple):
     def _n_best(self) -> int:
         assert self.n_ended is not None
         return min(math.ceil(self.n_ended / 10), _MOST_BEST)
-
-
-class Excerpt:
-    """A storage that shows only some trials of its study; nearly all else is the storage's own.
-
-    An Optuna sampler reads whatever it learns from through ``get_all_trials``. What it would let
-    others know of a trial that it draws is not written: the trial's params are, a moment later.
-    """
-
-    def __init__(self, storage: BaseStorage, trials: Sequence[FrozenTrial]) -> None:
-        self._storage = storage
-        self._trials = trials
-
-    def get_all_trials(
-        self,
-        study_id: int,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-    ) -> list[FrozenTrial]:
-        """The trials that are shown, as :class:`optuna.storages.BaseStorage` has it."""
-        shown = [trial for trial in self._trials if states is None or trial.state in states]
-        return copy.deepcopy(shown) if deepcopy else shown
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """As :class:`optuna.storages.BaseStorage` has it."""
-        if _PROPOSED not in key:
-            with durable(Step.DRAW):
-                self._storage.set_trial_system_attr(trial_id, key, value)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._storage, name)

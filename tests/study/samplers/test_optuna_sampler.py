@@ -10,6 +10,7 @@ from optuna.trial import TrialState as OptunaState
 from sweeper.study.attributes import Attr
 from sweeper.study.running_trial import RunningTrial
 from sweeper.study.samplers.optuna import to_distribution
+from sweeper.study.samplers.optuna_sampler import Excerpt
 from sweeper.study.study import SweepStudy
 from sweeper.trial import TrialState
 from tests.support.sweep_studies import (
@@ -17,6 +18,7 @@ from tests.support.sweep_studies import (
     begin_in_memory,
     claim_trial,
     epoch,
+    numbers,
     reports,
     run_all,
     run_trial,
@@ -141,3 +143,22 @@ def test_a_repeated_answer_becomes_its_nearest_neighbour(tmp_path: Path) -> None
     assert again.drawn_by == "fallback"
     depths = [int(str(found.searched["model.depth"])) for found in (drawn, again)]
     assert 1 <= abs(depths[0] - depths[1]) <= 12
+
+
+def test_an_excerpt_of_a_storage_shows_its_trials_and_writes_to_the_storage(
+    tmp_path: Path,
+) -> None:
+    study = begin_in_memory(tmp_path)
+    run_trial(study, reports(0.5))
+    excerpt: Any = Excerpt(study.storage, [study.trials()[number] for number in (0, 2)])
+    assert numbers(excerpt.get_all_trials(study.study_id)) == [0, 2]
+    assert numbers(excerpt.get_all_trials(study.study_id, states=(OptunaState.COMPLETE,))) == [0]
+    copied = excerpt.get_all_trials(study.study_id)[1]
+    shared = excerpt.get_all_trials(study.study_id, deepcopy=False)[1]
+    assert copied == shared
+    assert copied is not shared
+    excerpt.set_trial_user_attr(study.trial_id(2), "seen", True)
+    assert study.trials()[2].user_attrs == {"seen": True}
+    before = dict(study.trials()[2].system_attrs)
+    excerpt.set_trial_system_attr(study.trial_id(2), "cma:generation", 3)
+    assert study.trials()[2].system_attrs == {**before, "cma:generation": 3}

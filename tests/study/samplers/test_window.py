@@ -10,7 +10,7 @@ from optuna.trial import TrialState as OptunaState
 
 from sweeper.study.attributes import Attr
 from sweeper.study.samplers.optuna import to_distribution
-from sweeper.study.samplers.window import Excerpt, TrialWindow
+from sweeper.study.samplers.window import TrialWindow
 from sweeper.study.study import SweepStudy
 from sweeper.trial import FailureKind, TrialState
 from tests.support.sweep_studies import begin_in_memory, numbers, reports, run_trial
@@ -156,25 +156,6 @@ def test_what_a_sampler_does_not_see_is_told(
     if window:
         study.sampler.narrow(window)
     assert study.sampler.explain() == ("tpe", why)
-
-
-def test_an_excerpt_of_a_storage_shows_its_trials_and_writes_to_the_storage(
-    tmp_path: Path,
-) -> None:
-    study = begin(tmp_path, "tpe", n_trials=1)
-    add(study, 3)
-    excerpt: Any = Excerpt(study.storage, [study.trials()[number] for number in (0, 3)])
-    assert numbers(excerpt.get_all_trials(study.study_id)) == [0, 3]
-    assert numbers(excerpt.get_all_trials(study.study_id, states=ENDED)) == [3]
-    copied = excerpt.get_all_trials(study.study_id)[1]
-    shared = excerpt.get_all_trials(study.study_id, deepcopy=False)[1]
-    assert copied == shared
-    assert copied is not shared
-    excerpt.set_trial_user_attr(study.trial_id(0), "seen", True)
-    assert study.trials()[0].user_attrs == {"seen": True}
-    before = dict(study.trials()[0].system_attrs)
-    excerpt.set_trial_system_attr(study.trial_id(0), "cma:generation", 3)
-    assert study.trials()[0].system_attrs == {**before, "cma:generation": 3}
 
 
 @pytest.mark.parametrize("sampler", ["gp", "tpe"])
