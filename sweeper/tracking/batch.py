@@ -18,6 +18,7 @@ from sweeper.config.render import render_setting
 from sweeper.events import Ended, Event, Interrupted, Started, TagsSet
 from sweeper.text import redacted
 from sweeper.timing import harness_share
+from sweeper.tracking.mirrored_study import MirroredStudy
 from sweeper.trial import DataInfo, EpochMetrics, Objective, TrialState
 
 # What MLflow's stores accept (mlflow.utils.validation).
@@ -52,23 +53,19 @@ class Batch:
     """What a stretch of a trial's log changes in its MLflow run.
 
     Attributes:
-        objective: Decides which epoch counts.
-        searched: Names of the study's ranges.
+        study: Whose trial it is of.
         last_epoch: Highest epoch that MLflow has. An epoch that a resumed trial reports once more
             is left out, as Optuna does.
         best: The epoch that counts so far.
         shown: What the runs table shows as the best.
-        is_shared: The trial's own code logs to the run, too.
         state: The run's new state; None when it stays as it is, RUNNING in a new run.
         ended_s: When the trial ended for good, seconds since the Unix epoch.
     """
 
-    objective: Objective
-    searched: Collection[str]
+    study: MirroredStudy
     last_epoch: int
     best: EpochMetrics | None
     shown: Mapping[str, float]
-    is_shared: bool = False
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     metrics: list[Metric] = field(default_factory=list)
@@ -118,11 +115,11 @@ class Batch:
             self.tags["sweeper.resumed"] = str(event.resumed)
             self._enter(TrialState.RUNNING)
         # Also of a resumed trial: its first process may have died before it could say them.
-        self.params = param_texts(event, self.searched)
+        self.params = param_texts(event, self.study.searched)
         constants = {
             key: redacted(value) if isinstance(value, str) else value  # before it stands in quotes
             for key, value in event.params.items()
-            if key not in self.searched
+            if key not in self.study.searched
         }
         self.tags["sweeper.constants"] = render_setting(constants)
         if event.data:
@@ -134,17 +131,18 @@ class Batch:
             self.dataset = _dataset_input(event.data)
 
     def _add_epoch(self, event: EpochMetrics) -> None:
-        if not self.objective.faults(event) and self.objective.is_better(event, self.best):
+        objective = self.study.objective
+        if not objective.faults(event) and objective.is_better(event, self.best):
             self.best = event
         if event.epoch > self.last_epoch:
             self.last_epoch = event.epoch
             self._tell_last_epoch()
-            self.metrics += epoch_metrics(event, self.objective)
+            self.metrics += epoch_metrics(event, objective)
         if event.epoch == self.last_epoch:
             self._show_best(event.time_s)
 
     def _tell_last_epoch(self) -> None:
-        if self.is_shared:
+        if self.study.shares_runs:
             self.tags[LAST_EPOCH] = str(self.last_epoch)
 
     def _add_end(self, event: Ended) -> None:
@@ -164,7 +162,7 @@ class Batch:
         self.metrics += _points(time_values(outcome.seconds), self.last_epoch, event.time_s)
 
     def _show_best(self, time_s: float) -> None:
-        values = best_values(self.best, self.objective)
+        values = best_values(self.best, self.study.objective)
         if values != self.shown:
             self.shown = values
             self.metrics += _points(values, self.last_epoch, time_s)

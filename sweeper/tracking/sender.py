@@ -1,7 +1,7 @@
 """What one trial's MLflow run is sent, so that it ends with each point once."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sweeper.config.names import is_own_metric
@@ -74,29 +74,36 @@ class Sender:
         is_certain = number in self._certain and not is_resumed
         self._certain.discard(number)  # until all went well
         if is_certain:
-            batch = self._batch(cursor.last_epoch, cursor.best, cursor.shown)
+            batch = Batch(self._study, cursor.last_epoch, cursor.best, cursor.shown)
             cursor = self._apply(number, cursor, batch, events, events)
         else:
-            cursor = self._take_up(number, cursor, is_resumed=is_resumed)
+            cursor = self._take_up(number, cursor, events, is_resumed=is_resumed)
         self.sent.n_events += len(events)
         self.sent.n_trials += 1
         return replace(cursor, offset=offset)
 
-    def _take_up(self, number: int, cursor: Cursor, *, is_resumed: bool) -> Cursor:
+    def _take_up(
+        self, number: int, cursor: Cursor, unsent: Sequence[Event], *, is_resumed: bool
+    ) -> Cursor:
         """Send all of the log that MLflow lacks."""
-        events, _ = self._study.read_log(number, 0)
+        events, _ = self._study.read_log(number)
         known = self._find_or_create(number, cursor.run_id, events, is_resumed=is_resumed)
         # Of a run that was made anew, or that another machine made, it has none of the files.
-        n_sent = cursor.offset if known.run_id == cursor.run_id else 0
-        cursor = replace(cursor, run_id=known.run_id, offset=n_sent)
+        unsent = unsent if known.run_id == cursor.run_id else events
+        cursor = replace(cursor, run_id=known.run_id)
         try:
-            return self._catch_up(number, cursor, known, events)
+            return self._catch_up(number, cursor, known, events, unsent)
         finally:  # whatever MLflow refuses of the rest, there is a run
             if self._shared_runs:
                 self._shared_runs.leave(number, known.run_id, events)
 
     def _catch_up(
-        self, number: int, cursor: Cursor, known: RunState, events: Sequence[Event]
+        self,
+        number: int,
+        cursor: Cursor,
+        known: RunState,
+        events: Sequence[Event],
+        unsent: Sequence[Event],
     ) -> Cursor:
         if known.is_later_than(events):
             _logger.warning(
@@ -104,22 +111,13 @@ class Sender:
                 number,
             )
             return cursor
-        batch = self._batch(known.last_epoch, None, known.shown)
+        batch = Batch(self._study, known.last_epoch, None, known.shown)
         batch.metrics += [
             point
             for point in known.lacks(events, self._study.objective)
             if point.step <= known.last_epoch
         ]
-        unsent, _ = self._study.read_log(number, cursor.offset)
         return self._apply(number, cursor, batch, events, unsent)
-
-    def _batch(
-        self, last_epoch: int, best: EpochMetrics | None, shown: Mapping[str, float]
-    ) -> Batch:
-        study = self._study
-        return Batch(
-            study.objective, study.searched, last_epoch, best, shown, is_shared=study.shares_runs
-        )
 
     def _find_or_create(
         self, number: int, run_id: str | None, events: Sequence[Event], *, is_resumed: bool
@@ -147,19 +145,14 @@ class Sender:
         unsent: Sequence[Event],
     ) -> Cursor:
         """Send what the batch is with these events, and the files of those not sent before."""
-        client, run_id = self.parent.client, cursor.run_id
+        run_id = cursor.run_id
         self._tell_left_out(events)
         for event in events:
             batch.add(event)
-        for params, tags, metrics in batch.chunks():
-            with durable(Step.MIRROR_SEND):
-                client.log_batch(run_id, params=params, tags=tags, metrics=metrics)
-        if batch.dataset:
-            with durable(Step.MIRROR_SEND):
-                client.log_inputs(run_id, datasets=[batch.dataset])
+        self._send(run_id, batch)
         files = {event.path for event in unsent if isinstance(event, FileLogged)}
         with artifact_errors(self._study.uri):
-            send_files(client, run_id, self._paths.logged_files(number), files)
+            send_files(self.parent.client, run_id, self._paths.logged_files(number), files)
         cursor = replace(
             cursor,
             last_epoch=batch.last_epoch,
@@ -175,6 +168,15 @@ class Sender:
             set_status(self.parent, run_id, batch.state, batch.ended_s)
         self._certain.add(number)
         return cursor
+
+    def _send(self, run_id: str, batch: Batch) -> None:
+        client = self.parent.client
+        for params, tags, metrics in batch.chunks():
+            with durable(Step.MIRROR_SEND):
+                client.log_batch(run_id, params=params, tags=tags, metrics=metrics)
+        if batch.dataset:
+            with durable(Step.MIRROR_SEND):
+                client.log_inputs(run_id, datasets=[batch.dataset])
 
     def _tell_left_out(self, events: Sequence[Event]) -> None:
         """Say once what older code let user code report, and MLflow is not sent."""
