@@ -51,13 +51,14 @@ class Plan:
         goal: Finished trials to reach.
 
     Attributes:
+        goal: Finished trials to reach.
         takes: States of the trials that take their setting out of the plan. Of a grid every point
             is wanted, so one that failed is tried again.
     """
 
     def __init__(self, spec: StudySpec, goal: int) -> None:
         self._spec = spec
-        self._goal = goal
+        self.goal = goal
         self.takes = _GOOD if spec.sampler.name == "grid" else None
 
     @cached_property
@@ -66,7 +67,7 @@ class Plan:
         if self._spec.sampler.name == "grid":
             points = grid_points(self._spec)
             is_once = self._spec.sampler.duplicates == "never"
-            return list(islice(points if is_once else cycle(points), self._goal))
+            return list(islice(points if is_once else cycle(points), self.goal))
         return self._spec.enqueue
 
     def left(self, trials: Iterable[FrozenTrial]) -> Iterator[Mapping[str, Scalar]]:
@@ -96,8 +97,7 @@ class TrialQueue:
     Args:
         storage: Of the study.
         study_id: In that storage.
-        goal: Finished trials to reach.
-        plan: What trials begin with.
+        plan: What trials begin with, and how many are to finish.
         cache: What this process has seen of the trials.
         lock: Held by whoever counts the trials and then claims or enqueues one, on any machine.
     """
@@ -107,14 +107,12 @@ class TrialQueue:
         storage: BaseStorage,
         study_id: int,
         *,
-        goal: int,
         plan: Plan,
         cache: TrialCache,
         lock: Lock,
     ) -> None:
         self._storage = storage
         self._study_id = study_id
-        self._goal = goal
         self._plan = plan
         self._cache = cache
         self._lock = lock
@@ -178,7 +176,7 @@ class TrialQueue:
             return wants_device_alone(trial) == alone and trial.number not in but
 
         standing = self._cache.look()
-        n = min(n, self._goal - standing.n_claimed)
+        n = min(n, self._plan.goal - standing.n_claimed)
         if n <= 0:
             return {}
         if sum(map(is_ready, standing.waiting)) < n and not alone and self._fill(standing, n):
@@ -198,7 +196,7 @@ class TrialQueue:
 
     def _fill(self, standing: Standing, n: int = 1) -> int:
         """Enqueue what is still wanted, up to a number that keeps all workers busy, or so many."""
-        n_wanted = self._goal - standing.n_claimed - len(standing.waiting)
+        n_wanted = self._plan.goal - standing.n_claimed - len(standing.waiting)
         n_ready = sum(not wants_device_alone(trial) for trial in standing.waiting)
         n_new = max(min(n_wanted, max(_MOST_READY, n) - n_ready), 0)
         for setting in list(islice(chain(self._planned(), repeat({})), n_new)):

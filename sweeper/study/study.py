@@ -89,7 +89,6 @@ class SweepStudy:
         self.queue = TrialQueue(
             storage,
             self.study_id,
-            goal=self.goal,
             plan=Plan(spec, self.goal),
             cache=self.cache,
             lock=self.lock,

@@ -243,7 +243,7 @@ def bare_queue(folder: Path, storage: InMemoryStorage, goal: int) -> TrialQueue:
     cache = TrialCache(storage, study_id, [-1], {})
     plan = Plan(spec_of(folder), goal)
     lock = FileLock(folder / "lock")
-    return TrialQueue(storage, study_id, goal=goal, plan=plan, cache=cache, lock=lock)
+    return TrialQueue(storage, study_id, plan=plan, cache=cache, lock=lock)
 
 
 def test_a_queue_needs_no_study_and_leaves_the_trials_to_whoever_counts_them(
