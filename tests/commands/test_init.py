@@ -109,6 +109,23 @@ def test_where_nothing_can_be_learned_the_columns_are_named(tmp_path: Path) -> N
         propose(str(tmp_path / "absent.csv"))
 
 
+def test_data_are_looked_for_where_a_study_finds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path / "rows.csv", ["age", "kind"], [[n % 7, "yn"[n % 2]] for n in range(60)])
+    monkeypatch.setenv("SWEEPER_DATA", str(tmp_path))
+    monkeypatch.chdir("/")
+    proposal = propose("rows.csv")
+    assert proposal.about == "rows.csv: 60 rows, 2 columns"
+    assert next(key.value for key in proposal.keys if key.name == "path") == "rows.csv"
+    with pytest.raises(DataError) as caught:
+        propose("absent.csv")
+    assert str(caught.value) == (
+        f"--data: no such file: /absent.csv and {tmp_path}/absent.csv; give the path from where "
+        "the command works, or from data.root or $SWEEPER_DATA if that is set"
+    )
+
+
 def test_numbers_with_commas_are_told(tmp_path: Path) -> None:
     path = tmp_path / "houses.csv"
     rows = [f"{row},{row % 10}5;{row}.5;{'ab'[row % 2]}" for row in range(100)]

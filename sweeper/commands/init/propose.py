@@ -9,6 +9,7 @@ from sweeper.commands.init.proposal import Key, Kind, Proposal, listed
 from sweeper.config.file_pattern import FILE, LABEL
 from sweeper.data.labelled.file_rows import FileRows
 from sweeper.data.labelled.folder_rows import FolderRows
+from sweeper.data.labelled.location import find_file
 
 _ROWS = "yours: .csv, .tsv, .parquet or .jsonl"
 _TARGET = Key("target", "label", "the column to learn")
@@ -45,14 +46,15 @@ def propose(data: str) -> Proposal:
     """Look at some data, or take a kind of data with names to be filled in.
 
     Args:
-        data: A file of rows or a folder of files; or ``table``, ``text``, ``audio``, ``images``.
+        data: A file of rows or a folder of files, found as ``data.path`` is; or ``table``,
+            ``text``, ``audio``, ``images``.
 
     Raises:
         DataError: If it cannot be read, or nothing could be learned from it.
     """
     if data in _BLANK:
         return _BLANK[data]
-    path = Path(data)
+    path = find_file(data, None, "--data")
     if path.is_dir():
         kind, rows = rows_of_folder(path)
         return _of_folder(data, kind, rows)

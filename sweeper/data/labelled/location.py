@@ -44,8 +44,8 @@ def row_files(config: DataConfig) -> list[Path]:
     holdout = config.validation
     held_out = [] if isinstance(holdout, float) or "path" not in holdout else [holdout["path"]]
     found = [
-        _find(config.params["path"], config.root, "data.path"),
-        *(_find(path, config.root, "data.validation") for path in held_out),
+        find_file(config.params["path"], config.root, "data.path"),
+        *(find_file(path, config.root, "data.validation") for path in held_out),
     ]
     for path in found:
         if path.is_dir() and config.name not in FILE_SUFFIXES:
@@ -60,7 +60,17 @@ def row_files(config: DataConfig) -> list[Path]:
     return found
 
 
-def _find(name: str, root: str | None, key: str) -> Path:
+def find_file(name: str, root: str | None, key: str) -> Path:
+    """A file of rows, or a folder, where :func:`row_files` looks for it.
+
+    Args:
+        name: As the user wrote it.
+        root: ``data.root`` if that is set.
+        key: Where it was written, for messages.
+
+    Raises:
+        DataError: If nothing is there.
+    """
     environment = os.environ.get("SWEEPER_DATA")
     folders = [root] if root is not None else ["", *([environment] if environment else [])]
     try:
