@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -26,6 +26,10 @@ class Origin(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.source}:{self.line}" if self.line else self.source
+
+
+#: Dotted path of a value, and what is wrong with it.
+Fault = tuple[str, str]
 
 
 class _Located(Protocol):
@@ -61,6 +65,16 @@ class Problems:
     def blame(self, item: _Located, message: str) -> None:
         """Note a problem of a value; raises as :meth:`add`."""
         self.add(item.origin, item.path, message)
+
+    def add_all(self, faults: Iterable[Fault], origin: Callable[[str], Origin]) -> None:
+        """Note faults, each before the next is looked for; raises as :meth:`add`.
+
+        Args:
+            faults: Found one by one.
+            origin: Tells of a dotted path where its value comes from.
+        """
+        for path, message in faults:
+            self.add(origin(path), path, message)
 
     def concern(self, path: str) -> bool:
         """Whether one was noted at the dotted ``path``, above it or below it."""

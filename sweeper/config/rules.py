@@ -1,12 +1,12 @@
 """Rules that look at more than one value of a study file."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from sweeper.config.command_rules import check_command
 from sweeper.config.defaults import with_defaults
 from sweeper.config.metrics import TASK_LOSSES, TASK_METRICS, metrics_but_of
-from sweeper.config.problems import Problems, did_you_mean, shown
+from sweeper.config.problems import Fault, Problems, did_you_mean, shown
 from sweeper.config.ranges import (
     Choices,
     FloatRange,
@@ -36,7 +36,7 @@ def check_rules(spec: StudySpec, problems: Problems) -> None:
     """Note what does not fit together, of values that are valid one by one."""
     if "command" in spec.sections["train"]:
         check_command(spec, problems)
-    _Rules(spec, problems).check()
+    problems.add_all(_faults(spec, problems), spec.origin)
     check_run(spec, problems)
 
 
@@ -56,166 +56,160 @@ def setting_fault(ranges: Mapping[str, Range], name: str, value: Scalar) -> str:
     return ""
 
 
-class _Rules:
-    """The rules of one study file; a value that has a problem already is left alone."""
+def _faults(spec: StudySpec, problems: Problems) -> Iterator[Fault]:
+    """What breaks a rule; a value that has a problem already is left alone."""
+    for name in FIXED:
+        if name in spec.sections:
+            section = spec.sections[name]
+            yield from _branch_faults(section, name, fixed_keys(name, section))
+    most = None if problems.concern("train.epochs") else most_epochs(spec)
+    if not problems.concern("pruner"):
+        yield from _pruner_faults(spec, most)
+    yield from _train_faults(spec, most)
+    yield from _task_faults(spec)
+    yield from _sampler_faults(spec)
+    yield from _setting_faults(spec, problems)
+    yield from _warm_start_faults(spec)
 
-    def __init__(self, spec: StudySpec, problems: Problems) -> None:
-        self._spec = spec
-        self._problems = problems
-        self._ranges = spec.ranges()
 
-    def check(self) -> None:
-        """Note what breaks a rule."""
-        for name in FIXED:
-            if name in self._spec.sections:
-                section = self._spec.sections[name]
-                self._check_branches(section, name, fixed_keys(name, section))
-        if not self._problems.concern("pruner"):
-            self._check_pruner()
-        self._check_train()
-        self._check_task()
-        self._check_sampler()
-        self._check_settings()
-        self._check_warm_start()
+def _branch_faults(section: Section, path: str, taken: tuple[str, ...]) -> Iterator[Fault]:
+    """No key that a branch lays over its section may be ``taken`` or have branches itself."""
+    branched = {
+        key: value.branches
+        for key, value in section.items()
+        if isinstance(value, Choices) and value.branches
+    }
+    taken = (*taken, *branched)
+    for key, branches in branched.items():
+        for word, branch in branches.items():
+            name = f"{path}.{key}.{word}"
+            for inner in (inner for inner in branch if inner in taken):
+                yield f"{name}.{inner}", "a branch cannot set this key"
+            yield from _branch_faults(branch, name, taken)
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            yield from _branch_faults(value, f"{path}.{key}", ())
 
-    def _add(self, path: str, message: str) -> None:
-        self._problems.add(self._spec.origin(path), path, message)
 
-    def _check_branches(self, section: Section, path: str, taken: tuple[str, ...]) -> None:
-        """No key that a branch lays over its section may be ``taken`` or have branches itself."""
-        branched = {
-            key: value.branches
-            for key, value in section.items()
-            if isinstance(value, Choices) and value.branches
-        }
-        taken = (*taken, *branched)
-        for key, branches in branched.items():
-            for word, branch in branches.items():
-                name = f"{path}.{key}.{word}"
-                for inner in (inner for inner in branch if inner in taken):
-                    self._add(f"{name}.{inner}", "a branch cannot set this key")
-                self._check_branches(branch, name, taken)
-        for key, value in section.items():
-            if isinstance(value, Mapping):
-                self._check_branches(value, f"{path}.{key}", ())
+def _pruner_faults(spec: StudySpec, most: int | None) -> Iterator[Fault]:
+    pruner = spec.pruner
+    if len(spec.objective.metrics) > 1 and pruner.name != "none":
+        yield "pruner.name", "several metrics cannot be pruned by; set it to none"
+    takes = PRUNER_KEYS[pruner.name]
+    for key in {key: None for keys in PRUNER_KEYS.values() for key in keys}:
+        if f"pruner.{key}" in spec.origins and key not in takes:
+            known = ", ".join(takes) or "no other key"
+            yield f"pruner.{key}", f"{pruner.name} does not look at it; it takes {known}"
+    least = pruner.min_epochs
+    if least != "auto" and most is not None and "min_epochs" in takes and least > most:
+        message = f"asks for {least} epochs, but train.epochs is {most}; lower one"
+        yield "pruner.min_epochs", message
 
-    def _check_pruner(self) -> None:
-        pruner = self._spec.pruner
-        if len(self._spec.objective.metrics) > 1 and pruner.name != "none":
-            self._add("pruner.name", "several metrics cannot be pruned by; set it to none")
-        takes = PRUNER_KEYS[pruner.name]
-        for key in {key: None for keys in PRUNER_KEYS.values() for key in keys}:
-            if f"pruner.{key}" in self._spec.origins and key not in takes:
-                known = ", ".join(takes) or "no other key"
-                self._add(f"pruner.{key}", f"{pruner.name} does not look at it; it takes {known}")
-        least, most = pruner.min_epochs, self._most_epochs()
-        if least != "auto" and most is not None and "min_epochs" in takes and least > most:
-            message = f"asks for {least} epochs, but train.epochs is {most}; lower one"
-            self._add("pruner.min_epochs", message)
 
-    def _most_epochs(self) -> int | None:
-        return None if self._problems.concern("train.epochs") else most_epochs(self._spec)
+def _train_faults(spec: StudySpec, most: int | None) -> Iterator[Fault]:
+    train = spec.sections["train"]
+    if has_own_training(train):
+        return
+    warmup = train.get("warmup_epochs")
+    longest = getattr(warmup, "high", warmup)
+    if most is not None and isinstance(longest, float) and longest >= most:
+        message = f"must be shorter than train.epochs={most}, got {longest:g}"
+        yield "train.warmup_epochs", message
+    has_weights = _has_key(spec.sections.get("model", {}), "weights")
+    if train.get("backbone_rate", 1) != 1 and not has_weights:
+        message = "no model.weights are there, so nobody looks at it; drop it, or set them"
+        yield "train.backbone_rate", message
+    if train.get("nesterov") is True and train.get("momentum") == 0:
+        yield "train.nesterov", "needs train.momentum > 0; set one, or nesterov: false"
 
-    def _check_train(self) -> None:
-        train = self._spec.sections["train"]
-        if has_own_training(train):
-            return
-        most, warmup = self._most_epochs(), train.get("warmup_epochs")
-        longest = getattr(warmup, "high", warmup)
-        if most is not None and isinstance(longest, float) and longest >= most:
-            message = f"must be shorter than train.epochs={most}, got {longest:g}"
-            self._add("train.warmup_epochs", message)
-        has_weights = _has_key(self._spec.sections.get("model", {}), "weights")
-        if train.get("backbone_rate", 1) != 1 and not has_weights:
-            message = "no model.weights are there, so nobody looks at it; drop it, or set them"
-            self._add("train.backbone_rate", message)
-        if train.get("nesterov") is True and train.get("momentum") == 0:
-            self._add("train.nesterov", "needs train.momentum > 0; set one, or nesterov: false")
 
-    def _check_task(self) -> None:
-        """What a task that the file states measures and minimises; others are inferred later."""
-        data, train = self._spec.sections.get("data", {}), self._spec.sections["train"]
-        if has_own_training(train):
-            return
-        if data.get("fallback") and (metrics := self._unmeasured("classification")):
-            message = f"the digits are classes, and nobody measures {metrics[0]} of them; drop it"
-            self._add("data.fallback", message)
-        stated = [task for task in TASK_METRICS if task == data.get("task")]
-        if not stated:
-            return
-        [task] = stated
-        for metric in self._unmeasured(task):
-            known = ", ".join(TASK_METRICS[task])
-            self._add("objective.metric", f"nobody measures {metric} of {task}; there are {known}")
-        losses = TASK_LOSSES[task]
-        for name in options_of(train.get("loss")):
-            if isinstance(name, str) and not is_reference(name) and name not in losses:
-                message = f"{name} is no loss of {task}; it takes {', '.join(losses)}"
-                self._add("train.loss", message)
+def _task_faults(spec: StudySpec) -> Iterator[Fault]:
+    """What a task that the file states measures and minimises; others are inferred later."""
+    data, train = spec.sections.get("data", {}), spec.sections["train"]
+    if has_own_training(train):
+        return
+    if data.get("fallback") and (metrics := _unmeasured(spec, "classification")):
+        message = f"the digits are classes, and nobody measures {metrics[0]} of them; drop it"
+        yield "data.fallback", message
+    stated = [task for task in TASK_METRICS if task == data.get("task")]
+    if not stated:
+        return
+    [task] = stated
+    for metric in _unmeasured(spec, task):
+        known = ", ".join(TASK_METRICS[task])
+        yield "objective.metric", f"nobody measures {metric} of {task}; there are {known}"
+    losses = TASK_LOSSES[task]
+    for name in options_of(train.get("loss")):
+        if isinstance(name, str) and not is_reference(name) and name not in losses:
+            message = f"{name} is no loss of {task}; it takes {', '.join(losses)}"
+            yield "train.loss", message
 
-    def _unmeasured(self, task: Task) -> list[str]:
-        """Metrics of the objective that are another task's alone."""
-        others = metrics_but_of([task])
-        return [name for name in self._spec.objective.metrics if name in others]
 
-    def _check_sampler(self) -> None:
-        name = self._spec.sampler.name
-        if name == "grid":
-            for path, values in self._ranges.items():
-                if isinstance(values, FloatRange) and values.step is None:
-                    message = "a grid needs a step, or choices, in place of every real number"
-                    self._add(path, message)
-        if name == "cmaes" and len(self._spec.objective.metrics) > 1:
-            self._add(
-                "sampler.name", f"{name} takes one metric; use conditional_gp, nsga2, tpe or gp"
-            )
-        if name == "grid" and self._spec.enqueue:
-            self._add("enqueue", "a grid tries everything already; drop it")
+def _unmeasured(spec: StudySpec, task: Task) -> list[str]:
+    """Metrics of the objective that are another task's alone."""
+    others = metrics_but_of([task])
+    return [name for name in spec.objective.metrics if name in others]
 
-    def _check_settings(self) -> None:
-        for part in ("forbid", "enqueue"):
-            for i, setting in enumerate(getattr(self._spec, part)):
-                for name, value in setting.items():
-                    path = f"{part}[{i}].{name}"
-                    known = self._problems.concern(name) or self._problems.concern(path)
-                    if not known and (fault := setting_fault(self._ranges, name, value)):
-                        self._add(path, fault)
-                    elif not known and (choice := self._missing_choice(name, setting)):
-                        self._add(path, f"is drawn only with {choice}; add that")
-        forbidden = defaultdict(list)
-        for setting in self._spec.forbid:
-            forbidden[next(iter(setting.items()))].append(setting.items())
-        for i, setting in enumerate(self._spec.enqueue):
-            rules = (rule for item in setting.items() for rule in forbidden.get(item, ()))
-            if any(rule <= setting.items() for rule in rules):
-                self._add(f"enqueue[{i}]", "is ruled out by forbid; drop one of the two")
 
-    def _missing_choice(self, name: str, setting: Mapping[str, Scalar]) -> str:
-        """The choice on which the named range hangs, if the setting does not make it."""
-        for other, values in self._ranges.items():
-            if not name.startswith(f"{other}."):
-                continue
-            for option in values.options if isinstance(values, Choices) else ():
-                word = option_word(option)
-                is_made = other in setting and option_word(setting[other]) == word
-                if name.startswith(f"{other}.{word}.") and not is_made:
-                    return f"{other}: {word}"
-        return ""
+def _sampler_faults(spec: StudySpec) -> Iterator[Fault]:
+    name = spec.sampler.name
+    if name == "grid":
+        for path, values in spec.ranges().items():
+            if isinstance(values, FloatRange) and values.step is None:
+                message = "a grid needs a step, or choices, in place of every real number"
+                yield path, message
+    if name == "cmaes" and len(spec.objective.metrics) > 1:
+        yield "sampler.name", f"{name} takes one metric; use conditional_gp, nsga2, tpe or gp"
+    if name == "grid" and spec.enqueue:
+        yield "enqueue", "a grid tries everything already; drop it"
 
-    def _check_warm_start(self) -> None:
-        warm = self._spec.warm_start
-        if warm is None:
-            return
-        if warm.study == self._spec.name:
-            message = "is this study itself; name the earlier one, or give the file a new `name:`"
-            self._add("warm_start.from", message)
-        settings = [name for name, *_ in walk_values(with_defaults(self._spec.sections))]
-        known = [*settings, *self._spec.objective.metrics]
-        for old, new in warm.rename.items():
-            if new not in known:
-                hint = did_you_mean(new, known)
-                message = f"{shown(new)} is neither a setting of this file nor its metric{hint}"
-                self._add(f"warm_start.rename.{old}", message)
+
+def _setting_faults(spec: StudySpec, problems: Problems) -> Iterator[Fault]:
+    for part in ("forbid", "enqueue"):
+        for i, setting in enumerate(getattr(spec, part)):
+            for name, value in setting.items():
+                path = f"{part}[{i}].{name}"
+                known = problems.concern(name) or problems.concern(path)
+                if not known and (fault := setting_fault(spec.ranges(), name, value)):
+                    yield path, fault
+                elif not known and (choice := _missing_choice(spec, name, setting)):
+                    yield path, f"is drawn only with {choice}; add that"
+    forbidden = defaultdict(list)
+    for setting in spec.forbid:
+        forbidden[next(iter(setting.items()))].append(setting.items())
+    for i, setting in enumerate(spec.enqueue):
+        rules = (rule for item in setting.items() for rule in forbidden.get(item, ()))
+        if any(rule <= setting.items() for rule in rules):
+            yield f"enqueue[{i}]", "is ruled out by forbid; drop one of the two"
+
+
+def _missing_choice(spec: StudySpec, name: str, setting: Mapping[str, Scalar]) -> str:
+    """The choice on which the named range hangs, if the setting does not make it."""
+    for other, values in spec.ranges().items():
+        if not name.startswith(f"{other}."):
+            continue
+        for option in values.options if isinstance(values, Choices) else ():
+            word = option_word(option)
+            is_made = other in setting and option_word(setting[other]) == word
+            if name.startswith(f"{other}.{word}.") and not is_made:
+                return f"{other}: {word}"
+    return ""
+
+
+def _warm_start_faults(spec: StudySpec) -> Iterator[Fault]:
+    warm = spec.warm_start
+    if warm is None:
+        return
+    if warm.study == spec.name:
+        message = "is this study itself; name the earlier one, or give the file a new `name:`"
+        yield "warm_start.from", message
+    settings = [name for name, *_ in walk_values(with_defaults(spec.sections))]
+    known = [*settings, *spec.objective.metrics]
+    for old, new in warm.rename.items():
+        if new not in known:
+            hint = did_you_mean(new, known)
+            message = f"{shown(new)} is neither a setting of this file nor its metric{hint}"
+            yield f"warm_start.rename.{old}", message
 
 
 def _has_key(section: Section, key: str) -> bool:
