@@ -84,11 +84,10 @@ def test_every_kind_whose_rows_have_columns_is_here() -> None:
 
 
 of_every_kind = pytest.mark.parametrize("kind", KINDS)
-kept = pytest.mark.parametrize("resident_bytes", [0, 2**30], ids=["loader", "resident"])
 
 
 @of_every_kind
-@kept
+@pytest.mark.parametrize("resident_bytes", [0, 2**30], ids=["loader", "resident"])
 def test_a_share_is_held_out(tmp_path: Path, kind: str, resident_bytes: int) -> None:
     data = load(kind, tmp_path, 0.25, resident_bytes=resident_bytes)
     train, validation = numbers(data.train), numbers(data.validation)
@@ -101,10 +100,8 @@ def test_a_share_is_held_out(tmp_path: Path, kind: str, resident_bytes: int) -> 
 
 
 @of_every_kind
-@kept
-def test_no_group_stands_on_both_sides(tmp_path: Path, kind: str, resident_bytes: int) -> None:
-    holdout = {"by": "group", "share": 0.3}
-    data = load(kind, tmp_path, holdout, resident_bytes=resident_bytes)
+def test_no_group_stands_on_both_sides(tmp_path: Path, kind: str) -> None:
+    data = load(kind, tmp_path, {"by": "group", "share": 0.3})
     train, validation = numbers(data.train), numbers(data.validation)
     assert sorted(train + validation) == list(range(N))
     assert not {row // 4 for row in train} & {row // 4 for row in validation}
@@ -113,24 +110,19 @@ def test_no_group_stands_on_both_sides(tmp_path: Path, kind: str, resident_bytes
 
 
 @of_every_kind
-@kept
 def test_a_column_says_which_rows_and_those_of_the_test_are_on_neither_side(
-    tmp_path: Path, kind: str, resident_bytes: int
+    tmp_path: Path, kind: str
 ) -> None:
-    holdout = {"column": "part", "value": "val", "test": "test"}
-    data = load(kind, tmp_path, holdout, resident_bytes=resident_bytes)
+    data = load(kind, tmp_path, {"column": "part", "value": "val", "test": "test"})
     assert numbers(data.train) == [row for row in range(N) if PARTS[row] == "train"]
     assert numbers(data.validation) == [row for row in range(N) if PARTS[row] == "val"]
 
 
 @of_every_kind
-@kept
-def test_a_second_file_holds_the_validation_rows(
-    tmp_path: Path, kind: str, resident_bytes: int
-) -> None:
+def test_a_second_file_holds_the_validation_rows(tmp_path: Path, kind: str) -> None:
     (tmp_path / "more").mkdir()
     second = written(kind, tmp_path / "more" / "rows.csv", range(100, 107))
-    data = load(kind, tmp_path, {"path": str(second)}, resident_bytes=resident_bytes)
+    data = load(kind, tmp_path, {"path": str(second)})
     assert numbers(data.train) == list(range(N))
     assert numbers(data.validation) == list(range(100, 107))
 

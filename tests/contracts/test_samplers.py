@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
@@ -163,8 +164,10 @@ def assert_valid(study: SweepStudy, drawn: Sequence[Drawn]) -> None:
     assert len(set(settings)) == len(settings)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("n", [0, 1, 12])
+@pytest.mark.parametrize(
+    ("sampler", "n"),
+    [*product(SAMPLERS, (0, 1, 12)), ("gp", 250), ("tpe", 300), ("conditional_gp", 2000)],
+)
 def test_each_value_is_one_of_its_range_and_counts_in_its_branch(
     tmp_path: Path, sampler: str, n: int
 ) -> None:
@@ -275,13 +278,6 @@ def test_those_that_ask_together_get_different_settings_of_a_small_space(
     study = begin(tmp_path, sampler, **TINY)
     drawn = ask(study, 16)
     assert_valid(study, drawn)
-
-
-@pytest.mark.parametrize(("sampler", "n"), [("gp", 250), ("tpe", 300), ("conditional_gp", 2000)])
-def test_hundreds_of_trials(tmp_path: Path, sampler: str, n: int) -> None:
-    study = begin(tmp_path, sampler, **MIXED)
-    add(study, n)
-    assert_valid(study, ask(study, 2))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -787,20 +787,6 @@ def test_a_trial_that_was_taken_over_keeps_the_other_ones_checkpoint(tmp_path: P
     assert reporter.heard == [1], "as the checkpoint says, and no epoch of its own"
 
 
-def test_the_learning_rate_is_that_of_the_last_update(tmp_path: Path) -> None:
-    # 300 rows in batches of 32 are 10 updates an epoch; the ramp is 5 long, the drop after 20.
-    settings: dict[str, Any] = {
-        "schedule": "step",
-        "step_epochs": 2,
-        "step_gamma": 0.1,
-        "warmup_epochs": 0.5,
-    }
-    reporter = Recorder()
-    run(config(learning_rate=0.01, **settings), reporter, tmp_path / "c.pt")
-    rates = [metrics.values["learning_rate"] for metrics in reporter.history]
-    assert rates == pytest.approx([0.01, 0.01, 0.001], rel=1e-9)
-
-
 def test_a_cosine_ends_at_the_last_update_of_the_last_epoch(tmp_path: Path) -> None:
     reporter = Recorder()
     run(config(learning_rate=1.0, schedule="cosine"), reporter, tmp_path / "c.pt")

@@ -94,17 +94,6 @@ def test_every_form_gives_the_same_rows(tmp_path: Path, target: str, holdout: st
             assert torch.equal(targets_of(split), targets_of(first))
 
 
-def test_no_group_stands_on_both_sides(tmp_path: Path) -> None:
-    path = write_table(tmp_path / "t.csv", TABLE)
-    data = load(config_of(path, "row", {"by": "who", "share": 0.4}, task="regression"), tmp_path)
-    train, validation = (
-        {row // 8 for row in row_numbers(split)} for split in (data.train, data.validation)
-    )
-    assert train | validation == set(range(6))
-    assert not train & validation
-    assert data.validation.n_rows == 16  # nearest to .4 of 48 rows in steps of 8
-
-
 def test_a_column_says_which_rows_and_those_of_the_test_are_not_read(tmp_path: Path) -> None:
     # A word where numbers are, in a row of the test: whoever reads it refuses it.
     spoilt = {**TABLE, "age": ["spoilt" if row == 5 else 1.5 * row for row in range(N)]}
@@ -168,13 +157,6 @@ def test_a_test_that_is_not_there_is_refused(
     config = config_of(path, "row", task="regression", test=test)
     with pytest.raises(DataError, match=text):
         load(config, tmp_path)
-
-
-def test_a_second_file_holds_the_validation_rows(tmp_path: Path) -> None:
-    config = written(tmp_path, ".csv", "price", HOLDOUTS["file"])
-    data = load(config, tmp_path)
-    assert targets_of(data.validation)[:, 0].tolist() == TABLE["price"][:7]
-    assert targets_of(data.train)[:, 0].tolist() == TABLE["price"]
 
 
 def test_targets_are_what_the_columns_say(tmp_path: Path) -> None:

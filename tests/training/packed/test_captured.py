@@ -117,7 +117,7 @@ def test_each_is_at_its_own_point_of_its_epoch(place: Place) -> None:
     twins = [place.twin(pack, DATA, model, settings, seed=seed) for seed in range(4)]
     for twin in twins:
         twin.member._stride = lambda: 2
-    train_twins([pack], twins, 6, delay=2)
+    train_twins([pack], twins, 4, delay=2)
     for twin in twins:
         twin.check()
     assert place.capture.n_replayed
