@@ -158,6 +158,8 @@ def assert_ruled(done: Checked) -> None:
     if done.code:
         assert all(re.match(r"(study|base)\.yaml:[1-9]\d*: .", line) for line in lines), lines
         assert all(line.isprintable() for line in lines), lines
+        numbers = [int(line.split(":")[1]) for line in lines if line.startswith("study.yaml:")]
+        assert numbers == sorted(numbers), lines
 
 
 def on_digits(path: Path) -> str:
