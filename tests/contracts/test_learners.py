@@ -39,7 +39,7 @@ SETTINGS: Mapping[str, dict[str, Any]] = {
     "adam-accumulated-averaged": {"optimizer": "adam", "accumulate": 3, "ema": 0.9},
 }
 #: What an optimiser does is the same for whatever network.
-TRIALS = [*(("mlp", name) for name in SETTINGS), ("cnn", "sgd-cosine")]
+TRIALS = [("cnn" if name == "adamw-l2-clip" else "mlp", name) for name in SETTINGS]
 
 
 @dataclass(frozen=True)

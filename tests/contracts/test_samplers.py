@@ -203,7 +203,7 @@ def test_a_process_that_is_killed_before_it_writes_does_no_harm(
 ) -> None:
     study = begin(tmp_path, sampler, **MIXED)
     add(study, 14)
-    trials = claim(study, 2)
+    trials = claim(study, 1)
     before = study.draw(trials)
     after = SweepStudy(study.spec, study.paths, study.storage)
     assert after.draw(trials) == before
