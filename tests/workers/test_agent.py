@@ -5,8 +5,7 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +68,6 @@ class Shown:
         self, result: Result, completion: Completion | None, *, has_everything: bool
     ) -> None:
         self.told.append(f"MLflow has all: {completion is not None}, {has_everything}")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ForkServer]:
-    with closing(ForkServer(print)) as server:
-        yield server
 
 
 @pytest.fixture

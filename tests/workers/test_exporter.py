@@ -30,12 +30,6 @@ from tests.support.tracked_study import DATA, MODEL
 pytestmark = pytest.mark.gate  # its server imports torch, and each process what exports
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ForkServer]:
-    with closing(ForkServer(print)) as server:
-        yield server
-
-
 @contextmanager
 def begun(server: ForkServer, folder: Path) -> Iterator[ExporterProcess]:
     exporter = ExporterProcess(server, [str(folder)], "", folder / "exporter.log")

@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,12 +32,6 @@ DIE_TWICE = DIE_FIRST.replace('is_first("died")', 'is_first("died") or is_first(
 
 #: With lanes that a training function has only as a test says so.
 AUTO = {"workers": 1, "device": "cpu", "lanes": "auto"}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ForkServer]:
-    with closing(ForkServer(print)) as server:
-        yield server
 
 
 @dataclass

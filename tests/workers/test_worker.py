@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +19,6 @@ from tests.support.sweep import wait_until
 from tests.support.sweep_studies import begin
 
 pytestmark = pytest.mark.gate  # its server imports torch
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ForkServer]:
-    with closing(ForkServer(print)) as server:
-        yield server
 
 
 #: Says how many epochs it will report, and measures the same after each.
