@@ -16,6 +16,7 @@ from sweeper.errors import TrialInterrupted
 from sweeper.events import Logged
 from sweeper.paths import RunPaths
 from sweeper.timing import TimeLedger
+from sweeper.training.build import BuildLearner, build_learner
 from sweeper.training.learner import Runtime
 from sweeper.training.loop import drive, training
 from sweeper.training.own_training import run_own_training
@@ -108,6 +109,7 @@ def run_scratch_trial(
     follow: Callable[[int, float], None] = lambda epoch, share: None,
     number: int = 0,
     n_reports: int | None = None,
+    build: BuildLearner = build_learner,
 ) -> dict[str, Any] | None:
     """Train with a checkpoint folder that is gone afterwards; nothing is pruned.
 
@@ -120,6 +122,7 @@ def run_scratch_trial(
         follow: Told of each batch, as :meth:`~sweeper.training.reporter.Reporter.show_progress`.
         number: That a training function is told as its trial's.
         n_reports: The trial is interrupted after so many, >= 1; None lets it go to its end.
+        build: Makes the learner of built-in training.
 
     Returns:
         The weights of the epoch that counts, on the CPU; None of training of the user's own.
@@ -159,5 +162,6 @@ def run_scratch_trial(
             runtime=runtime,
             reporter=reporter,
             checkpoint=paths.checkpoint(number),
+            build=build,
         )
         return drive(steps)

@@ -27,11 +27,22 @@ class Conditions:
         precision: As it was.
         loose: Why the same numbers, bit for bit, cannot be asked for, a clause each; empty if
             they can.
+        is_own: Whether it is training of the user's own.
     """
 
     placement: Placement
     precision: Precision
     loose: tuple[str, ...]
+    is_own: bool
+
+    @property
+    def second_is_rounded_otherwise(self) -> bool:
+        """Whether the second run alone shows what rounding makes of the trial.
+
+        Two runs that round alike may agree where the recorded one, which did not, is far off: a
+        bias before a batch norm has no gradient but rounding errors, and Adam takes whole steps.
+        """
+        return bool(self.loose) and not self.is_own
 
 
 def find_conditions(
@@ -61,7 +72,12 @@ def find_conditions(
     [precision] = _only(trial, "precision", spec.run.precision)
     if precision not in get_args(Precision):
         raise CannotVerifyError(f"its event log has a precision that is none, {precision!r}")
-    return Conditions(placement, cast(Precision, precision), tuple(_loose(trial, placement)))
+    return Conditions(
+        placement,
+        cast(Precision, precision),
+        tuple(_loose(trial, placement)),
+        is_own=not isinstance(trial.config.train, TrainConfig),
+    )
 
 
 def _only(trial: RecordedTrial, tag: str, default: str) -> list[str]:

@@ -23,7 +23,7 @@ class TrialReport:
         meaning: The same in one sentence.
         differences: Of each metric, and of the weights where they could be compared.
         loose: Why the same numbers could not be asked for.
-        remarks: What could not be compared, a sentence each.
+        remarks: How it was compared, and what could not be, a sentence each.
     """
 
     number: int
@@ -98,8 +98,9 @@ def explain(differences: Sequence[Difference], *, is_exact: bool) -> tuple[Verdi
     largest = max((each.recorded for each in differences), default=0.0)
     alone = max((each.alone for each in differences), default=0.0)
     apart = [each for each in differences if not each.is_within]
-    if not apart and largest == alone == 0:
-        return Verdict.SAME, "alone it comes to the recorded numbers, bit for bit, both times"
+    if not apart and largest == 0:
+        times = "" if alone else ", both times"
+        return Verdict.SAME, f"alone it comes to the recorded numbers, bit for bit{times}"
     if not apart:
         return Verdict.WITHIN, (
             f"alone it comes as close to the record as is asked: {largest:.2g} at most, and two "

@@ -69,6 +69,7 @@ def train_alone(
     *,
     cache_dir: Path,
     follow: Follow,
+    is_rounded_otherwise: bool = False,
 ) -> Run:
     """Train it from its first epoch on, to its end, or to where it was pruned.
 
@@ -78,11 +79,15 @@ def train_alone(
         conditions: Where, and in which precision.
         cache_dir: Of decoded data.
         follow: Told how far the epoch under way is.
+        is_rounded_otherwise: Whether it begins with weights whose last bit differs; of built-in
+            training.
 
     Raises:
         Exception: Whatever training or the user's code raises.
     """
-    from sweeper.workers.scratch import run_scratch_trial  # torch
+    from sweeper.training.build import build_learner  # torch
+    from sweeper.training.rounding import build_rounded_otherwise
+    from sweeper.workers.scratch import run_scratch_trial
 
     history: list[EpochMetrics] = []
 
@@ -107,6 +112,7 @@ def train_alone(
             follow=follow,
             number=trial.number,
             n_reports=None if is_complete else len(trial.history),
+            build=build_rounded_otherwise if is_rounded_otherwise else build_learner,
         )
     return Run(tuple(history), weights)
 

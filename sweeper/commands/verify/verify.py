@@ -15,7 +15,6 @@ from sweeper.commands.verify.compare import (
 from sweeper.commands.verify.conditions import CannotVerifyError, Conditions, find_conditions
 from sweeper.commands.verify.report import TrialReport, explain, summary
 from sweeper.commands.verify.retrain import Run, require_data, shown, train_alone
-from sweeper.config.settings import TrainConfig
 from sweeper.config.study import StudySpec
 from sweeper.config.user_code import code_digest
 from sweeper.study.create import refuse_changes
@@ -27,8 +26,6 @@ from sweeper.study.study import SweepStudy
 from sweeper.text import format_count, format_seconds, redacted
 from sweeper.trial import TrialState
 from sweeper.workers.gpus import keep_to_own_gpus
-
-_RUNS = ("first", "second")
 
 
 def verify_study(
@@ -123,7 +120,7 @@ class _Verifier:
         try:
             conditions = find_conditions(spec, paths, trial, self.code)
             require_data(spec, trial, conditions, paths.cache_dir)
-            runs = [self._train(trial, conditions, which) for which in _RUNS]
+            runs = [self._train(trial, conditions, is_second=each) for each in (False, True)]
         except CannotVerifyError as exc:
             return _unverified(trial, str(exc))
         except (Exception, SystemExit) as exc:  # of whatever the user's code raises
@@ -135,8 +132,8 @@ class _Verifier:
             )
         return self._compare(trial, conditions, *runs)
 
-    def _train(self, trial: RecordedTrial, conditions: Conditions, which: str) -> Run:
-        words = f"trial {trial.number}, {which} of {len(_RUNS)} runs alone"
+    def _train(self, trial: RecordedTrial, conditions: Conditions, *, is_second: bool) -> Run:
+        words = f"trial {trial.number}, {'second' if is_second else 'first'} of 2 runs alone"
         with shown(words, trial.history[-1].epoch, self.note) as follow:
             return train_alone(
                 self.study.spec,
@@ -144,23 +141,28 @@ class _Verifier:
                 conditions,
                 cache_dir=self.study.paths.cache_dir,
                 follow=follow,
+                is_rounded_otherwise=is_second and conditions.second_is_rounded_otherwise,
             )
 
     def _compare(
         self, trial: RecordedTrial, conditions: Conditions, alone: Run, again: Run
     ) -> TrialReport:
         is_exact = not conditions.loose
-        is_own = not isinstance(trial.config.train, TrainConfig)
         differences = compare_curves(
             trial.history,
             alone.history,
             again.history,
             # Of others nobody knows what they measure: times, memory.
-            only=self.study.spec.objective.metrics if is_own else (),
+            only=self.study.spec.objective.metrics if conditions.is_own else (),
             is_exact=is_exact,
         )
         weights, remarks = self._compare_weights(trial, alone, again, is_exact=is_exact)
         differences += weights
+        if conditions.second_is_rounded_otherwise:
+            remarks.append(
+                "the second run alone began with weights whose last bit differs, so what the two "
+                "differ by is what rounding makes of this trial"
+            )
         verdict, meaning = explain(differences, is_exact=is_exact)
         if trial.faults:
             verdict = Verdict.DIFFERS

@@ -47,7 +47,9 @@ def refusal(folder: Path, trial: RecordedTrial, code: str = "", **changes: Any) 
 
 def test_on_the_same_machine_the_same_numbers_are_asked_for(tmp_path: Path) -> None:
     trial = recorded({"precision": "bf16"})
-    assert conditions(tmp_path, trial) == Conditions(Placement("cpu", 1, 1), "bf16", ())
+    assert conditions(tmp_path, trial) == Conditions(
+        Placement("cpu", 1, 1), "bf16", (), is_own=False
+    )
 
 
 def test_what_trained_on_a_cpu_is_trained_there_whatever_the_file_says_now(tmp_path: Path) -> None:

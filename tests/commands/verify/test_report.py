@@ -27,6 +27,12 @@ WEIGHTS = Difference("weights", (None, None, None), 0.25, 0.0, 0.0)
             "alone it comes to the recorded numbers, bit for bit, both times",
         ),
         (
+            [replace(NEAR, recorded=0.0)],
+            False,
+            Verdict.SAME,
+            "alone it comes to the recorded numbers, bit for bit",
+        ),
+        (
             [NEAR],
             False,
             Verdict.WITHIN,

@@ -3,14 +3,16 @@
 import json
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
+from sweeper.commands.verify.compare import STATED_TOLERANCE
 from sweeper.commands.verify.verify import verify_study
 from sweeper.errors import CommandStopped, StudyError
 from sweeper.study.study import SweepStudy
@@ -146,6 +148,25 @@ def test_in_a_pack_it_is_near_what_it_is_alone(tmp_path: Path) -> None:
     assert is_verified
     assert "as run.pack may have computed it together with others" in "".join(lines)
     assert any(line.startswith("  within: ") for line in lines)
+
+
+def build_normed(shape: Sequence[int], n_outputs: int, width: int) -> nn.Module:
+    layers = nn.Flatten(), nn.Linear(64, width), nn.BatchNorm1d(width), nn.ReLU()
+    return nn.Sequential(*layers, nn.Linear(width, n_outputs))
+
+
+def test_what_rounding_makes_of_a_trial_in_a_pack_is_no_difference(tmp_path: Path) -> None:
+    study = trained(
+        tmp_path,
+        budget={"trials": 3},
+        model={"architecture": f"{__name__}:build_normed", "width": 16},
+        train={"epochs": 2, "learning_rate": {"choices": [0.01, 0.02, 0.05]}},
+        run={"pack": 3, "device": "cpu"},
+    )
+    is_verified, lines, _ = verified(study)
+    assert is_verified, lines
+    weights = [line.split() for line in lines if line.startswith("  weights")]
+    assert any(float(alone) > STATED_TOLERANCE for _, _, alone, _ in weights)
 
 
 def test_json_alone(made: SweepStudy, root: Path) -> None:
