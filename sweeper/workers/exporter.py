@@ -101,8 +101,9 @@ class ExporterProcess:
             self._process = None
             self._replies.close()
             self._channel.close()
-            if self._log_path.stat().st_size == 0:
-                self._log_path.unlink()
+            with suppress(FileNotFoundError):  # the whole folder may have been deleted
+                if self._log_path.stat().st_size == 0:
+                    self._log_path.unlink()
             return code
 
     def _ask(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
