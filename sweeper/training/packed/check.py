@@ -12,7 +12,7 @@ from sweeper.models.dropout import drawing_by
 from sweeper.training.learner import Runtime
 from sweeper.training.packed.modules import activations_of
 from sweeper.training.packed.program import Draws, Program
-from sweeper.training.packed.watched import watch
+from sweeper.training.packed.watched import reason_left
 from sweeper.training.seed import capture_rng_state, restore_rng_state
 
 _RUNTIME = Runtime(torch.device("cpu"))
@@ -84,7 +84,7 @@ def _state_reason(model: nn.Module) -> str | None:
 def _habit_reason(model: nn.Module, inputs: Tensor) -> str | None:
     """Why what one batch leaves behind, in the module that all share, might change another."""
     model.train()
-    return watch(lambda: model(inputs), model, inputs.device).reason
+    return reason_left(lambda: model(inputs), model, inputs.device)
 
 
 def _difference(models: Sequence[nn.Module], inputs: Tensor) -> str | None:

@@ -38,7 +38,22 @@ class Watched:
 
 
 def watch(body: Callable[[], None], model: nn.Module, device: torch.device) -> Watched:
-    """Do a batch, and see whether it leaves anything behind that another might hang on.
+    """Do a batch, and note all that it does.
+
+    The first call in a process takes more than a second: torch imports its compiler for it.
+
+    Args:
+        body: Does it.
+        model: That it calls.
+        device: On which it computes.
+    """
+    with _Calls() as calls:
+        reason = reason_left(body, model, device)
+    return Watched(calls.seen, reason, calls.on_host)
+
+
+def reason_left(body: Callable[[], object], model: nn.Module, device: torch.device) -> str | None:
+    """Do a batch; why what another comes to might hang on it, None if it leaves nothing behind.
 
     Args:
         body: Does it.
@@ -46,14 +61,12 @@ def watch(body: Callable[[], None], model: nn.Module, device: torch.device) -> W
         device: On which it computes.
     """
     kept, drawn = Kept(model), _generators(device)
-    with _Calls() as calls:
-        body()
-    reason = None
+    body()
     if changed := kept.changed():
-        reason = f"its forward pass changes {changed}"
-    elif _generators(device) != drawn:
-        reason = "its forward pass draws random numbers, and not by nn.Dropout"
-    return Watched(calls.seen, reason, calls.on_host)
+        return f"its forward pass changes {changed}"
+    if _generators(device) != drawn:
+        return "its forward pass draws random numbers, and not by nn.Dropout"
+    return None
 
 
 def difference(batches: Sequence[Watched]) -> str | None:
