@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.locks import FileLock
-from sweeper.text import format_count
 from sweeper.workers.cgroup import memory_limit
 
 if TYPE_CHECKING:
@@ -179,8 +178,8 @@ class LaneMemory:
         if n < n_wanted and not self._is_told:
             self._is_told = True
             self._note(
-                f"the device has memory for {format_count(n_at_work + n, 'trial')} at once, not "
-                f"{n_at_work + n_wanted}; others begin as these end"
+                f"by what trials have taken so far, the device has memory for {n_at_work + n} at "
+                f"once, not {n_at_work + n_wanted}; others begin as there is room"
             )
         return n
 

@@ -161,7 +161,8 @@ def test_no_further_lane_fits_before_one_has_shown_what_it_takes(
     assert memory.fitting(7, 1) == 5  # of 70 GiB a fifth stays free
     assert memory.fitting(7, 1) == 5
     assert notes == [
-        "the device has memory for 6 trials at once, not 8; others begin as these end"
+        "by what trials have taken so far, the device has memory for 6 at once, not 8; others "
+        "begin as there is room"
     ]
     gpu.taken, gpu.free = 60 * GIB, 20 * GIB  # of six, as expected
     assert memory.fitting(2, 6) == 1
