@@ -10,7 +10,7 @@ from results import render_facts, render_table
 
 TITLE = "Many trials on one GPU"
 HEAD = ("", "now", "2bacb41", "ratio", "goal", "")
-_WIDTHS = (58, 26, 26, 9, 9, 8)
+_WIDTHS = (64, 26, 26, 9, 9, 8)
 
 
 @dataclass(frozen=True)
