@@ -77,20 +77,20 @@ class Sender:
             batch = Batch(self._study, cursor.last_epoch, cursor.best, cursor.shown)
             cursor = self._apply(number, cursor, batch, events, events)
         else:
-            cursor = self._take_up(number, cursor, events, is_resumed=is_resumed)
+            cursor = self._take_up(number, cursor, is_resumed=is_resumed)
         self.sent.n_events += len(events)
         self.sent.n_trials += 1
         return replace(cursor, offset=offset)
 
-    def _take_up(
-        self, number: int, cursor: Cursor, unsent: Sequence[Event], *, is_resumed: bool
-    ) -> Cursor:
+    def _take_up(self, number: int, cursor: Cursor, *, is_resumed: bool) -> Cursor:
         """Send all of the log that MLflow lacks."""
         events, _ = self._study.read_log(number)
         known = self._find_or_create(number, cursor.run_id, events, is_resumed=is_resumed)
         # Of a run that was made anew, or that another machine made, it has none of the files.
-        unsent = unsent if known.run_id == cursor.run_id else events
+        n_sent = cursor.offset if known.run_id == cursor.run_id else 0
         cursor = replace(cursor, run_id=known.run_id)
+        # After the events: with a trial's end among them, nobody looks for its files again.
+        unsent, _ = self._study.read_log(number, n_sent)
         try:
             return self._catch_up(number, cursor, known, events, unsent)
         finally:  # whatever MLflow refuses of the rest, there is a run

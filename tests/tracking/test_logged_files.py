@@ -8,6 +8,7 @@ from mlflow import MlflowClient
 
 from sweeper.errors import TrackerError
 from sweeper.events import FileLogged, TagsSet
+from sweeper.tracking.mirrored_study import MirroredStudy
 from sweeper.trial import TrialState
 from tests.support.tracked_study import START_S, Store, ended, epoch, started
 
@@ -71,6 +72,31 @@ def test_a_run_that_has_to_be_made_anew_has_its_files_too(
     store.append(0, started(resumed=1))
     store.mirror().send()
     assert uploads == [("notes.txt", None)] * 2
+    assert read_file(store, "notes.txt") == "one"
+
+
+def test_a_file_that_is_logged_while_its_trial_is_taken_up_is_sent(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trial ends between two reads of its log, and one that has ended is not read again."""
+    store.append(0, started(), epoch(1, 0.5))
+    store.mirror().send()
+    store.append(0, epoch(2, 0.25))
+    read_log, n_reads = MirroredStudy.read_log, 0
+
+    def grow_after_the_first(study: MirroredStudy, number: int, offset: int = 0) -> Any:
+        nonlocal n_reads
+        found, n_reads = read_log(study, number, offset), n_reads + 1
+        if n_reads == 1:
+            log_file(store, "notes.txt", "one")
+            store.append(0, ended(TrialState.COMPLETE, epoch(1, 0.5)))
+        return found
+
+    monkeypatch.setattr(MirroredStudy, "read_log", grow_after_the_first)
+    mirror = store.mirror()
+    mirror.send()
+    mirror.send()
+    assert store.trial().info.status == "FINISHED"
     assert read_file(store, "notes.txt") == "one"
 
 
