@@ -111,13 +111,16 @@ class Tally:
 
 
 def row_of(best: BestSoFar) -> TrialRow:
-    """A complete trial of the storage; what was constant in it is not known there."""
+    """A complete trial of the storage; what was constant in it is not known there.
+
+    Nor is which epoch counts: it stands as that of the last one, or as the first.
+    """
     return TrialRow(
         best.number,
         TrialState.COMPLETE,
         params=best.params,
         epoch=best.n_epochs,
-        best=EpochMetrics(best.n_epochs, best.values, best.ended_s),
+        best=EpochMetrics(best.n_epochs or 1, best.values, best.ended_s),
         begun_s=best.ended_s - best.seconds,
         ended_s=best.ended_s,
     )

@@ -86,6 +86,8 @@ class LiveTable:
     def _cells(self, row: TrialRow, columns: Sequence[ParamColumn], state: str = "") -> list[str]:
         values = row.best.values if row.best else {}
         done = f"{row.progress:.1f}" if row.progress % 1 else str(row.epoch)
+        if row.state is TrialState.COMPLETE and not row.epoch:
+            done = ""  # unknown, see BestSoFar
         return [
             str(row.number),
             state or row.state.value,

@@ -6,7 +6,7 @@ from sweeper.commands.progress import Progress, SteadyEstimate, Ticker
 from sweeper.commands.screen import open_screen
 from sweeper.study.result import Result
 from sweeper.trial import Objective
-from tests.support.sweep_studies import begin, reports, run_trial
+from tests.support.sweep_studies import begin, epoch, reports, run_trial
 
 ACCURACY = Objective(("val_accuracy",), ("maximize",))
 
@@ -35,6 +35,17 @@ def test_a_study_of_which_nothing_runs_for_long_is_shown(
     for _ in range(50):  # while workers start, or load their data
         progress.show(study.cache.look(), {})
     assert capsys.readouterr().out.startswith("[1/4, ")
+
+
+def test_a_study_of_several_metrics_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    objective = {"metric": ["val_accuracy", "val_loss"], "direction": ["maximize", "minimize"]}
+    study = begin(tmp_path, objective=objective, budget={"trials": 4})
+    progress = Progress(open_screen(study.spec.objective), study)
+    run_trial(study, lambda trial: trial.report(epoch(1, 0.5, val_loss=0.25)))
+    progress.show(study.cache.look(), {})
+    assert "complete" in capsys.readouterr().out
 
 
 def test_an_estimate_moves_to_what_is_measured_without_a_jump() -> None:
