@@ -1,3 +1,4 @@
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from tests.support.data_files import IMAGES, LABELS, write_mnist
 
 CPU = torch.device("cpu")
 calls: list[dict[str, Any]] = []
+#: Data of which each call notes whether they are still held.
+watched: list[weakref.ref[TrialData]] = []
 
 
 def load_mine(**params: Any) -> object:
     """The same rows as the MNIST files, or float rows that make a Dataset's worth."""
-    calls.append(params)
+    calls.append({**params, "watched": [each() for each in watched]} if watched else params)
     inputs = torch.from_numpy(IMAGES).unsqueeze(1) + params.get("add", 0)
     targets = torch.from_numpy(LABELS)
     if params.get("single"):
@@ -50,6 +53,7 @@ def mnist(tmp_path: Path) -> DataConfig:
 @pytest.fixture
 def mine() -> DataConfig:
     calls.clear()
+    watched.clear()
     return DataConfig(name=f"{__name__}:load_mine", validation=0.25)
 
 
@@ -149,6 +153,16 @@ def test_a_users_function_is_called_once_for_consecutive_trials(
     assert calls == [{"add": 2}]
     load(mine, tmp_path)
     assert calls == [{"add": 2}, {}]
+
+
+def test_the_data_of_earlier_trials_are_gone_before_others_are_loaded(
+    mine: DataConfig, tmp_path: Path
+) -> None:
+    earlier = weakref.ref(load(mine, tmp_path))
+    assert earlier() is not None
+    watched.append(earlier)
+    load(replace(mine, params={"add": 1}), tmp_path)
+    assert calls[-1] == {"add": 1, "watched": [None]}
 
 
 def test_a_dataset_goes_through_a_loader(mine: DataConfig, tmp_path: Path) -> None:

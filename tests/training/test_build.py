@@ -1,3 +1,4 @@
+import copy
 import math
 import sys
 from pathlib import Path
@@ -5,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 from torchvision import models
 
 from sweeper.config.settings import DataConfig, ModelConfig, TrainConfig, TrialConfig
@@ -91,6 +94,30 @@ def test_settings_reach_the_model_and_the_schedule() -> None:
     assert learning_rates(learner, 3) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "given"),
+    [
+        ("sgd", {"momentum": 0.8, "nesterov": True}),
+        ("torch.optim:SGD", {}),  # to one of the user's own neither is given
+    ],
+)
+def test_settings_reach_the_optimiser(optimizer: str, given: dict[str, Any]) -> None:
+    learner = build("mlp", optimizer=optimizer, l2=0.1, learning_rate=0.05, **given)
+    twin = copy.deepcopy(learner.model)
+    groups = [
+        {"params": [p for p in twin.parameters() if p.ndim > 1], "weight_decay": 0.1},
+        {"params": [p for p in twin.parameters() if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    reference = torch.optim.SGD(groups, lr=0.05, **given)
+    batch = torch.randn(4, 1, 8, 8), torch.tensor([0, 1, 2, 3])
+    for _ in range(3):
+        train_epoch(learner, [batch])
+        reference.zero_grad()
+        F.cross_entropy(twin(batch[0]), batch[1]).backward()
+        reference.step()
+    torch.testing.assert_close(learner.weights(), dict(twin.state_dict()))
+
+
 @pytest.mark.parametrize(("n_rows", "updates"), [(12, 2), (13, 2), (14, 3)])
 def test_a_schedule_counts_updates_not_batches(n_rows: int, updates: int) -> None:
     # Batches of two rows, three of them an update; a last batch of one row is dropped.
@@ -101,20 +128,27 @@ def test_a_schedule_counts_updates_not_batches(n_rows: int, updates: int) -> Non
     assert learner.learning_rate == pytest.approx(1e-3 * last, rel=1e-9)
 
 
+PRETRAINED = "shufflenet_v2_x0_5"
+
+
+@pytest.fixture
+def others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
+    """Weights of others, where torch looks for them."""
+    torch.manual_seed(1)
+    weights: dict[str, Tensor] = models.get_model(PRETRAINED).state_dict()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    url = models.get_model_weights(PRETRAINED)["DEFAULT"].url
+    path = tmp_path / "hub/checkpoints" / url.split("/")[-1]
+    path.parent.mkdir(parents=True)
+    torch.save(weights, path)
+    return weights
+
+
 @pytest.mark.parametrize("freeze", ["none", "backbone"])
 def test_a_learner_begins_with_the_weights_of_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, freeze: str
+    others: dict[str, Tensor], freeze: str
 ) -> None:
-    name = "shufflenet_v2_x0_5"
-    torch.manual_seed(1)
-    others = models.get_model(name).state_dict()
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    path = (
-        tmp_path / "hub/checkpoints" / models.get_model_weights(name)["DEFAULT"].url.split("/")[-1]
-    )
-    path.parent.mkdir(parents=True)
-    torch.save(others, path)
-    learner = build(name, params={"weights": "DEFAULT", "freeze": freeze}, optimizer="sgd")
+    learner = build(PRETRAINED, params={"weights": "DEFAULT", "freeze": freeze}, optimizer="sgd")
     kept = {key: value for key, value in others.items() if not key.startswith("fc.")}
 
     def is_kept() -> list[bool]:
@@ -124,3 +158,22 @@ def test_a_learner_begins_with_the_weights_of_others(
     assert all(is_kept())
     train_epoch(learner, [(torch.randn(4, 1, 8, 8), torch.tensor([0, 1, 2, 3]))])
     assert all(is_kept()) == (freeze == "backbone")
+
+
+def test_all_but_the_last_layer_learn_at_the_rate_of_the_backbone(
+    others: dict[str, Tensor],
+) -> None:
+    batch = torch.randn(4, 1, 8, 8), torch.tensor([0, 1, 2, 3])
+
+    def moves(rate: float) -> dict[str, Tensor]:
+        torch.manual_seed(2)
+        settings: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 1.0}
+        learner = build(PRETRAINED, params={"weights": "DEFAULT"}, backbone_rate=rate, **settings)
+        before = {name: p.detach().clone() for name, p in learner.model.named_parameters()}
+        train_epoch(learner, [batch])
+        return {name: p.detach() - before[name] for name, p in learner.model.named_parameters()}
+
+    whole = moves(1.0)
+    for name, move in moves(0.25).items():
+        share = 1.0 if ".fc." in name else 0.25
+        assert move.norm().item() == pytest.approx(share * whole[name].norm().item(), rel=1e-2)
