@@ -41,3 +41,10 @@ def test_a_cnn_too_deep_for_the_image_is_refused_with_the_largest_depth() -> Non
 @pytest.mark.parametrize("kernel_size", [1, 4, 7])
 def test_any_kernel_of_a_cnn_keeps_the_image(kernel_size: int) -> None:
     check_model(build_cnn((1, 9, 8), 10, depth=3, kernel_size=kernel_size), (1, 9, 8), 10)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 9), (1, 9, 4)])
+def test_the_shorter_side_bounds_the_depth_of_a_cnn(shape: tuple[int, ...]) -> None:
+    assert build_cnn(shape, 10, depth=2)(torch.zeros(2, *shape)).shape == (2, 10)
+    with pytest.raises(TrainingError, match=r"\d x \d allows a depth of at most 2, got depth=3"):
+        build_cnn(shape, 10, depth=3)

@@ -206,6 +206,16 @@ def test_rows_that_are_too_big_to_stay_come_through_a_loader(tmp_path: Path) -> 
     assert torch.equal(inputs_of(resident.train), inputs_of(loaded.train))
 
 
+def test_numbers_have_the_scale_that_is_asked_for(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t.csv", TABLE)
+    plain, standard, quantile = (
+        inputs_of(load(config_of(path, "kind", **params), tmp_path).train)
+        for params in ({}, {"scale": "standard"}, {"scale": "quantile"})
+    )
+    assert torch.equal(plain, standard)
+    assert not torch.equal(plain, quantile)
+
+
 def test_the_scale_alone_reads_no_file_again(tmp_path: Path) -> None:
     path = write_table(tmp_path / "t.csv", TABLE)
     entries = {
