@@ -99,6 +99,13 @@ def test_info_describes_both_splits(mnist: DataConfig, tmp_path: Path) -> None:
     assert int(info.fingerprint, 16) >= 0
 
 
+def test_classes_have_the_names_that_their_data_set_gives_them(tmp_path: Path) -> None:
+    write_mnist(tmp_path).parent.rename(tmp_path / "FashionMNIST")
+    data = load(DataConfig(name="fashion_mnist", root=str(tmp_path), validation=0.25), tmp_path)
+    assert data.preprocessing is not None
+    assert data.preprocessing.strings["outputs"] == ["T-shirt/top", "Trouser", "Pullover"]
+
+
 def test_moments_are_those_of_the_training_rows(mnist: DataConfig, tmp_path: Path) -> None:
     data = load(mnist, tmp_path)
     train, _ = rows_of(data.train)

@@ -94,6 +94,12 @@ def test_every_form_gives_the_same_rows(tmp_path: Path, target: str, holdout: st
             assert torch.equal(targets_of(split), targets_of(first))
 
 
+def test_how_many_groups_are_on_each_side_is_told(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t.csv", TABLE)
+    data = load(config_of(path, "row", {"by": "who", "share": 0.4}, task="regression"), tmp_path)
+    assert data.inferred[-1] == "parted by who: 4 groups to train on, 2 to validate on"
+
+
 def test_a_column_says_which_rows_and_those_of_the_test_are_not_read(tmp_path: Path) -> None:
     # A word where numbers are, in a row of the test: whoever reads it refuses it.
     spoilt = {**TABLE, "age": ["spoilt" if row == 5 else 1.5 * row for row in range(N)]}
