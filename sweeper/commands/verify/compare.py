@@ -11,8 +11,9 @@ from sweeper.trial import EpochMetrics
 #: weights' norm, is allowed whatever two runs alone differ by.
 STATED_TOLERANCE = 0.02
 #: Of three runs that differ by chance the recorded one may well be the odd one out, so it may be
-#: so many times as far from the nearer of the other two as they are from each other.
-_MARGIN = 2.0
+#: so many times as far from the nearer of the other two as they are from each other: in the metric
+#: in which they differ most, as two runs may be close in another by chance.
+MARGIN = 3
 #: The wall time of an epoch, which no two runs have in common.
 _TIMES = ("epoch_seconds",)
 
@@ -70,7 +71,7 @@ class Difference:
 
 
 def _tolerance(alone: float, *, is_exact: bool) -> float:
-    return 0.0 if is_exact else max(STATED_TOLERANCE, _MARGIN * alone)
+    return 0.0 if is_exact else max(STATED_TOLERANCE, MARGIN * alone)
 
 
 def compare_weights(first: float, second: float, alone: float, *, is_exact: bool) -> Difference:
@@ -106,7 +107,10 @@ def compare_curves(
     runs = (recorded, alone, again)
     names = dict.fromkeys(name for run in runs for epoch in run for name in epoch.values)
     wanted = [name for name in names if name not in _TIMES and (not only or name in only)]
-    return [_compare(name, [_curve(run, name) for run in runs], is_exact) for name in wanted]
+    curves = {name: [_curve(run, name) for run in runs] for name in wanted}
+    gaps = [_alone_gap(each) for each in curves.values()]
+    chance = max((gap for gap in gaps if gap < math.inf), default=0.0)
+    return [_compare(name, each, chance, is_exact) for name, each in curves.items()]
 
 
 _Curve = Mapping[int, float]
@@ -116,14 +120,23 @@ def _curve(run: Sequence[EpochMetrics], name: str) -> _Curve:
     return {epoch.epoch: epoch.values[name] for epoch in run if name in epoch.values}
 
 
-def _compare(name: str, curves: Sequence[_Curve], is_exact: bool) -> Difference:
+def _scale(curves: Sequence[_Curve]) -> float:
     finite = [abs(value) for curve in curves for value in curve.values() if math.isfinite(value)]
-    scale = max(finite, default=0.0) or 1.0
+    return max(finite, default=0.0) or 1.0
+
+
+def _alone_gap(curves: Sequence[_Curve]) -> float:
+    _, alone, again = curves
+    return _largest_gap(alone, again, _scale(curves))
+
+
+def _compare(name: str, curves: Sequence[_Curve], chance: float, is_exact: bool) -> Difference:
+    scale = _scale(curves)
     record, alone, again = curves
     nearer = min((alone, again), key=lambda run: _largest_gap(record, run, scale))
     recorded_gap = _largest_gap(record, nearer, scale)
-    alone_gap = _largest_gap(alone, again, scale)
-    tolerance = _tolerance(alone_gap, is_exact=is_exact)
+    alone_gap = _alone_gap(curves)
+    tolerance = _tolerance(max(alone_gap, chance), is_exact=is_exact)
     parting = _parting(record, nearer, scale, tolerance)
     if parting is None and is_exact:
         parting = _parting(alone, again, scale, tolerance)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeper.commands.best_table import aligned_lines
-from sweeper.commands.verify.compare import STATED_TOLERANCE, Difference, Verdict
+from sweeper.commands.verify.compare import MARGIN, STATED_TOLERANCE, Difference, Verdict
 from sweeper.text import format_count
 
 _TITLES = ("", "recorded", "alone", "again", "recorded-alone", "alone-again", "allowed", "")
@@ -48,8 +48,8 @@ class TrialReport:
             yield from (f"  {line}" for line in aligned_lines(rows, is_number))
         if self.loose:
             yield (
-                f"  allowed is the larger of {STATED_TOLERANCE} and twice what two runs alone "
-                f"differ by, as {'; '.join(self.loose)}"
+                f"  allowed is the larger of {STATED_TOLERANCE} and {MARGIN} times what two runs "
+                f"alone differ by, in any metric, as {'; '.join(self.loose)}"
             )
         yield from (f"  {remark}" for remark in self.remarks)
         yield f"  {self.verdict}: {self.meaning}"

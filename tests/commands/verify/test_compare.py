@@ -62,13 +62,36 @@ def test_two_runs_alone_that_differ_are_not_the_same_numbers_either() -> None:
     assert not found.is_within
 
 
-def test_elsewhere_twice_of_what_two_runs_alone_differ_by_is_allowed() -> None:
-    near = compared(run(4.0, 2.4), run(4.0, 2.0), run(4.0, 1.8), is_exact=False)
-    assert near.recorded == pytest.approx(0.1)
-    assert near.tolerance == pytest.approx(0.1)
-    far = compared(run(4.0, 2.5), run(4.0, 2.0), run(4.0, 1.8), is_exact=False)
+def test_elsewhere_three_times_of_what_two_runs_alone_differ_by_is_allowed() -> None:
+    near = compared(run(4.0, 2.5), run(4.0, 2.0), run(4.0, 1.8), is_exact=False)
+    assert near.recorded == pytest.approx(0.125)
+    assert near.tolerance == pytest.approx(0.15)
+    assert near.is_within
+    far = compared(run(4.0, 2.7), run(4.0, 2.0), run(4.0, 1.8), is_exact=False)
     assert not far.is_within
-    assert far.parting == Parting(2, 2.5, 2.0)
+    assert far.parting == Parting(2, 2.7, 2.0)
+
+
+@pytest.mark.parametrize(("end", "is_within"), [(0.875, True), (0.8, False)])
+def test_elsewhere_it_is_the_metric_in_which_they_differ_most(end: float, is_within: bool) -> None:
+    def both(loss: float, accuracy: float) -> list[EpochMetrics]:
+        return [EpochMetrics(1, {"val_loss": loss, "val_accuracy": accuracy}, 0.0)]
+
+    recorded, alone, again = both(1.0, end), both(1.0, 1.0), both(0.95, 1.0)
+    loss, accuracy = compare_curves(recorded, alone, again, is_exact=False)
+    assert loss.is_within
+    assert accuracy.alone == 0.0
+    assert accuracy.tolerance == loss.tolerance == pytest.approx(0.15)
+    assert accuracy.is_within is is_within
+
+
+def test_a_metric_that_one_run_alone_lacks_allows_the_others_nothing() -> None:
+    recorded = [EpochMetrics(1, {"val_loss": 1.0, "val_accuracy": 0.5}, 0.0)]
+    alone = [EpochMetrics(1, {"val_loss": 1.0, "val_accuracy": 1.0}, 0.0)]
+    again = [EpochMetrics(1, {"val_accuracy": 1.0}, 0.0)]
+    loss, accuracy = compare_curves(recorded, alone, again, is_exact=False)
+    assert loss.alone == math.inf
+    assert (accuracy.tolerance, accuracy.is_within) == (STATED_TOLERANCE, False)
 
 
 def test_elsewhere_a_little_is_allowed_whatever_two_runs_alone_do() -> None:
@@ -114,5 +137,5 @@ def test_only_the_metrics_that_are_asked_for_are_looked_at() -> None:
 
 def test_weights_are_held_against_the_nearer_run() -> None:
     found = compare_weights(0.3, 0.1, 0.2, is_exact=False)
-    assert (found.recorded, found.alone, found.tolerance) == (0.1, 0.2, 0.4)
+    assert (found.recorded, found.alone, found.tolerance) == (0.1, 0.2, pytest.approx(0.6))
     assert not compare_weights(1e-9, 1e-9, 0.0, is_exact=True).is_within

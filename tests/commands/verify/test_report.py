@@ -84,7 +84,8 @@ def test_a_table_and_what_it_means() -> None:
         "  f             0.5    0.4    0.4             0.2            0        0  "
         "parts at epoch 2",
         "  weights                                    0.25            0        0",
-        "  allowed is the larger of 0.02 and twice what two runs alone differ by, as far",
+        "  allowed is the larger of 0.02 and 3 times what two runs alone differ by, in any "
+        "metric, as far",
         "  differs: so it is",
     ]
 
