@@ -24,7 +24,7 @@ from sweeper.tracking.exporting import (
     ExportTask,
     UnreadableError,
 )
-from sweeper.workers.forkserver import EXPORTER, Child, ForkServer
+from sweeper.workers.forkserver import EXPORTER, Child, ForkServer, forget_empty_log
 
 #: A model is tried again if the process died meanwhile, which may have been for another reason.
 _ATTEMPTS = 2
@@ -101,9 +101,7 @@ class ExporterProcess:
             self._process = None
             self._replies.close()
             self._channel.close()
-            with suppress(FileNotFoundError):  # the whole folder may have been deleted
-                if self._log_path.stat().st_size == 0:
-                    self._log_path.unlink()
+            forget_empty_log(self._log_path)
             return code
 
     def _ask(self, request: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -61,6 +61,13 @@ class Child(Protocol):
         """Signal it unless it has ended."""
 
 
+def forget_empty_log(path: Path) -> None:
+    """Remove what a child printed into, if that is nothing; whoever deletes mlruns was sooner."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_size == 0:
+            path.unlink()
+
+
 class ForkServer:
     """The agent's side. The server imports while the agent does something else.
 

@@ -14,7 +14,7 @@ from sweeper.study.recovery import Death
 from sweeper.text import redacted
 from sweeper.trial import FailureKind
 from sweeper.workers.cgroup import count_memory_kills, memory_limit
-from sweeper.workers.forkserver import ForkServer
+from sweeper.workers.forkserver import ForkServer, forget_empty_log
 from sweeper.workers.protocol import Messages, WorkerArgs
 
 #: Of a dead worker's log, shown to the user.
@@ -137,8 +137,7 @@ class WorkerProcess:
 
     def forget_log(self) -> None:
         """Remove the log if nothing was printed."""
-        if self.log_path.stat().st_size == 0:
-            self.log_path.unlink()
+        forget_empty_log(self.log_path)
 
     def cause_of_death(self) -> Death:
         """What is known of the end of a worker that did not say why."""

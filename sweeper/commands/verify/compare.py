@@ -108,9 +108,12 @@ def compare_curves(
     names = dict.fromkeys(name for run in runs for epoch in run for name in epoch.values)
     wanted = [name for name in names if name not in _TIMES and (not only or name in only)]
     curves = {name: [_curve(run, name) for run in runs] for name in wanted}
-    gaps = [_alone_gap(each) for each in curves.values()]
-    chance = max((gap for gap in gaps if gap < math.inf), default=0.0)
-    return [_compare(name, each, chance, is_exact) for name, each in curves.items()]
+    gaps = {name: _alone_gap(each) for name, each in curves.items()}
+    chance = max((gap for gap in gaps.values() if gap < math.inf), default=0.0)
+    return [
+        _compare(name, curves[name], gap, _tolerance(max(gap, chance), is_exact=is_exact))
+        for name, gap in gaps.items()
+    ]
 
 
 _Curve = Mapping[int, float]
@@ -130,15 +133,15 @@ def _alone_gap(curves: Sequence[_Curve]) -> float:
     return _largest_gap(alone, again, _scale(curves))
 
 
-def _compare(name: str, curves: Sequence[_Curve], chance: float, is_exact: bool) -> Difference:
+def _compare(
+    name: str, curves: Sequence[_Curve], alone_gap: float, tolerance: float
+) -> Difference:
     scale = _scale(curves)
     record, alone, again = curves
     nearer = min((alone, again), key=lambda run: _largest_gap(record, run, scale))
     recorded_gap = _largest_gap(record, nearer, scale)
-    alone_gap = _alone_gap(curves)
-    tolerance = _tolerance(max(alone_gap, chance), is_exact=is_exact)
     parting = _parting(record, nearer, scale, tolerance)
-    if parting is None and is_exact:
+    if parting is None and tolerance == 0:
         parting = _parting(alone, again, scale, tolerance)
     first, second, third = (curve[max(curve)] if curve else None for curve in curves)
     return Difference(name, (first, second, third), recorded_gap, alone_gap, tolerance, parting)

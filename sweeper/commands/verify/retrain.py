@@ -69,7 +69,7 @@ def train_alone(
     *,
     cache_dir: Path,
     follow: Follow,
-    is_rounded_otherwise: bool = False,
+    is_rounded_otherwise: bool,
 ) -> Run:
     """Train it from its first epoch on, to its end, or to where it was pruned.
 

@@ -379,47 +379,43 @@ def test_what_was_inferred_of_a_table_is_told(tmp_path: Path) -> None:
     assert lines[at + 2].startswith("rows 2, classification with 2 outputs, 18 + 2 rows")
 
 
-def studies_of(page: str) -> list[str]:
-    text = (Path(__file__).parents[3] / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    return re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+def checked_page(page: str, file: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
+    """What is said of the one study of a page, saved as a file in the folder of its data."""
+    path = Path(__file__).parents[3] / "docs" / f"{page}.md"
+    [text] = re.findall(r"```yaml\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(folder)
+    return list(check_study(parse_study(text, Path(file)), Path("mlruns"), print))
 
 
 def test_the_study_of_the_page_on_tables_is_ready(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [text] = studies_of("tables")
     rows = [f"{row},s{row % 9},{row * 1.5},{'abc'[row % 3]}\n" for row in range(90)]
     (tmp_path / "houses.csv").write_text("id,street,price,size\n" + "".join(rows))
-    monkeypatch.chdir(tmp_path)
-    lines = list(check_study(parse_study(text, Path("houses.yaml")), Path("mlruns"), print))
+    lines = checked_page("tables", "houses.yaml", monkeypatch, tmp_path)
     assert lines[-1] == "ready: sweeper run houses.yaml"
 
 
 def test_the_study_of_the_page_on_texts_is_ready(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [text] = studies_of("text")
     parts = ["train", "val", "test"]
     rows = [
         f"ask {'abc'[row % 3]} of {row},{'abc'[row % 3]},{parts[row // 5 % 3]}\n"
         for row in range(90)
     ]
     (tmp_path / "intents.csv").write_text("text,intent,split\n" + "".join(rows))
-    monkeypatch.chdir(tmp_path)
-    lines = list(check_study(parse_study(text, Path("intents.yaml")), Path("mlruns"), print))
+    lines = checked_page("text", "intents.yaml", monkeypatch, tmp_path)
     assert lines[-1] == "ready: sweeper run intents.yaml"
 
 
 def test_the_study_of_the_page_on_audio_is_ready(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = Path(__file__).parents[3] / "docs" / "audio.md"
-    [text] = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     for row in range(20):
         name = f"{row % 2}_{['ann', 'ben', 'cleo', 'dan', 'eve'][row // 4]}_{row}.wav"
         write_wav(tmp_path / "recordings" / name, tone(400 + 800 * (row % 2), 0.1))
-    monkeypatch.chdir(tmp_path)
-    lines = list(check_study(parse_study(text, Path("digits.yaml")), Path("mlruns"), print))
+    lines = checked_page("audio", "digits.yaml", monkeypatch, tmp_path)
     assert "parted by speaker: 4 groups to train on, 1 to validate on" in lines
     assert lines[-1] == "ready: sweeper run digits.yaml"
 
@@ -549,9 +545,7 @@ def test_augmentation_that_means_nothing_for_the_data_is_refused_wherever_in_a_r
 def test_the_study_of_the_page_on_pictures_is_ready(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [text] = studies_of("images")
     write_pictures(tmp_path / "pets", size=(40, 48))
-    monkeypatch.chdir(tmp_path)
-    lines = list(check_study(parse_study(text, Path("pets.yaml")), Path("mlruns"), print))
+    lines = checked_page("images", "pets.yaml", monkeypatch, tmp_path)
     assert "pets: 20 pictures (RGB in 20), taken as coloured, 32 x 32" in lines
     assert lines[-1] == "ready: sweeper run pets.yaml"
